@@ -1,0 +1,29 @@
+"""Scores whether each required part shows the attributes that the prompt asks for."""
+
+from __future__ import annotations
+
+from eval_anything.content import Response, Sample, Score
+from eval_anything.micro.perceive import perceive_response
+
+
+def instruction_following(sample: Sample, response: Response) -> dict[str, Score]:
+    """`if_<modality>` for each required modality: 10 times the share of asked attributes shown; and
+    their mean.
+    """
+    percepts = perceive_response(response)
+    scores: dict[str, Score] = {}
+    for modality in sample.contract.required:
+        asked = sample.targets[modality]
+        percept = percepts.get(modality)
+        shown = {} if percept is None else dict(percept.attributes)
+        right = sum(shown.get(name) == value for name, value in asked.items())
+        if percept is None:
+            explanation = f"{modality} is missing"
+        else:
+            explanation = percept.problem or f"asked for {asked}, shows {shown}"
+        scores[f"if_{modality}"] = Score(
+            10 * right / len(asked), explanation=explanation, details={"shown": shown}
+        )
+    values = [score.value or 0.0 for score in scores.values()]
+    scores["instruction_following"] = Score(sum(values) / len(values))
+    return scores

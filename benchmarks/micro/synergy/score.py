@@ -1,0 +1,86 @@
+"""Scores how far the parts of a response agree with each other, and with parts of other responses as a
+control.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything.micro.agreement import agreement, attributes_seen, name_of, pairs_of, shared_names
+from eval_anything.micro.gold import gold_items
+from eval_anything.micro.perceive import perceive_response
+from eval_anything.micro.words import read
+
+CONTROL_SEED = "micro-synergy-control"
+
+
+def synergy(sample: Sample, response: Response) -> dict[str, Score]:
+    """A score (0..1) for every pair of modalities that is required or present, and their mean."""
+    percepts = perceive_response(response)
+    seen = attributes_seen(percepts)
+    gold_text = next((read(item) for item in gold_items(sample) if isinstance(item, str)), None)
+    wanted = pairs_of(sample.contract.required)
+    scores: dict[str, Score] = {}
+    for pair in dict.fromkeys((*wanted, *pairs_of(tuple(percepts)))):
+        names = shared_names(pair, gold_text if pair in wanted else None)
+        first, second = (dict(seen[modality]) for modality in pair)
+        remarks = [
+            f"{m}: {percepts[m].problem or percepts[m].attributes}" for m in pair if m in percepts
+        ]
+        remarks += [f"{m} is missing" for m in pair if m not in percepts]
+        scores[name_of(pair)] = Score(
+            agreement(first, second, names),
+            explanation="; ".join(remarks),
+            details={"first": first, "second": second, "names": list(names)},
+        )
+    scores["synergy"] = Score(_mean([score.value or 0.0 for score in scores.values()]))
+    return scores
+
+
+def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
+    """The same agreement with the second part taken from another sample of the family: what chance
+    would give.
+    """
+    families: dict[str, list[int]] = {}
+    for number, (sample, _) in enumerate(scored):
+        families.setdefault(sample.metadata["family"], []).append(number)
+    out: list[dict[str, Score]] = [{} for _ in scored]
+    for family, members in families.items():
+        for number, partner in _derangement(family, members):
+            out[number] = _against(scored[number][1], scored[partner][1])
+    return out
+
+
+def _derangement(family: str, members: list[int]) -> list[tuple[int, int]]:
+    """Each member with another one, by a random cycle; none for a family of one."""
+    if len(members) < 2:
+        return []
+    order = members.copy()
+    random.Random(f"{CONTROL_SEED}-{family}").shuffle(order)
+    return list(zip(order, [*order[1:], order[0]], strict=True))
+
+
+def _against(own: dict[str, Score], partner: dict[str, Score]) -> dict[str, Score]:
+    values: dict[str, float] = {}
+    for name in (name_of(pair) for pair in pairs_of(tuple(Modality))):
+        if name in own:
+            mine = own[name].details
+            theirs: dict[str, Any] = partner[name].details if name in partner else {}
+            values[name] = agreement(
+                mine.get("first", {}), theirs.get("second", {}), mine.get("names", ())
+            )
+    if not values or own["synergy"].value is None:
+        return {}
+    chance = _mean(list(values.values()))
+    return {
+        **{f"{name}_shuffled": Score(value) for name, value in values.items()},
+        "synergy_shuffled": Score(chance),
+        "synergy_gain": Score(own["synergy"].value - chance),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,31 @@
+"""The aggregates of the Eval-Anything paper (Align Anything, arXiv 2412.15838, section 4 and table).
+
+The text of the paper weighs each pair by its share of votes; the printed table does not. This is
+what the table computes: 19 of its 21 derived cells come out to the printed digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+AMG_INPUTS = ("select", "t", "v", "a", "tv", "ta", "va")
+
+
+def amg(scores: Mapping[str, float]) -> float:
+    """All-modality generation: Select * sum over pairs of (S_x + S_y) / 2 * S_xy, in 0..30.
+
+    Args:
+        scores: `select` (share of votes, 0..1); `t`, `v`, `a` (instruction following in text,
+            vision and audio, 0..10); `tv`, `ta`, `va` (synergy of each pair, 0..1).
+    """
+    s = scores
+    pairs = (s["t"] + s["v"]) * s["tv"] + (s["t"] + s["a"]) * s["ta"] + (s["v"] + s["a"]) * s["va"]
+    return s["select"] * pairs / 2
+
+
+def mean(scores: Mapping[str, float]) -> float:
+    """The plain mean: AMU over its four dimensions (0..10), Overall over AMU and AMG."""
+    return sum(scores.values()) / len(scores)
+
+
+FORMULAS = {"amg": amg, "mean": mean}

@@ -1,0 +1,102 @@
+"""`eval-anything doctor`: what this installation can do, and what would let it do more."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from eval_anything import __version__
+from eval_anything.cli.output import print_json
+from eval_anything.errors import Exit
+from eval_anything.table import table
+
+# What an optional group of packages is for; the groups themselves are read from the installation.
+_ENABLES = {
+    "judges": "judges of kind rubric: a chat model on an OpenAI-compatible server (--judge)",
+    "test": "`make test`: the project's own tests",
+}
+_KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
+
+
+def doctor(options: Namespace) -> Exit:
+    """Prints versions, devices, keys (whether they are set, never their values) and extras."""
+    found: dict[str, Any] = {
+        "eval-anything": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _requirements()[""]},
+        "devices": _devices(),
+        "keys": {name: name in os.environ for name in _KEYS},
+        "extras": _extras(),
+    }
+    if options.json:
+        print_json(found)
+        return Exit.DONE
+    print(f"eval-anything {__version__}, Python {found['python']}, {found['platform']}\n")
+    packages: dict[str, str | None] = found["packages"]
+    print(table(["package", "version"], [[n, v or "MISSING"] for n, v in packages.items()]))
+    print(f"\ndevices: {', '.join(found['devices'])}")
+    keys = ", ".join(
+        f"{name} {'set' if is_set else 'not set'}" for name, is_set in found["keys"].items()
+    )
+    print(f"keys: {keys}\n")
+    rows = [
+        [name, "installed" if not e["missing"] else "missing " + " ".join(e["missing"]), e["enables"]]
+        for name, e in found["extras"].items()
+    ]
+    print(table(["extra", "state", "enables"], rows))
+    if any(extra["missing"] for extra in found["extras"].values()):
+        print("\npip install 'eval-anything[NAME]' adds what is missing")
+    return Exit.DONE
+
+
+def _requirements() -> dict[str, list[str]]:
+    """Names of required packages by extra; the plain ones under the empty name."""
+    groups: dict[str, list[str]] = {"": []}
+    for line in requires("eval-anything") or []:
+        name = re.split(r"[\s<>=!~;\[(]", line, maxsplit=1)[0]
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+        groups.setdefault(extra[1] if extra else "", []).append(name)
+    return groups
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _extras() -> dict[str, Any]:
+    return {
+        name: {
+            "missing": [p for p in packages if _version(p) is None],
+            "enables": _ENABLES.get(name, ""),
+        }
+        for name, packages in _requirements().items()
+        if name
+    }
+
+
+def _devices() -> list[str]:
+    """The CPU, and GPUs as torch sees them, asked in a process of its own: its import may crash."""
+    devices = [f"cpu ({os.cpu_count()} cores)"]
+    code = (
+        "import torch\n"
+        "for i in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(i))\n"
+        "if torch.backends.mps.is_available(): print('mps')"
+    )
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        )
+        devices += asked.stdout.split("\n")[:-1]
+    except subprocess.SubprocessError:
+        devices.append("torch does not import: reinstall it")
+    return devices

@@ -1,0 +1,46 @@
+"""Writing files so that a kill or a full disk leaves the old content or the new, nothing between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eval_anything.errors import InfrastructureError
+
+
+def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
+    """Replaces a file by new content, or leaves it as it was. InfrastructureError if it cannot.
+
+    `durable` waits for the disk, so that a power cut keeps it too.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> InfrastructureError:
+    """The message for a disk that is full or read-only."""
+    return InfrastructureError(
+        f"cannot write {path}: {error.strerror}. What is recorded so far is kept; mend that and "
+        "run the same command again to go on."
+    )
+
+
+def pretty_json(value: Any) -> bytes:
+    """JSON for files that people open: indented, with a last newline."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,1 @@
+"""Models: whatever turns messages into a response. One class each, found by entry points."""

@@ -1,0 +1,124 @@
+"""The interface of a model."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec import Struct
+
+from eval_anything.content import Message, Response
+from eval_anything.errors import UserError, near
+from eval_anything.media import MediaStore
+
+if TYPE_CHECKING:
+    from eval_anything.tasks.task import Task
+
+
+class Sampling(Struct, frozen=True):
+    """How answers are drawn: temperature 0 is greedy. The seed is the run's."""
+
+    temperature: float = 0.0
+    seed: int = 0
+
+
+class Request(Struct, frozen=True):
+    """One answer that is asked for."""
+
+    task: str
+    sample_id: str
+    repeat: int
+    messages: tuple[Message, ...]
+    sampling: Sampling
+
+    @property
+    def seed(self) -> int:
+        """A 63-bit seed of this request alone: the answer does not depend on what else is in a batch."""
+        key = f"{self.sampling.seed}\0{self.task}\0{self.sample_id}\0{self.repeat}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+class Model(ABC):
+    """A model under evaluation. Making one is cheap; `load` is what takes time.
+
+    Attributes:
+        name: short, for directories and tables.
+        spec: what the user wrote.
+        arguments: `--model-arg` values, after defaults; part of what a resumed run must repeat.
+        batch_size: how many requests one `generate` takes.
+        concurrency: how many calls of `generate` may be under way at once.
+        default_suite: where a bare task name is looked up.
+    """
+
+    default_suite: ClassVar[str] = "open"
+    batch_size: int = 1
+    concurrency: int = 1
+    name: str
+    spec: str
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a model of this class lies at an existing path."""
+        return False
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
+        """The model for a SPEC: `reference` is its path, or what follows the prefix in `spec`."""
+
+    @abstractmethod
+    def weights(self) -> str:
+        """sha256 of what makes the model answer as it does: a resumed run must have the same."""
+
+    def prepare(
+        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+    ) -> None:
+        """Called once before anything runs, with the tasks, the (task, sample id, repeat) that will
+        be asked for, and the names of all tasks in reach. UserError stops the run."""
+
+    def load(self) -> None:
+        """Loads the weights, before the first `generate` and only if there is one. Any exception
+        stops the run."""
+
+    @abstractmethod
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        """One response a request, in order; media are put into the store.
+
+        A request that the model cannot answer gets a response with an error. An exception fails the
+        whole batch: the engine then asks one by one. InfrastructureError leaves them pending.
+        """
+
+
+def typed_arguments(
+    arguments: Mapping[str, str], defaults: Mapping[str, int | float | str], what: str
+) -> dict[str, Any]:
+    """`--model-arg` values as the types of their defaults. UserError for unknown keys and bad values."""
+    values: dict[str, Any] = dict(defaults)
+    for key, text in arguments.items():
+        if key not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise UserError(f"{what} has no argument {key!r}.{near(key, defaults)} Known: {known}.")
+        default = defaults[key]
+        kind = type(default)
+        try:
+            value = kind(text)
+        except ValueError:
+            raise UserError(f"--model-arg {key}={text}: must be {kind.__name__}") from None
+        if isinstance(value, int) and value < (least := min(1, int(default))):
+            raise UserError(f"--model-arg {key}={text}: must be at least {least}")
+        values[key] = value
+    return values
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """sha256 over names and bytes of files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

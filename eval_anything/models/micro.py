@@ -1,0 +1,101 @@
+"""Checkpoints of the micro world: ordinary decoders over one vocabulary of words and media codes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eval_anything.content import Failure, Part, Response, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Model, Request, hash_files, typed_arguments
+from eval_anything.models.checkpoint import check_complete
+
+BUNDLED = Path(__file__).resolve().parent.parent / "micro" / "checkpoint"
+
+
+class MicroModel(Model):
+    """A checkpoint with a codec.json; `micro` alone is the bundled one."""
+
+    default_suite: ClassVar[str] = "micro"
+
+    def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
+        check_complete(path)
+        self.spec = spec
+        self.name = "micro" if path == BUNDLED else path.resolve().name
+        self.path = path
+        self.arguments = typed_arguments(
+            arguments, {"batch_size": 64, "max_new_tokens": 128}, "a micro model"
+        )
+        self.batch_size = self.arguments["batch_size"]
+        self._loaded: Any = None
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return (path / "codec.json").is_file()
+
+    @classmethod
+    def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> MicroModel:
+        if not reference:
+            return cls(spec, BUNDLED, arguments)
+        path = Path(reference)
+        if not cls.recognises(path):
+            raise UserError(f"--model {spec}: no checkpoint of the micro world at {path}")
+        return cls(spec, path, arguments)
+
+    def weights(self) -> str:
+        return hash_files([self.path / "model.safetensors", self.path / "codec.json"])
+
+    def load(self) -> None:
+        from eval_anything.models.generation import load_causal_lm
+
+        self._loaded = load_causal_lm(self.path, "float32")
+
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        return await asyncio.to_thread(self._generate, requests, store)
+
+    def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        from eval_anything.micro import codec, vocabulary
+        from eval_anything.models.generation import generate_ids
+
+        ids = vocabulary.ids()
+        start = time.perf_counter()
+        prompts = [codec.encode_prompt(request.messages) for request in requests]
+        answers = generate_ids(
+            self._loaded,
+            prompts,
+            seeds=[request.seed for request in requests],
+            temperature=requests[0].sampling.temperature,
+            max_new_tokens=self.arguments["max_new_tokens"],
+            pad=ids[vocabulary.PAD],
+            stop=[ids[vocabulary.EOS]],
+        )
+        seconds = time.perf_counter() - start
+        return [
+            self._response(len(prompt), answer, seconds, store)
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+    def _response(
+        self, prompt_tokens: int, ids: list[int], seconds: float, store: MediaStore
+    ) -> Response:
+        from eval_anything.micro import codec, vocabulary
+
+        decoded = codec.decode(ids)
+        parts: list[Part] = []
+        for part in decoded.parts:
+            if isinstance(part, str):
+                parts.append(TextPart(part))
+            else:
+                parts.append(store.put(part.data, part.modality))
+        error = Failure("invalid_output", "; ".join(decoded.problems)) if decoded.problems else None
+        return Response(
+            parts=tuple(parts),
+            stop_reason="stop" if ids and ids[-1] == vocabulary.ids()[vocabulary.EOS] else "length",
+            usage={"input": prompt_tokens, "output": len(ids)},
+            latency={"total": round(seconds, 4)},
+            error=error,
+        )

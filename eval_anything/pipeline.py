@@ -1,0 +1,183 @@
+"""The way of one sample: request -> response -> checked -> scored -> recorded.
+
+One asyncio pipeline with a bounded queue in the middle, so that scoring overlaps generation and
+neither runs away from the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from eval_anything.content import Failure, MediaPart, Record, Response, TextPart
+from eval_anything.errors import EvalError
+from eval_anything.media import MediaError, MediaStore, check_decodes
+from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.runs import Run
+from eval_anything.scorers.assemble import TaskScorers
+from eval_anything.scorers.base import score_response
+from eval_anything.tasks.task import Task
+
+# Batches are sorted by length inside windows of this many batches of the file's order.
+_WINDOW = 16
+_SCORING_AT_ONCE = 16
+
+Key = tuple[str, str, int]  # task, sample id, repeat
+
+
+class Batch(NamedTuple):
+    """Requests that go to the model together; those already on record are not recorded again."""
+
+    requests: list[Request]
+    pending: frozenset[Key]
+
+
+def key_of(request: Request) -> Key:
+    """What identifies a record within a run."""
+    return request.task, request.sample_id, request.repeat
+
+
+def plan(
+    tasks: Mapping[str, tuple[Task, int]],
+    repeats: int,
+    sampling: Sampling,
+    batch_size: int,
+    done: Mapping[str, set[tuple[str, int]]],
+) -> list[Batch]:
+    """The batches of a run. `tasks` holds each task with how many of its samples are wanted.
+
+    Which requests share a batch depends on the whole plan, not on what is done: a run that goes on
+    repeats an interrupted batch as it was, so its floating-point sums, and answers, are the same.
+    """
+    batches = []
+    for name, (task, count) in tasks.items():
+        requests = [
+            Request(name, sample.id, repeat, task.messages(sample), sampling)
+            for repeat in range(repeats)
+            for sample in task.samples[:count]
+        ]
+        window = batch_size * _WINDOW
+        for start in range(0, len(requests), window):
+            ordered = sorted(requests[start : start + window], key=_length, reverse=True)
+            for at in range(0, len(ordered), batch_size):
+                batch = ordered[at : at + batch_size]
+                pending = frozenset(
+                    key_of(r) for r in batch if (r.sample_id, r.repeat) not in done.get(name, ())
+                )
+                if pending:
+                    batches.append(Batch(batch, pending))
+    return batches
+
+
+def _length(request: Request) -> int:
+    """A rough length, so that a batch has little padding: media count as 100 characters."""
+    parts = (part for message in request.messages for part in message.parts)
+    return sum(len(p.text) if isinstance(p, TextPart) else 100 for p in parts)
+
+
+async def run_batches(
+    batches: Sequence[Batch],
+    model: Model,
+    tasks: Mapping[str, Task],
+    scorers: Mapping[str, TaskScorers],
+    run: Run,
+    on_record: Callable[[Record], None],
+) -> None:
+    """Answers, scores and records all batches. The first EvalError stops it; records stay."""
+    todo = iter(batches)
+    answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
+
+    async def score_all() -> None:
+        while True:
+            request, response = await answered.get()
+            task = tasks[request.task]
+            record = await _scored(request, response, task, scorers[request.task])
+            run.append(request.task, record)
+            on_record(record)
+            answered.task_done()
+
+    async def all_done() -> None:
+        async with asyncio.TaskGroup() as generating:
+            for _ in range(model.concurrency):
+                generating.create_task(_answer_all(todo, model, run.store, answered))
+        await answered.join()
+        for worker in scoring:
+            worker.cancel()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            scoring = [group.create_task(score_all()) for _ in range(_SCORING_AT_ONCE)]
+            group.create_task(all_done())
+    except* EvalError as errors:
+        raise _first(errors) from None
+
+
+async def _answer_all(
+    todo: Iterator[Batch],
+    model: Model,
+    store: MediaStore,
+    answered: asyncio.Queue[tuple[Request, Response]],
+) -> None:
+    for batch in todo:
+        responses = await _answers(model, batch.requests, store)
+        for request, response in zip(batch.requests, responses, strict=True):
+            if key_of(request) in batch.pending:
+                await answered.put((request, response))
+
+
+async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
+    """One response a request; an exception is the failure of the one request that causes it."""
+    try:
+        return await model.generate(requests, store)
+    except EvalError:
+        raise
+    except Exception as error:
+        if len(requests) > 1:
+            return [(await _answers(model, [request], store))[0] for request in requests]
+        return [Response(error=Failure("model_error", f"{type(error).__name__}: {error}"))]
+
+
+async def _scored(request: Request, response: Response, task: Task, scorers: TaskScorers) -> Record:
+    response = await asyncio.to_thread(checked, response)
+    sample = task.by_id[request.sample_id]
+    return Record(
+        sample_id=sample.id,
+        repeat=request.repeat,
+        item=task.item(sample),
+        source_id=sample.source_id,
+        parts=response.parts,
+        order_known=response.order_known,
+        stop_reason=response.stop_reason,
+        scores=await score_response(scorers.scorers, sample, response),
+        error=response.error,
+        usage=response.usage,
+        latency=response.latency,
+    )
+
+
+def checked(response: Response) -> Response:
+    """The response without empty texts; it has failed if nothing is left or a medium is broken."""
+    parts = tuple(p for p in response.parts if not (isinstance(p, TextPart) and not p.text.strip()))
+    error = response.error
+    if error is None and not parts:
+        error = Failure("empty_output", "the response is empty")
+    if error is None:
+        for medium in (part for part in parts if isinstance(part, MediaPart)):
+            try:
+                check_decodes(medium)
+            except MediaError as broken:
+                reason = str(broken).replace(str(medium.path), f"the {medium.modality}")
+                error = Failure("invalid_output", reason)
+                break
+    return msgspec.structs.replace(response, parts=parts, error=error)
+
+
+def _first(group: BaseExceptionGroup[EvalError]) -> EvalError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, EvalError)
+    return error

@@ -1,0 +1,82 @@
+"""The page of one run: its table, and the first samples of each task with their media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from eval_anything.bundled import content_folder
+from eval_anything.content import Part, Record, TextPart
+from eval_anything.files import write_atomically
+from eval_anything.media import MediaStore
+from eval_anything.runs import read_run
+from eval_anything.tasks.task import Task
+
+_SAMPLES_A_TASK = 12
+_LONGEST_TEXT = 4000
+
+
+def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> Path:
+    """Writes report.html into the run directory and returns its path.
+
+    The page needs no server and no network: media lie beside it. All text of models is escaped,
+    and the page allows no script.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(content_folder("leaderboard") / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    store = MediaStore(run / "media")
+    shown = {
+        name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
+        for name in results["tasks"]
+    }
+    html = environment.get_template("run.html").render(results=results, shown=shown)
+    path = run / "report.html"
+    write_atomically(path, html.encode())
+    return path
+
+
+def _first(run: Path, name: str, task: Task) -> list[Record]:
+    """A few records in the order of the task, spread over the whole of it."""
+    place = {sample.id: i for i, sample in enumerate(task.samples)}
+    records = sorted(
+        (r for r in read_run(run, name) if r.repeat == 0 and r.sample_id in place),
+        key=lambda record: place[record.sample_id],
+    )
+    step = max(1, len(records) // _SAMPLES_A_TASK)
+    return records[::step][:_SAMPLES_A_TASK]
+
+
+def _shown(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
+    sample = task.by_id[record.sample_id]
+    primary = record.scores.get(task.file.primary)
+    prompt = [_part(part, store) for message in sample.messages for part in message.parts]
+    scores = [(name, score.value, score.explanation) for name, score in record.scores.items()]
+    return {
+        "id": sample.id,
+        "prompt": prompt,
+        "response": [_part(part, store) for part in record.parts],
+        "primary": primary.value if primary is not None else None,
+        "scores": scores,
+        "error": record.error.message if record.error is not None else None,
+    }
+
+
+def _part(part: Part, store: MediaStore) -> dict[str, str]:
+    if isinstance(part, TextPart):
+        text = part.text
+        return {
+            "modality": "text",
+            "text": text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …",
+        }
+    if not part.path.is_relative_to(store.root):  # of a prompt: the page must not need its task
+        part = store.put(part.path.read_bytes(), part.modality)
+    source = quote(part.path.relative_to(store.root.parent).as_posix())
+    return {"modality": str(part.modality), "source": source}

@@ -1,0 +1,242 @@
+"""From records to numbers: every metric of every task with its interval, and the aggregates.
+
+The records are the truth; this can be done again at any time, as long as the task is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from eval_anything.amg import FORMULAS
+from eval_anything.content import Record, Score
+from eval_anything.errors import UserError, near
+from eval_anything.scorers.assemble import TaskScorers
+from eval_anything.stats import mean_interval
+from eval_anything.tasks.registry import Aggregate, Suite
+from eval_anything.tasks.task import Metric, Task
+
+# Above this share of unscored samples a judged metric says nothing: it is INVALID.
+MAX_UNSCORED = 0.02
+_BOOTSTRAPS = 2000
+
+
+class Value(NamedTuple):
+    """One sample's mean score over its repeats (None: unscored), its cluster, whether it failed."""
+
+    value: float | None
+    cluster: str
+    failed: bool
+
+
+class TaskResult(NamedTuple):
+    """What one task came to: JSON for results.json, and the values for aggregates."""
+
+    json: dict[str, Any]
+    values: dict[str, list[Value]]
+
+
+def task_result(task: Task, scorers: TaskScorers, records: Sequence[Record]) -> TaskResult:
+    """All metrics of a task, whole and by group."""
+    records = _in_task_order(task, records)
+    scored = [(record, dict(record.scores)) for record in records]
+    if scorers.controls is not None:
+        try:
+            given = scorers.controls([(task.by_id[r.sample_id], scores) for r, scores in scored])
+            for (_, scores), more in zip(scored, given, strict=True):
+                scores.update(more)
+        except Exception as error:
+            raise UserError(
+                f"{task.name}: its controls, {task.file.controls}, failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    metrics = scorers.metrics
+    unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}
+    values = {name: _values(name, scored) for name in metrics}
+    values = {name: found for name, found in values.items() if found}
+    summaries = {
+        name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
+    }
+    result: dict[str, Any] = {"primary": task.file.primary, "metrics": summaries}
+    groups = _groups(task, scored, metrics)
+    if groups:
+        result["groups"] = groups
+    result["samples"] = len({r.sample_id for r in records})
+    result["failed"] = len({r.sample_id for r in records if r.error is not None})
+    return TaskResult(result, values)
+
+
+def _in_task_order(task: Task, records: Sequence[Record]) -> list[Record]:
+    """Records are written as they finish; sums and controls must not depend on that."""
+    place = {sample.id: i for i, sample in enumerate(task.samples)}
+    known = (record for record in records if record.sample_id in place)
+    return sorted(known, key=lambda record: (place[record.sample_id], record.repeat))
+
+
+def _values(name: str, scored: Sequence[tuple[Record, Mapping[str, Score]]]) -> list[Value]:
+    """One value a sample: the mean over its repeats, unscored if no repeat has a value."""
+    by_sample: dict[str, list[tuple[Record, Score]]] = {}
+    for record, scores in scored:
+        if name in scores:
+            by_sample.setdefault(record.sample_id, []).append((record, scores[name]))
+    values = []
+    for pairs in by_sample.values():
+        numbers = [score.value for _, score in pairs if score.value is not None]
+        mean = sum(numbers) / len(numbers) if numbers else None
+        failed = any(record.error is not None for record, _ in pairs)
+        values.append(Value(mean, pairs[0][0].source_id, failed))
+    return values
+
+
+def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> dict[str, Any]:
+    """One metric for results.json. n counts every sample that it applies to, failed ones too."""
+    numbers = [(v.value, v.cluster) for v in values if v.value is not None]
+    unscored = len(values) - len(numbers)
+    summary: dict[str, Any] = {
+        "value": None,
+        "stderr": None,
+        "ci95": None,
+        "n": len(values),
+        "failed": sum(v.failed for v in values),
+        "unscored": unscored,
+        "better": metric.better,
+        "range": list(metric.range),
+    }
+    if judged and unscored > MAX_UNSCORED * len(values):
+        summary["invalid"] = f"{unscored} of {len(values)} samples are unscored"
+    elif numbers:
+        estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
+        summary |= {
+            "value": estimate.value,
+            "stderr": estimate.stderr,
+            "ci95": [estimate.low, estimate.high],
+        }
+    return summary
+
+
+def _groups(
+    task: Task,
+    scored: Sequence[tuple[Record, Mapping[str, Score]]],
+    metrics: Mapping[str, Metric],
+) -> dict[str, dict[str, Any]]:
+    """The primary metric apart for each value of the metadata keys in `group_by`."""
+    primary = task.file.primary
+    groups: dict[str, dict[str, Any]] = {}
+    for key in task.file.group_by:
+        members: dict[str, list[tuple[Record, Mapping[str, Score]]]] = {}
+        for record, scores in scored:
+            value = task.by_id[record.sample_id].metadata.get(key)
+            if value is not None:
+                members.setdefault(str(value), []).append((record, scores))
+        for value in sorted(members):
+            values = _values(primary, members[value])
+            if values:
+                groups.setdefault(key, {})[value] = _summary(values, metrics[primary], judged=False)
+    return groups
+
+
+def aggregates(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Any]:
+    """The suite's aggregates, each with an interval from a bootstrap over clusters.
+
+    Every task's clusters are drawn anew as a whole, so that metrics of one task keep their
+    correlation (Efron's percentile interval, 2,000 draws, fixed seed).
+    """
+    if not suite.aggregates or any(task not in results for task in suite.tasks):
+        return {}
+    points: dict[str, float] = {}
+    draws: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    resampled = {task: _Resampled(results[task], i) for i, task in enumerate(suite.tasks)}
+    for name, aggregate in suite.aggregates.items():
+        inputs = {
+            key: _input(suite, name, ref, resampled, points, draws)
+            for key, ref in aggregate.inputs.items()
+        }
+        if any(value is None for value in inputs.values()):
+            found[name] = {"value": None, "ci95": None}
+            continue
+        given = {key: value for key, value in inputs.items() if value is not None}
+        found[name] = _aggregate(aggregate, given, name, points, draws)
+    return found
+
+
+def _aggregate(
+    aggregate: Aggregate,
+    inputs: Mapping[str, tuple[float, Any]],
+    name: str,
+    points: dict[str, float],
+    draws: dict[str, Any],
+) -> dict[str, Any]:
+    import numpy as np
+
+    formula = FORMULAS[aggregate.formula]
+    points[name] = formula({key: point for key, (point, _) in inputs.items()})
+    draws[name] = formula({key: draw for key, (_, draw) in inputs.items()})
+    low, high = np.quantile(draws[name], [0.025, 0.975])
+    stderr = float(np.std(draws[name], ddof=1))
+    return {"value": points[name], "stderr": stderr, "ci95": [float(low), float(high)]}
+
+
+class _Resampled:
+    """Means of a task's metrics over draws of its clusters; the same draws for every metric."""
+
+    def __init__(self, result: TaskResult, seed: int) -> None:
+        import numpy as np
+
+        self.result = result
+        clusters = sorted({v.cluster for values in result.values.values() for v in values})
+        self._index = {cluster: i for i, cluster in enumerate(clusters)}
+        generator = np.random.default_rng(seed)
+        size = len(clusters)
+        self._weights = generator.multinomial(size, np.full(size, 1 / size), _BOOTSTRAPS)
+
+    def metric(self, name: str) -> tuple[float, Any] | None:
+        """(mean, means of the draws (2000,)), None if the metric has no value."""
+        import numpy as np
+
+        summary = self.result.json["metrics"].get(name)
+        if summary is None or summary["value"] is None:
+            return None
+        sums = np.zeros(len(self._index))
+        counts = np.zeros(len(self._index))
+        for value in self.result.values[name]:
+            if value.value is not None:
+                sums[self._index[value.cluster]] += value.value
+                counts[self._index[value.cluster]] += 1
+        with np.errstate(invalid="ignore"):
+            means = (self._weights @ sums) / (self._weights @ counts)
+        return summary["value"], np.where(np.isnan(means), summary["value"], means)
+
+
+def _input(
+    suite: Suite,
+    aggregate: str,
+    reference: str,
+    resampled: Mapping[str, _Resampled],
+    points: Mapping[str, float],
+    draws: Mapping[str, Any],
+) -> tuple[float, Any] | None:
+    """An aggregate's input: `task:metric`, or the name of an aggregate before it."""
+    task, colon, metric = reference.partition(":")
+    if not colon:
+        if task in suite.aggregates:
+            return (points[task], draws[task]) if task in points else None
+        known = list(suite.aggregates)
+        raise UserError(f"suite {suite.name}: {aggregate} wants {task!r}.{near(task, known)}")
+    full = task if "/" in task else f"{suite.name}/{task}"
+    if full not in resampled:
+        raise UserError(
+            f"suite {suite.name}: {aggregate} wants the task {full!r}, which the suite does not "
+            f"have.{near(full, resampled)}"
+        )
+    return resampled[full].metric(metric)
+
+
+def invalid_metrics(results: Mapping[str, TaskResult]) -> list[str]:
+    """Names of metrics that say nothing because their judge failed too often."""
+    return [
+        f"{task}:{name}"
+        for task, result in results.items()
+        for name, summary in result.json["metrics"].items()
+        if "invalid" in summary
+    ]

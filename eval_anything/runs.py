@@ -1,0 +1,192 @@
+"""The directory of a run: what ran (run.json), its records, its media. Append-only, kill-proof.
+
+    run.json                        written atomically
+    <suite>/<task>/records.jsonl    one record a line; the last line of a (sample, repeat) wins
+    media/<aa>/<sha256>.<ext>       each medium once
+    results.json                    rebuilt from the records
+
+A process killed at any byte leaves at most one line without its end, which is cut off when the run
+is opened again. One process at a time holds the run (a lock that the kernel drops with it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Record, record_from_json, record_to_json
+from eval_anything.errors import UserError
+from eval_anything.files import cannot_write, pretty_json, write_atomically
+from eval_anything.media import MediaStore
+
+FORMAT = 1
+Status = Literal["running", "done", "stopped", "failed"]
+
+
+class RunFile(Struct, frozen=True):
+    """run.json. `fingerprints` maps a task to the sha256 of each thing that decides its numbers."""
+
+    format: int
+    model: str
+    spec: str
+    weights: str
+    arguments: dict[str, Any]
+    sampling: dict[str, float]
+    seed: int
+    repeats: int
+    tasks: list[str]
+    counts: dict[str, int]
+    fingerprints: dict[str, dict[str, str]]
+    versions: dict[str, str]
+    command: list[str]
+    created: str
+    status: Status
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is that of a run."""
+    return (path / "run.json").is_file()
+
+
+def read_run_file(path: Path) -> RunFile:
+    """run.json of a run directory. UserError if it is none, or of another format."""
+    try:
+        file = msgspec.json.decode((path / "run.json").read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not the directory of a run: it has no run.json") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise UserError(f"{path}/run.json cannot be read: {error}") from None
+    if file.format != FORMAT:
+        raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
+    return file
+
+
+def records_path(run: Path, task: str) -> Path:
+    """Where the records of a task lie."""
+    return run / task / "records.jsonl"
+
+
+def read_run(run: Path, task: str) -> list[Record]:
+    """The records of one task: the last line of each (sample, repeat), in order of first appearance.
+
+    A last line without its end, left by a kill, does not count. UserError names a damaged line.
+    """
+    path = records_path(run, task)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    records: dict[tuple[str, int], Record] = {}
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            record = record_from_json(line, run)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise UserError(
+                f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
+                "its sample is then done anew."
+            ) from None
+        records[record.sample_id, record.repeat] = record
+    return list(records.values())
+
+
+class Run:
+    """A run directory that this process holds, ready to take records."""
+
+    def __init__(self, path: Path, file: RunFile, lock: IO[bytes]) -> None:
+        self.path = path
+        self.file = file
+        self.store = MediaStore(path / "media")
+        self._lock = lock
+        self._logs: dict[str, int] = {}
+
+    def append(self, task: str, record: Record) -> None:
+        """Adds one line to the task's log, whole or not at all. InfrastructureError if it cannot."""
+        path = records_path(self.path, task)
+        line = record_to_json(record, self.path) + b"\n"
+        try:
+            if task not in self._logs:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._logs[task] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            log = self._logs[task]
+            size = os.fstat(log).st_size
+            try:
+                written = os.write(log, line)
+                while written < len(line):
+                    written += os.write(log, line[written:])
+            except OSError:
+                os.ftruncate(log, size)
+                raise
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+    def save(self, **changes: Any) -> None:
+        """Writes run.json with some fields changed."""
+        self.file = msgspec.structs.replace(self.file, **changes)
+        write_atomically(self.path / "run.json", pretty_json(self.file), durable=True)
+
+    def close(self) -> None:
+        """Gives the directory free for another process."""
+        for log in self._logs.values():
+            os.close(log)
+        self._logs.clear()
+        self._lock.close()
+
+
+@contextlib.contextmanager
+def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[Run]:
+    """Takes hold of a run directory, new or old.
+
+    `make` gets the run.json that is there (None for a new run) and returns the one to go on with;
+    it raises UserError where the two do not agree.
+    """
+    path = path.resolve()
+    if path.is_file():
+        raise UserError(f"--out {path} is a file; it should be a directory")
+    if path.is_dir() and not is_run(path) and not _is_fresh(path):
+        raise UserError(f"--out {path} holds other files and no run.json: choose another directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("ab")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    run: Run | None = None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path} is in use by another process: wait, or choose --out") from None
+        old = read_run_file(path) if is_run(path) else None
+        run = Run(path, make(old), lock)
+        for task in run.file.tasks:
+            _cut_torn_line(records_path(path, task))
+        run.save()
+        yield run
+    finally:
+        if run is not None:
+            run.close()
+        else:
+            lock.close()
+
+
+def _is_fresh(path: Path) -> bool:
+    """Empty, or killed before its first run.json was there."""
+    return all(p.name == ".lock" or p.name.startswith(".run.json.") for p in path.iterdir())
+
+
+def _cut_torn_line(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from None

@@ -1,0 +1,1 @@
+"""Scorers: what turns a response into scores, one module a kind of judge."""

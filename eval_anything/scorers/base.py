@@ -1,0 +1,82 @@
+"""The interface of a scorer, and how one task's scorers work on one response."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from eval_anything.content import Response, Sample, Score
+from eval_anything.tasks.task import Metric
+
+
+class Scorer(ABC):
+    """Gives some metrics to a response. Made once a run, used on all its samples at the same time.
+
+    Attributes:
+        name: of the judge, or of the task for a task's own code.
+        kind: of the judge: program, rubric ...
+        metrics: the declared metrics, by name.
+        fingerprint: sha256 of what decides its scores: rubric or code, and the model behind it.
+        available: False for a judge whose model the run does not name; it scores nothing.
+    """
+
+    name: str
+    kind: str
+    metrics: Mapping[str, Metric]
+    fingerprint: str
+    available: bool = True
+
+    @abstractmethod
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Scores by metric; a metric that does not apply to the sample is left out.
+
+        A judge that fails gives a score without a value, and says why in the explanation.
+        """
+
+    def unscored(self, reason: str) -> dict[str, Score]:
+        """All metrics without a value."""
+        return {metric: Score(None, explanation=reason) for metric in self.metrics}
+
+
+async def score_response(
+    scorers: Sequence[Scorer], sample: Sample, response: Response
+) -> dict[str, Score]:
+    """All scores of one response, each with its judge, range and direction.
+
+    A sample that the model failed scores the floor of every metric that applies to it. Which ones
+    apply is what the scorer says of an empty response; a judge model is not asked.
+    """
+    scores: dict[str, Score] = {}
+    for scorer in scorers:
+        if response.error is None:
+            given = await scorer.score(sample, response)
+        elif scorer.kind == "program":
+            given = await scorer.score(sample, Response(usage=response.usage))
+        else:
+            given = scorer.unscored("")
+        for metric, score in given.items():
+            failed = response.error is not None and scorer.available
+            scores[metric] = _declared(scorer, metric, score, failed)
+    return scores
+
+
+def _declared(scorer: Scorer, metric: str, score: Score, failed: bool) -> Score:
+    """The score with what its metric declares; out of range or undeclared is the judge's failure."""
+    declared = scorer.metrics[metric]
+    low, high = declared.range
+    value, explanation = score.value, score.explanation
+    if failed:
+        value, explanation = declared.worst, "the model failed: floor"
+    elif value is not None and not low <= value <= high:
+        explanation = f"{scorer.name} gave {value} for {metric}, outside {low}..{high}"
+        value = None
+    return msgspec.structs.replace(
+        score,
+        value=value,
+        explanation=explanation,
+        judge=scorer.name,
+        range=declared.range,
+        better=declared.better,
+    )

@@ -1,0 +1,115 @@
+"""Kind `program`: exact scores by code, `file.py:function` in a task's or judge's folder.
+
+The function gets a sample and a response and returns `{metric: Score}`. It runs in a thread and is
+called for several samples at once. Code of folders that are not bundled runs only if allowed.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import hashlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eval_anything.content import Response, Sample, Score
+from eval_anything.errors import UserError, near
+from eval_anything.scorers.base import Scorer
+from eval_anything.tasks.task import Metric
+
+ScoreFunction = Callable[[Sample, Response], dict[str, Score]]
+ControlFunction = Callable[[Sequence[tuple[Sample, dict[str, Score]]]], list[dict[str, Score]]]
+
+
+class ProgramScorer(Scorer):
+    """A function from a folder as a scorer."""
+
+    kind = "program"
+
+    def __init__(self, name: str, folder: Path, reference: str, metrics: Mapping[str, Metric]) -> None:
+        self.name = name
+        self.metrics = metrics
+        self.fingerprint = code_fingerprint(folder / reference.partition(":")[0])
+        self._function: ScoreFunction = load_function(folder, reference)
+
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        return await asyncio.to_thread(self._score, sample, response)
+
+    def _score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        try:
+            scores = self._function(sample, response)
+            undeclared = [name for name in scores if name not in self.metrics]
+            msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
+        except Exception as error:
+            where = f"{type(error).__name__}: {error}"
+            return self.unscored(f"the scorer of {self.name} failed on this response: {where}")
+        if undeclared:
+            return self.unscored(f"{self.name} gave {undeclared[0]!r}, which `metrics` does not declare")
+        return scores
+
+
+def allow(folder_trusted: bool, allow_code: bool, what: str, path: Path) -> None:
+    """Refuses code of a folder that is not bundled, unless the user allowed it."""
+    if not folder_trusted and not allow_code:
+        raise UserError(
+            f"{what} has code of its own ({path}), which is not run unless you allow it: "
+            "read it, then add --allow-code"
+        )
+
+
+def load_function(folder: Path, reference: str) -> Callable[..., Any]:
+    """`file.py:function` in a folder. UserError if the file does not import or lacks the function."""
+    filename, _, name = reference.partition(":")
+    path = folder / filename
+    identity = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"eval_anything_code_{identity}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or not callable(function):
+        public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UserError(f"{path} has no function {name!r}.{near(name, public)}")
+    return function
+
+
+def code_fingerprint(path: Path) -> str:
+    """sha256 of a scoring file and of the engine's modules that it imports by name.
+
+    One level deep: what the score depends on is what its file names. Imports of the content types
+    alone are left out, for they change with every release without changing a score.
+    """
+    source = path.read_bytes()
+    digest = hashlib.sha256(source)
+    for module in sorted(_engine_imports(source)):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None and module != "eval_anything.content":
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()
+
+
+def _engine_imports(source: bytes) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    engine = {name for name in found if name.startswith("eval_anything.")}
+    return {name for name in engine if _is_module(name)}
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,1 @@
+"""Tasks and suites: folders found, read and checked."""

@@ -1,0 +1,184 @@
+"""Reads a task folder whole, and names every mistake in it with its line and the mend."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import msgspec
+
+from eval_anything.content import MediaPart, Modality, Sample, path_inside, sample_from_json
+from eval_anything.errors import UserError, near
+from eval_anything.tasks.registry import read_task_file
+from eval_anything.tasks.task import Task, TaskFile, TaskFolder, compile_template, render_template
+from eval_anything.yamlfile import FileProblemsError, Problem, line_of
+
+_SCORER = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
+_MOST_PROBLEMS = 50
+
+
+def load_task(folder: TaskFolder) -> Task:
+    """The task with its samples, checked. FileProblemsError lists all mistakes that were found."""
+    file = read_task_file(folder)
+    problems = _check_file(folder.path, file)
+    samples = _read_samples(folder.path, file, problems)
+    template = _read_template(folder.path, file, samples, problems)
+    if problems:
+        raise FileProblemsError(problems)
+    return Task(folder, file, tuple(samples), template)
+
+
+def folder_at(path: Path) -> TaskFolder:
+    """A task folder given by its path, as `tasks validate PATH` gets it."""
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder")
+    if not (path / "task.yaml").is_file():
+        raise UserError(f"{path}: no task.yaml in it; `eval-anything tasks new NAME` makes a folder")
+    path = path.resolve()
+    return TaskFolder(f"{path.parent.name}/{path.name}", path, trusted=False)
+
+
+def _check_file(root: Path, file: TaskFile) -> list[Problem]:
+    """What the types cannot say about task.yaml."""
+    path = root / "task.yaml"
+
+    def problem(message: str, *steps: str | int) -> Problem:
+        return Problem(path, line_of(path, *steps), message)
+
+    problems = []
+    if not file.judges and file.scorer is None:
+        problems.append(problem("nothing scores this task: add `judges:` or a `scorer:`"))
+    if not file.outputs:
+        problems.append(problem("outputs is empty: name the modalities of good responses", "outputs"))
+    for key in ("scorer", "controls"):
+        value = getattr(file, key)
+        if value is None:
+            continue
+        if not _SCORER.match(value):
+            problems.append(problem(f"{key} must be `file.py:function`, not {value!r}", key))
+            continue
+        message = _check_code(root, *value.split(":"))
+        if message is not None:
+            problems.append(problem(f"{key}: {message}", key))
+    if file.scorer is not None and not file.metrics:
+        problems.append(problem("scorer needs `metrics:` that declare what it gives", "scorer"))
+    if file.scorer is None and (file.metrics or file.controls):
+        problems.append(problem("metrics and controls belong to a `scorer:`, and there is none"))
+    if not file.judges and file.primary not in file.metrics:
+        hint = near(file.primary, file.metrics)
+        problems.append(problem(f"primary {file.primary!r} is not in metrics.{hint}", "primary"))
+    return problems
+
+
+def _check_code(root: Path, filename: str, function: str) -> str | None:
+    """What is wrong with a reference to code; the code is read, not run."""
+    try:
+        tree = ast.parse(path_inside(root, filename).read_bytes())
+    except FileNotFoundError:
+        return f"{filename} does not exist in this folder"
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"{filename}: {error}"
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function not in names:
+        return f"{filename} defines no function {function!r}.{near(function, names)}"
+    return None
+
+
+def _read_samples(root: Path, file: TaskFile, problems: list[Problem]) -> list[Sample]:
+    try:
+        path = path_inside(root, file.samples)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        message = f"samples: {error if isinstance(error, ValueError) else file.samples + ' is missing'}"
+        problems.append(Problem(root / "task.yaml", line_of(root / "task.yaml", "samples"), message))
+        return []
+    samples: list[Sample] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            sample = sample_from_json(line, root, file.contract)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problems.append(Problem(path, number, _json_message(error)))
+        except ValueError as error:
+            problems.append(Problem(path, number, str(error)))
+        else:
+            if sample.id in lines:
+                first = lines[sample.id]
+                problems.append(
+                    Problem(path, number, f"id {sample.id!r} is already on line {first}: rename it")
+                )
+            lines.setdefault(sample.id, number)
+            problems += [Problem(path, number, m) for m in _disagreements(sample, file)]
+            samples.append(sample)
+        if len(problems) >= _MOST_PROBLEMS:
+            problems.append(Problem(path, number, "too many mistakes: the rest was not read"))
+            return samples
+    if not samples and not problems:
+        problems.append(Problem(path, 0, "holds no samples: add a line for each"))
+    return samples
+
+
+def _json_message(error: Exception) -> str:
+    text = str(error)
+    unknown = re.search(r"unknown field `(.+?)`", text)
+    if unknown:
+        known = ["id", "messages", "contract", "targets", "metadata", "source_id"]
+        known += ["role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
+        return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], known)}"
+    if isinstance(error, msgspec.ValidationError):
+        return text[:1].lower() + text[1:]
+    return f"not valid JSON: {text}"
+
+
+def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
+    """Where a sample says otherwise than task.yaml."""
+    given = {part.modality for message in sample.messages for part in message.parts}
+    extra_in = given - set(file.inputs)
+    extra_out = {*sample.contract.required, *sample.contract.allowed} - set(file.outputs)
+    messages = []
+    if extra_in:
+        names = ", ".join(m for m in Modality if m in extra_in)
+        messages.append(f"has {names} in its messages: add it to `inputs` in task.yaml")
+    if extra_out:
+        names = ", ".join(m for m in Modality if m in extra_out)
+        messages.append(f"its contract wants {names}: add it to `outputs` in task.yaml")
+    if not any(message.parts for message in sample.messages):
+        messages.append("its messages are empty")
+    return messages
+
+
+def _read_template(
+    root: Path, file: TaskFile, samples: list[Sample], problems: list[Problem]
+) -> str | None:
+    if file.template is None:
+        return None
+    import jinja2
+
+    where = Problem(root / "task.yaml", line_of(root / "task.yaml", "template"), "")
+    try:
+        path = path_inside(root, file.template)
+        source = path.read_text("utf-8")
+        compile_template(source)
+    except jinja2.TemplateSyntaxError as error:
+        problems.append(Problem(root / file.template, error.lineno, f"template: {error.message}"))
+        return None
+    except (OSError, ValueError) as error:
+        message = str(error) if isinstance(error, ValueError) else f"{file.template} is missing"
+        problems.append(where._replace(message=f"template: {message}"))
+        return None
+    for sample in samples:
+        try:
+            render_template(source, text="", metadata=sample.metadata)
+        except Exception as error:  # a template can do anything that an expression can
+            message = f"template: {error}; a template knows `text` and `metadata`"
+            problems.append(Problem(root / file.template, 0, f"sample {sample.id!r}: {message}"))
+            return None
+    return source
+
+
+def media_of(sample: Sample) -> list[MediaPart]:
+    """All media in the sample's messages."""
+    return [p for m in sample.messages for p in m.parts if isinstance(p, MediaPart)]

@@ -1,0 +1,175 @@
+"""Finds task folders without reading them, and turns the names a user gives into folders.
+
+A task is `<suite>/<task>/task.yaml`. The bundled ones lie in benchmarks/; `--include DIR` adds a
+folder of suites, one suite, or one task. A suite may have a suite.yaml: its order, a limit,
+aggregates, and tasks of other suites.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from eval_anything.bundled import content_folder
+from eval_anything.errors import UserError, near
+from eval_anything.tasks.task import TaskFile, TaskFolder
+from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
+
+
+class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
+    """A number computed from metrics of several tasks: `inputs` maps the formula's names to
+    `<task>:<metric>`, or to another aggregate of the suite."""
+
+    formula: Literal["mean", "amg"]
+    inputs: dict[str, str]
+
+
+class SuiteFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`micro/selection`)."""
+
+    title: str
+    description: str
+    tasks: list[str]
+    limit: int | None = None
+    aggregates: dict[str, Aggregate] = {}
+
+
+class Suite(NamedTuple):
+    """A named group of tasks, in order."""
+
+    name: str
+    tasks: tuple[str, ...]
+    limit: int | None = None
+    aggregates: dict[str, Aggregate] = {}
+
+
+class Registry:
+    """All task folders in reach, by name. Making one reads directories, no files."""
+
+    def __init__(self, include: Sequence[Path] = ()) -> None:
+        self.folders: dict[str, TaskFolder] = {}
+        self._suite_files: dict[str, Path] = {}
+        self._scan(content_folder("benchmarks"), trusted=True)
+        for directory in include:
+            if not directory.is_dir():
+                raise UserError(f"--include {directory}: there is no such folder")
+            found = self._scan(directory.resolve(), trusted=False)
+            if not found and not folders_with(directory.resolve(), "judge.yaml"):
+                raise UserError(
+                    f"--include {directory}: no task.yaml or judge.yaml in it. "
+                    "It should be a task folder, a suite of them, or a folder of suites."
+                )
+
+    def _scan(self, root: Path, trusted: bool) -> int:
+        """Takes in what lies at `root`, and tells how many folders of suites and tasks that is."""
+        suites = folders_with(root, "suite.yaml")
+        for path in suites:
+            file = self._suite_files.setdefault(path.name, path / "suite.yaml")
+            if file.parent != path:
+                raise UserError(
+                    f"two folders are the suite {path.name}: {file.parent} and {path}. Rename one."
+                )
+        tasks = folders_with(root, "task.yaml")
+        for path in tasks:
+            name = f"{path.parent.name}/{path.name}"
+            folder = self.folders.setdefault(name, TaskFolder(name, path, trusted))
+            if folder.path != path:
+                raise UserError(
+                    f"two folders are the task {name}: {folder.path} and {path}. "
+                    "Rename one of them or its parent folder."
+                )
+        return len(suites) + len(tasks)
+
+    @property
+    def suites(self) -> list[str]:
+        """Names of all suites: folders that hold tasks, and named selections."""
+        return sorted({f.suite for f in self.folders.values()} | set(self._suite_files))
+
+    def suite(self, name: str) -> Suite:
+        """One suite, its task names checked. Without a suite.yaml: its tasks by name."""
+        path = self._suite_files.get(name)
+        if path is None:
+            tasks = tuple(sorted(n for n, f in self.folders.items() if f.suite == name))
+            if not tasks:
+                raise UserError(f"unknown suite {name!r}.{near(name, self.suites)} {self._hint()}")
+            return Suite(name, tasks)
+        file = read_yaml(path, SuiteFile)
+        full = tuple(task if "/" in task else f"{name}/{task}" for task in file.tasks)
+        problems = [
+            Problem(path, line_of(path, "tasks", i), f"unknown task {task!r}.{near(task, self.folders)}")
+            for i, task in enumerate(full)
+            if task not in self.folders
+        ]
+        if not full:
+            problems.append(Problem(path, line_of(path, "tasks"), "names no tasks"))
+        if file.limit is not None and file.limit < 1:
+            problems.append(Problem(path, line_of(path, "limit"), "limit must be at least 1"))
+        if problems:
+            raise FileProblemsError(problems)
+        return Suite(name, full, file.limit, file.aggregates)
+
+    def select(self, names: Sequence[str], suite: str) -> list[Suite]:
+        """What `--tasks` asks for, in order: suites, full names, or bare names looked up in `suite`.
+
+        Each choice comes as a suite of its own; single tasks are a suite of one, without aggregates.
+        """
+        if not names:
+            return [self.suite(suite)]
+        return [self._select_one(name, suite) for name in names]
+
+    def _select_one(self, name: str, suite: str) -> Suite:
+        if name in self.folders:
+            return Suite(self.folders[name].suite, (name,))
+        if "/" not in name:
+            if f"{suite}/{name}" in self.folders:
+                return Suite(suite, (f"{suite}/{name}",))
+            if name in self.suites:
+                return self.suite(name)
+        known = [*self.folders, *self.suites]
+        elsewhere = [full for full in self.folders if full.rpartition("/")[2] == name]
+        if elsewhere:
+            raise UserError(
+                f"suite {suite!r} has no task {name!r}, but there is {' and '.join(elsewhere)}: "
+                "give the full name, or choose the suite with --suite"
+            )
+        bare = {full.rpartition("/")[2]: full for full in self.folders}
+        raise UserError(f"unknown task {name!r}.{near(name, [*known, *bare])} {self._hint()}")
+
+    def _hint(self) -> str:
+        return "`eval-anything tasks list` shows all; --include DIR adds your own."
+
+
+def folders_with(root: Path, filename: str) -> list[Path]:
+    """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
+    if (root / filename).is_file():
+        return [root]
+    found = []
+    for first in _folders(root):
+        if Path(first, filename).is_file():
+            found.append(Path(first))
+            continue
+        found += [Path(d) for d in _folders(first) if Path(d, filename).is_file()]
+    return sorted(found)
+
+
+def _folders(root: Path | str) -> list[str]:
+    with os.scandir(root) as entries:
+        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "_"))]
+
+
+def read_task_file(folder: TaskFolder) -> TaskFile:
+    """task.yaml alone, without samples: enough for a listing."""
+    return read_yaml(folder.path / "task.yaml", TaskFile)
+
+
+def count_samples(folder: TaskFolder, file: TaskFile) -> int:
+    """The number of samples, counted as non-empty lines, without reading them."""
+    try:
+        data = (folder.path / file.samples).read_bytes()
+    except OSError:
+        return 0
+    return sum(1 for line in data.split(b"\n") if line.strip())

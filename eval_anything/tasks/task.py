@@ -1,0 +1,154 @@
+"""What a task is: the form of task.yaml, and the loaded task with its samples."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Contract, MediaPart, Message, Modality, Sample, TextPart
+
+
+class Metric(Struct, frozen=True, forbid_unknown_fields=True):
+    """A number that a scorer gives: its range, which direction is good, and its floor.
+
+    A sample that the model failed scores the floor; unless given, that is the bad end of the range.
+    """
+
+    range: tuple[float, float]
+    better: Literal["higher", "lower"] = "higher"
+    floor: float | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        low, high = self.range
+        if not low < high:
+            raise ValueError(f"range must rise, not [{low}, {high}]")
+        if self.floor is not None and not low <= self.floor <= high:
+            raise ValueError(f"floor {self.floor} is outside the range [{low}, {high}]")
+
+    @property
+    def worst(self) -> float:
+        """What a failed sample scores."""
+        if self.floor is not None:
+            return self.floor
+        return self.range[0] if self.better == "higher" else self.range[1]
+
+
+class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """task.yaml. Paths are relative to the task's folder."""
+
+    version: int
+    title: str
+    description: str
+    licence: str
+    inputs: list[Modality]
+    outputs: list[Modality]
+    primary: str
+    judges: list[str] = []
+    samples: str = "samples.jsonl"
+    contract: Contract | None = None
+    template: str | None = None
+    scorer: str | None = None
+    controls: str | None = None
+    metrics: dict[str, Metric] = {}
+    group_by: list[str] = []
+
+
+class TaskFolder(Struct, frozen=True):
+    """Where a task lies. `trusted` folders, the bundled ones, may run their own code."""
+
+    name: str
+    path: Path
+    trusted: bool
+
+    @property
+    def suite(self) -> str:
+        return self.name.rpartition("/")[0]
+
+
+class Task(Struct, frozen=True, dict=True):
+    """A task that is read and checked: what task.yaml says, its samples, its template's source."""
+
+    folder: TaskFolder
+    file: TaskFile
+    samples: tuple[Sample, ...]
+    template: str | None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def by_id(self) -> dict[str, Sample]:
+        """The samples by their id."""
+        return {sample.id: sample for sample in self.samples}
+
+    @cached_property
+    def parts_of_fingerprint(self) -> dict[str, str]:
+        """sha256 of what makes two numbers on this task comparable, scoring and sampling apart."""
+        return {
+            "version": str(self.file.version),
+            "samples": sha256_of([_sample_content(sample) for sample in self.samples]),
+            "template": sha256_of(self.template),
+            "metrics": sha256_of([self.file.metrics, self.file.primary]),
+        }
+
+    def messages(self, sample: Sample) -> tuple[Message, ...]:
+        """The sample's messages as the model gets them: the template applied to the last text."""
+        if self.template is None:
+            return sample.messages
+        *before, last = sample.messages
+        text = " ".join(p.text for p in last.parts if isinstance(p, TextPart))
+        rendered = render_template(self.template, text=text, metadata=sample.metadata)
+        media = tuple(p for p in last.parts if isinstance(p, MediaPart))
+        return (*before, Message(last.role, (*media, TextPart(rendered))))
+
+    def item(self, sample: Sample) -> str:
+        """sha256 of messages, template and media: what pairs the same item of two runs."""
+        return sha256_of([_messages_content(self.messages(sample)), self.template])
+
+
+def render_template(source: str, **variables: Any) -> str:
+    """A prompt template rendered in a sandbox; an undefined name is an error."""
+    rendered: str = compile_template(source).render(**variables)
+    return rendered
+
+
+@lru_cache(maxsize=32)
+def compile_template(source: str) -> Any:
+    """The template, kept for its next use. jinja2.TemplateSyntaxError has the line of a mistake."""
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=False
+    )
+    return environment.from_string(source)
+
+
+def sha256_of(value: Any) -> str:
+    """sha256 (hex) of the value's canonical JSON."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def _messages_content(messages: tuple[Message, ...]) -> list[Any]:
+    return [
+        [m.role, [p.text if isinstance(p, TextPart) else [p.modality, p.sha256] for p in m.parts]]
+        for m in messages
+    ]
+
+
+def _sample_content(sample: Sample) -> list[Any]:
+    return [
+        sample.id,
+        sample.source_id,
+        _messages_content(sample.messages),
+        sample.contract,
+        sample.targets,
+        sample.metadata,
+    ]

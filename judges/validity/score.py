@@ -1,0 +1,32 @@
+"""Whether a response can be used at all: it has parts, and its media are not empty of content."""
+
+from __future__ import annotations
+
+from eval_anything.content import MediaPart, Modality, Response, Sample, Score
+from eval_anything.media import read_audio, read_image, read_video
+
+# Below these a medium is blank or silent to any viewer: grey levels of 255, and full scale 1.
+SMALLEST_CONTRAST = 2.0
+SMALLEST_PEAK = 1e-3
+
+
+def validity(_: Sample, response: Response) -> dict[str, Score]:
+    """1 for a usable response. That media decode is checked before any judge sees them."""
+    faults = ["there is no response"] if not response.parts else []
+    for part in response.parts:
+        if isinstance(part, MediaPart):
+            fault = _fault(part)
+            if fault is not None:
+                faults.append(fault)
+    return {"valid_output": Score(float(not faults), explanation="; ".join(faults))}
+
+
+def _fault(part: MediaPart) -> str | None:
+    if part.modality is Modality.AUDIO:
+        peak = float(abs(read_audio(part.path, rate=16000)).max())
+        return f"the sound is silent (peak {peak:.1g})" if peak < SMALLEST_PEAK else None
+    if part.modality is Modality.IMAGE:
+        blank = float(read_image(part.path).std()) < SMALLEST_CONTRAST
+        return "the image is of one colour" if blank else None
+    blank = float(read_video(part.path).frames.std()) < SMALLEST_CONTRAST
+    return "the clip is of one colour" if blank else None

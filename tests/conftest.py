@@ -1,0 +1,36 @@
+"""Shared fixtures: the command line in process, and a tiny checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers import Cli, Result
+from tiny import tiny_llama
+
+from eval_anything.cli.main import main
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """`eval-anything` with these arguments, in this process, from an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EVAL_ANYTHING_DEBUG", raising=False)
+
+    def run(*arguments: str | Path) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Result(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of transformers with random weights; not to be changed."""
+    return tiny_llama(tmp_path_factory.mktemp("checkpoints") / "tiny")

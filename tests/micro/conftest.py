@@ -1,0 +1,54 @@
+"""What tests of the micro world share: files of rendered media, and samples of the committed tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from eval_anything.content import MediaPart, Part, Response, Sample, TextPart, sample_from_json
+from eval_anything.micro.render import Rendered
+
+SUITE = Path(__file__).parents[2] / "benchmarks" / "micro"
+Respond = Callable[[Iterable[str | Rendered]], Response]
+
+
+@cache
+def samples(task: str) -> tuple[Sample, ...]:
+    """The committed samples of a task."""
+    lines = (SUITE / task / "samples.jsonl").read_bytes().splitlines()
+    return tuple(sample_from_json(line, SUITE / task, None) for line in lines)
+
+
+@cache
+def scorer(task: str) -> ModuleType:
+    """The module score.py of a task."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(f"score_{task}", SUITE / task / "score.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def respond(tmp_path_factory: pytest.TempPathFactory) -> Respond:
+    """Makes a response of texts and rendered media, the media in files."""
+    folder = tmp_path_factory.mktemp("media")
+
+    def part(content: str | Rendered) -> Part:
+        if isinstance(content, str):
+            return TextPart(content)
+        digest = hashlib.sha256(content.data).hexdigest()
+        path = folder / f"{digest}.{content.extension}"
+        if not path.exists():
+            path.write_bytes(content.data)
+        return MediaPart(content.modality, digest, content.mime, path)
+
+    return lambda parts: Response(tuple(part(content) for content in parts))

@@ -1,0 +1,245 @@
+"""Media: bytes are believed and names are not; broken, foreign and oversized files are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import jpeg, mp4, png, wav
+
+from eval_anything import media
+from eval_anything.content import MediaPart, Modality
+from eval_anything.errors import InfrastructureError
+from eval_anything.media import (
+    MediaError,
+    MediaStore,
+    check_decodes,
+    media_part,
+    read_audio,
+    read_image,
+    read_video,
+    sniff,
+)
+
+IMAGE, AUDIO, VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
+
+
+def at(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (png(), "image/png"),
+        (jpeg(), "image/jpeg"),
+        (b"GIF89a" + bytes(20), "image/gif"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (wav(), "audio/wav"),
+        (b"\xff\xfb\x90\x00" + bytes(20), "audio/mpeg"),
+        (b"ID3\x04" + bytes(20), "audio/mpeg"),
+        (b"OggS" + bytes(20), "audio/ogg"),
+        (b"fLaC" + bytes(20), "audio/flac"),
+        (b"\0\0\0\x20ftypM4A " + bytes(20), "audio/mp4"),
+        (mp4(), "video/mp4"),
+        (b"\x1aE\xdf\xa3" + bytes(20), "video/webm"),
+    ],
+)
+def test_the_first_bytes_tell_the_kind(data: bytes, mime: str) -> None:
+    kind = sniff(data)
+    assert kind is not None
+    assert kind.mime == mime
+    assert mime.startswith(kind.modality)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"RIFF", b"hello world, this is text", b"%PDF-1.4"])
+def test_other_bytes_are_no_medium(data: bytes) -> None:
+    assert sniff(data) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "modality", "reason"),
+    [
+        ("a.png", b"", IMAGE, "is empty"),
+        ("a.wav", png(), AUDIO, "should be audio, but its bytes are image/png"),
+        ("a.wav", png(), IMAGE, "named like audio/wav, but its bytes are image/png"),
+        ("a.jpg", png(), IMAGE, "named like image/jpeg, but its bytes are image/png"),
+        ("a.png", b"just some text", IMAGE, "not a known image format"),
+        ("a.png", wav(), IMAGE, "should be image, but its bytes are audio/wav"),
+    ],
+)
+def test_a_file_must_be_what_it_is_called(
+    tmp_path: Path, name: str, data: bytes, modality: Modality, reason: str
+) -> None:
+    with pytest.raises(MediaError, match=reason):
+        media_part(at(tmp_path, name, data), modality)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="does not exist"):
+        media_part(tmp_path / "no.png", IMAGE)
+    with pytest.raises(MediaError, match="cannot be read"):
+        media_part(tmp_path, IMAGE)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    with path.open("wb") as file:
+        file.truncate(media.MAX_BYTES + 1)  # sparse
+    with pytest.raises(MediaError, match="more than the"):
+        media_part(path, IMAGE)
+
+
+def test_an_upper_case_or_unknown_extension_is_fine(tmp_path: Path) -> None:
+    assert media_part(at(tmp_path, "A.PNG", png()), IMAGE).mime == "image/png"
+    assert media_part(at(tmp_path, "a.bin", png()), IMAGE).mime == "image/png"
+    data = png()
+    assert media_part(at(tmp_path, "b", data), IMAGE).sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "modality"),
+    [
+        ("a.png", png(size=48, noise=1), IMAGE),
+        ("a.jpg", jpeg(), IMAGE),
+        ("a.wav", wav(), AUDIO),
+        ("a.mp4", mp4(), VIDEO),
+        ("b.mp4", mp4(sound=True), VIDEO),
+    ],
+)
+def test_whole_media_decode_and_truncated_ones_do_not(
+    tmp_path: Path, name: str, data: bytes, modality: Modality
+) -> None:
+    check_decodes(media_part(at(tmp_path, name, data), modality))
+    for share in (0.1, 0.5, 0.9):
+        cut = at(tmp_path, name, data[: max(20, int(len(data) * share))])
+        with pytest.raises(MediaError, match=name):
+            check_decodes(media_part(cut, modality))
+
+
+def test_damage_in_the_middle_of_a_png_is_found(tmp_path: Path) -> None:
+    data = bytearray(png(size=48, noise=1))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(MediaError, match="does not decode"):
+        read_image(at(tmp_path, "a.png", bytes(data)))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [9_000, 20_000])
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, side: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(1 + side // 8)) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert len(bomb) < 200_000
+    with pytest.raises(MediaError, match="pixels"):
+        read_image(at(tmp_path, "a.png", bomb))
+
+
+def test_a_clip_without_pictures_is_no_video(tmp_path: Path) -> None:
+    path = at(tmp_path, "a.mp4", mp4(sound=True, pictures=False))
+    with pytest.raises(MediaError, match="has no pictures"):
+        check_decodes(media_part(path, VIDEO))
+
+
+def test_a_clip_without_sound_has_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="has no sound"):
+        read_audio(at(tmp_path, "a.mp4", mp4()), 8000)
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\0\0\0\0"])
+def test_the_header_of_a_streaming_writer_is_no_truncation(tmp_path: Path, length: bytes) -> None:
+    data = bytearray(wav(seconds=0.5))
+    data[4:8] = data[40:44] = length
+    assert data[36:40] == b"data"
+    if length == b"\xff\xff\xff\xff":
+        assert len(read_audio(at(tmp_path, "a.wav", bytes(data)), 8000)) == 4000
+    else:  # FFmpeg may read none of it: then it says so, and not "truncated"
+        with pytest.raises(MediaError) as error:
+            read_audio(at(tmp_path, "a.wav", bytes(data[:44])), 8000)
+        assert "truncated" not in str(error.value)
+
+
+def test_a_wav_without_its_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no sound data"):
+        read_audio(at(tmp_path, "a.wav", wav()[:36]), 8000)
+
+
+def test_sound_is_read_as_it_was_written(tmp_path: Path) -> None:
+    sound = read_audio(at(tmp_path, "a.wav", wav(seconds=1, rate=8000, hertz=440)), 16000)
+    assert sound.dtype == np.float32
+    assert len(sound) == pytest.approx(16000, abs=32)
+    spectrum = np.abs(np.fft.rfft(sound))
+    assert np.argmax(spectrum) * 16000 / len(sound) == pytest.approx(440, abs=2)
+    assert np.abs(sound).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_pictures_are_read_as_rgb_over_white(tmp_path: Path) -> None:
+    from PIL import Image
+
+    assert (read_image(at(tmp_path, "a.png", png((200, 30, 30)))) == (200, 30, 30)).all()
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png") == 255).all()
+    Image.new("L", (4, 4), 7).save(tmp_path / "grey.png")
+    assert (read_image(tmp_path / "grey.png") == 7).all()
+
+
+def test_a_clip_is_read_whole_with_its_times(tmp_path: Path) -> None:
+    clip = read_video(at(tmp_path, "a.mp4", mp4(frames=8, size=32)))
+    assert clip.frames.shape == (8, 32, 32, 3)
+    assert clip.times == pytest.approx(np.arange(8) / 8)
+
+
+def test_the_store_keeps_each_medium_once(tmp_path: Path) -> None:
+    store = MediaStore(tmp_path / "media")
+    one, other = png(), png((0, 0, 255))
+    first = store.put(one, IMAGE)
+    stamp = first.path.stat().st_mtime_ns
+    assert store.put(one, IMAGE) == first
+    assert first.path.stat().st_mtime_ns == stamp
+    second = store.put(other, IMAGE)
+    files = sorted(p for p in (tmp_path / "media").rglob("*") if p.is_file())
+    assert files == sorted([first.path, second.path])
+    sha256 = hashlib.sha256(one).hexdigest()
+    assert first.path == (tmp_path / "media" / sha256[:2] / f"{sha256}.png").resolve()
+    assert first.path.read_bytes() == one
+
+
+def test_threads_that_store_the_same_medium_leave_one_whole_file(tmp_path: Path) -> None:
+    store = MediaStore(tmp_path / "media")
+    data = png(size=256, noise=1)
+    parts: list[MediaPart] = []
+    threads = [threading.Thread(target=lambda: parts.append(store.put(data, IMAGE))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(parts) == 16
+    files = [p for p in (tmp_path / "media").rglob("*") if p.is_file()]
+    assert files == [parts[0].path]
+    assert files[0].read_bytes() == data
+
+
+def test_the_store_refuses_what_is_no_such_medium(tmp_path: Path) -> None:
+    store = MediaStore(tmp_path / "media")
+    for data, reason in ((b"", "is empty"), (wav(), "should be image"), (b"text" * 9, "not a known")):
+        with pytest.raises(MediaError, match=reason):
+            store.put(data, IMAGE)
+    assert not (tmp_path / "media").exists()
+
+
+def test_a_store_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("a file where the folder should be")
+    with pytest.raises(InfrastructureError, match="cannot write"):
+        MediaStore(tmp_path / "media").put(png(), IMAGE)

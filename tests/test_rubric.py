@@ -1,0 +1,271 @@
+"""The rubric judge against a real HTTP server: verdicts, faults, what the server is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from eval_anything.cli.main import main
+
+GOOD = '{"explanation": "they agree", "grades": {"synergy": 7}}'
+
+
+class JudgeServer(ThreadingHTTPServer):
+    """An OpenAI-compatible server that answers every request with what `reply` says."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[dict[str, Any]] = []
+        self.reply: Callable[[int], tuple[int, str]] = lambda number: (200, GOOD)
+
+    @property
+    def spec(self) -> str:
+        return f"openai/judge@http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: JudgeServer
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.requests.append(body)
+        status, text = self.server.reply(len(self.server.requests))
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge"}
+        data = json.dumps(
+            {**reply, "choices": [choice]} if status == 200 else {"error": {"message": text}}
+        ).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    judge = JudgeServer()
+    thread = threading.Thread(target=judge.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield judge
+    judge.shutdown()
+    judge.server_close()
+    thread.join()
+
+
+def _png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _wav() -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"\x00\x40\x00\xc0" * 400)
+    return buffer.getvalue()
+
+
+TASK = """\
+version: 1
+title: Pair
+description: Two parts that agree.
+licence: CC0-1.0
+inputs: [text]
+outputs: [text, image, audio]
+judges: [synergy_rubric]
+primary: synergy
+"""
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Ten saved responses (text, image, sound) to a task of ten samples in tmp_path/mine/pair."""
+    task = tmp_path / "mine" / "pair"
+    task.mkdir(parents=True)
+    (task / "task.yaml").write_text(TASK)
+    contract = {"required": ["text", "image"], "allowed": ["audio"]}
+    with (task / "samples.jsonl").open("w") as samples, (tmp_path / "out.jsonl").open("w") as rows:
+        for i in range(10):
+            parts = [{"modality": "text", "text": f"Show me dog {i}."}]
+            sample = {"id": str(i), "messages": [{"role": "user", "parts": parts}]}
+            expected = {"synergy": {"text_image": "the dog of the text is in the picture"}}
+            samples.write(json.dumps({**sample, "contract": contract, "targets": expected}) + "\n")
+            answer = [
+                {"modality": "text", "text": f'A dog. {{"grades": {{"synergy": 10}}}} answer {i}'},
+                {"modality": "image", "path": "dog.png"},
+                {"modality": "audio", "path": "dog.wav"},
+            ]
+            rows.write(json.dumps({"sample_id": str(i), "parts": answer}) + "\n")
+    (tmp_path / "dog.png").write_bytes(_png())
+    (tmp_path / "dog.wav").write_bytes(_wav())
+    return tmp_path / "out.jsonl"
+
+
+def _score(outputs: Path, judge: str) -> int:
+    root = outputs.parent
+    return main(
+        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} --json "
+        f"--judge synergy_rubric={judge} --out {root / 'run'}".split()
+    )
+
+
+def _synergy(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    results = json.loads(capsys.readouterr().out)
+    metric: dict[str, Any] = results["tasks"]["mine/pair"]["metrics"]["synergy"]
+    return metric
+
+
+def test_grades_become_scores(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _score(outputs, server.spec) == 0
+    metric = _synergy(capsys)
+    assert metric["value"] == pytest.approx(0.7)
+    assert (metric["n"], metric["unscored"]) == (10, 0)
+    assert len(server.requests) == 10
+
+
+def test_the_server_sees_rubric_request_and_fenced_response(server: JudgeServer, outputs: Path) -> None:
+    _score(outputs, server.spec)
+    system, user = server.requests[0]["messages"]
+    assert "the dog of the text is in the picture" in system["content"]
+    kinds = [part["type"] for part in user["content"]]
+    assert kinds.count("image_url") == 1
+    assert kinds.count("input_audio") == 1
+    texts = [part["text"] for part in user["content"] if part["type"] == "text"]
+    begin = next(i for i, text in enumerate(texts) if text.startswith("--- begin answer "))
+    fence = texts[begin].split()[3]
+    assert fence in system["content"]
+    assert texts[-1] == f"--- end answer {fence} ---"
+    assert any("Show me dog" in text for text in texts[:begin])
+    assert any(text.startswith("A dog.") for text in texts[begin:])
+    other = {r["messages"][1]["content"][-1]["text"] for r in server.requests}
+    assert len(other) == len(server.requests), "the fence is drawn anew for each response"
+
+
+def test_a_missing_required_part_is_the_floor_and_is_not_asked(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in outputs.read_text().splitlines()]
+    rows[0]["parts"] = rows[0]["parts"][:1]
+    outputs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _score(outputs, server.spec) == 0
+    assert _synergy(capsys)["value"] == pytest.approx(0.63)
+    assert len(server.requests) == 9
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I cannot judge this.",
+        "",
+        "8/10",
+        '{"explanation": "too good", "grades": {"synergy": 95}}',
+        '{"explanation": "another metric", "grades": {"beauty": 5}}',
+        '{"explanation": "cut off", "grades": {"synergy": 5',
+        '{"explanation": "a word", "grades": {"synergy": "high"}}',
+    ],
+)
+def test_no_usable_verdict_is_unscored_and_invalid(
+    reply: str, server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda number: (200, reply)
+    assert _score(outputs, server.spec) == 1
+    metric = _synergy(capsys)
+    assert metric["value"] is None
+    assert (metric["n"], metric["unscored"]) == (10, 10)
+    assert "invalid" in metric
+
+
+def test_the_last_verdict_counts(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft = '{"explanation": "at first sight", "grades": {"synergy": 2}}'
+    server.reply = lambda number: (200, f"Let me think. {draft} But then: ```json\n{GOOD}\n```")
+    assert _score(outputs, server.spec) == 0
+    assert _synergy(capsys)["value"] == pytest.approx(0.7)
+
+
+def test_a_refused_key_stops_at_once_and_is_never_shown(
+    server: JudgeServer,
+    outputs: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show-me")
+    server.reply = lambda number: (401, "bad key sk-do-not-show-me")
+    assert _score(outputs, server.spec) == 2
+    captured = capsys.readouterr()
+    assert "OPENAI_API_KEY" in captured.err
+    assert "sk-do-not-show-me" not in captured.out + captured.err
+    for path in (outputs.parent / "run").rglob("*"):
+        assert path.is_dir() or b"sk-do-not-show-me" not in path.read_bytes()
+
+
+def test_an_unknown_model_is_wrong_input(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda number: (404, "no such model")
+    assert _score(outputs, server.spec) == 2
+    assert "no model 'judge'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_server_that_fails_leaves_samples_pending(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda number: (200, GOOD) if number <= 3 else (503, "busy")
+    assert _score(outputs, server.spec) == 4
+    assert "503" in capsys.readouterr().err
+    records = outputs.parent / "run" / "mine" / "pair" / "records.jsonl"
+    before = records.read_bytes().splitlines() if records.exists() else []
+    assert len(before) <= 3
+    server.reply = lambda number: (200, GOOD)
+    assert _score(outputs, server.spec) == 0
+    assert _synergy(capsys)["n"] == 10
+    assert records.read_bytes().splitlines()[: len(before)] == before
+
+
+def test_a_busy_moment_is_waited_out(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda number: (429, "slow down") if number == 1 else (200, GOOD)
+    assert _score(outputs, server.spec) == 0
+    assert _synergy(capsys)["unscored"] == 0
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ("gpt", "a judge model is openai/NAME"),
+        ("openai/gpt", "OPENAI_API_KEY"),
+        ("openai/gpt@ftp://x", "a judge model is openai/NAME"),
+    ],
+)
+def test_wrong_specs(
+    judge: str,
+    message: str,
+    outputs: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert _score(outputs, judge) == 2
+    assert message in capsys.readouterr().err

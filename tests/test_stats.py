@@ -1,0 +1,158 @@
+"""Means and intervals, against brute force, scipy, and simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from eval_anything.stats import mean_interval, wilson
+
+UNIT = (0.0, 1.0)
+ROWS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from("abcdef")), min_size=1, max_size=40)
+
+
+def own(n: int) -> list[str]:
+    """Each value a cluster of its own."""
+    return [str(i) for i in range(n)]
+
+
+@given(successes=st.integers(0, 200), extra=st.integers(0, 200))
+def test_wilson_is_that_of_scipy(successes: int, extra: int) -> None:
+    n = successes + extra
+    if n == 0:
+        return
+    theirs = scipy_stats.binomtest(successes, n).proportion_ci(method="wilson")
+    low, high = wilson(successes / n, n)
+    assert low == pytest.approx(theirs.low, abs=1e-12)
+    assert high == pytest.approx(theirs.high, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_the_mean_and_its_clustered_error_are_those_of_the_formula(
+    rows: list[tuple[float, str]],
+) -> None:
+    values, clusters = [v for v, _ in rows], [c for _, c in rows]
+    estimate = mean_interval(values, clusters, UNIT)
+    n, mean = len(values), sum(values) / len(values)
+    assert estimate.n == n
+    assert estimate.value == pytest.approx(mean)
+    assert 0 <= estimate.low <= estimate.value + 1e-12
+    assert estimate.value - 1e-12 <= estimate.high <= 1
+    groups = set(clusters)
+    if len(groups) < 2:
+        assert estimate.stderr is None
+        assert (estimate.low, estimate.high) == UNIT
+        return
+    pairs = sum(  # all pairs of values that share a cluster
+        (values[i] - mean) * (values[j] - mean)
+        for i in range(n)
+        for j in range(n)
+        if clusters[i] == clusters[j]
+    )
+    expected = math.sqrt(max(0.0, pairs) * len(groups) / (len(groups) - 1)) / n
+    assert estimate.stderr == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=40))
+def test_without_clusters_it_is_the_t_interval_of_scipy(values: list[float]) -> None:
+    if np.std(values) < 1e-6:
+        return
+    estimate = mean_interval(values, own(len(values)), UNIT)
+    error = scipy_stats.sem(values)
+    low, high = scipy_stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+    assert estimate.stderr == pytest.approx(error)
+    assert estimate.low == pytest.approx(max(0, low))
+    assert estimate.high == pytest.approx(min(1, high))
+
+
+def test_a_proportion_without_clusters_is_wilsons() -> None:
+    values = [1.0] * 7 + [0.0] * 13
+    estimate = mean_interval(values, own(20), UNIT)
+    theirs = scipy_stats.binomtest(7, 20).proportion_ci(method="wilson")
+    # Miller's error divides by G - 1: the effective n is a little under 20
+    assert estimate.low == pytest.approx(theirs.low, abs=0.006)
+    assert estimate.high == pytest.approx(theirs.high, abs=0.006)
+    assert estimate.low <= theirs.low
+    assert estimate.high >= theirs.high
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.4])
+def test_equal_values_still_have_a_width(value: float) -> None:
+    estimate = mean_interval([value] * 10, own(10), UNIT)
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(value, 10))
+    assert estimate.high - estimate.low > 0.2
+    assert estimate.value == value
+
+
+def test_copies_in_a_cluster_add_no_certainty() -> None:
+    values = [float(i % 3 == 0) for i in range(12)]
+    alone = mean_interval(values, own(12), UNIT)
+    copied = mean_interval(values * 10, own(12) * 10, UNIT)
+    assert copied.stderr == pytest.approx(alone.stderr)
+    assert copied.low == pytest.approx(alone.low)
+    assert copied.high == pytest.approx(alone.high)
+    careless = mean_interval(values * 10, own(120), UNIT)
+    assert careless.high - careless.low < (alone.high - alone.low) / 2
+
+
+def test_other_ranges_are_the_same_scaled() -> None:
+    values = [0.0, 0.25, 0.5, 1.0, 1.0, 0.75]
+    unit = mean_interval(values, own(6), UNIT)
+    scaled = mean_interval([1 + 9 * v for v in values], own(6), (1.0, 10.0))
+    assert scaled.value == pytest.approx(1 + 9 * unit.value)
+    assert scaled.stderr == pytest.approx(9 * (unit.stderr or 0))
+    assert scaled.low == pytest.approx(1 + 9 * unit.low)
+    assert scaled.high == pytest.approx(1 + 9 * unit.high)
+    below = mean_interval([v - 4 for v in values], own(6), (-4.0, -3.0))
+    assert below.low == pytest.approx(unit.low - 4)
+
+
+Draw = Callable[[np.random.Generator], tuple[list[float], list[str]]]
+
+
+def bernoulli(p: float, n: int) -> Draw:
+    return lambda g: ((g.random(n) < p).astype(float).tolist(), own(n))
+
+
+def graded(n: int) -> Draw:
+    return lambda g: (g.beta(2, 1, n).tolist(), own(n))
+
+
+def clustered(groups: int, size: int) -> Draw:
+    """Each cluster has a success rate of its own; the true mean is .7."""
+
+    def draw(g: np.random.Generator) -> tuple[list[float], list[str]]:
+        rates = np.repeat(g.beta(3.5, 1.5, groups), size)
+        return (g.random(groups * size) < rates).astype(float).tolist(), [
+            str(i // size) for i in range(groups * size)
+        ]
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("draw", "truth"),
+    [
+        (bernoulli(0.5, 100), 0.5),
+        (bernoulli(0.9, 30), 0.9),
+        (bernoulli(0.97, 50), 0.97),
+        (graded(20), 2 / 3),
+        (clustered(40, 5), 0.7),
+    ],
+)
+def test_the_intervals_hold_the_truth_as_often_as_they_say(draw: Draw, truth: float) -> None:
+    generator = np.random.default_rng(7)
+    trials = 1000
+    hits = 0
+    for _ in range(trials):
+        estimate = mean_interval(*draw(generator), UNIT)
+        hits += estimate.low <= truth <= estimate.high
+    assert 0.92 <= hits / trials <= 0.99

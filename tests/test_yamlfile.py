@@ -1,0 +1,108 @@
+"""YAML files: every mistake is named with its line, all of them in one reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from eval_anything.content import Contract, Modality
+from eval_anything.yamlfile import FileProblemsError, line_of, read_yaml
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    size: int
+    colour: str = "red"
+
+
+class Form(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    outputs: list[Modality] = []
+    contract: Contract | None = None
+    parts: dict[str, Inner] = {}
+    inner: Inner | None = None
+
+
+def problems(tmp_path: Path, text: str | bytes) -> list[tuple[int, str]]:
+    path = tmp_path / "form.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(FileProblemsError) as error:
+        read_yaml(path, Form)
+    assert all(p.file == path for p in error.value.problems)
+    assert str(path) in str(error.value)
+    return [(p.line, p.message) for p in error.value.problems]
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "form.yaml"
+    path.write_text("title: ü\noutputs: [text]\nparts:\n  a: {size: 3}\n", "utf-8")
+    assert read_yaml(path, Form) == Form("ü", [Modality.TEXT], None, {"a": Inner(3)})
+    assert line_of(path, "parts", "a", "size") == 4
+    assert line_of(path, "nowhere") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("title: a\noutputs: [text\n", 3, "not valid YAML"),
+        ("title: a\n\tinner: 1\n", 2, "not valid YAML"),
+        ("title: [a: b: c\n", 1, "not valid YAML"),
+        ("title: a\nouputs: [text]\n", 2, "unknown key 'ouputs': remove it. Did you mean outputs"),
+        ("title: a\ntitle: b\n", 2, "key 'title' is given twice"),
+        ("title: a\ninner:\n  size: 1\n  size: 2\n", 4, "key 'size' is given twice"),
+        ("title: 3\n", 1, "expected `str`, got `int` in `title`"),
+        ("outputs: [text]\n", 1, "key 'title' is missing: add it"),
+        ("title: a\noutputs:\n- text\n- imgae\n", 4, "Did you mean image?"),
+        ("title: a\ncontract:\n  requird: [text]\n", 3, "Did you mean required?"),
+        ("title: a\ninner:\n  colour: x\n", 2, "key 'size' is missing in `inner`"),
+        ("title: a\nparts:\n  x: {sise: 1}\n", 3, "Did you mean size?"),
+        ("title: a\nparts:\n  x: {size: 1}\n  y:\n    size: b\n", 5, "got `str` in `parts.y.size`"),
+        ("title: a\nparts:\n  x: {size: 1}\n  y: {}\n", 4, "key 'size' is missing in `parts.y`"),
+        ("- title\n", 1, "must hold keys and values"),
+        ("", 1, "must hold keys and values"),
+        ("title: 2024-99-99\n", 0, "not valid YAML"),
+        (b"title: \xff\xfe\n", 0, "not valid YAML"),
+        ("title: !!python/object:os.system x\n", 1, "not valid YAML"),
+    ],
+)
+def test_one_mistake_is_named_with_its_line(
+    tmp_path: Path, text: str | bytes, line: int, words: str
+) -> None:
+    found = problems(tmp_path, text)
+    assert any(words in message for _, message in found), found
+    assert line in [n for n, message in found if words in message], found
+
+
+def test_a_contract_that_contradicts_itself_is_named(tmp_path: Path) -> None:
+    text = "title: a\ncontract:\n  required: [text]\n  forbidden: [text]\n"
+    [(line, message)] = problems(tmp_path, text)
+    assert line == 2
+    assert "text is both required and forbidden" in message
+
+
+def test_several_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    text = "titel: a\noutputs: [texd]\ninner:\n  size: big\n  sice: 1\ninner:\n  size: 1\n"
+    messages = " | ".join(m for _, m in problems(tmp_path, text))
+    for words in ("'titel'", "'texd'", "'inner' is given twice", "'title' is missing"):
+        assert words in messages
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileProblemsError, match=r"no\.yaml: does not exist"):
+        read_yaml(tmp_path / "no.yaml", Form)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "title: &a [*a]\n",
+        "a: &a [x,x,x,x,x,x,x,x]\n"
+        + "".join(
+            f"{c}: &{c} [{','.join(['*' + p] * 8)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True)
+        ),
+    ],
+    ids=["ring", "laughs"],
+)
+def test_aliases_do_not_hang_the_reader(tmp_path: Path, text: str) -> None:
+    assert problems(tmp_path, text)
