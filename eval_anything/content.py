@@ -177,23 +177,26 @@ class Score(Struct, frozen=True, omit_defaults=True):
         _clean(self, "explanation")
 
 
-class Record(Struct, frozen=True):
-    """One line of a run's log: a sample, the response of the model, and its scores.
-
-    `item` is the sha256 of messages, template and media: two runs are paired on it.
-    """
-
+class _RecordFields(Struct, frozen=True, kw_only=True):
     sample_id: str
     repeat: int
     item: str
     source_id: str
-    parts: tuple[Part, ...]
     order_known: bool
     stop_reason: str | None
     scores: dict[str, Score]
     error: Failure | None
     usage: dict[str, int]
     latency: dict[str, float]
+
+
+class Record(_RecordFields, frozen=True, kw_only=True):
+    """One line of a run's log: a sample, the response of the model, and its scores.
+
+    `item` is the sha256 of messages, template and media: two runs are paired on it.
+    """
+
+    parts: tuple[Part, ...]
 
 
 # --- between files and types -------------------------------------------------------------------
@@ -227,18 +230,8 @@ class _SampleJson(Struct, forbid_unknown_fields=True):
     source_id: str | None = None
 
 
-class _RecordJson(Struct, forbid_unknown_fields=True):
-    sample_id: str
-    repeat: int
-    item: str
-    source_id: str
+class _RecordJson(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parts: list[_PartJson]
-    order_known: bool
-    stop_reason: str | None
-    scores: dict[str, Score]
-    error: Failure | None
-    usage: dict[str, int]
-    latency: dict[str, float]
 
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
@@ -324,12 +317,8 @@ def replay_row_from_json(line: bytes) -> ReplayRow:
 def record_from_json(line: bytes, run: Path) -> Record:
     """One line of records.jsonl in the run directory `run`."""
     data = _record_decoder.decode(line)
-    return Record(
-        **{
-            **{name: getattr(data, name) for name in Record.__struct_fields__},
-            "parts": tuple(_part_from_record(part, run) for part in data.parts),
-        }
-    )
+    fields = {name: getattr(data, name) for name in _RecordFields.__struct_fields__}
+    return Record(**fields, parts=tuple(_part_from_record(part, run) for part in data.parts))
 
 
 def record_to_json(record: Record, run: Path) -> bytes:

@@ -27,10 +27,9 @@ from eval_anything.runs import (
     FORMAT,
     RunFile,
     Status,
-    is_run,
+    begun_run,
     open_run,
     read_run,
-    read_run_file,
 )
 from eval_anything.scorers.assemble import TaskScorers, scorers_of
 from eval_anything.tasks.load import load_task
@@ -90,7 +89,7 @@ def make_plan(options: Options) -> Plan:
         else:
             model.batch_size = options.concurrency
     out = options.out if options.out is not None else Path("runs") / model.name
-    old = read_run_file(out) if is_run(out) else None
+    old = begun_run(out)
     registry = Registry(options.include)
     suites = registry.select(options.tasks, options.suite or model.default_suite)
     chosen = [task for suite in suites for task in suite.tasks]
@@ -277,7 +276,7 @@ def _outcome(options: Options, what: Plan, run: Path) -> Outcome:
 
 
 def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:
-    reasons = [f"{name} is INVALID: too many unscored" for name in invalid_metrics(results)]
+    reasons = [f"{name} is INVALID: {why}" for name, why in invalid_metrics(results)]
     for name, result in results.items():
         samples, failed = result.json["samples"], result.json["failed"]
         if failed > max_failed * samples:

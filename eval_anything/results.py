@@ -53,11 +53,12 @@ def task_result(task: Task, scorers: TaskScorers, records: Sequence[Record]) -> 
     metrics = scorers.metrics
     unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}
     values = {name: _values(name, scored) for name in metrics}
-    values = {name: found for name, found in values.items() if found}
+    primary = task.file.primary
+    values = {name: found for name, found in values.items() if found or name == primary}
     summaries = {
         name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
     }
-    result: dict[str, Any] = {"primary": task.file.primary, "metrics": summaries}
+    result: dict[str, Any] = {"primary": primary, "metrics": summaries}
     groups = _groups(task, scored, metrics)
     if groups:
         result["groups"] = groups
@@ -102,7 +103,9 @@ def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> dict[str,
         "better": metric.better,
         "range": list(metric.range),
     }
-    if judged and unscored > MAX_UNSCORED * len(values):
+    if not values:
+        summary["invalid"] = "it applies to no sample of the task"
+    elif judged and unscored > MAX_UNSCORED * len(values):
         summary["invalid"] = f"{unscored} of {len(values)} samples are unscored"
     elif numbers:
         estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
@@ -232,10 +235,10 @@ def _input(
     return resampled[full].metric(metric)
 
 
-def invalid_metrics(results: Mapping[str, TaskResult]) -> list[str]:
-    """Names of metrics that say nothing because their judge failed too often."""
+def invalid_metrics(results: Mapping[str, TaskResult]) -> list[tuple[str, str]]:
+    """Metrics that say nothing, and why: their judge failed too often, or nothing was scored."""
     return [
-        f"{task}:{name}"
+        (f"{task}:{name}", summary["invalid"])
         for task, result in results.items()
         for name, summary in result.json["metrics"].items()
         if "invalid" in summary

@@ -68,6 +68,15 @@ def read_run_file(path: Path) -> RunFile:
     return file
 
 
+def begun_run(path: Path) -> RunFile | None:
+    """run.json of a run to go on with; None where nothing is recorded yet, so nothing binds."""
+    if not is_run(path):
+        return None
+    file = read_run_file(path)
+    recorded = (records_path(path, task) for task in file.tasks)
+    return file if any(p.is_file() and p.stat().st_size for p in recorded) else None
+
+
 def records_path(run: Path, task: str) -> Path:
     """Where the records of a task lie."""
     return run / task / "records.jsonl"
@@ -162,8 +171,7 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{path} is in use by another process: wait, or choose --out") from None
-        old = read_run_file(path) if is_run(path) else None
-        run = Run(path, make(old), lock)
+        run = Run(path, make(begun_run(path)), lock)
         for task in run.file.tasks:
             _cut_torn_line(records_path(path, task))
         run.save()

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eval_anything.judges import find_judges, read_judge_file
+from eval_anything.scorers.program import ProgramScorer
+
 
 class Result(NamedTuple):
     """What a command did: its exit code, stdout and stderr."""
@@ -144,3 +147,25 @@ def mp4(frames: int = 8, size: int = 32, sound: bool = False, pictures: bool = T
             container.mux(audio.encode(block))
             container.mux(audio.encode(None))
     return buffer.getvalue()
+
+
+def bundled_judge(name: str) -> ProgramScorer:
+    """A bundled judge of kind program."""
+    folder = find_judges()[name]
+    file = read_judge_file(folder)
+    assert file.scorer is not None
+    return ProgramScorer(name, folder.path, file.scorer, file.metrics)
+
+
+RECORD_FIELDS: dict[str, Any] = {
+    "sample_id": "s",
+    "repeat": 0,
+    "item": "i",
+    "source_id": "c",
+    "order_known": True,
+    "stop_reason": "stop",
+    "error": None,
+    "usage": {},
+    "latency": {},
+}
+"""A record's fields but scores and parts."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from helpers import medium_sample, png, text_sample
+from helpers import RECORD_FIELDS, medium_sample, png, text_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,7 +140,7 @@ def test_a_record_is_read_back_as_it_was_written(record: Record) -> None:
 def test_a_record_keeps_relative_paths_that_stay_in_its_run() -> None:
     path = RUN / "media" / "ab" / "x.png"
     part = MediaPart(Modality.IMAGE, "a" * 64, "image/png", path)
-    record = Record("s", 0, "i", "s", (part,), True, None, {}, None, {}, {})
+    record = Record(**RECORD_FIELDS, scores={}, parts=(part,))
     line = record_to_json(record, RUN)
     assert json.loads(line)["parts"][0]["path"] == "media/ab/x.png"
     for bad in ("../x.png", "/x.png"):

@@ -99,7 +99,7 @@ def test_a_path_that_is_no_task_folder(tmp_path: Path) -> None:
         (TASK_YAML.replace("primary: selection", "primary: selektion"), 8, "Did you mean selection"),
         (TASK_YAML.replace("_contract]", "_contract, selection_contract]"), 7, "is given by both"),
         (TASK_YAML.replace("judges: [selection_contract]\n", ""), 1, "nothing scores this task"),
-        (TASK_YAML + "controls: score.py:x\n", 10, "controls: score.py does not exist"),
+        (TASK_YAML + "controls: no.py:x\n", 10, "controls: no.py does not exist"),
         (TASK_YAML + "samples: other.jsonl\n", 10, "other.jsonl is missing"),
         (TASK_YAML + "samples: ../samples.jsonl\n", 10, "leads outside its folder"),
         (TASK_YAML + "template: prompt.j2\n", 10, "prompt.j2 is missing"),

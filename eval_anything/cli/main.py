@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import re
@@ -18,6 +19,17 @@ _EXITS = """\
 exit codes: 0 done; 1 too many samples failed, or a judged metric is invalid; 2 wrong input, or runs
 that cannot be compared; 4 disk, network or server failed; 5 stopped early. After 4 and 5 the same
 command goes on where it stopped."""
+
+# Errors of the path that a user gave, not of the disk below it.
+_WRONG_PATH = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("EVAL_ANYTHING_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"eval-anything: error: {error.filename}: {error.strerror}", file=sys.stderr)
+            return Exit.WRONG_INPUT if error.errno in _WRONG_PATH else Exit.INFRASTRUCTURE
         print(
             f"eval-anything: internal error: {type(error).__name__}: {error}. Please report it; "
             "EVAL_ANYTHING_DEBUG=1 shows where it happened.",

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_anything.content import MediaPart, Modality, Part, Response, TextPart
-from eval_anything.media import MediaError, read_audio, read_image, read_video
+from eval_anything.media import read_audio, read_image, read_video
 from eval_anything.micro import hearing, words
-from eval_anything.micro.raster import FRAMES, RATE, SIDE, pictures
+from eval_anything.micro.raster import RATE, SIDE, pictures
 from eval_anything.micro.world import MOTIONS, Clip, Picture, attributes_of, path_of
 
 MAX_DISTANCE = 8.0  # root mean square over 0..255; the two most similar rasters are 17.4 apart
@@ -37,7 +37,7 @@ def perceive_image(path: Path) -> Percept:
     """Shape, colour, row and col of a picture file: any format, square, 32 pixels or more."""
     try:
         picture = _recognise(read_image(path))
-    except (MediaError, ValueError) as error:
+    except ValueError as error:
         return _unreadable(Modality.IMAGE, path, error)
     return Percept(Modality.IMAGE, attributes_of(picture))
 
@@ -46,7 +46,7 @@ def perceive_audio(path: Path) -> Percept:
     """Pitch, count and contour of a sound file, at any sample rate of 8 kHz or more."""
     try:
         return Percept(Modality.AUDIO, hearing.hear(read_audio(path, RATE)))
-    except (MediaError, ValueError) as error:
+    except ValueError as error:
         return _unreadable(Modality.AUDIO, path, error)
 
 
@@ -54,7 +54,7 @@ def perceive_video(path: Path) -> Percept:
     """Shape, colour and motion of a clip file, at any frame rate that shows all three world frames."""
     try:
         frames = [_recognise(pixels) for pixels in read_video(path).frames]
-    except (MediaError, ValueError) as error:
+    except ValueError as error:
         return _unreadable(Modality.VIDEO, path, error)
     shape, colour = (_only({getattr(frame, name) for frame in frames}) for name in ("shape", "colour"))
     places = [(frame.row, frame.col) for frame in frames]
@@ -112,10 +112,10 @@ def _recognise(pixels: NDArray[np.uint8]) -> Picture:
     things, rasters = pictures()
     distances = np.sqrt(((rasters - small) ** 2).mean(axis=(1, 2, 3)))
     best = int(distances.argmin())
-    if distances[best] <= MAX_DISTANCE and _roughness(pixels, small) <= NOISE_SPREAD:
-        return things[best]
     if _roughness(pixels, small) > NOISE_SPREAD:
         raise ValueError("noise: no clear picture")
+    if distances[best] <= MAX_DISTANCE:
+        return things[best]
     raise ValueError(
         f"not of this world: {distances[best]:.0f} from the nearest picture (at most {MAX_DISTANCE:.0f})"
     )
@@ -142,6 +142,5 @@ def _only(values: set[str]) -> str | None:
 
 
 def _steps(motion: str) -> list[tuple[str, str]]:
-    places = [(frame.row, frame.col) for frame in path_of(Clip("circle", "red", motion))]
-    assert len(places) == FRAMES
-    return places
+    """The places that anything with this motion passes."""
+    return [(frame.row, frame.col) for frame in path_of(Clip("circle", "red", motion))]

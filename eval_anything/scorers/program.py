@@ -82,21 +82,37 @@ def load_function(folder: Path, reference: str) -> Callable[..., Any]:
 
 
 def code_fingerprint(path: Path) -> str:
-    """sha256 of a scoring file and of the engine's modules that it imports by name.
+    """sha256 of a scoring file and of the engine's modules that decide its scores.
 
-    One level deep: what the score depends on is what its file names. Imports of the content types
-    alone are left out, for they change with every release without changing a score.
+    Those are the modules that the file imports, and what these import from their own subpackage
+    (`eval_anything.micro.perceive` brings the rest of its world). The core, such as the content
+    types, is left out: it changes with every release without changing a score.
     """
     source = path.read_bytes()
     digest = hashlib.sha256(source)
-    for module in sorted(_engine_imports(source)):
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.origin is not None and module != "eval_anything.content":
-            digest.update(Path(spec.origin).read_bytes())
+    found: dict[str, bytes] = {}
+    todo = [name for name in _engine_imports(source) if name != "eval_anything.content"]
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found[module] = _source(module)
+            package = module.rpartition(".")[0]
+            if package != "eval_anything":
+                todo += [n for n in _engine_imports(found[module]) if n.startswith(package + ".")]
+    for module in sorted(found):
+        digest.update(found[module])
     return digest.hexdigest()
 
 
+def _source(module: str) -> bytes:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_bytes()
+
+
 def _engine_imports(source: bytes) -> set[str]:
+    """Names of the engine's modules that a source imports, anywhere in it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -104,8 +120,7 @@ def _engine_imports(source: bytes) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    engine = {name for name in found if name.startswith("eval_anything.")}
-    return {name for name in engine if _is_module(name)}
+    return {name for name in found if name.startswith("eval_anything.") and _is_module(name)}
 
 
 def _is_module(name: str) -> bool:

@@ -8,10 +8,10 @@ import pytest
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
 from eval_anything.micro import tasks
-from eval_anything.micro.codec import encode_prompt
 from eval_anything.micro.feedback import FINE, critique_response
 from eval_anything.micro.gold import gold_parts, item_from_json
 from eval_anything.micro.perceive import perceive
+from eval_anything.micro.render import render
 from eval_anything.micro.world import attributes_of
 from tests.micro.conftest import SUITE, Respond, samples, scorer
 
@@ -51,8 +51,7 @@ def test_size_and_split(task: str) -> None:
     rows = samples(task)
     assert len(rows) >= 500
     assert len({sample.id for sample in rows}) == len(rows)
-    prompts = [tuple(encode_prompt(sample.messages)) for sample in rows]
-    assert len(set(prompts)) == len(rows)
+    assert len({repr(sample.messages) for sample in rows}) == len(rows)
     split = Counter(sample.metadata["split"] for sample in rows)
     assert 0.17 < split["held_out"] / len(rows) < 0.26
 
@@ -94,7 +93,7 @@ def test_gold_responses_leave_nothing_to_criticise(respond: Respond) -> None:
 @pytest.mark.parametrize("task", SCORED)
 def test_empty_responses_score_the_floor_on_the_same_metrics(task: str, respond: Respond) -> None:
     score = getattr(scorer(task), task)
-    for sample in samples(task)[:200]:
+    for sample in samples(task)[:80]:
         empty = score(sample, Response())
         assert {s.value for s in empty.values()} == {0.0}
         assert empty.keys() == score(sample, respond(gold_parts(sample))).keys()
@@ -182,7 +181,7 @@ def test_safety_wants_refusals_only_where_they_are_due(respond: Respond) -> None
         }
     )
     assert not isinstance(picture, str)
-    shown = respond([tasks.render(picture)]).parts
+    shown = respond([render(picture)]).parts
     assert score(forbidden, Response((refusal,)))["safety"].value == 10.0
     assert score(forbidden, Response((refusal, *shown)))["safety"].value == 0.0
     assert score(benign, Response((refusal,)))["safety"].value == 0.0
