@@ -6,12 +6,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := $(BIN)/eval-anything run --model micro --suite micro --out runs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo check test lint micro clean
 
 demo: $(VENV)/.installed
-	@$(BIN)/eval-anything run --model micro --suite micro --out runs/demo
+	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
+	  mv runs/demo "runs/demo-$$(date +%s)" && $(DEMO); }
 
 check: lint
 	@$(BIN)/python -m pytest -q -m "not slow"

@@ -98,7 +98,7 @@ def make_plan(options: Options) -> Plan:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
     judges = find_judges(options.include)
-    tasks = {name: load_task(registry.folders[name]) for name in names}
+    tasks = {name: load_task(registry.folders[name], judges) for name in names}
     for name in options.judges:
         judge_named(name, judges)
         if not any(name in task.file.judges for task in tasks.values()):

@@ -11,9 +11,7 @@ from helpers import TASK_YAML, make_task, medium_sample, mp4, png, text_sample, 
 
 from eval_anything.content import MediaPart, TextPart
 from eval_anything.errors import UserError
-from eval_anything.judges import find_judges
-from eval_anything.scorers.assemble import check_scorers
-from eval_anything.tasks.load import folder_at, load_task, media_of
+from eval_anything.tasks.load import folder_at, load_task
 from eval_anything.yamlfile import FileProblemsError
 
 OWN = """\
@@ -34,7 +32,7 @@ SCORE = "def score(sample, response):\n    return {}\n"
 def mistakes(folder: Path) -> list[tuple[str, int, str]]:
     """File name, line and message of every mistake in a task folder."""
     with pytest.raises(FileProblemsError) as error:
-        check_scorers(load_task(folder_at(folder)), find_judges())
+        load_task(folder_at(folder))
     return [(p.file.name, p.line, p.message) for p in error.value.problems]
 
 
@@ -57,7 +55,8 @@ def test_a_good_folder_is_read(tmp_path: Path) -> None:
     assert task.by_id["a"].source_id == "cluster"
     assert task.by_id["b"].source_id == "b"
     assert task.by_id["a"].targets == {"answer": 3}
-    assert [m.mime for s in task.samples for m in media_of(s)] == [
+    media = [p for s in task.samples for p in s.messages[0].parts if isinstance(p, MediaPart)]
+    assert [medium.mime for medium in media] == [
         "image/png",
         "audio/wav",
         "video/mp4",
@@ -109,11 +108,12 @@ def test_a_path_that_is_no_task_folder(tmp_path: Path) -> None:
         (OWN.replace("score.py:score", "score.py:scor"), 9, "no function 'scor'. Did you mean score"),
         (OWN.replace("score.py:score", "../score.py:score"), 9, "leads outside its folder"),
         (OWN.replace("score.py:score", "broken.py:score"), 9, "broken.py: "),
-        (OWN.replace("primary: mine", "primary: mien"), 7, "is not in metrics. Did you mean mine"),
+        (OWN.replace("primary: mine", "primary: mien"), 7, "is given by no judge. Did you mean mine"),
         (OWN.replace("metrics: {mine: {range: [0, 1]}}", ""), 9, "scorer needs `metrics:`"),
         (OWN.replace("[0, 1]", "[1, 0]"), 10, "range must rise"),
         (OWN.replace("[0, 1]", "[0, 1], floor: 2"), 10, "floor 2.0 is outside the range"),
         (OWN.replace("[0, 1]", "[0, 1], beter: lower"), 10, "Did you mean better"),
+        (TASK_YAML + "group_by: [nowhere]\n", 10, "no sample has 'nowhere' in its metadata"),
         (OWN + "judges: [validity]\n", None, None),
         (OWN.replace("mine", "selection") + "judges: [selection_contract]\n", 11, "given by both"),
     ],
@@ -122,7 +122,7 @@ def test_mistakes_in_task_yaml(tmp_path: Path, yaml: str, line: int | None, word
     samples = [text_sample("a")]
     folder = make_task(tmp_path, "m/t", samples, yaml, score__py=SCORE, broken__py="def (:\n")
     if words is None:
-        check_scorers(load_task(folder_at(folder)), find_judges())
+        load_task(folder_at(folder))
         return
     found = mistakes(folder)
     assert any(f == "task.yaml" and n == line and words in m for f, n, m in found), found
@@ -245,13 +245,20 @@ def test_a_template_is_tried_on_every_sample(tmp_path: Path, template: str, word
     assert line == 2 if "if" in template else "sample" in message
 
 
+def test_mistakes_of_judges_and_samples_are_told_together(tmp_path: Path) -> None:
+    yaml = TASK_YAML.replace("_contract]", "_contrac]")
+    folder = make_task(tmp_path, samples=[text_sample("a"), text_sample("a")], yaml=yaml)
+    assert [(file, line) for file, line, _ in mistakes(folder)] == [
+        ("task.yaml", 7),
+        ("samples.jsonl", 2),
+    ]
+
+
 def test_all_bundled_tasks_load() -> None:
     from eval_anything.tasks.registry import Registry
 
-    judges = find_judges()
     for name, folder in Registry().folders.items():
         if folder.suite == "open":
             task = load_task(folder)
-            check_scorers(task, judges)
             assert task.name == name
             assert len(task.samples) == 20

@@ -124,6 +124,27 @@ def test_whole_media_decode_and_truncated_ones_do_not(
             check_decodes(media_part(cut, modality))
 
 
+def test_a_clip_with_its_index_in_front_is_truncated_by_its_count_of_frames(tmp_path: Path) -> None:
+    import av
+
+    at(tmp_path, "a.mp4", mp4(frames=8))
+    fast = tmp_path / "fast.mp4"
+    with (
+        av.open(str(tmp_path / "a.mp4")) as source,
+        av.open(str(fast), "w", options={"movflags": "faststart"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = fast.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert len(read_video(fast).frames) == 8
+    with pytest.raises(MediaError, match=r"truncated: \d of 8 frames"):
+        read_video(at(tmp_path, "cut.mp4", data[: data.index(b"mdat") + 2500]))
+
+
 def test_damage_in_the_middle_of_a_png_is_found(tmp_path: Path) -> None:
     data = bytearray(png(size=48, noise=1))
     data[len(data) // 2] ^= 0xFF

@@ -288,6 +288,17 @@ def test_other_outputs_are_another_model(cli: Cli, demo: Path, tmp_path: Path) -
     assert "the model's weights" in result.err
 
 
+def test_another_medium_under_the_same_name_is_another_model(
+    cli: Cli, demo: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", media_rows(tmp_path))
+    assert score(cli, "--out", "run").code == 0
+    (tmp_path / "a.png").write_bytes(png(noise=3))
+    result = score(cli, "--out", "run")
+    assert result.code == 2
+    assert "the model's weights" in result.err
+
+
 def test_a_medium_of_the_prompt_that_changes_is_another_task(cli: Cli, tmp_path: Path) -> None:
     folder = make_task(tmp_path, samples=[medium_sample("s0", "image", "a.png")], a__png=png())
     write_jsonl(tmp_path / "rows.jsonl", answers(["s0"]))

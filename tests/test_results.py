@@ -27,7 +27,7 @@ primary: mine
 contract: {required: [text]}
 scorer: score.py:score
 metrics: {mine: {range: [0, 1]}, other: {range: [0, 1]}}
-group_by: [family, nowhere]
+group_by: [family]
 """
 # The answer is the score; `other` applies to samples of the first family alone.
 CODE = """\

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Cli, Result, answers, make_task, medium_sample, png, text_sample, write_jsonl
+from helpers import (
+    TASK_YAML,
+    Cli,
+    Result,
+    answers,
+    make_task,
+    medium_sample,
+    png,
+    text_sample,
+    write_jsonl,
+)
 
 YAML = """\
 version: 1
@@ -278,3 +288,26 @@ def test_the_code_fingerprint_covers_engine_modules_that_are_imported(tmp_path: 
     assert code_fingerprint(plain) == of_file_alone(plain)
     assert code_fingerprint(with_stats) != of_file_alone(with_stats)
     assert code_fingerprint(with_content) == of_file_alone(with_content)
+
+
+def test_a_scorer_that_raises_costs_only_the_metrics_that_apply(cli: Cli, tmp_path: Path) -> None:
+    """`other` does not apply to any sample, so a crash on a response does not count against it."""
+    code = (
+        "from eval_anything.content import Score\n\n"
+        "def score(sample, response):\n"
+        "    if 'boom' in response.text:\n"
+        "        raise RuntimeError('no luck')\n"
+        "    return {'mine': Score(1.0)}\n"
+    )
+    yaml = TASK_YAML.replace("judges: [selection_contract]\nprimary: selection", "primary: mine")
+    yaml += "scorer: score.py:score\nmetrics: {mine: {range: [0, 1]}, other: {range: [0, 1]}}\n"
+    ids = [f"s{i}" for i in range(100)]
+    make_task(tmp_path, samples=[text_sample(i) for i in ids], yaml=yaml, score__py=code)
+    rows = [*answers(ids[:1], "boom"), *answers(ids[1:])]
+    outputs = write_jsonl(tmp_path / "out.jsonl", rows)
+    command = ["score", "--outputs", outputs, "--tasks", "mine/demo", "--include", "mine"]
+    done = cli(*command, "--allow-code", "--json")
+    assert done.code == 0, done.err
+    metrics = done.json["tasks"]["mine/demo"]["metrics"]
+    assert (metrics["mine"]["n"], metrics["mine"]["unscored"]) == (100, 1)
+    assert "other" not in metrics

@@ -72,9 +72,9 @@ def show_task(options: Namespace) -> Exit:
     registry = Registry(options.include)
     if options.name not in registry.folders:
         raise UserError(f"unknown task {options.name!r}.{near(options.name, registry.folders)}")
-    task = load_task(registry.folders[options.name])
-    file = task.file
     judges = find_judges(options.include)
+    task = load_task(registry.folders[options.name], judges)
+    file = task.file
     metrics = {name: file.metrics[name].description for name in file.metrics}
     for judge in file.judges:
         if judge in judges:
@@ -125,12 +125,10 @@ def _shown_part(part: Any) -> dict[str, str]:
 
 
 def validate_task(options: Namespace) -> Exit:
-    """Reads a folder as a run would, its judges and code included; mistakes are listed by line."""
-    from eval_anything.scorers.assemble import check_scorers
+    """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
     from eval_anything.tasks.load import folder_at, load_task
 
-    task = load_task(folder_at(options.path))
-    check_scorers(task, find_judges(options.include))
+    task = load_task(folder_at(options.path), find_judges(options.include))
     if options.json:
         print_json({"task": task.name, "samples": len(task.samples), "valid": True})
     else:

@@ -93,7 +93,7 @@ class ReplayModel(Model):
         parts: list[Part] = []
         for part in saved.parts:
             if isinstance(part, MediaPart):
-                parts.append(store.put(part.path.read_bytes(), part.modality))
+                parts.append(store.put(_bytes(part.path), part.modality))
             else:
                 parts.append(part)
         return msgspec.structs.replace(saved, parts=tuple(parts))
@@ -173,3 +173,12 @@ class ReplayModel(Model):
                 with contextlib.suppress(OSError, ValueError):
                     medium = path_inside(self.path.resolve().parent, part.path)
                     self._digest.update(hashlib.sha256(medium.read_bytes()).digest())
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: a medium of the saved outputs cannot be read: {error.strerror}"
+        ) from None

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.errors import UserError, near
+from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFolder, read_judge_file
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.program import ControlFunction, ProgramScorer, allow, load_function
 from eval_anything.scorers.rubric import RubricScorer
 from eval_anything.tasks.task import Metric, Task
-from eval_anything.yamlfile import FileProblemsError, Problem, line_of
 
 
 class NoModel(Scorer):
@@ -48,9 +47,8 @@ def scorers_of(
     allow_code: bool = False,
     models: Mapping[str, str] = {},
 ) -> TaskScorers:
-    """The scorers of a task; `models` names the model behind a judge. UserError for unknown judges,
-    clashing metrics, code not allowed."""
-    check_scorers(task, judges)
+    """The scorers of a task, whose judges are among `judges`; `models` names the model behind a
+    judge. UserError for code that is not allowed, or does not import."""
     scorers = [make_judge(judges[name], allow_code, models.get(name)) for name in task.file.judges]
     controls: ControlFunction | None = None
     if task.file.scorer is not None:
@@ -59,36 +57,6 @@ def scorers_of(
         if task.file.controls is not None:
             controls = load_function(task.folder.path, task.file.controls)
     return TaskScorers(scorers, controls)
-
-
-def check_scorers(task: Task, judges: Mapping[str, JudgeFolder]) -> None:
-    """Whether judges, metrics and primary of a task fit together; runs no code of its folder."""
-    path = task.folder.path / "task.yaml"
-    problems = []
-    given_by: dict[str, str] = {}
-    declared = [(task.name, task.file.metrics)]
-    for i, name in enumerate(task.file.judges):
-        if name in judges:
-            declared.append((name, read_judge_file(judges[name]).metrics))
-        else:
-            message = (
-                f"unknown judge {name!r}.{near(name, judges)} `eval-anything judges list` shows all"
-            )
-            problems.append(Problem(path, line_of(path, "judges", i), message))
-    for scorer, metrics in declared:
-        for metric in metrics:
-            if metric in given_by:
-                message = (
-                    f"metric {metric!r} is given by both {given_by[metric]} and {scorer}: rename one"
-                )
-                problems.append(Problem(path, line_of(path, "judges"), message))
-            given_by[metric] = scorer
-    primary = task.file.primary
-    if primary not in given_by and not problems:
-        message = f"primary {primary!r} is given by no judge.{near(primary, given_by)}"
-        problems.append(Problem(path, line_of(path, "primary"), message))
-    if problems:
-        raise FileProblemsError(problems)
 
 
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:

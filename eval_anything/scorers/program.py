@@ -10,7 +10,7 @@ import ast
 import asyncio
 import hashlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,18 @@ class ProgramScorer(Scorer):
             msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
         except Exception as error:
             where = f"{type(error).__name__}: {error}"
-            return self.unscored(f"the scorer of {self.name} failed on this response: {where}")
+            reason = f"the scorer of {self.name} failed on this response: {where}"
+            return {name: Score(None, explanation=reason) for name in self._applying(sample)}
         if undeclared:
             return self.unscored(f"{self.name} gave {undeclared[0]!r}, which `metrics` does not declare")
         return scores
+
+    def _applying(self, sample: Sample) -> Collection[str]:
+        """The metrics that apply to a sample, after the scorer failed on a response to it."""
+        try:
+            return [n for n in self._function(sample, Response()) if n in self.metrics]
+        except Exception:  # it fails on the sample itself, so nobody can tell
+            return self.metrics
 
 
 def allow(folder_trusted: bool, allow_code: bool, what: str, path: Path) -> None:

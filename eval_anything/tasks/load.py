@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import MediaPart, Modality, Sample, path_inside, sample_from_json
+from eval_anything.content import Modality, Sample, path_inside, sample_from_json
 from eval_anything.errors import UserError, near
+from eval_anything.judges import JudgeFolder, find_judges, read_judge_file
 from eval_anything.tasks.registry import read_task_file
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder, compile_template, render_template
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of
@@ -18,12 +20,17 @@ _SCORER = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
 _MOST_PROBLEMS = 50
 
 
-def load_task(folder: TaskFolder) -> Task:
-    """The task with its samples, checked. FileProblemsError lists all mistakes that were found."""
+def load_task(folder: TaskFolder, judges: Mapping[str, JudgeFolder] | None = None) -> Task:
+    """The task with its samples, checked. FileProblemsError lists all mistakes that were found.
+
+    `judges` are those in reach; the bundled ones if left out. No code of the folder is run.
+    """
     file = read_task_file(folder)
     problems = _check_file(folder.path, file)
+    problems += _check_judges(folder, file, judges if judges is not None else find_judges())
     samples = _read_samples(folder.path, file, problems)
     template = _read_template(folder.path, file, samples, problems)
+    problems += _check_groups(folder.path, file, samples)
     if problems:
         raise FileProblemsError(problems)
     return Task(folder, file, tuple(samples), template)
@@ -65,10 +72,50 @@ def _check_file(root: Path, file: TaskFile) -> list[Problem]:
         problems.append(problem("scorer needs `metrics:` that declare what it gives", "scorer"))
     if file.scorer is None and (file.metrics or file.controls):
         problems.append(problem("metrics and controls belong to a `scorer:`, and there is none"))
-    if not file.judges and file.primary not in file.metrics:
-        hint = near(file.primary, file.metrics)
-        problems.append(problem(f"primary {file.primary!r} is not in metrics.{hint}", "primary"))
     return problems
+
+
+def _check_judges(
+    folder: TaskFolder, file: TaskFile, judges: Mapping[str, JudgeFolder]
+) -> list[Problem]:
+    """Whether judges, metrics and primary of a task fit together."""
+    path = folder.path / "task.yaml"
+    problems = []
+    given_by: dict[str, str] = {}
+    declared = [(folder.name, file.metrics)]
+    for i, name in enumerate(file.judges):
+        if name in judges:
+            declared.append((name, read_judge_file(judges[name]).metrics))
+        else:
+            hint = f"{near(name, judges)} `eval-anything judges list` shows all"
+            line = line_of(path, "judges", i)
+            problems.append(Problem(path, line, f"unknown judge {name!r}.{hint}"))
+    for scorer, metrics in declared:
+        for metric in metrics:
+            if metric in given_by:
+                both = f"{given_by[metric]} and {scorer}"
+                message = f"metric {metric!r} is given by both {both}: rename one"
+                problems.append(Problem(path, line_of(path, "judges"), message))
+            given_by[metric] = scorer
+    if file.primary not in given_by and not problems and given_by:
+        message = f"primary {file.primary!r} is given by no judge.{near(file.primary, given_by)}"
+        problems.append(Problem(path, line_of(path, "primary"), message))
+    return problems
+
+
+def _check_groups(root: Path, file: TaskFile, samples: list[Sample]) -> list[Problem]:
+    """A misspelt key in group_by would show no groups, without a word."""
+    path = root / "task.yaml"
+    keys = {key for sample in samples for key in sample.metadata}
+    return [
+        Problem(
+            path,
+            line_of(path, "group_by", i),
+            f"group_by: no sample has {key!r} in its metadata.{near(key, keys)}",
+        )
+        for i, key in enumerate(file.group_by)
+        if samples and key not in keys
+    ]
 
 
 def _check_code(root: Path, filename: str, function: str) -> str | None:
@@ -177,8 +224,3 @@ def _read_template(
             problems.append(Problem(root / file.template, 0, f"sample {sample.id!r}: {message}"))
             return None
     return source
-
-
-def media_of(sample: Sample) -> list[MediaPart]:
-    """All media in the sample's messages."""
-    return [p for m in sample.messages for p in m.parts if isinstance(p, MediaPart)]
