@@ -19,16 +19,28 @@ from eval_anything.tasks.registry import folders_with
 from eval_anything.tasks.task import Metric
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
 
+Kind = Literal["program", "metric", "rubric", "reward_model"]
+
+# Which keys of judge.yaml a kind must have, and which it may have besides the common ones.
+_NEEDS: dict[Kind, set[str]] = {
+    "program": {"scorer"},
+    "metric": {"scorer"},
+    "rubric": {"template", "scale"},
+    "reward_model": set(),
+}
+_MAY: dict[Kind, set[str]] = {"reward_model": {"checkpoint"}}
+
 
 class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     """judge.yaml. `sees` names the modalities that the judge can perceive in a response.
 
-    A `program` has a `scorer` (file.py:function in the folder); a `rubric` has a `template` (Jinja2)
-    for a chat model, and the `scale` of the grades that it is asked for.
+    A `program` or `metric` has a `scorer` (file.py:function in the folder); a `rubric` has a
+    `template` (Jinja2) for a chat model, and the `scale` of the grades that it is asked for; a
+    `reward_model` has a `checkpoint`, a folder in its own, unless the user names one.
     """
 
     version: int
-    kind: Literal["program", "rubric"]
+    kind: Kind
     title: str
     description: str
     metrics: dict[str, Metric]
@@ -36,6 +48,7 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     scorer: str | None = None
     template: str | None = None
     scale: tuple[float, float] | None = None
+    checkpoint: str | None = None
 
 
 class JudgeFolder(Struct, frozen=True):
@@ -74,20 +87,19 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     """judge.yaml, checked."""
     path = folder.path / "judge.yaml"
     file = read_yaml(path, JudgeFile)
-    needed = {"program": "scorer", "rubric": "template"}[file.kind]
     problems = []
-    for key in ("scorer", "template"):
+    for key in ("scorer", "template", "scale", "checkpoint"):
         value = getattr(file, key)
-        if key == needed and value is None:
+        needed = key in _NEEDS[file.kind]
+        if needed and value is None:
             problems.append(Problem(path, line_of(path, "kind"), f"a {file.kind} judge needs `{key}:`"))
-        if key != needed and value is not None:
-            problems.append(
-                Problem(path, line_of(path, key), f"a {file.kind} judge has no {key}: remove it")
-            )
-        if value is not None and not (folder.path / value.partition(":")[0]).is_file():
+        if value is not None and not needed and key not in _MAY.get(file.kind, ()):
+            message = f"a {file.kind} judge has no {key}: remove it"
+            problems.append(Problem(path, line_of(path, key), message))
+        if isinstance(value, str) and not (folder.path / value.partition(":")[0]).exists():
             problems.append(Problem(path, line_of(path, key), f"{key}: {value} does not exist"))
-    if file.kind == "rubric" and (file.scale is None or not file.scale[0] < file.scale[1]):
-        problems.append(Problem(path, line_of(path, "scale"), "a rubric needs `scale: [low, high]`"))
+    if file.scale is not None and not file.scale[0] < file.scale[1]:
+        problems.append(Problem(path, line_of(path, "scale"), "scale must rise: [low, high]"))
     if not file.metrics:
         problems.append(Problem(path, line_of(path, "metrics"), "metrics is empty: declare one"))
     if problems:

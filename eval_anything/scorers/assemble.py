@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import NamedTuple
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.errors import UserError
-from eval_anything.judges import JudgeFolder, read_judge_file
+from eval_anything.judges import JudgeFolder, Kind, read_judge_file
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.program import ControlFunction, ProgramScorer, allow, load_function
-from eval_anything.scorers.rubric import RubricScorer
 from eval_anything.tasks.task import Metric, Task
 
 
@@ -59,15 +58,20 @@ def scorers_of(
     return TaskScorers(scorers, controls)
 
 
+# The module of each kind; it has `make(folder, file, model, allow_code) -> Scorer`, where `model` is
+# what the user names with --judge, if anything.
+_KINDS: dict[Kind, str] = {
+    "program": "eval_anything.scorers.program",
+    "metric": "eval_anything.scorers.program",
+    "rubric": "eval_anything.scorers.rubric",
+    "reward_model": "eval_anything.scorers.reward_model",
+}
+
+
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
     file = read_judge_file(folder)
-    if file.kind == "program":
-        allow(folder.trusted, allow_code, f"judge {folder.name}", folder.path)
-        assert file.scorer is not None
-        if model is not None:
-            raise UserError(f"--judge {folder.name}: this judge is a program and takes no model")
-        return ProgramScorer(folder.name, folder.path, file.scorer, file.metrics)
-    if model is None:
+    if model is None and file.kind == "rubric":
         return NoModel(folder.name, file.kind, file.metrics)
-    return RubricScorer(folder, file, model)
+    scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)
+    return scorer

@@ -52,7 +52,7 @@ async def score_response(
     for scorer in scorers:
         if response.error is None:
             given = await scorer.score(sample, response)
-        elif scorer.kind == "program":
+        elif scorer.kind in ("program", "metric"):
             given = await scorer.score(sample, Response(usage=response.usage))
         else:
             given = scorer.unscored("")

@@ -1,7 +1,8 @@
-"""Kind `program`: exact scores by code, `file.py:function` in a task's or judge's folder.
+"""Kinds `program` and `metric`: scores by code, `file.py:function` in a task's or judge's folder.
 
 The function gets a sample and a response and returns `{metric: Score}`. It runs in a thread and is
-called for several samples at once. Code of folders that are not bundled runs only if allowed.
+called for several samples at once. Code of folders that are not bundled runs only if allowed. The
+two kinds differ in what they claim: a program is exact, a metric is somebody's published measure.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from eval_anything.content import Response, Sample, Score
 from eval_anything.errors import UserError, near
+from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.scorers.base import Scorer
 from eval_anything.tasks.task import Metric
 
@@ -28,10 +30,16 @@ ControlFunction = Callable[[Sequence[tuple[Sample, dict[str, Score]]]], list[dic
 class ProgramScorer(Scorer):
     """A function from a folder as a scorer."""
 
-    kind = "program"
-
-    def __init__(self, name: str, folder: Path, reference: str, metrics: Mapping[str, Metric]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        reference: str,
+        metrics: Mapping[str, Metric],
+        kind: str = "program",
+    ) -> None:
         self.name = name
+        self.kind = kind
         self.metrics = metrics
         self.fingerprint = code_fingerprint(folder / reference.partition(":")[0])
         self._function: ScoreFunction = load_function(folder, reference)
@@ -58,6 +66,15 @@ class ProgramScorer(Scorer):
             return [n for n in self._function(sample, Response()) if n in self.metrics]
         except Exception:  # it fails on the sample itself, so nobody can tell
             return self.metrics
+
+
+def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
+    """The scorer of a judge folder of kind program or metric."""
+    allow(folder.trusted, allow_code, f"judge {folder.name}", folder.path)
+    if model is not None:
+        raise UserError(f"--judge {folder.name}: this judge is a {file.kind} and takes no model")
+    assert file.scorer is not None
+    return ProgramScorer(folder.name, folder.path, file.scorer, file.metrics, file.kind)
 
 
 def allow(folder_trusted: bool, allow_code: bool, what: str, path: Path) -> None:

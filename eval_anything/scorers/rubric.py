@@ -154,6 +154,12 @@ class RubricScorer(Scorer):
         return found
 
 
+def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
+    """The scorer of a judge folder of kind rubric; it runs no code of the folder."""
+    assert model is not None
+    return RubricScorer(folder, file, model)
+
+
 def _server(judge: str, spec: str) -> tuple[str, str | None]:
     """Model name and base URL of `openai/NAME[@URL]`; without a URL the environment says it."""
     match = re.fullmatch(r"openai/([^@]+)(?:@(https?://\S+))?", spec)
