@@ -33,6 +33,10 @@ class InfrastructureError(EvalError):
     exit_code = Exit.INFRASTRUCTURE
 
 
+class ServerError(InfrastructureError):
+    """A server does not answer, or answers with its own failure: that one request stays pending."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """ " Did you mean X?" for the known names nearest to a wrong one, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)

@@ -20,7 +20,7 @@ from eval_anything.files import pretty_json, write_atomically
 from eval_anything.judges import find_judges, judge_named
 from eval_anything.models.base import Model, Sampling
 from eval_anything.models.spec import resolve
-from eval_anything.pipeline import plan, run_batches
+from eval_anything.pipeline import Pending, plan, run_batches
 from eval_anything.progress import Progress
 from eval_anything.results import TaskResult, aggregates, invalid_metrics, task_result
 from eval_anything.runs import (
@@ -146,14 +146,17 @@ def evaluate(
             what.model.batch_size,
             done,
         )
+        pending = Pending()
         if batches:
             with _status_of(run.save):
                 _load(what.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
-                    asyncio.run(run_batches(batches, what.model, what.tasks, what.scorers, run, advance))
-        outcome = _outcome(options, what, run.path)
+                    pending = asyncio.run(
+                        run_batches(batches, what.model, what.tasks, what.scorers, run, advance)
+                    )
+        outcome = _outcome(options, what, run.path, pending)
         write_atomically(run.path / "results.json", pretty_json(outcome.results))
-        run.save(status="done")
+        run.save(status="failed" if pending.count else "done")
         return outcome
 
 
@@ -254,8 +257,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _outcome(options: Options, what: Plan, run: Path) -> Outcome:
-    """All numbers of the tasks that were asked for, from the records."""
+def _outcome(options: Options, what: Plan, run: Path, pending: Pending) -> Outcome:
+    """All numbers of the run's tasks, from the records."""
     records = {name: read_run(run, name) for name in what.tasks}
     results = {
         name: task_result(task, what.scorers[name], records[name]) for name, task in what.tasks.items()
@@ -272,7 +275,13 @@ def _outcome(options: Options, what: Plan, run: Path) -> Outcome:
         "run": str(run),
     }
     reasons = _reasons(options.max_failed, results)
-    return Outcome(json, run, what.tasks, Exit.FAILED if reasons else Exit.DONE, reasons)
+    code = Exit.FAILED if reasons else Exit.DONE
+    if pending.count:
+        code = Exit.INFRASTRUCTURE
+        reasons.append(
+            f"{pending.count} samples are pending: {pending.reason}. The same command goes on with them."
+        )
+    return Outcome(json, run, what.tasks, code, reasons)
 
 
 def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from eval_anything.content import Failure, MediaPart, Record, Response, TextPart
-from eval_anything.errors import EvalError
+from eval_anything.errors import EvalError, ServerError
 from eval_anything.media import MediaError, MediaStore, check_decodes
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.runs import Run
@@ -23,7 +23,10 @@ from eval_anything.tasks.task import Task
 
 # Batches are sorted by length inside windows of this many batches of the file's order.
 _WINDOW = 16
-_SCORING_AT_ONCE = 16
+# Scoring waits for judge models most of the time; programs are bounded by the threads there are.
+_SCORING_AT_ONCE = 64
+# After this many failures of a server without one success, the rest is not tried.
+_SERVER_ERRORS_IN_A_ROW = 20
 
 Key = tuple[str, str, int]  # task, sample id, repeat
 
@@ -33,6 +36,27 @@ class Batch(NamedTuple):
 
     requests: list[Request]
     pending: frozenset[Key]
+
+
+class Pending:
+    """How many samples wait for a server that failed, and why."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reason = ""
+        self._in_a_row = 0
+
+    def add(self, samples: int, error: ServerError) -> None:
+        """Counts them; raises the error if nothing has gone well for a while."""
+        self.count += samples
+        self.reason = self.reason or str(error)
+        self._in_a_row += 1
+        if self._in_a_row >= _SERVER_ERRORS_IN_A_ROW:
+            raise error
+
+    def went_well(self) -> None:
+        """A sample was recorded."""
+        self._in_a_row = 0
 
 
 def key_of(request: Request) -> Key:
@@ -85,24 +109,32 @@ async def run_batches(
     scorers: Mapping[str, TaskScorers],
     run: Run,
     on_record: Callable[[Record], None],
-) -> None:
-    """Answers, scores and records all batches. The first EvalError stops it; records stay."""
+) -> Pending:
+    """Answers, scores and records all batches; what a server failed to do is left pending.
+
+    Any other EvalError stops it, and so does a server that fails again and again; records stay.
+    """
     todo = iter(batches)
+    pending = Pending()
     answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
 
     async def score_all() -> None:
         while True:
             request, response = await answered.get()
-            task = tasks[request.task]
-            record = await _scored(request, response, task, scorers[request.task])
-            run.append(request.task, record)
-            on_record(record)
+            try:
+                record = await _scored(request, response, tasks[request.task], scorers[request.task])
+            except ServerError as error:
+                pending.add(1, error)
+            else:
+                run.append(request.task, record)
+                pending.went_well()
+                on_record(record)
             answered.task_done()
 
     async def all_done() -> None:
         async with asyncio.TaskGroup() as generating:
             for _ in range(model.concurrency):
-                generating.create_task(_answer_all(todo, model, run.store, answered))
+                generating.create_task(_answer_all(todo, model, run.store, answered, pending))
         await answered.join()
         for worker in scoring:
             worker.cancel()
@@ -113,6 +145,7 @@ async def run_batches(
             group.create_task(all_done())
     except* EvalError as errors:
         raise _first(errors) from None
+    return pending
 
 
 async def _answer_all(
@@ -120,9 +153,14 @@ async def _answer_all(
     model: Model,
     store: MediaStore,
     answered: asyncio.Queue[tuple[Request, Response]],
+    pending: Pending,
 ) -> None:
     for batch in todo:
-        responses = await _answers(model, batch.requests, store)
+        try:
+            responses = await _answers(model, batch.requests, store)
+        except ServerError as error:
+            pending.add(len(batch.pending), error)
+            continue
         for request, response in zip(batch.requests, responses, strict=True):
             if key_of(request) in batch.pending:
                 await answered.put((request, response))
@@ -141,7 +179,10 @@ async def _answers(model: Model, requests: list[Request], store: MediaStore) -> 
 
 
 async def _scored(request: Request, response: Response, task: Task, scorers: TaskScorers) -> Record:
-    response = await asyncio.to_thread(checked, response)
+    if all(isinstance(part, TextPart) for part in response.parts):
+        response = checked(response)
+    else:  # reading media takes a while
+        response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
     return Record(
         sample_id=sample.id,
