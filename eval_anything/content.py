@@ -243,9 +243,29 @@ class ReplayRow(Struct, forbid_unknown_fields=True):
     repeat: int = 0
 
 
+class LabelRow(_SampleJson):
+    """One line of a file of labels: a sample with one response and its label, or with two responses
+    and which of them is preferred. Its parts still name files."""
+
+    parts: list[_PartJson] | None = None
+    label: float | None = None
+    a: list[_PartJson] | None = None
+    b: list[_PartJson] | None = None
+    preferred: Literal["a", "b", "tie"] | None = None
+
+    def __post_init__(self) -> None:
+        one = [self.parts is not None, self.label is not None]
+        two = [self.a is not None, self.b is not None, self.preferred is not None]
+        if not (all(one) and not any(two)) and not (all(two) and not any(one)):
+            raise ValueError('a row has "parts" and "label", or "a", "b" and "preferred"')
+        if self.label is not None and not math.isfinite(self.label):
+            raise ValueError("the label must be a finite number")
+
+
 _sample_decoder = msgspec.json.Decoder(_SampleJson)
 _record_decoder = msgspec.json.Decoder(_RecordJson)
 _replay_decoder = msgspec.json.Decoder(ReplayRow)
+_label_decoder = msgspec.json.Decoder(LabelRow)
 _encoder = msgspec.json.Encoder()
 
 
@@ -297,7 +317,16 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
 
     Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
     """
-    data = _sample_decoder.decode(line)
+    return _sample(_sample_decoder.decode(line), root, contract)
+
+
+def label_row_from_json(line: bytes, root: Path, contract: Contract) -> tuple[LabelRow, Sample]:
+    """One line of a file of labels, and its sample; as `sample_from_json`."""
+    row = _label_decoder.decode(line)
+    return row, _sample(row, root, contract)
+
+
+def _sample(data: _SampleJson, root: Path, contract: Contract | None) -> Sample:
     if not data.id:
         raise ValueError("the id is empty")
     if not data.messages or data.messages[-1].role != "user":

@@ -14,17 +14,20 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything import __version__
+from eval_anything.calibration import calibration_summary
 from eval_anything.content import Record
 from eval_anything.errors import Exit, UserError
 from eval_anything.files import pretty_json, write_atomically
 from eval_anything.judges import find_judges, judge_named
 from eval_anything.models.base import Model, Sampling
 from eval_anything.models.spec import resolve
-from eval_anything.pipeline import Pending, plan, run_batches
+from eval_anything.pipeline import Batch, Pending, plan, run_batches, run_canaries
+from eval_anything.prices import BudgetError, Spending, read_prices
 from eval_anything.progress import Progress
 from eval_anything.results import TaskResult, aggregates, invalid_metrics, task_result
 from eval_anything.runs import (
     FORMAT,
+    Run,
     RunFile,
     Status,
     begun_run,
@@ -32,6 +35,7 @@ from eval_anything.runs import (
     read_run,
 )
 from eval_anything.scorers.assemble import TaskScorers, scorers_of
+from eval_anything.scorers.base import Scorer
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry, Suite
 from eval_anything.tasks.task import Task, sha256_of
@@ -54,6 +58,7 @@ class Options(Struct, frozen=True, kw_only=True):
     out: Path | None = None
     concurrency: int | None = None
     max_failed: float = 0.1
+    budget: float | None = None
     command: Sequence[str] = ()
 
 
@@ -120,6 +125,11 @@ def make_plan(options: Options) -> Plan:
         for sample in task.samples[: counts[name]]
         for repeat in range(repeats)
     ]
+    spending = Spending(options.budget)
+    payers: list[Model | Scorer] = [model, *(s for found in scorers.values() for s in found.scorers)]
+    for payer in payers:
+        payer.spending = spending
+    spending.must_know([payer.paid_as for payer in payers if payer.paid_as is not None])
     model.prepare(list(tasks.values()), asked, registry.folders)
     whole = {
         suite.name: suite for suite in map(registry.suite, {t.folder.suite for t in tasks.values()})
@@ -147,17 +157,34 @@ def evaluate(
             done,
         )
         pending = Pending()
-        if batches:
+        if batches or _judged(what.scorers):
             with _status_of(run.save):
-                _load(what.model)
+                if batches:
+                    _load(what.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
-                    pending = asyncio.run(
-                        run_batches(batches, what.model, what.tasks, what.scorers, run, advance)
-                    )
+                    pending = asyncio.run(_work(batches, what, run, advance))
         outcome = _outcome(options, what, run.path, pending)
         write_atomically(run.path / "results.json", pretty_json(outcome.results))
         run.save(status="failed" if pending.count else "done")
         return outcome
+
+
+async def _work(
+    batches: Sequence[Batch], what: Plan, run: Run, advance: Callable[[Record], None]
+) -> Pending:
+    """All that waits for models and judges, in one event loop."""
+    try:
+        pending = await run_batches(batches, what.model, what.tasks, what.scorers, run, advance)
+        await run_canaries(what.tasks, what.scorers, run, pending)
+    finally:
+        await what.model.close()
+        for scorer in (s for found in what.scorers.values() for s in found.scorers):
+            await scorer.close()
+    return pending
+
+
+def _judged(scorers: Mapping[str, TaskScorers]) -> bool:
+    return any(s.judged and s.available for task in scorers.values() for s in task.scorers)
 
 
 def _load(model: Model) -> None:
@@ -177,7 +204,7 @@ def _status_of(save: Any) -> Any:
     try:
         yield
         status = "running"
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError, BudgetError):
         status = "stopped"
         raise
     finally:
@@ -260,8 +287,10 @@ def _versions() -> dict[str, str]:
 def _outcome(options: Options, what: Plan, run: Path, pending: Pending) -> Outcome:
     """All numbers of the run's tasks, from the records."""
     records = {name: read_run(run, name) for name in what.tasks}
+    canaries = {name: read_run(run, name, "canaries") for name in what.tasks}
     results = {
-        name: task_result(task, what.scorers[name], records[name]) for name, task in what.tasks.items()
+        name: task_result(task, what.scorers[name], records[name], canaries[name])
+        for name, task in what.tasks.items()
     }
     combined: dict[str, Any] = {}
     for suite in what.suites:
@@ -271,7 +300,7 @@ def _outcome(options: Options, what: Plan, run: Path, pending: Pending) -> Outco
         "tasks": {name: result.json for name, result in results.items()},
         "aggregates": combined,
         "judges": _judges(what.scorers),
-        "cost": _cost([r for found in records.values() for r in found]),
+        "cost": _cost(what, [r for found in (records, canaries) for rs in found.values() for r in rs]),
         "run": str(run),
     }
     reasons = _reasons(options.max_failed, results)
@@ -298,13 +327,43 @@ def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:
 
 def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, Any]:
     return {
-        s.name: {"kind": s.kind, "fingerprint": s.fingerprint, "available": s.available}
+        s.name: {
+            "kind": s.kind,
+            "fingerprint": s.fingerprint,
+            "available": s.available,
+            "calibration": "exact" if s.kind == "program" else calibration_summary(s.fingerprint),
+        }
         for task in scorers.values()
         for s in task.scorers
     }
 
 
-def _cost(records: Sequence[Record]) -> dict[str, Any]:
-    """What the answers took: tokens in and out. Local models and programs cost no money."""
-    tokens = {key: sum(r.usage.get(key, 0) for r in records) for key in ("input", "output")}
-    return {"tokens": tokens, "money": 0.0}
+def _cost(what: Plan, records: Sequence[Record]) -> dict[str, Any]:
+    """What the run took from its records: tokens and money of the model and of each judge.
+
+    What runs here costs no money; the money of a server's model without a known price is null.
+    """
+    prices = read_prices()
+    model = _sum([record.usage for record in records])
+    takers = {what.model.name: (what.model.paid_as, model)}
+    for scorer in {s.name: s for found in what.scorers.values() for s in found.scorers}.values():
+        if scorer.paid_as is not None:
+            scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
+            used = _sum([s.details.get("usage", {}) for s in scores])
+            takers[f"judge {scorer.name}"] = (scorer.paid_as, used)
+    parts = {
+        name: 0.0 if paid_as is None else prices.money(paid_as, tokens)
+        for name, (paid_as, tokens) in takers.items()
+    }
+    known = [money for money in parts.values() if money is not None]
+    return {
+        "tokens": model,
+        "money": sum(known) if len(known) == len(parts) else None,
+        "currency": prices.currency,
+        "prices": prices.date,
+        "by": {name: {"tokens": takers[name][1], "money": money} for name, money in parts.items()},
+    }
+
+
+def _sum(usages: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {key: sum(usage.get(key, 0) for usage in usages) for key in ("input", "output")}

@@ -24,18 +24,26 @@ Kind = Literal["program", "metric", "rubric", "reward_model"]
 # Which keys of judge.yaml a kind must have, and which it may have besides the common ones.
 _NEEDS: dict[Kind, set[str]] = {
     "program": {"scorer"},
-    "metric": {"scorer"},
+    "metric": set(),
     "rubric": {"template", "scale"},
     "reward_model": set(),
 }
-_MAY: dict[Kind, set[str]] = {"reward_model": {"checkpoint"}}
+_MAY: dict[Kind, set[str]] = {
+    "program": {"packages"},
+    "metric": {"scorer", "factory", "packages"},
+    "rubric": {"repeats"},
+    "reward_model": {"checkpoint"},
+}
 
 
 class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     """judge.yaml. `sees` names the modalities that the judge can perceive in a response.
 
-    A `program` or `metric` has a `scorer` (file.py:function in the folder); a `rubric` has a
-    `template` (Jinja2) for a chat model, and the `scale` of the grades that it is asked for; a
+    A `program` or `metric` has a `scorer` (file.py:function in the folder); a `metric` with a model
+    of its own has a `factory` instead, which makes the scorer from the path that the user names.
+    `packages` are the modules that their code imports beyond what the engine has. A `rubric` has a
+    `template` (Jinja2) for a chat model, the `scale` of the grades that it is asked for, and how
+    often it is asked about each response (`repeats`, 1 if left out; the mean counts); a
     `reward_model` has a `checkpoint`, a folder in its own, unless the user names one.
     """
 
@@ -46,8 +54,11 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, Metric]
     sees: list[Modality]
     scorer: str | None = None
+    factory: str | None = None
+    packages: list[str] | None = None
     template: str | None = None
     scale: tuple[float, float] | None = None
+    repeats: int | None = None
     checkpoint: str | None = None
 
 
@@ -88,7 +99,7 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     path = folder.path / "judge.yaml"
     file = read_yaml(path, JudgeFile)
     problems = []
-    for key in ("scorer", "template", "scale", "checkpoint"):
+    for key in ("scorer", "factory", "packages", "template", "scale", "repeats", "checkpoint"):
         value = getattr(file, key)
         needed = key in _NEEDS[file.kind]
         if needed and value is None:
@@ -98,6 +109,11 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
             problems.append(Problem(path, line_of(path, key), message))
         if isinstance(value, str) and not (folder.path / value.partition(":")[0]).exists():
             problems.append(Problem(path, line_of(path, key), f"{key}: {value} does not exist"))
+    if file.kind == "metric" and (file.scorer is None) == (file.factory is None):
+        message = "a metric judge needs `scorer:`, or `factory:` if it has a model of its own; not both"
+        problems.append(Problem(path, line_of(path, "kind"), message))
+    if file.repeats is not None and file.repeats < 1:
+        problems.append(Problem(path, line_of(path, "repeats"), "repeats must be at least 1"))
     if file.scale is not None and not file.scale[0] < file.scale[1]:
         problems.append(Problem(path, line_of(path, "scale"), "scale must rise: [low, high]"))
     if not file.metrics:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from eval_anything.content import Failure, MediaPart, Record, Response, TextPart
+from eval_anything.canaries import SAMPLES, canaries
+from eval_anything.content import Failure, MediaPart, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, ServerError
 from eval_anything.media import MediaError, MediaStore, check_decodes
 from eval_anything.models.base import Model, Request, Sampling
-from eval_anything.runs import Run
+from eval_anything.runs import Run, read_run
 from eval_anything.scorers.assemble import TaskScorers
-from eval_anything.scorers.base import score_response
+from eval_anything.scorers.base import Scorer, score_response
 from eval_anything.tasks.task import Task
 
 # Batches are sorted by length inside windows of this many batches of the file's order.
@@ -39,20 +40,25 @@ class Batch(NamedTuple):
 
 
 class Pending:
-    """How many samples wait for a server that failed, and why."""
+    """How many samples wait for a server that failed, and why; and what stops the run, if anything."""
 
     def __init__(self) -> None:
         self.count = 0
         self.reason = ""
+        self.error: EvalError | None = None
         self._in_a_row = 0
 
     def add(self, samples: int, error: ServerError) -> None:
-        """Counts them; raises the error if nothing has gone well for a while."""
+        """Counts them; stops if nothing has gone well for a while."""
         self.count += samples
         self.reason = self.reason or str(error)
         self._in_a_row += 1
         if self._in_a_row >= _SERVER_ERRORS_IN_A_ROW:
-            raise error
+            self.stop(error)
+
+    def stop(self, error: EvalError) -> None:
+        """Nothing new is begun; the first error is the one that is raised in the end."""
+        self.error = self.error or error
 
     def went_well(self) -> None:
         """A sample was recorded."""
@@ -112,7 +118,8 @@ async def run_batches(
 ) -> Pending:
     """Answers, scores and records all batches; what a server failed to do is left pending.
 
-    Any other EvalError stops it, and so does a server that fails again and again; records stay.
+    Any other EvalError stops it, and so does a server that fails again and again: nothing new is
+    asked, what is under way is still recorded, then the error is raised.
     """
     todo = iter(batches)
     pending = Pending()
@@ -123,13 +130,15 @@ async def run_batches(
             request, response = await answered.get()
             try:
                 record = await _scored(request, response, tasks[request.task], scorers[request.task])
-            except ServerError as error:
-                pending.add(1, error)
-            else:
                 run.append(request.task, record)
                 pending.went_well()
                 on_record(record)
-            answered.task_done()
+            except ServerError as error:
+                pending.add(1, error)
+            except EvalError as error:
+                pending.stop(error)
+            finally:
+                answered.task_done()
 
     async def all_done() -> None:
         async with asyncio.TaskGroup() as generating:
@@ -143,9 +152,43 @@ async def run_batches(
         async with asyncio.TaskGroup() as group:
             scoring = [group.create_task(score_all()) for _ in range(_SCORING_AT_ONCE)]
             group.create_task(all_done())
-    except* EvalError as errors:
+    except* Exception as errors:
         raise _first(errors) from None
+    if pending.error is not None:
+        raise pending.error
     return pending
+
+
+async def run_canaries(
+    tasks: Mapping[str, Task],
+    scorers: Mapping[str, TaskScorers],
+    run: Run,
+    pending: Pending,
+) -> None:
+    """Scores the canaries that are not on record yet, by every judge with a model behind it."""
+
+    async def one(
+        task: Task, judges: Sequence[Scorer], name: str, sample: Sample, canary: Response
+    ) -> None:
+        try:
+            scores = await score_response(judges, sample, canary)
+        except ServerError as error:
+            pending.add(1, error)
+        else:
+            request = Request(task.name, f"{name}:{sample.id}", 0, task.messages(sample), Sampling())
+            run.append(task.name, _record(request, canary, task, sample, scores), "canaries")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, task in tasks.items():
+                judges = [s for s in scorers[name].scorers if s.judged and s.available]
+                done = {r.sample_id for r in read_run(run.path, name, "canaries")} if judges else set()
+                for sample in task.samples[:SAMPLES] if judges else ():
+                    for canary, response in canaries(sample, run.store):
+                        if f"{canary}:{sample.id}" not in done:
+                            group.create_task(one(task, judges, canary, sample, response))
+    except* Exception as errors:
+        raise _first(errors) from None
 
 
 async def _answer_all(
@@ -156,14 +199,18 @@ async def _answer_all(
     pending: Pending,
 ) -> None:
     for batch in todo:
+        if pending.error is not None:
+            return
         try:
             responses = await _answers(model, batch.requests, store)
         except ServerError as error:
             pending.add(len(batch.pending), error)
-            continue
-        for request, response in zip(batch.requests, responses, strict=True):
-            if key_of(request) in batch.pending:
-                await answered.put((request, response))
+        except EvalError as error:
+            pending.stop(error)
+        else:
+            for request, response in zip(batch.requests, responses, strict=True):
+                if key_of(request) in batch.pending:
+                    await answered.put((request, response))
 
 
 async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
@@ -184,15 +231,22 @@ async def _scored(request: Request, response: Response, task: Task, scorers: Tas
     else:  # reading media takes a while
         response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
+    scores = await score_response(scorers.scorers, sample, response)
+    return _record(request, response, task, sample, scores)
+
+
+def _record(
+    request: Request, response: Response, task: Task, sample: Sample, scores: dict[str, Score]
+) -> Record:
     return Record(
-        sample_id=sample.id,
+        sample_id=request.sample_id,
         repeat=request.repeat,
         item=task.item(sample),
         source_id=sample.source_id,
         parts=response.parts,
         order_known=response.order_known,
         stop_reason=response.stop_reason,
-        scores=await score_response(scorers.scorers, sample, response),
+        scores=scores,
         error=response.error,
         usage=response.usage,
         latency=response.latency,
@@ -216,9 +270,8 @@ def checked(response: Response) -> Response:
     return msgspec.structs.replace(response, parts=parts, error=error)
 
 
-def _first(group: BaseExceptionGroup[EvalError]) -> EvalError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, EvalError)
     return error

@@ -27,40 +27,46 @@ class Progress:
     @contextlib.contextmanager
     def bar(self, total: int) -> Iterator[Callable[[Record], None]]:
         """Counts up to `total` records; the function it gives is called with each."""
+        with self.count(total, "sample") as advance:
+            yield lambda record: advance(record.error is not None)
+
+    @contextlib.contextmanager
+    def count(self, total: int, unit: str) -> Iterator[Callable[[bool], None]]:
+        """Counts up to `total` of anything; the function it gives is told of each if it failed."""
         if self.style == "silent":
-            yield lambda record: None
+            yield lambda failed: None
         elif sys.stderr.isatty():
             from tqdm import tqdm
 
-            failed = 0
-            with tqdm(total=total, unit="sample", smoothing=0.1) as bar:
+            failures = 0
+            with tqdm(total=total, unit=unit, smoothing=0.1) as bar:
 
-                def advance(record: Record) -> None:
-                    nonlocal failed
-                    if record.error is not None:
-                        failed += 1
-                        bar.set_postfix(failed=failed)
+                def advance(failed: bool) -> None:
+                    nonlocal failures
+                    if failed:
+                        failures += 1
+                        bar.set_postfix(failed=failures)
                     bar.update()
 
                 yield advance
         else:
-            yield _lines(total)
+            yield _lines(total, unit)
 
 
-def _lines(total: int) -> Callable[[Record], None]:
+def _lines(total: int, unit: str) -> Callable[[bool], None]:
     """A line at every tenth of the way."""
     start = time.monotonic()
-    done = failed = 0
+    done = failures = 0
 
-    def advance(record: Record) -> None:
-        nonlocal done, failed
+    def advance(failed: bool) -> None:
+        nonlocal done, failures
         done += 1
-        failed += record.error is not None
+        failures += failed
         if done == total or done * 10 // total > (done - 1) * 10 // total:
             rate = done / max(time.monotonic() - start, 1e-9)
             left = (total - done) / rate
             print(
-                f"{done}/{total} samples, {rate:.1f}/s, {left:.0f} s left, {failed} failed",
+                f"{done}/{total} {unit}s, {rate:.1f}/s, {left:.0f} s left, {failures} failed",
                 file=sys.stderr,
                 flush=True,
             )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eval_anything.amg import FORMULAS
+from eval_anything.canaries import is_rewarded
 from eval_anything.content import Record, Score
 from eval_anything.errors import UserError, near
 from eval_anything.scorers.assemble import TaskScorers
@@ -36,8 +37,10 @@ class TaskResult(NamedTuple):
     values: dict[str, list[Value]]
 
 
-def task_result(task: Task, scorers: TaskScorers, records: Sequence[Record]) -> TaskResult:
-    """All metrics of a task, whole and by group."""
+def task_result(
+    task: Task, scorers: TaskScorers, records: Sequence[Record], canaries: Sequence[Record] = ()
+) -> TaskResult:
+    """All metrics of a task, whole and by group. A judge that rewards a canary is not believed."""
     records = _in_task_order(task, records)
     scored = [(record, dict(record.scores)) for record in records]
     if scorers.controls is not None:
@@ -58,6 +61,10 @@ def task_result(task: Task, scorers: TaskScorers, records: Sequence[Record]) -> 
     summaries = {
         name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
     }
+    for name, canary in _rewarded(canaries, metrics).items():
+        if name in summaries:
+            summaries[name] |= {"value": None, "stderr": None, "ci95": None}
+            summaries[name]["invalid"] = f"its judge rewards the canary {canary!r}"
     result: dict[str, Any] = {"primary": primary, "metrics": summaries}
     groups = _groups(task, scored, metrics)
     if groups:
@@ -65,6 +72,16 @@ def task_result(task: Task, scorers: TaskScorers, records: Sequence[Record]) -> 
     result["samples"] = len({r.sample_id for r in records})
     result["failed"] = len({r.sample_id for r in records if r.error is not None})
     return TaskResult(result, values)
+
+
+def _rewarded(canaries: Sequence[Record], metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """The metrics whose judge gives more than half of the range to a canary, and which one it is."""
+    return {
+        name: record.sample_id.partition(":")[0]
+        for record in canaries
+        for name, score in record.scores.items()
+        if name in metrics and is_rewarded(score, metrics[name])
+    }
 
 
 def _in_task_order(task: Task, records: Sequence[Record]) -> list[Record]:

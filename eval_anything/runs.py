@@ -2,6 +2,7 @@
 
     run.json                        written atomically
     <suite>/<task>/records.jsonl    one record a line; the last line of a (sample, repeat) wins
+    <suite>/<task>/canaries.jsonl   records of canaries, where a model judges; never counted in n
     media/<aa>/<sha256>.<ext>       each medium once
     results.json                    rebuilt from the records
 
@@ -77,17 +78,20 @@ def begun_run(path: Path) -> RunFile | None:
     return file if any(p.is_file() and p.stat().st_size for p in recorded) else None
 
 
-def records_path(run: Path, task: str) -> Path:
-    """Where the records of a task lie."""
-    return run / task / "records.jsonl"
+Log = Literal["records", "canaries"]
 
 
-def read_run(run: Path, task: str) -> list[Record]:
+def records_path(run: Path, task: str, log: Log = "records") -> Path:
+    """Where the records of a task lie, or those of its canaries."""
+    return run / task / f"{log}.jsonl"
+
+
+def read_run(run: Path, task: str, log: Log = "records") -> list[Record]:
     """The records of one task: the last line of each (sample, repeat), in order of first appearance.
 
     A last line without its end, left by a kill, does not count. UserError names a damaged line.
     """
-    path = records_path(run, task)
+    path = records_path(run, task, log)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -113,24 +117,24 @@ class Run:
         self.file = file
         self.store = MediaStore(path / "media")
         self._lock = lock
-        self._logs: dict[str, int] = {}
+        self._logs: dict[Path, int] = {}
 
-    def append(self, task: str, record: Record) -> None:
+    def append(self, task: str, record: Record, log: Log = "records") -> None:
         """Adds one line to the task's log, whole or not at all. InfrastructureError if it cannot."""
-        path = records_path(self.path, task)
+        path = records_path(self.path, task, log)
         line = record_to_json(record, self.path) + b"\n"
         try:
-            if task not in self._logs:
+            if path not in self._logs:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._logs[task] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            log = self._logs[task]
-            size = os.fstat(log).st_size
+                self._logs[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            file = self._logs[path]
+            size = os.fstat(file).st_size
             try:
-                written = os.write(log, line)
+                written = os.write(file, line)
                 while written < len(line):
-                    written += os.write(log, line[written:])
+                    written += os.write(file, line[written:])
             except OSError:
-                os.ftruncate(log, size)
+                os.ftruncate(file, size)
                 raise
         except OSError as error:
             raise cannot_write(path, error) from None
@@ -142,8 +146,8 @@ class Run:
 
     def close(self) -> None:
         """Gives the directory free for another process."""
-        for log in self._logs.values():
-            os.close(log)
+        for file in self._logs.values():
+            os.close(file)
         self._logs.clear()
         self._lock.close()
 
@@ -174,6 +178,7 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
         run = Run(path, make(begun_run(path)), lock)
         for task in run.file.tasks:
             _cut_torn_line(records_path(path, task))
+            _cut_torn_line(records_path(path, task, "canaries"))
         run.save()
         yield run
     finally:

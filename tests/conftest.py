@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,22 @@ from helpers import Cli, Result
 from tiny import tiny_llama
 
 from eval_anything.cli.main import main
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_home_of_a_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs outside of a single test must not touch the user's own data either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVAL_ANYTHING_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Verdicts, calibrations and prices of one test are no other's."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("EVAL_ANYTHING_HOME", str(home))
+    return home
 
 
 @pytest.fixture

@@ -4,66 +4,33 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import wave
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server
 from PIL import Image
 
 from eval_anything.cli.main import main
 
-GOOD = '{"explanation": "they agree", "grades": {"synergy": 7}}'
+
+def is_real(asked: Asked) -> bool:
+    """Whether a response of `outputs` is judged, and not a canary of the engine."""
+    return "A dog." in str(asked.answer)
 
 
-class JudgeServer(ThreadingHTTPServer):
-    """An OpenAI-compatible server that answers every request with what `reply` says."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[dict[str, Any]] = []
-        self.reply: Callable[[int], tuple[int, str]] = lambda number: (200, GOOD)
-
-    @property
-    def spec(self) -> str:
-        return f"openai/judge@http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: JudgeServer
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.requests.append(body)
-        status, text = self.server.reply(len(self.server.requests))
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge"}
-        data = json.dumps(
-            {**reply, "choices": [choice]} if status == 200 else {"error": {"message": text}}
-        ).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+def good(asked: Asked) -> tuple[int, str]:
+    """A fair judge: 7 for every response, nothing for canaries."""
+    return 200, GOOD if is_real(asked) else POOR
 
 
 @pytest.fixture
 def server() -> Iterator[JudgeServer]:
-    judge = JudgeServer()
-    thread = threading.Thread(target=judge.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield judge
-    judge.shutdown()
-    judge.server_close()
-    thread.join()
+    with judge_server() as judge:
+        judge.reply = good
+        yield judge
 
 
 def _png() -> bytes:
@@ -139,25 +106,26 @@ def test_grades_become_scores(
     metric = _synergy(capsys)
     assert metric["value"] == pytest.approx(0.7)
     assert (metric["n"], metric["unscored"]) == (10, 0)
-    assert len(server.requests) == 10
+    assert sum(map(is_real, server.asked)) == 10
 
 
 def test_the_server_sees_rubric_request_and_fenced_response(server: JudgeServer, outputs: Path) -> None:
     _score(outputs, server.spec)
-    system, user = server.requests[0]["messages"]
-    assert "the dog of the text is in the picture" in system["content"]
-    kinds = [part["type"] for part in user["content"]]
+    asked = server.asked[0]
+    assert "the dog of the text is in the picture" in asked.system
+    kinds = [part["type"] for part in asked.content]
     assert kinds.count("image_url") == 1
     assert kinds.count("input_audio") == 1
-    texts = [part["text"] for part in user["content"] if part["type"] == "text"]
+    texts = [part["text"] for part in asked.content if part["type"] == "text"]
     begin = next(i for i, text in enumerate(texts) if text.startswith("--- begin answer "))
     fence = texts[begin].split()[3]
-    assert fence in system["content"]
+    assert fence in asked.system
+    assert fence != asked.mark
     assert texts[-1] == f"--- end answer {fence} ---"
     assert any("Show me dog" in text for text in texts[:begin])
     assert any(text.startswith("A dog.") for text in texts[begin:])
-    other = {r["messages"][1]["content"][-1]["text"] for r in server.requests}
-    assert len(other) == len(server.requests), "the fence is drawn anew for each response"
+    assert len({a.fence for a in server.asked}) == len(server.asked), "drawn anew for each response"
+    assert len({a.mark for a in server.asked}) == len(server.asked)
 
 
 def test_a_missing_required_part_is_the_floor_and_is_not_asked(
@@ -168,7 +136,7 @@ def test_a_missing_required_part_is_the_floor_and_is_not_asked(
     outputs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert _score(outputs, server.spec) == 0
     assert _synergy(capsys)["value"] == pytest.approx(0.63)
-    assert len(server.requests) == 9
+    assert sum(map(is_real, server.asked)) == 9
 
 
 @pytest.mark.parametrize(
@@ -177,16 +145,18 @@ def test_a_missing_required_part_is_the_floor_and_is_not_asked(
         "I cannot judge this.",
         "",
         "8/10",
-        '{"explanation": "too good", "grades": {"synergy": 95}}',
-        '{"explanation": "another metric", "grades": {"beauty": 5}}',
-        '{"explanation": "cut off", "grades": {"synergy": 5',
-        '{"explanation": "a word", "grades": {"synergy": "high"}}',
+        '{"explanation": "no mark", "grades": {"synergy": 9}}',
+        '{"mark": "0123456789abcdef", "explanation": "another mark", "grades": {"synergy": 9}}',
+        '{"mark": "@MARK@", "explanation": "too good", "grades": {"synergy": 95}}',
+        '{"mark": "@MARK@", "explanation": "another metric", "grades": {"beauty": 5}}',
+        '{"mark": "@MARK@", "explanation": "cut off", "grades": {"synergy": 5',
+        '{"mark": "@MARK@", "explanation": "a word", "grades": {"synergy": "high"}}',
     ],
 )
 def test_no_usable_verdict_is_unscored_and_invalid(
     reply: str, server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.reply = lambda number: (200, reply)
+    server.reply = lambda asked: (200, reply)
     assert _score(outputs, server.spec) == 1
     metric = _synergy(capsys)
     assert metric["value"] is None
@@ -197,8 +167,8 @@ def test_no_usable_verdict_is_unscored_and_invalid(
 def test_the_last_verdict_counts(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draft = '{"explanation": "at first sight", "grades": {"synergy": 2}}'
-    server.reply = lambda number: (200, f"Let me think. {draft} But then: ```json\n{GOOD}\n```")
+    draft = '{"mark": "@MARK@", "explanation": "at first sight", "grades": {"synergy": 2}}'
+    server.reply = lambda asked: (200, f"Let me think. {draft} But then: ```json\n{good(asked)[1]}\n```")
     assert _score(outputs, server.spec) == 0
     assert _synergy(capsys)["value"] == pytest.approx(0.7)
 
@@ -210,7 +180,7 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show-me")
-    server.reply = lambda number: (401, "bad key sk-do-not-show-me")
+    server.reply = lambda asked: (401, "bad key sk-do-not-show-me")
     assert _score(outputs, server.spec) == 2
     captured = capsys.readouterr()
     assert "OPENAI_API_KEY" in captured.err
@@ -222,7 +192,7 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(
 def test_an_unknown_model_is_wrong_input(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.reply = lambda number: (404, "no such model")
+    server.reply = lambda asked: (404, "no such model")
     assert _score(outputs, server.spec) == 2
     assert "no model 'judge'" in capsys.readouterr().err
 
@@ -231,13 +201,13 @@ def test_an_unknown_model_is_wrong_input(
 def test_a_server_that_fails_leaves_samples_pending(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.reply = lambda number: (200, GOOD) if number <= 3 else (503, "busy")
+    server.reply = lambda asked: good(asked) if asked.number <= 3 else (503, "busy")
     assert _score(outputs, server.spec) == 4
     assert "503" in capsys.readouterr().err
     records = outputs.parent / "run" / "mine" / "pair" / "records.jsonl"
     before = records.read_bytes().splitlines() if records.exists() else []
     assert len(before) <= 3
-    server.reply = lambda number: (200, GOOD)
+    server.reply = good
     assert _score(outputs, server.spec) == 0
     assert _synergy(capsys)["n"] == 10
     assert records.read_bytes().splitlines()[: len(before)] == before
@@ -246,7 +216,7 @@ def test_a_server_that_fails_leaves_samples_pending(
 def test_a_busy_moment_is_waited_out(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.reply = lambda number: (429, "slow down") if number == 1 else (200, GOOD)
+    server.reply = lambda asked: (429, "slow down") if asked.number == 1 else good(asked)
     assert _score(outputs, server.spec) == 0
     assert _synergy(capsys)["unscored"] == 0
 
@@ -254,9 +224,9 @@ def test_a_busy_moment_is_waited_out(
 @pytest.mark.parametrize(
     ("judge", "message"),
     [
-        ("gpt", "a judge model is openai/NAME"),
+        ("gpt", "must be openai/NAME"),
         ("openai/gpt", "OPENAI_API_KEY"),
-        ("openai/gpt@ftp://x", "a judge model is openai/NAME"),
+        ("openai/gpt@ftp://x", "must be openai/NAME"),
     ],
 )
 def test_wrong_specs(

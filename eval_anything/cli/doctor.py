@@ -19,6 +19,7 @@ from eval_anything.table import table
 # What an optional group of packages is for; the groups themselves are read from the installation.
 _ENABLES = {
     "judges": "judges of kind rubric: a chat model on an OpenAI-compatible server (--judge)",
+    "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
     "test": "`make test`: the project's own tests",
 }
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")

@@ -1,13 +1,21 @@
-"""`eval-anything judges`: list and show."""
+"""`eval-anything judges`: list, show, validate and calibrate."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from eval_anything.cli.output import print_json
-from eval_anything.errors import Exit
+from eval_anything.errors import Exit, UserError
 from eval_anything.judges import find_judges, judge_named, read_judge_file
+from eval_anything.progress import Progress
 from eval_anything.table import table
+
+if TYPE_CHECKING:
+    from eval_anything.calibration import Calibration, Measured
+    from eval_anything.labels import Labels
 
 
 def list_judges(options: Namespace) -> Exit:
@@ -27,11 +35,21 @@ def list_judges(options: Namespace) -> Exit:
 
 
 def show_judge(options: Namespace) -> Exit:
-    """What a judge gives, and where it is."""
+    """What a judge gives, where it is, and how good it is with each model that was measured."""
+    from eval_anything.calibration import calibrations_of
+
     folder = judge_named(options.name, find_judges(options.include))
     file = read_judge_file(folder)
+    measured = calibrations_of(folder.name)
     if options.json:
-        print_json({"name": folder.name, "path": str(folder.path), "judge": file})
+        print_json(
+            {
+                "name": folder.name,
+                "path": str(folder.path),
+                "judge": file,
+                "calibrations": measured,
+            }
+        )
         return Exit.DONE
     print(f"{folder.name} ({file.kind}, version {file.version}): {file.title}\n{file.description}\n")
     print(f"sees {', '.join(file.sees)}; {folder.path}\n")
@@ -40,4 +58,113 @@ def show_judge(options: Namespace) -> Exit:
         for name, m in file.metrics.items()
     ]
     print(table(["metric", "range", "what it is"], rows))
+    for calibration in measured:
+        print(f"\ncalibrated {calibration.date[:10]}: {_calibration(calibration)}")
+    if not measured:
+        exact = ": exact, scored by code" if file.kind == "program" else ""
+        print(f"\nnot calibrated{exact}")
     return Exit.DONE
+
+
+def validate_judge(options: Namespace) -> Exit:
+    """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
+    from eval_anything.judge_check import check_judge, judge_at
+
+    folder = judge_at(options.path)
+    file = check_judge(folder)
+    if options.json:
+        print_json({"judge": folder.name, "kind": file.kind, "valid": True})
+    else:
+        print(f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found")
+    return Exit.DONE
+
+
+def calibrate_judge(options: Namespace) -> Exit:
+    """Measures a judge against labels, shows what was found and keeps it."""
+    from eval_anything.calibration import calibrate, metric_to_measure, save_calibration
+    from eval_anything.labels import micro_labels, read_labels
+    from eval_anything.scorers.assemble import make_judge
+
+    progress = Progress("silent" if options.json else "auto")
+    folder = judge_named(options.name, find_judges(options.include))
+    spec = _spec(options)
+    scorer = make_judge(folder, options.allow_code, spec)
+    if not scorer.available:
+        raise UserError(f"{folder.name} needs a model: add --judge {folder.name}=SPEC")
+    metric = metric_to_measure(scorer, options.metric)
+
+    def run(labels: Labels) -> Calibration:
+        with progress.count(len(labels.rows), "label") as advance:
+            # A server's address is no part of what the judge is, and may be nobody's business.
+            model = (spec or "").partition("@")[0]
+            return calibrate(scorer, metric, labels, model, advance)
+
+    if options.micro:
+        with TemporaryDirectory(prefix="eval-anything-") as media:
+            progress.say("drawing pairs of the micro world ...")
+            calibration = run(micro_labels(Path(media), options.limit))
+    else:
+        calibration = run(read_labels(options.labels, options.limit))
+    path = save_calibration(calibration)
+    if options.json:
+        print_json(calibration)
+    else:
+        print(f"{_calibration(calibration)}\n\nkept in {path}")
+    return Exit.DONE
+
+
+def _spec(options: Namespace) -> str | None:
+    """The model behind the one judge, from `--judge NAME=SPEC`."""
+    spec = None
+    for pair in options.judge:
+        name, _, spec = pair.partition("=")
+        if name != options.name or not spec:
+            raise UserError(f"--judge {pair}: must be {options.name}=SPEC")
+    return spec
+
+
+_TITLES = {
+    "accuracy": "accuracy (a tie counts half)",
+    "kappa": "Cohen's kappa over a, b, tie",
+    "length_bias": "length bias",
+    "rho": "Spearman's rho",
+    "alpha_interval": "Krippendorff's alpha, interval",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "kappa_quadratic": "quadratic-weighted kappa",
+}
+
+
+def _calibration(calibration: Calibration) -> str:
+    """What was measured, as text for people."""
+    model = f" with {calibration.model}" if calibration.model else ""
+    head = f"{calibration.judge}{model}, {calibration.metric}, against {calibration.labels}"
+    blocks = [f"{head} (judge {calibration.fingerprint[:12]}, labels {calibration.sha256[:12]})"]
+    for title, measured in (("pairs", calibration.pairs), ("graded responses", calibration.grades)):
+        if measured is not None:
+            blocks.append(_measured(title, measured))
+    return "\n\n".join(blocks)
+
+
+def _measured(title: str, measured: Measured) -> str:
+    from eval_anything.agreement import attenuation
+
+    accuracy = measured.figures.get("accuracy")
+    rows = []
+    for name, figure in measured.figures.items():
+        value = "undefined" if figure.value is None else f"{figure.value:.3f}"
+        ends = "" if figure.ci95 is None else f"{figure.ci95[0]:.3f} .. {figure.ci95[1]:.3f}"
+        rows.append([_TITLES.get(name, name), value, ends, str(figure.n)])
+    lines = [table([f"{measured.n} {title}", "value", "95 % interval", "n"], rows, right=(1, 3))]
+    if measured.unscored:
+        share = measured.unscored / measured.n
+        wrong = "accuracy and kappa" if accuracy is not None else "sensitivity and specificity"
+        lines.append(
+            f"unscored: {measured.unscored} of {measured.n} ({share:.1%}), wrong in {wrong} and left "
+            f"out of the rest. The first: {measured.reason}"
+        )
+    if accuracy is not None and accuracy.value is not None:
+        j = attenuation(accuracy.value)
+        cost = f"needs {1 / j**2:.1f} times the samples" if j > 0 else "cannot be seen"
+        lines.append(f"Through this judge a difference has {j:.2f} of its size and {cost}.")
+    return "\n".join(lines)

@@ -140,24 +140,33 @@ def _add_include(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--tasks", metavar="A,B", default="", help="tasks or suites; default: the whole suite")
-    add("--suite", metavar="S", help="where bare task names are looked up; default: the model's own")
-    _add_include(parser)
-    add("--allow-code", action="store_true", help="run scoring code of included folders")
-    add(
+def _add_allow_code(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-code", action="store_true", help="run scoring code of included folders")
+
+
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--judge",
         metavar="NAME=SPEC",
         action="append",
         default=[],
         help="the model behind a judge: NAME=openai/MODEL@http://host:port/v1",
     )
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tasks", metavar="A,B", default="", help="tasks or suites; default: the whole suite")
+    add("--suite", metavar="S", help="where bare task names are looked up; default: the model's own")
+    _add_include(parser)
+    _add_allow_code(parser)
+    _add_judge(parser)
     add("--limit", metavar="N", type=_at_least_one, help="the first N samples of each task")
     add("--repeats", metavar="K", type=_at_least_one, default=1, help="answers a sample (1)")
     add("--seed", metavar="N", type=int, default=0, help="seed of sampling (0)")
     add("--out", metavar="DIR", type=Path, help="the run's directory; default: runs/<model>")
     add("--max-failed", metavar="SHARE", type=_share, default=0.1, help="exit 1 above it (0.1)")
+    add("--budget", metavar="MONEY", type=_not_negative, help="stop when this much is spent on servers")
     add("--allow-missing", action="store_true", help="replay: missing outputs score the floor")
     add("--dry-run", action="store_true", help="show what would run, and stop")
 
@@ -197,12 +206,25 @@ def _add_tasks(commands: Any) -> None:
 
 
 def _add_judges(commands: Any) -> None:
-    judges = _group(commands, "judges", "list and show judges")
+    judges = _group(commands, "judges", "list, show, check and measure judges")
     list_ = _command(judges, "list", "all judges in reach", "judges:list_judges")
     _add_include(list_)
-    show = _command(judges, "show", "one judge: what it gives and sees", "judges:show_judge")
+    show = _command(judges, "show", "one judge: what it gives, and how good it is", "judges:show_judge")
     show.add_argument("name", metavar="NAME")
     _add_include(show)
+    check = _command(judges, "validate", "check a judge folder of your own", "judges:validate_judge")
+    check.add_argument("path", metavar="PATH", type=Path)
+    measure = _command(judges, "calibrate", "measure a judge against labels", "judges:calibrate_judge")
+    add = measure.add_argument
+    add("name", metavar="NAME")
+    labels = measure.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", metavar="FILE", type=Path, help="JSONL of labelled responses")
+    labels.add_argument("--micro", action="store_true", help="500 pairs of the micro world")
+    add("--metric", metavar="M", help="what to measure; default: synergy, or the only metric")
+    add("--limit", metavar="N", type=_at_least_one, help="the first N labels")
+    _add_judge(measure)
+    _add_include(measure)
+    _add_allow_code(measure)
 
 
 def _at_least_one(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from eval_anything.cli.output import print_json
 from eval_anything.errors import Exit, UserError
+from eval_anything.estimate import estimate
 from eval_anything.evaluate import Options, Outcome, Plan, evaluate, make_plan
 from eval_anything.progress import Progress
 from eval_anything.report import write_report
@@ -50,6 +52,7 @@ def _common(options: Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "out": options.out,
         "max_failed": options.max_failed,
+        "budget": options.budget,
         "command": options.command_line,
     }
 
@@ -78,11 +81,11 @@ def _evaluate(options: Namespace, what: Options) -> Exit:
         print_json(outcome.results)
     else:
         print(results_table(outcome.results))
-        for line in _hints(outcome):
+        for line in (*_judges(outcome.results), *_hints(outcome)):
             print(line)
         print(f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}")
     for reason in outcome.reasons:
-        progress.say(f"eval-anything: {reason}")
+        print(f"eval-anything: {reason}", file=sys.stderr)
     return outcome.exit_code
 
 
@@ -93,16 +96,35 @@ def _announce(plan: Plan, progress: Progress) -> None:
     )
 
 
+def _judges(results: dict[str, Any]) -> list[str]:
+    """A line for each judge with a model behind it: how good it is, and what it cost."""
+    lines = []
+    for name, judge in results["judges"].items():
+        if judge["available"] and judge["kind"] not in ("program", "metric"):
+            card = judge.get("calibration")
+            quality = (
+                "not calibrated"
+                if card is None
+                else f"{card['figure']} {card['value']:.3f} ({card['ci95'][0]:.3f} .. "
+                f"{card['ci95'][1]:.3f}, n = {card['n']}) on {card['labels']}"
+            )
+            paid = results["cost"]["by"].get(f"judge {name}")
+            cost = f"; {_money(paid['money'], results['cost'])}" if paid is not None else ""
+            lines.append(f"\njudge {name}: {quality}{cost}")
+    return lines
+
+
 def _hints(outcome: Outcome) -> list[str]:
     """The one option that adds each judge whose model is missing."""
     lines = []
     for name, judge in outcome.results["judges"].items():
         if not judge["available"]:
             tasks = [task for task, found in outcome.tasks.items() if name in found.file.judges]
+            spec = "PATH" if judge["kind"] == "metric" else "openai/NAME@http://host:port/v1"
             lines.append(
                 f"\nunscored: {name} has no model. Add one to the responses of this run:\n"
                 f"  eval-anything score --outputs {_shown(outcome.run)} --tasks {','.join(tasks)} "
-                f"--judge {name}=openai/NAME@http://host:port/v1 --out {_shown(outcome.run)}-judged"
+                f"--judge {name}={spec} --out {_shown(outcome.run)}-judged"
             )
     return lines
 
@@ -117,15 +139,24 @@ def _show_plan(plan: Plan, as_json: bool) -> Exit:
         }
         for name in plan.tasks
     ]
+    cost = estimate(plan)
     if as_json:
-        print_json({"model": plan.model.name, "out": str(plan.out), "tasks": rows, "money": 0.0})
+        print_json({"model": plan.model.name, "out": str(plan.out), "tasks": rows, "cost": cost})
         return Exit.DONE
     print(f"{plan.model.name} would run, into {_shown(plan.out)}:\n")
     cells = [
         [str(r["task"]), str(r["samples"]), str(r["repeats"]), ", ".join(r["judges"])] for r in rows
     ]
     print(table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)))
+    for who, part in cost["by"].items():
+        print(f"\n{who}: {part['calls']} calls, about {_money(part['money'], cost)}", end="")
+    if cost["by"]:
+        print(f"\nin all about {_money(cost['money'], cost)} (prices of {cost['prices']})")
     return Exit.DONE
+
+
+def _money(money: float | None, cost: dict[str, Any]) -> str:
+    return "unknown money (no price)" if money is None else f"{money:.2f} {cost['currency']}"
 
 
 def _shown(path: Path) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 
-import numpy as np
-
 from eval_anything.content import Modality
+from eval_anything.encode import encode_mp4, encode_png, encode_wav
 from eval_anything.micro.raster import (
     RATE,
     Raster,
@@ -50,23 +46,13 @@ def enlarge(pixels: Raster) -> Raster:
 @lru_cache(maxsize=4096)
 def render_image(codes: tuple[int, ...]) -> Rendered:
     """Four patch codes -> a PNG of 128x128 pixels."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(enlarge(codes_to_pixels(codes))).save(buffer, "PNG", optimize=True)
-    return Rendered(Modality.IMAGE, "image/png", buffer.getvalue())
+    return Rendered(Modality.IMAGE, "image/png", encode_png(enlarge(codes_to_pixels(codes))))
 
 
 @lru_cache(maxsize=4096)
 def render_audio(codes: tuple[int, ...]) -> Rendered:
     """Twelve audio codes -> a 16-bit mono WAV of 0.48 s at 8 kHz."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((codes_to_wave(codes) * 32767).astype("<i2").tobytes())
-    return Rendered(Modality.AUDIO, "audio/wav", buffer.getvalue())
+    return Rendered(Modality.AUDIO, "audio/wav", encode_wav(codes_to_wave(codes), RATE))
 
 
 @lru_cache(maxsize=1024)
@@ -75,26 +61,6 @@ def render_video(codes: tuple[int, ...]) -> Rendered:
     frames = [codes_to_pixels(codes[start : start + 4]) for start in range(0, len(codes), 4)]
     repeated = (enlarge(frame) for frame in frames for _ in range(REPEATS))
     return Rendered(Modality.VIDEO, "video/mp4", encode_mp4(repeated, FPS))
-
-
-def encode_mp4(frames: Iterable[Raster], fps: int, crf: int = 18) -> bytes:
-    """Frames uint8 (height, width, 3) -> H.264 in MP4; `crf` is the quality, 0 (best) to 51."""
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        # One thread, so that the same frames give the same bytes.
-        options = {"crf": str(crf), "threads": "1"}
-        stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
-        stream.pix_fmt = "yuv420p"
-        for number, pixels in enumerate(frames):
-            if number == 0:
-                stream.height, stream.width = pixels.shape[:2]
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"))
-            )
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
 
 
 def render(thing: Thing) -> Rendered:

@@ -47,6 +47,7 @@ def plans() -> dict[str, Plan]:
     return {
         "selection": Plan("sel", (families,), 560),
         "synergy": Plan("syn", (several,), 520),
+        "synergy_judged": Plan("syj", (several,), 150),
         "instruction_following": Plan("ins", (shown,), 540),
         "understanding": Plan("und", by_dimension, 135),
     }

@@ -13,6 +13,7 @@ from msgspec import Struct
 from eval_anything.content import Message, Response
 from eval_anything.errors import UserError, near
 from eval_anything.media import MediaStore
+from eval_anything.prices import Spending
 
 if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
@@ -51,11 +52,15 @@ class Model(ABC):
         batch_size: how many requests one `generate` takes.
         concurrency: how many calls of `generate` may be under way at once.
         default_suite: where a bare task name is looked up.
+        paid_as: the name under which its tokens are priced; None for a local model.
+        spending: counts what the run pays; set by the engine.
     """
 
     default_suite: ClassVar[str] = "open"
     batch_size: int = 1
     concurrency: int = 1
+    paid_as: str | None = None
+    spending: Spending | None = None
     name: str
     spec: str
     arguments: Mapping[str, Any]
@@ -91,6 +96,9 @@ class Model(ABC):
         A request that the model cannot answer gets a response with an error. An exception fails the
         whole batch: the engine then asks one by one. InfrastructureError leaves them pending.
         """
+
+    async def close(self) -> None:
+        """Called once when nothing more is asked, in the event loop that asked."""
 
 
 def typed_arguments(

@@ -22,6 +22,7 @@ class ChatModel(Model):
     def __init__(self, spec: str, arguments: Mapping[str, str]) -> None:
         self.spec = spec
         self.server = parse_server(spec, f"--model {spec}")
+        self.paid_as = self.server.model
         self.name = self.server.model.replace("/", "--")
         self.arguments = typed_arguments(arguments, {"max_tokens": 1024}, "a chat model")
         self._client: ChatClient | None = None
@@ -36,8 +37,14 @@ class ChatModel(Model):
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         if self._client is None:
-            self._client = ChatClient(self.server, f"--model {self.spec}", self.concurrency)
+            self._client = ChatClient(
+                self.server, f"--model {self.spec}", self.concurrency, spending=self.spending
+            )
         return [await self._answer(self._client, request) for request in requests]
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
 
     async def _answer(self, client: ChatClient, request: Request) -> Response:
         messages: list[dict[str, Any]] = []

@@ -25,7 +25,8 @@ class NoModel(Scorer):
         self.fingerprint = "no model"
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
-        return self.unscored(f"no model for this judge: add --judge {self.name}=SPEC")
+        what = "PATH" if self.kind == "metric" else "SPEC"
+        return self.unscored(f"no model for this judge: add --judge {self.name}={what}")
 
 
 class TaskScorers(NamedTuple):
@@ -71,7 +72,7 @@ _KINDS: dict[Kind, str] = {
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
     file = read_judge_file(folder)
-    if model is None and file.kind == "rubric":
+    if model is None and (file.kind == "rubric" or file.factory is not None):
         return NoModel(folder.name, file.kind, file.metrics)
     scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)
     return scorer

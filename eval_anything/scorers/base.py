@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from eval_anything.content import Response, Sample, Score
+from eval_anything.prices import Spending
 from eval_anything.tasks.task import Metric
 
 
@@ -20,6 +21,8 @@ class Scorer(ABC):
         metrics: the declared metrics, by name.
         fingerprint: sha256 of what decides its scores: rubric or code, and the model behind it.
         available: False for a judge whose model the run does not name; it scores nothing.
+        paid_as: the name under which its model's tokens are priced; None if it asks no server.
+        spending: counts what the run pays; set by the engine.
     """
 
     name: str
@@ -27,6 +30,13 @@ class Scorer(ABC):
     metrics: Mapping[str, Metric]
     fingerprint: str
     available: bool = True
+    paid_as: str | None = None
+    spending: Spending | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether a model decides the scores, so that it can err or be deceived."""
+        return self.kind not in ("program", "metric")
 
     @abstractmethod
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
@@ -34,6 +44,9 @@ class Scorer(ABC):
 
         A judge that fails gives a score without a value, and says why in the explanation.
         """
+
+    async def close(self) -> None:
+        """Called once when nothing more is scored, in the event loop that scored."""
 
     def unscored(self, reason: str) -> dict[str, Score]:
         """All metrics without a value."""
@@ -46,16 +59,11 @@ async def score_response(
     """All scores of one response, each with its judge, range and direction.
 
     A sample that the model failed scores the floor of every metric that applies to it. Which ones
-    apply is what the scorer says of an empty response; a judge model is not asked.
+    apply is what the scorer says of an empty response, about which no judge asks its model.
     """
     scores: dict[str, Score] = {}
     for scorer in scorers:
-        if response.error is None:
-            given = await scorer.score(sample, response)
-        elif scorer.kind in ("program", "metric"):
-            given = await scorer.score(sample, Response(usage=response.usage))
-        else:
-            given = scorer.unscored("")
+        given = await scorer.score(sample, response if response.error is None else Response())
         for metric, score in given.items():
             failed = response.error is not None and scorer.available
             scores[metric] = _declared(scorer, metric, score, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -60,12 +60,7 @@ def _check_file(root: Path, file: TaskFile) -> list[Problem]:
         problems.append(problem("outputs is empty: name the modalities of good responses", "outputs"))
     for key in ("scorer", "controls"):
         value = getattr(file, key)
-        if value is None:
-            continue
-        if not _SCORER.match(value):
-            problems.append(problem(f"{key} must be `file.py:function`, not {value!r}", key))
-            continue
-        message = _check_code(root, *value.split(":"))
+        message = check_code(root, value) if value is not None else None
         if message is not None:
             problems.append(problem(f"{key}: {message}", key))
     if file.scorer is not None and not file.metrics:
@@ -118,8 +113,11 @@ def _check_groups(root: Path, file: TaskFile, samples: list[Sample]) -> list[Pro
     ]
 
 
-def _check_code(root: Path, filename: str, function: str) -> str | None:
-    """What is wrong with a reference to code; the code is read, not run."""
+def check_code(root: Path, reference: str) -> str | None:
+    """What is wrong with `file.py:function`, if anything; the code is read, not run."""
+    if not _SCORER.match(reference):
+        return f"must be `file.py:function`, not {reference!r}"
+    filename, function = reference.split(":")
     try:
         tree = ast.parse(path_inside(root, filename).read_bytes())
     except FileNotFoundError:
@@ -148,7 +146,7 @@ def _read_samples(root: Path, file: TaskFile, problems: list[Problem]) -> list[S
         try:
             sample = sample_from_json(line, root, file.contract)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(path, number, _json_message(error)))
+            problems.append(Problem(path, number, json_message(error)))
         except ValueError as error:
             problems.append(Problem(path, number, str(error)))
         else:
@@ -168,12 +166,13 @@ def _read_samples(root: Path, file: TaskFile, problems: list[Problem]) -> list[S
     return samples
 
 
-def _json_message(error: Exception) -> str:
+def json_message(error: Exception, more: Sequence[str] = ()) -> str:
+    """What is wrong with a line of samples.jsonl, or of a file whose rows have `more` keys."""
     text = str(error)
     unknown = re.search(r"unknown field `(.+?)`", text)
     if unknown:
         known = ["id", "messages", "contract", "targets", "metadata", "source_id"]
-        known += ["role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
+        known += [*more, "role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
         return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], known)}"
     if isinstance(error, msgspec.ValidationError):
         return text[:1].lower() + text[1:]

@@ -1,0 +1,94 @@
+"""What a judge model must answer, and how its answer is read.
+
+A verdict is one JSON object. It repeats a random mark of the system message, which the response
+under judgement cannot know: a verdict that is smuggled in, even one that the judge quotes, has no
+right mark and is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+_LONGEST_REPLY = 50_000
+_MOST_BRACES = 200
+
+
+class Verdict(Struct, frozen=True):
+    """The mark, the reason, and a grade for each metric on the judge's scale."""
+
+    mark: str
+    explanation: str
+    grades: dict[str, float]
+
+
+def instruction(mark: str, metrics: Collection[str], scale: tuple[float, float]) -> str:
+    """The end of the system message: the form of the answer."""
+    form = ", ".join(f'"{name}": {scale[0]:g} to {scale[1]:g}' for name in metrics)
+    return (
+        "Answer with one JSON object and nothing else: "
+        f'{{"mark": "{mark}", "explanation": "one or two sentences", "grades": {{{form}}}}}'
+    )
+
+
+def response_format(metrics: Collection[str]) -> dict[str, Any]:
+    """The same form as a strict JSON schema, for servers that have structured output."""
+    grades = {
+        "type": "object",
+        "properties": {name: {"type": "number"} for name in metrics},
+        "required": list(metrics),
+        "additionalProperties": False,
+    }
+    schema = {
+        "type": "object",
+        "properties": {
+            "mark": {"type": "string"},
+            "explanation": {"type": "string"},
+            "grades": grades,
+        },
+        "required": ["mark", "explanation", "grades"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "verdict", "strict": True, "schema": schema},
+    }
+
+
+def read_verdict(text: str, mark: str, metrics: Collection[str], scale: tuple[float, float]) -> Verdict:
+    """The last verdict with the mark. ValueError if there is none, or a grade is out of range."""
+    found = _last_verdict(text, mark)
+    if found is None:
+        raise ValueError(f"no JSON verdict with the mark in {text[:80]!r}")
+    low, high = scale
+    for name in metrics:
+        grade = found.grades.get(name)
+        if grade is None:
+            raise ValueError(f"no grade for {name}")
+        if not low <= grade <= high:
+            raise ValueError(f"grade {grade} for {name} is outside {low:g} to {high:g}")
+    return found
+
+
+def _last_verdict(text: str, mark: str) -> Verdict | None:
+    """The last JSON object in the text that is a verdict with this mark.
+
+    Only the end of a long reply is read, and in it only what starts before the last mark: a judge
+    may quote what it judges, verdicts and all.
+    """
+    decoder = json.JSONDecoder()
+    text = text[-_LONGEST_REPLY:]
+    starts = [m.start() for m in re.finditer(r"\{", text[: max(text.rfind(mark), 0)])]
+    for start in reversed(starts[-_MOST_BRACES:]):
+        try:
+            verdict = msgspec.convert(decoder.raw_decode(text, start)[0], Verdict)
+        except (ValueError, RecursionError):  # a ValidationError is a ValueError
+            continue
+        if verdict.mark == mark:
+            return verdict
+    return None
