@@ -125,6 +125,9 @@ def make_plan(options: Options) -> Plan:
         for sample in task.samples[: counts[name]]
         for repeat in range(repeats)
     ]
+    for name, task in tasks.items():
+        for scorer in scorers[name].scorers:
+            scorer.check_task(task)
     spending = Spending(options.budget)
     payers: list[Model | Scorer] = [model, *(s for found in scorers.values() for s in found.scorers)]
     for payer in payers:

@@ -15,8 +15,10 @@ from helpers import Cli, answers, make_task, medium_sample, png, text_sample, wa
 from judge_server import POOR, Asked, JudgeServer, judge_server
 
 from eval_anything.bundled import content_folder
-from eval_anything.calibration import calibrations_of, load_calibration
+from eval_anything.calibration import calibration_summary, calibrations_of, load_calibration
+from eval_anything.judges import find_judges
 from eval_anything.labels import micro_labels, read_labels
+from eval_anything.scorers.assemble import make_judge
 
 JUDGE_YAML = """\
 version: 1
@@ -556,3 +558,13 @@ def test_mistakes_have_their_place(
 def test_a_path_that_is_no_judge(cli: Cli, tmp_path: Path) -> None:
     assert "no such folder" in cli("judges", "validate", "nowhere").err
     assert "no judge.yaml" in cli("judges", "validate", tmp_path).err
+
+
+def test_the_bundled_calibration_is_of_the_bundled_judge() -> None:
+    """A new checkpoint or guard makes the stored figures another judge's: measure them again."""
+    folder = find_judges()["micro_synergy_rm"]
+    card = calibration_summary(make_judge(folder, False, None).fingerprint)
+    assert card is not None, "judges calibrate micro_synergy_rm --micro --json"
+    assert card["n"] == 500
+    figures = json.loads((folder.path / "figures.json").read_bytes())
+    assert card["value"] == pytest.approx(figures["synergy"]["value"])

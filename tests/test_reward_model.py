@@ -20,7 +20,7 @@ from eval_anything.micro.pairs import RenderedPair, render_pair, synergy_calibra
 from eval_anything.runs import read_run
 from eval_anything.scorers.assemble import make_judge
 from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.reward_model import Head
+from eval_anything.scorers.reward_head import Head
 
 BUNDLED = "micro_synergy_rm"
 PAIRS = synergy_calibration(24)

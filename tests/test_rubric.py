@@ -239,3 +239,26 @@ def test_wrong_specs(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert _score(outputs, judge) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_judge_that_cannot_see_what_the_task_wants_is_refused_before_anything_is_asked(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = outputs.parent
+    judge = root / "mine" / "text_only"
+    judge.mkdir()
+    (judge / "judge.yaml").write_text(
+        "version: 1\nkind: rubric\ntitle: Text\ndescription: Text alone.\nsees: [text]\n"
+        "template: rubric.jinja\nscale: [0, 10]\nmetrics: {quality: {range: [0, 1]}}\n"
+    )
+    (judge / "rubric.jinja").write_text("Grade it. {{ fence }}")
+    task = root / "mine" / "pair" / "task.yaml"
+    task.write_text(TASK.replace("synergy_rubric", "text_only").replace("y: synergy", "y: quality"))
+    code = main(
+        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} "
+        f"--judge text_only={server.spec} --out {root / 'run'}".split()
+    )
+    assert code == 2
+    message = capsys.readouterr().err
+    assert "judge text_only sees text, and responses to mine/pair may have image, audio" in message
+    assert server.asked == []

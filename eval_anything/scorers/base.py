@@ -9,7 +9,7 @@ import msgspec
 
 from eval_anything.content import Response, Sample, Score
 from eval_anything.prices import Spending
-from eval_anything.tasks.task import Metric
+from eval_anything.tasks.task import Metric, Task
 
 
 class Scorer(ABC):
@@ -44,6 +44,9 @@ class Scorer(ABC):
 
         A judge that fails gives a score without a value, and says why in the explanation.
         """
+
+    def check_task(self, task: Task) -> None:
+        """UserError if this judge cannot judge the task; asked before anything is spent."""
 
     async def close(self) -> None:
         """Called once when nothing more is scored, in the event loop that scored."""

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eval_anything.chat import ChatClient, ReplyError, parse_server
-from eval_anything.content import Response, Sample, Score
+from eval_anything.content import MODALITIES, Response, Sample, Score
+from eval_anything.errors import UserError
 from eval_anything.home import home
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
@@ -24,7 +25,7 @@ from eval_anything.scorers import guard
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.shown import Content, shown, text
 from eval_anything.scorers.verdict import Verdict, instruction, read_verdict, response_format
-from eval_anything.tasks.task import render_template, sha256_of
+from eval_anything.tasks.task import Task, render_template, sha256_of
 from eval_anything.verdicts import Verdicts
 
 # Stands for the random fence and mark where a request is hashed.
@@ -68,6 +69,15 @@ class RubricScorer(Scorer):
         self._client: ChatClient | None = None
         self._verdicts: Verdicts | None = None
         self._structured = True
+
+    def check_task(self, task: Task) -> None:
+        wanted = {m for s in task.samples for m in (*s.contract.required, *s.contract.allowed)}
+        unseen = [m for m in MODALITIES if m in wanted and m not in self.sees]
+        if unseen:
+            raise UserError(
+                f"judge {self.name} sees {', '.join(self.sees)}, and responses to {task.name} may "
+                f"have {', '.join(unseen)}: take another judge, or another task"
+            )
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         missing = [m for m in sample.contract.required if m not in response.modalities]
