@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from eval_anything.content import Message, TextPart
-from eval_anything.evaluate import Plan
+from eval_anything.planning import Plan
 from eval_anything.prices import read_prices
 
 _CHARACTERS = 4

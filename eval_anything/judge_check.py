@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval_anything.errors import UserError
-from eval_anything.judges import JudgeFile, JudgeFolder, read_judge_file
+from eval_anything.judges import JudgeFile, JudgeFolder, Kind, read_judge_file
 from eval_anything.tasks.load import check_code
 from eval_anything.tasks.task import compile_template, render_template
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of
 
-# What the template of a rubric may be given, with and without something expected of the parts.
-_EXPECTED: tuple[dict[str, str], ...] = ({}, {"text_image": "the picture shows what the text says"})
+# What a template may be given beside the fence: a rubric something that is expected of the parts, or
+# nothing, a probe never anything.
+_GIVEN: dict[Kind, tuple[dict[str, dict[str, str]], ...]] = {
+    "rubric": (
+        {"expected": {}},
+        {"expected": {"text_image": "the picture shows what the text says"}},
+    ),
+    "probe": ({},),
+}
 
 
 def judge_at(path: Path) -> JudgeFolder:
@@ -35,14 +42,14 @@ def check_judge(folder: JudgeFolder) -> JudgeFile:
         if message is not None:
             problems.append(Problem(path, line_of(path, key), f"{key}: {message}"))
     if file.template is not None:
-        problems += _check_template(folder.path / file.template)
+        problems += _check_template(folder.path / file.template, file.kind)
     if problems:
         raise FileProblemsError(problems)
     return file
 
 
-def _check_template(path: Path) -> list[Problem]:
-    """Renders a rubric with the variables that it is given: `fence` and `expected`."""
+def _check_template(path: Path, kind: Kind) -> list[Problem]:
+    """Renders a template with the variables that its kind is given."""
     import jinja2
 
     try:
@@ -53,11 +60,12 @@ def _check_template(path: Path) -> list[Problem]:
     except (OSError, ValueError) as error:
         return [Problem(path, 0, f"template: cannot be read: {error}")]
     rendered = ""
-    for expected in _EXPECTED:
+    for given in _GIVEN[kind]:
         try:
-            rendered = render_template(source, fence="0123456789abcdef", expected=expected)
+            rendered = render_template(source, fence="0123456789abcdef", **given)
         except Exception as error:  # a template can do anything that an expression can
-            message = f"template: {error}; a rubric knows `fence` and `expected`"
+            known = " and ".join(f"`{name}`" for name in ("fence", *given))
+            message = f"template: {error}; a {kind} knows {known}"
             return [Problem(path, _line_in_template(error), message)]
     if "0123456789abcdef" not in rendered:
         message = "template: {{ fence }} is nowhere: the judge must be told what marks the answer"

@@ -19,7 +19,7 @@ from eval_anything.tasks.registry import folders_with
 from eval_anything.tasks.task import Metric
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
 
-Kind = Literal["program", "metric", "rubric", "reward_model"]
+Kind = Literal["program", "metric", "rubric", "reward_model", "probe"]
 
 # Which keys of judge.yaml a kind must have, and which it may have besides the common ones.
 _NEEDS: dict[Kind, set[str]] = {
@@ -27,6 +27,7 @@ _NEEDS: dict[Kind, set[str]] = {
     "metric": set(),
     "rubric": {"template", "scale"},
     "reward_model": set(),
+    "probe": {"template", "probes"},
 }
 _MAY: dict[Kind, set[str]] = {
     "program": {"packages"},
@@ -34,6 +35,10 @@ _MAY: dict[Kind, set[str]] = {
     "rubric": {"repeats"},
     "reward_model": {"checkpoint"},
 }
+_PATHS = {"scorer", "factory", "template", "checkpoint"}
+
+CHANCE_CORRECTED = "_chance_corrected"
+"""Ends the name of a probe's second metric, after the name of its first."""
 
 
 class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +49,9 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     `packages` are the modules that their code imports beyond what the engine has. A `rubric` has a
     `template` (Jinja2) for a chat model, the `scale` of the grades that it is asked for, and how
     often it is asked about each response (`repeats`, 1 if left out; the mean counts); a
-    `reward_model` has a `checkpoint`, a folder in its own, unless the user names one.
+    `reward_model` has a `checkpoint`, a folder in its own, unless the user names one. A `probe` has a
+    `template` for a chat model too, and the modality of the medium that its questions are about
+    (`probes`).
     """
 
     version: int
@@ -60,6 +67,7 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     scale: tuple[float, float] | None = None
     repeats: int | None = None
     checkpoint: str | None = None
+    probes: Literal["image", "audio", "video"] | None = None
 
 
 class JudgeFolder(Struct, frozen=True):
@@ -99,7 +107,7 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     path = folder.path / "judge.yaml"
     file = read_yaml(path, JudgeFile)
     problems = []
-    for key in ("scorer", "factory", "packages", "template", "scale", "repeats", "checkpoint"):
+    for key in ("scorer", "factory", "packages", "template", "scale", "repeats", "checkpoint", "probes"):
         value = getattr(file, key)
         needed = key in _NEEDS[file.kind]
         if needed and value is None:
@@ -107,7 +115,7 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
         if value is not None and not needed and key not in _MAY.get(file.kind, ()):
             message = f"a {file.kind} judge has no {key}: remove it"
             problems.append(Problem(path, line_of(path, key), message))
-        if isinstance(value, str) and not (folder.path / value.partition(":")[0]).exists():
+        if key in _PATHS and value is not None and not (folder.path / value.partition(":")[0]).exists():
             problems.append(Problem(path, line_of(path, key), f"{key}: {value} does not exist"))
     if file.kind == "metric" and (file.scorer is None) == (file.factory is None):
         message = "a metric judge needs `scorer:`, or `factory:` if it has a model of its own; not both"
@@ -118,6 +126,26 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
         problems.append(Problem(path, line_of(path, "scale"), "scale must rise: [low, high]"))
     if not file.metrics:
         problems.append(Problem(path, line_of(path, "metrics"), "metrics is empty: declare one"))
+    if file.kind == "probe":
+        problems += _probe_problems(path, file)
     if problems:
         raise FileProblemsError(problems)
     return file
+
+
+def _probe_problems(path: Path, file: JudgeFile) -> list[Problem]:
+    problems = []
+    names = list(file.metrics)
+    if len(names) != 2 or names[1] != names[0] + CHANCE_CORRECTED:
+        message = f"a probe judge has two metrics: NAME, then NAME{CHANCE_CORRECTED}"
+        problems.append(Problem(path, line_of(path, "metrics"), message))
+    elif file.metrics[names[1]].range != (-1, 1):
+        message = f"{names[1]} must have the range [-1, 1]: 0 is chance"
+        problems.append(Problem(path, line_of(path, "metrics"), message))
+    if any(metric.better != "higher" for metric in file.metrics.values()):
+        message = "more right answers are better: leave out `better:`"
+        problems.append(Problem(path, line_of(path, "metrics"), message))
+    if file.probes is not None and file.probes not in file.sees:
+        message = f"the judge probes {file.probes}, so it must see it: add it to `sees:`"
+        problems.append(Problem(path, line_of(path, "sees"), message))
+    return problems

@@ -165,7 +165,8 @@ async def run_canaries(
     run: Run,
     pending: Pending,
 ) -> None:
-    """Scores the canaries that are not on record yet, by every judge with a model behind it."""
+    """Scores the canaries that are not on record yet, by every judge with a model behind it for which
+    canaries have a meaning."""
 
     async def one(
         task: Task, judges: Sequence[Scorer], name: str, sample: Sample, canary: Response
@@ -181,7 +182,7 @@ async def run_canaries(
     try:
         async with asyncio.TaskGroup() as group:
             for name, task in tasks.items():
-                judges = [s for s in scorers[name].scorers if s.judged and s.available]
+                judges = [s for s in scorers[name].scorers if s.judged and s.available and s.canaries]
                 done = {r.sample_id for r in read_run(run.path, name, "canaries")} if judges else set()
                 for sample in task.samples[:SAMPLES] if judges else ():
                     for canary, response in canaries(sample, run.store):

@@ -11,7 +11,9 @@ from typing import Any
 from eval_anything.cli.output import print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.estimate import estimate
-from eval_anything.evaluate import Options, Outcome, Plan, evaluate, make_plan
+from eval_anything.evaluate import evaluate
+from eval_anything.outcome import Outcome
+from eval_anything.planning import Options, Plan, make_plan
 from eval_anything.progress import Progress
 from eval_anything.report import write_report
 from eval_anything.table import results_table, table

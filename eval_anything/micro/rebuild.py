@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eval_anything.evaluate import Options, evaluate
+from eval_anything.evaluate import evaluate
 from eval_anything.files import pretty_json, write_atomically
 from eval_anything.micro.build import build
 from eval_anything.models.micro import BUNDLED
+from eval_anything.planning import Options
 from eval_anything.progress import Progress
 from eval_anything.table import table
 

@@ -23,6 +23,8 @@ class Scorer(ABC):
         available: False for a judge whose model the run does not name; it scores nothing.
         paid_as: the name under which its model's tokens are priced; None if it asks no server.
         spending: counts what the run pays; set by the engine.
+        canaries: whether a judge that gives a response without content more than half of its range
+            must be wrong. False where chance alone may give it that.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Scorer(ABC):
     available: bool = True
     paid_as: str | None = None
     spending: Spending | None = None
+    canaries: bool = True
 
     @property
     def judged(self) -> bool:

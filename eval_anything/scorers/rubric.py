@@ -2,34 +2,27 @@
 
 The rubric is the system message. Request and response are the user message, the response between
 lines marked with a random fence, so that it cannot pass for the rubric, and all of it cleaned
-(`guard.py`). What the model answers is read by `verdict.py`; an answer that is no verdict leaves the
-sample unscored. Usable verdicts are kept (`verdicts.py`), so nothing is paid for twice.
+(`guard.py`). The model is asked by `asking.py` and its answer read by `verdict.py`; an answer that is
+no verdict leaves the sample unscored.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import statistics
 from typing import Any, NamedTuple
 
-import msgspec
-
-from eval_anything.chat import ChatClient, ReplyError, parse_server
+from eval_anything.chat import parse_server
 from eval_anything.content import MODALITIES, Response, Sample, Score
 from eval_anything.errors import UserError
-from eval_anything.home import home
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import guard
+from eval_anything.scorers.asking import Answer, Asker, Messages, Question
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.shown import Content, shown, text
 from eval_anything.scorers.verdict import Verdict, instruction, read_verdict, response_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
-from eval_anything.verdicts import Verdicts
-
-# Stands for the random fence and mark where a request is hashed.
-_NO_NONCE = "0" * 16
 
 
 class _Shown(NamedTuple):
@@ -38,13 +31,6 @@ class _Shown(NamedTuple):
     expected: Any
     request: Content
     answer: Content
-
-
-class _Judged(NamedTuple):
-    """One usable verdict, and the tokens that it took; none if it was kept from an earlier run."""
-
-    verdict: Verdict
-    usage: dict[str, int]
 
 
 class RubricScorer(Scorer):
@@ -66,9 +52,7 @@ class RubricScorer(Scorer):
         self.fingerprint = sha256_of(
             [self._rubric, file.metrics, file.scale, self.repeats, self.server.model, guard.VERSION]
         )
-        self._client: ChatClient | None = None
-        self._verdicts: Verdicts | None = None
-        self._structured = True
+        self._asker = Asker(f"judge {self.name}", self.server)
 
     def check_task(self, task: Task) -> None:
         wanted = {m for s in task.samples for m in (*s.contract.required, *s.contract.allowed)}
@@ -95,11 +79,7 @@ class RubricScorer(Scorer):
         return self._scores(judged)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-        if self._verdicts is not None:
-            self._verdicts.close()
-            self._verdicts = None
+        await self._asker.close()
 
     def _show(self, sample: Sample, response: Response) -> _Shown:
         request = [c for m in sample.messages for part in m.parts for c in shown(part)[1]]
@@ -109,7 +89,7 @@ class RubricScorer(Scorer):
             answer += [text(label), *content]
         return _Shown(sample.targets.get(next(iter(self.metrics)), {}), request, answer)
 
-    def _messages(self, what: _Shown, fence: str, mark: str) -> list[dict[str, Any]]:
+    def _messages(self, what: _Shown, fence: str, mark: str) -> Messages:
         rubric = render_template(self._rubric, fence=fence, expected=what.expected).strip()
         system = f"{rubric}\n\n{instruction(mark, self.metrics, self.scale)}"
         content = [
@@ -121,37 +101,19 @@ class RubricScorer(Scorer):
         ]
         return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
-    async def _judge(self, what: _Shown, repeat: int) -> _Judged:
-        """One verdict, kept or new. ValueError if the model gives none; other errors go on up."""
-        if self._verdicts is None:
-            self._verdicts = Verdicts(home() / "verdicts.sqlite")
-        parameters = {"temperature": 0.0 if self.repeats == 1 else 1.0}
-        asked = [self._messages(what, _NO_NONCE, _NO_NONCE), parameters, repeat]
-        key = sha256_of([list(self.server), guard.VERSION, *asked])
-        kept = self._verdicts.get(key)
-        if kept is not None:
-            return _Judged(msgspec.json.decode(kept, type=Verdict), {})
-        fence, mark = secrets.token_hex(8), secrets.token_hex(8)
-        reply = await self._ask(self._messages(what, fence, mark), parameters)
-        verdict = read_verdict(reply.text, mark, self.metrics, self.scale)
-        self._verdicts.put(key, msgspec.json.encode(verdict).decode())
-        return _Judged(verdict, dict(reply.usage))
+    async def _judge(self, what: _Shown, repeat: int) -> Answer[Verdict]:
+        """One verdict. ValueError if the model gives none; other errors go on up."""
+        question = Question(
+            messages=lambda fence, mark: self._messages(what, fence, mark),
+            read=lambda reply, mark: read_verdict(reply, mark, self.metrics, self.scale),
+            type_=Verdict,
+            form=response_format(self.metrics),
+            temperature=0.0 if self.repeats == 1 else 1.0,
+            repeat=repeat,
+        )
+        return await self._asker.ask(question, self.spending)
 
-    async def _ask(self, messages: list[dict[str, Any]], parameters: dict[str, Any]) -> Any:
-        """With structured output where the server has it, else without."""
-        if self._client is None:
-            self._client = ChatClient(self.server, f"judge {self.name}", spending=self.spending)
-        if self._structured:
-            form = response_format(self.metrics)
-            try:
-                return await self._client.ask(messages, response_format=form, **parameters)
-            except ReplyError as error:
-                if error.status not in (400, 422):
-                    raise
-                self._structured = False
-        return await self._client.ask(messages, **parameters)
-
-    def _scores(self, judged: list[_Judged]) -> dict[str, Score]:
+    def _scores(self, judged: list[Answer[Verdict]]) -> dict[str, Score]:
         low, high = self.scale
         usage = {k: sum(j.usage.get(k, 0) for j in judged) for k in ("input", "output")}
         scores: dict[str, Score] = {}

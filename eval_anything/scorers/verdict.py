@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -19,10 +19,18 @@ _LONGEST_REPLY = 50_000
 _MOST_BRACES = 200
 
 
-class Verdict(Struct, frozen=True):
-    """The mark, the reason, and a grade for each metric on the judge's scale."""
+class Marked(Struct, frozen=True):
+    """What every verdict begins with: the mark of the system message that asked for it."""
 
     mark: str
+
+
+V = TypeVar("V", bound=Marked)
+
+
+class Verdict(Marked, frozen=True):
+    """The mark, the reason, and a grade for each metric on the judge's scale."""
+
     explanation: str
     grades: dict[str, float]
 
@@ -38,33 +46,31 @@ def instruction(mark: str, metrics: Collection[str], scale: tuple[float, float])
 
 def response_format(metrics: Collection[str]) -> dict[str, Any]:
     """The same form as a strict JSON schema, for servers that have structured output."""
-    grades = {
-        "type": "object",
-        "properties": {name: {"type": "number"} for name in metrics},
-        "required": list(metrics),
-        "additionalProperties": False,
-    }
-    schema = {
-        "type": "object",
-        "properties": {
-            "mark": {"type": "string"},
-            "explanation": {"type": "string"},
-            "grades": grades,
-        },
-        "required": ["mark", "explanation", "grades"],
-        "additionalProperties": False,
-    }
+    grades = _object({name: {"type": "number"} for name in metrics})
+    return marked_format({"explanation": {"type": "string"}, "grades": grades})
+
+
+def marked_format(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The strict JSON schema of a verdict that has these properties beside its mark."""
+    schema = _object({"mark": {"type": "string"}, **properties})
     return {
         "type": "json_schema",
         "json_schema": {"name": "verdict", "strict": True, "schema": schema},
     }
 
 
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def read_verdict(text: str, mark: str, metrics: Collection[str], scale: tuple[float, float]) -> Verdict:
     """The last verdict with the mark. ValueError if there is none, or a grade is out of range."""
-    found = _last_verdict(text, mark)
-    if found is None:
-        raise ValueError(f"no JSON verdict with the mark in {text[:80]!r}")
+    found = last_marked(text, mark, Verdict)
     low, high = scale
     for name in metrics:
         grade = found.grades.get(name)
@@ -75,20 +81,20 @@ def read_verdict(text: str, mark: str, metrics: Collection[str], scale: tuple[fl
     return found
 
 
-def _last_verdict(text: str, mark: str) -> Verdict | None:
-    """The last JSON object in the text that is a verdict with this mark.
+def last_marked(text: str, mark: str, type_: type[V]) -> V:
+    """The last JSON object in the text that is a verdict with this mark. ValueError if there is none.
 
     Only the end of a long reply is read, and in it only what starts before the last mark: a judge
     may quote what it judges, verdicts and all.
     """
     decoder = json.JSONDecoder()
-    text = text[-_LONGEST_REPLY:]
-    starts = [m.start() for m in re.finditer(r"\{", text[: max(text.rfind(mark), 0)])]
+    end = text[-_LONGEST_REPLY:]
+    starts = [m.start() for m in re.finditer(r"\{", end[: max(end.rfind(mark), 0)])]
     for start in reversed(starts[-_MOST_BRACES:]):
         try:
-            verdict = msgspec.convert(decoder.raw_decode(text, start)[0], Verdict)
+            verdict = msgspec.convert(decoder.raw_decode(end, start)[0], type_)
         except (ValueError, RecursionError):  # a ValidationError is a ValueError
             continue
         if verdict.mark == mark:
             return verdict
-    return None
+    raise ValueError(f"no JSON verdict with the mark in {text[:80]!r}")

@@ -1,0 +1,123 @@
+"""From what a user asks for to what will run: names resolved, tasks read, nothing loaded or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from eval_anything.errors import UserError
+from eval_anything.judges import find_judges, judge_named
+from eval_anything.models.base import Model
+from eval_anything.models.spec import resolve
+from eval_anything.prices import Spending
+from eval_anything.runs import RunFile, begun_run
+from eval_anything.scorers.assemble import TaskScorers, scorers_of
+from eval_anything.scorers.base import Scorer
+from eval_anything.tasks.load import load_task
+from eval_anything.tasks.registry import Registry, Suite
+from eval_anything.tasks.task import Task
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What `eval-anything run` is asked for; the names are those of its options."""
+
+    model: str
+    tasks: Sequence[str] = ()
+    suite: str | None = None
+    include: Sequence[Path] = ()
+    allow_code: bool = False
+    judges: Mapping[str, str] = {}
+    limit: int | None = None
+    repeats: int = 1
+    seed: int = 0
+    temperature: float = 0.0
+    model_args: Mapping[str, str] = {}
+    out: Path | None = None
+    concurrency: int | None = None
+    max_failed: float = 0.1
+    budget: float | None = None
+    command: Sequence[str] = ()
+
+
+class Plan(NamedTuple):
+    """What will run: the model, the suites that it touches, the tasks with what scores them, and how
+    many samples of each. A run that is already in `out` is part of the plan."""
+
+    model: Model
+    suites: list[Suite]
+    tasks: dict[str, Task]
+    scorers: dict[str, TaskScorers]
+    counts: dict[str, int]
+    repeats: int
+    out: Path
+
+
+def make_plan(options: Options) -> Plan:
+    """Resolves every name in the options and reads the tasks; nothing is loaded or written."""
+    model = resolve(options.model, options.model_args)
+    if options.concurrency is not None:
+        if model.concurrency > 1:
+            model.concurrency = options.concurrency
+        else:
+            model.batch_size = options.concurrency
+    out = options.out if options.out is not None else Path("runs") / model.name
+    old = begun_run(out)
+    registry = Registry(options.include)
+    suites = registry.select(options.tasks, options.suite or model.default_suite)
+    chosen = [task for suite in suites for task in suite.tasks]
+    names = list(dict.fromkeys([*(old.tasks if old is not None else ()), *chosen]))
+    for name in names:
+        if name not in registry.folders:
+            raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
+    judges = find_judges(options.include)
+    tasks = {name: load_task(registry.folders[name], judges) for name in names}
+    for name in options.judges:
+        judge_named(name, judges)
+        if not any(name in task.file.judges for task in tasks.values()):
+            raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
+    scorers = {
+        name: scorers_of(task, judges, options.allow_code, options.judges)
+        for name, task in tasks.items()
+    }
+    counts = _counts(suites, options.limit, tasks, old)
+    repeats = max(options.repeats, old.repeats if old is not None else 1)
+    asked = [
+        (name, sample.id, repeat)
+        for name, task in tasks.items()
+        for sample in task.samples[: counts[name]]
+        for repeat in range(repeats)
+    ]
+    for name, task in tasks.items():
+        for scorer in scorers[name].scorers:
+            scorer.check_task(task)
+    _share_budget(options.budget, [model, *(s for found in scorers.values() for s in found.scorers)])
+    model.prepare(list(tasks.values()), asked, registry.folders)
+    whole = {
+        suite.name: suite for suite in map(registry.suite, {t.folder.suite for t in tasks.values()})
+    }
+    whole |= {suite.name: suite for suite in suites if len(suite.tasks) > 1}
+    return Plan(model, list(whole.values()), tasks, scorers, counts, repeats, out)
+
+
+def _counts(
+    suites: Sequence[Suite], limit: int | None, tasks: Mapping[str, Task], old: RunFile | None
+) -> dict[str, int]:
+    """How many samples of each task: what is asked for now, and at least what the run has."""
+    counts = dict(old.counts) if old is not None else {}
+    for suite in suites:
+        for name in suite.tasks:
+            most = limit if limit is not None else suite.limit
+            count = len(tasks[name].samples)
+            counts[name] = max(counts.get(name, 0), count if most is None else min(most, count))
+    return counts
+
+
+def _share_budget(budget: float | None, payers: Sequence[Model | Scorer]) -> None:
+    """All who ask servers count their spending together."""
+    spending = Spending(budget)
+    for payer in payers:
+        payer.spending = spending
+    spending.must_know([payer.paid_as for payer in payers if payer.paid_as is not None])

@@ -1,0 +1,102 @@
+"""How a judge asks its chat model for a verdict: the same for all kinds that ask one.
+
+Each request has a fence and a mark of its own (`verdict.py`). Usable verdicts are kept
+(`verdicts.py`), so nothing is paid for twice. Structured output is used where the server has it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from eval_anything.chat import ChatClient, Reply, ReplyError, Server
+from eval_anything.home import home
+from eval_anything.prices import Spending
+from eval_anything.scorers import guard
+from eval_anything.scorers.verdict import Marked
+from eval_anything.tasks.task import sha256_of
+from eval_anything.verdicts import Verdicts
+
+Messages = list[dict[str, Any]]
+V = TypeVar("V", bound=Marked)
+
+# Stands for the random fence and mark where a request is hashed.
+_NO_NONCE = "0" * 16
+
+
+class Question(NamedTuple, Generic[V]):
+    """One question to the model: its messages with a fence and a mark, how the answer is read with
+    the mark (ValueError if it is no verdict), as which type, and its form for structured output."""
+
+    messages: Callable[[str, str], Messages]
+    read: Callable[[str, str], V]
+    type_: type[V]
+    form: Mapping[str, Any]
+    temperature: float = 0.0
+    repeat: int = 0
+
+
+class Answer(NamedTuple, Generic[V]):
+    """A usable verdict, and the tokens that it took; none if it was kept from an earlier run."""
+
+    verdict: V
+    usage: dict[str, int]
+
+
+class Asker:
+    """The model of one judge on its server; `who` names the judge in messages."""
+
+    def __init__(self, who: str, server: Server) -> None:
+        self.server = server
+        self._who = who
+        self._client: ChatClient | None = None
+        self._verdicts: Verdicts | None = None
+        self._structured = True
+
+    async def ask(self, question: Question[V], spending: Spending | None) -> Answer[V]:
+        """A verdict, kept or new. ValueError if the model gives none; other errors go on up."""
+        if self._verdicts is None:
+            self._verdicts = Verdicts(home() / "verdicts.sqlite")
+        parameters = {"temperature": question.temperature}
+        asked = [question.messages(_NO_NONCE, _NO_NONCE), parameters, question.repeat]
+        key = sha256_of([list(self.server), guard.VERSION, *asked])
+        kept = self._verdicts.get(key)
+        if kept is not None:
+            return Answer(msgspec.json.decode(kept, type=question.type_), {})
+        if self._client is None:
+            self._client = ChatClient(self.server, self._who, spending=spending)
+        fence, mark = secrets.token_hex(8), secrets.token_hex(8)
+        reply = await self._reply(
+            self._client, question.messages(fence, mark), question.form, parameters
+        )
+        verdict = question.read(reply.text, mark)
+        self._verdicts.put(key, msgspec.json.encode(verdict).decode())
+        return Answer(verdict, dict(reply.usage))
+
+    async def close(self) -> None:
+        """Ends what `ask` opened; a later `ask` opens it anew."""
+        if self._client is not None:
+            await self._client.close()
+        if self._verdicts is not None:
+            self._verdicts.close()
+            self._verdicts = None
+
+    async def _reply(
+        self,
+        client: ChatClient,
+        messages: Messages,
+        form: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+    ) -> Reply:
+        """With structured output where the server has it, else without."""
+        if self._structured:
+            try:
+                return await client.ask(messages, response_format=form, **parameters)
+            except ReplyError as error:
+                if error.status not in (400, 422):
+                    raise
+                self._structured = False
+        return await client.ask(messages, **parameters)
