@@ -154,9 +154,10 @@ class ChatClient:
             if error.status_code < 500 and error.status_code not in (408, 409):
                 raise ReplyError(f"the server answered {error.status_code}", error.status_code) from None
             return _Retry(f"the server answered {error.status_code}", _pause(error))
-        except openai.APITimeoutError:
-            return _Retry(f"no answer within {self.timeout:g} s", None)
         except openai.APIConnectionError as error:
+            refused = type(error.__cause__).__name__.startswith("Connect")
+            if isinstance(error, openai.APITimeoutError) and not refused:
+                return _Retry(f"no answer within {self.timeout:g} s", None)
             return _Retry(f"no connection to {self._client.base_url} ({error.__cause__ or error})", None)
         except (openai.APIResponseValidationError, ValueError) as error:  # a body that is no JSON
             return _Retry(f"the answer cannot be read ({type(error).__name__})", None)

@@ -61,6 +61,8 @@ def task_result(
     summaries = {
         name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
     }
+    if records and not values[primary]:
+        summaries[primary]["invalid"] = "it applies to no sample of the task"
     for name, canary in _rewarded(canaries, metrics).items():
         if name in summaries:
             summaries[name] |= {"value": None, "stderr": None, "ci95": None}
@@ -120,9 +122,7 @@ def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> dict[str,
         "better": metric.better,
         "range": list(metric.range),
     }
-    if not values:
-        summary["invalid"] = "it applies to no sample of the task"
-    elif judged and unscored > MAX_UNSCORED * len(values):
+    if judged and unscored > MAX_UNSCORED * len(values):
         summary["invalid"] = f"{unscored} of {len(values)} samples are unscored"
     elif numbers:
         estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)

@@ -174,3 +174,9 @@ def test_samples_of_a_failing_server_stay_pending_and_a_resume_does_them(
         assert done.code == 0
         assert done.json["tasks"]["mine/demo"]["metrics"]["selection"]["n"] == 30
         assert len(server.bodies) == asked + 3
+
+
+def test_nobody_at_the_address_is_said_so() -> None:
+    [error] = _ask("http://127.0.0.1:1/v1")
+    assert isinstance(error, ServerError)
+    assert "no connection to http://127.0.0.1:1/v1" in str(error)
