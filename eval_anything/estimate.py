@@ -23,21 +23,25 @@ def estimate(plan: Plan) -> dict[str, Any]:
     prices = read_prices()
     asks: dict[str, tuple[str, int, dict[str, int]]] = {}
 
-    def ask(who: str, paid_as: str | None, given: int, taken: int) -> None:
+    def ask(who: str, paid_as: str | None, times: int, given: int, taken: int) -> None:
         if paid_as is not None:
             _, calls, tokens = asks.get(who, (paid_as, 0, {"input": 0, "output": 0}))
-            tokens = {"input": tokens["input"] + given, "output": tokens["output"] + taken}
-            asks[who] = paid_as, calls + 1, tokens
+            tokens = {
+                "input": tokens["input"] + times * given,
+                "output": tokens["output"] + times * taken,
+            }
+            asks[who] = paid_as, calls + times, tokens
 
     for name, task in plan.tasks.items():
         for sample in task.samples[: plan.counts[name]]:
             request = _tokens(task.messages(sample))
             media = _MEDIUM * sum(m != "text" for m in sample.contract.required)
             for _ in range(plan.repeats):
-                ask(plan.model.name, plan.model.paid_as, request, _ANSWER)
+                ask(plan.model.name, plan.model.paid_as, 1, request, _ANSWER)
                 for scorer in plan.scorers[name].scorers:
                     given = _RUBRIC + request + media + _ANSWER
-                    ask(f"judge {scorer.name}", scorer.paid_as, given, _VERDICT)
+                    times = scorer.asks(sample)
+                    ask(f"judge {scorer.name}", scorer.paid_as, times, given, _VERDICT)
     by = {
         who: {"calls": calls, "tokens": tokens, "money": prices.money(paid_as, tokens)}
         for who, (paid_as, calls, tokens) in asks.items()

@@ -11,13 +11,14 @@ from eval_anything.tasks.task import compile_template, render_template
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of
 
 # What a template may be given beside the fence: a rubric something that is expected of the parts, or
-# nothing, a probe never anything.
+# nothing; a probe and a comparison never anything.
 _GIVEN: dict[Kind, tuple[dict[str, dict[str, str]], ...]] = {
     "rubric": (
         {"expected": {}},
         {"expected": {"text_image": "the picture shows what the text says"}},
     ),
     "probe": ({},),
+    "pairwise": ({},),
 }
 
 

@@ -19,13 +19,14 @@ from eval_anything.tasks.registry import folders_with
 from eval_anything.tasks.task import Metric
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
 
-Kind = Literal["program", "metric", "rubric", "reward_model", "probe"]
+Kind = Literal["program", "metric", "rubric", "pairwise", "probe", "reward_model"]
 
 # Which keys of judge.yaml a kind must have, and which it may have besides the common ones.
 _NEEDS: dict[Kind, set[str]] = {
     "program": {"scorer"},
     "metric": set(),
     "rubric": {"template", "scale"},
+    "pairwise": {"template"},
     "reward_model": set(),
     "probe": {"template", "probes"},
 }
@@ -120,6 +121,9 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     if file.kind == "metric" and (file.scorer is None) == (file.factory is None):
         message = "a metric judge needs `scorer:`, or `factory:` if it has a model of its own; not both"
         problems.append(Problem(path, line_of(path, "kind"), message))
+    if file.kind == "pairwise" and [m.range for m in file.metrics.values()] != [(0.0, 1.0)]:
+        message = "a pairwise judge gives one metric, a win rate with the range [0, 1]"
+        problems.append(Problem(path, line_of(path, "metrics"), message))
     if file.repeats is not None and file.repeats < 1:
         problems.append(Problem(path, line_of(path, "repeats"), "repeats must be at least 1"))
     if file.scale is not None and not file.scale[0] < file.scale[1]:

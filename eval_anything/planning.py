@@ -13,9 +13,10 @@ from eval_anything.judges import find_judges, judge_named
 from eval_anything.models.base import Model
 from eval_anything.models.spec import resolve
 from eval_anything.prices import Spending
-from eval_anything.runs import RunFile, begun_run
+from eval_anything.runs import RunFile, begun_run, read_run, read_run_file
 from eval_anything.scorers.assemble import TaskScorers, scorers_of
 from eval_anything.scorers.base import Scorer
+from eval_anything.scorers.pairwise import PairwiseScorer
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry, Suite
 from eval_anything.tasks.task import Task
@@ -39,6 +40,7 @@ class Options(Struct, frozen=True, kw_only=True):
     concurrency: int | None = None
     max_failed: float = 0.1
     budget: float | None = None
+    against: Path | None = None
     command: Sequence[str] = ()
 
 
@@ -93,6 +95,7 @@ def make_plan(options: Options) -> Plan:
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
             scorer.check_task(task)
+    _set_against(options.against, tasks, scorers)
     _share_budget(options.budget, [model, *(s for found in scorers.values() for s in found.scorers)])
     model.prepare(list(tasks.values()), asked, registry.folders)
     whole = {
@@ -113,6 +116,28 @@ def _counts(
             count = len(tasks[name].samples)
             counts[name] = max(counts.get(name, 0), count if most is None else min(most, count))
     return counts
+
+
+def _set_against(
+    run: Path | None, tasks: Mapping[str, Task], scorers: Mapping[str, TaskScorers]
+) -> None:
+    """Gives pairwise judges the responses of the run that is compared with."""
+    pairwise = [
+        (name, s)
+        for name, found in scorers.items()
+        for s in found.scorers
+        if isinstance(s, PairwiseScorer)
+    ]
+    if run is None:
+        if pairwise:
+            raise UserError(f"judge {pairwise[0][1].name} compares with another run: add --against RUN")
+        return
+    if not pairwise:
+        raise UserError("--against: no pairwise judge has a model; add --judge NAME=SPEC")
+    read_run_file(run)  # says so if it is no run
+    for name, scorer in pairwise:
+        others = {record.sample_id: record for record in read_run(run, name) if record.repeat == 0}
+        scorer.against(tasks[name], others, str(run))
 
 
 def _share_budget(budget: float | None, payers: Sequence[Model | Scorer]) -> None:

@@ -166,6 +166,7 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", type=int, default=0, help="seed of sampling (0)")
     add("--out", metavar="DIR", type=Path, help="the run's directory; default: runs/<model>")
     add("--max-failed", metavar="SHARE", type=_share, default=0.1, help="exit 1 above it (0.1)")
+    add("--against", metavar="RUN", type=Path, help="the run that pairwise judges compare with")
     add("--budget", metavar="MONEY", type=_not_negative, help="stop when this much is spent on servers")
     add("--allow-missing", action="store_true", help="replay: missing outputs score the floor")
     add("--dry-run", action="store_true", help="show what would run, and stop")

@@ -55,6 +55,7 @@ def _common(options: Namespace) -> dict[str, Any]:
         "out": options.out,
         "max_failed": options.max_failed,
         "budget": options.budget,
+        "against": options.against,
         "command": options.command_line,
     }
 
@@ -122,7 +123,9 @@ def _hints(outcome: Outcome) -> list[str]:
     for name, judge in outcome.results["judges"].items():
         if not judge["available"]:
             tasks = [task for task, found in outcome.tasks.items() if name in found.file.judges]
-            spec = "PATH" if judge["kind"] == "metric" else "openai/NAME@http://host:port/v1"
+            local = judge["kind"] in ("metric", "reward_model")
+            spec = "PATH" if local else "openai/NAME@http://host:port/v1"
+            spec += " --against RUN" if judge["kind"] == "pairwise" else ""
             lines.append(
                 f"\nunscored: {name} has no model. Add one to the responses of this run:\n"
                 f"  eval-anything score --outputs {_shown(outcome.run)} --tasks {','.join(tasks)} "

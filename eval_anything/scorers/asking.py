@@ -6,8 +6,9 @@ Each request has a fence and a mark of its own (`verdict.py`). Usable verdicts a
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from eval_anything.verdicts import Verdicts
 
 Messages = list[dict[str, Any]]
 V = TypeVar("V", bound=Marked)
+A = TypeVar("A")
 
 # Stands for the random fence and mark where a request is hashed.
 _NO_NONCE = "0" * 16
@@ -100,3 +102,15 @@ class Asker:
                     raise
                 self._structured = False
         return await client.ask(messages, **parameters)
+
+
+async def all_of(asked: Iterable[Awaitable[A]]) -> list[A]:
+    """All results, or the first error once all have ended: what is paid for is kept, and nothing is
+    under way any more when the judge closes."""
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[A] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        found.append(result)
+    return found

@@ -65,6 +65,7 @@ _KINDS: dict[Kind, str] = {
     "program": "eval_anything.scorers.program",
     "metric": "eval_anything.scorers.program",
     "rubric": "eval_anything.scorers.rubric",
+    "pairwise": "eval_anything.scorers.pairwise",
     "reward_model": "eval_anything.scorers.reward_model",
     "probe": "eval_anything.scorers.probe",
 }
@@ -73,7 +74,7 @@ _KINDS: dict[Kind, str] = {
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
     file = read_judge_file(folder)
-    if model is None and (file.kind in ("rubric", "probe") or file.factory is not None):
+    if model is None and (file.kind in ("rubric", "pairwise", "probe") or file.factory is not None):
         return NoModel(folder.name, file.kind, file.metrics)
     scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)
     return scorer

@@ -51,6 +51,10 @@ class Scorer(ABC):
     def check_task(self, task: Task) -> None:
         """UserError if this judge cannot judge the task; asked before anything is spent."""
 
+    def asks(self, sample: Sample) -> int:
+        """How many requests to a server one response to the sample takes, for an estimate."""
+        return 1
+
     async def close(self) -> None:
         """Called once when nothing more is scored, in the event loop that scored."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -127,17 +127,13 @@ class ProbeScorer(Scorer):
             label, content = await asyncio.to_thread(shown, medium)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
-        # All are waited for, even if one fails: an answer that is paid for is kept.
-        given = await asyncio.gather(
-            *(self._answer(sample.id, q, [text(label), *content]) for q in questions),
-            return_exceptions=True,
+        shown_medium = [text(label), *content]
+        return self._scores(
+            await asking.all_of(self._answer(sample.id, q, shown_medium) for q in questions)
         )
-        answers = []
-        for answer in given:
-            if isinstance(answer, BaseException):
-                raise answer
-            answers.append(answer)
-        return self._scores(answers)
+
+    def asks(self, sample: Sample) -> int:
+        return len(sample.targets.get(TARGET, ()))
 
     async def close(self) -> None:
         await self._asker.close()
@@ -188,11 +184,11 @@ class ProbeScorer(Scorer):
             "usage": {k: sum(a.usage.get(k, 0) for a in answers) for k in ("input", "output")},
         }
         name, corrected = self.metrics
-        open_ = [a for a in answers if a.chosen is None]
-        if open_:
+        failed = [a for a in answers if a.chosen is None]
+        if failed:
             scores = self.unscored(
-                f"no usable answer of {self.server.model} to {len(open_)} of {len(answers)} questions, "
-                f"such as {open_[0].question.question!r}: {open_[0].reason}"
+                f"no usable answer of {self.server.model} to {len(failed)} of {len(answers)} questions, "
+                f"such as {failed[0].question.question!r}: {failed[0].reason}"
             )
             # What the other questions took is paid, so it is noted all the same.
             return {**scores, name: msgspec.structs.replace(scores[name], details=details)}
@@ -204,7 +200,7 @@ class ProbeScorer(Scorer):
             name: Score(low + share * (high - low), explanation=right, details=details),
             corrected: Score(
                 chance_corrected(share, chance),
-                explanation=f"{right}; {chance:.3g} of them by chance",
+                explanation=f"{right}; guessing gives {chance:.0%} on average",
                 details={"share": share, "chance": chance},
             ),
         }

@@ -18,7 +18,7 @@ from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import guard
-from eval_anything.scorers.asking import Answer, Asker, Messages, Question
+from eval_anything.scorers.asking import Answer, Asker, Messages, Question, all_of
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.shown import Content, shown, text
 from eval_anything.scorers.verdict import Verdict, instruction, read_verdict, response_format
@@ -73,10 +73,13 @@ class RubricScorer(Scorer):
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
         try:
-            judged = await asyncio.gather(*(self._judge(what, repeat) for repeat in range(self.repeats)))
+            judged = await all_of(self._judge(what, repeat) for repeat in range(self.repeats))
         except ValueError as error:
             return self.unscored(f"no usable verdict of {self.server.model}: {error}")
         return self._scores(judged)
+
+    def asks(self, sample: Sample) -> int:
+        return self.repeats
 
     async def close(self) -> None:
         await self._asker.close()
