@@ -380,7 +380,9 @@ def test_a_run_of_a_guesser_is_valid_and_has_no_canaries(
     assert done.code == 0, done.err
     metrics = done.json["tasks"]["mine/demo"]["metrics"]
     assert [(m["n"], m["unscored"], "invalid" in m) for m in metrics.values()] == [(4, 0, False)] * 2
-    assert len(server.asked) == 12
+    # samples that happen to letter a question alike ask the same, and may find it kept by then
+    assert 6 <= len(server.asked) <= 12
+    assert not (tmp_path / "run" / "mine" / "demo" / "canaries.jsonl").exists()
 
 
 def test_without_a_model_the_metrics_are_unscored() -> None:

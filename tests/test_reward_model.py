@@ -381,3 +381,14 @@ def test_metrics_that_one_scalar_cannot_give_end_with_exit_2(
                f"{BUNDLED}={text_model}")  # fmt: skip
     assert done.code == 2
     assert "cannot see the pair" in done.err
+
+
+def test_the_page_says_how_good_the_judge_is(cli: Cli, tmp_path: Path) -> None:
+    command = ["run", "--model", "micro", "--tasks", "micro/synergy_judged", "--limit", "4"]
+    done = cli(*command, "--out", "run")
+    assert done.code == 0, done.err
+    assert "judge micro_synergy_rm: accuracy 0.764" in done.out
+    assert (
+        "Judge micro_synergy_rm (reward_model): accuracy 0.764"
+        in (tmp_path / "run/report.html").read_text()
+    )

@@ -262,3 +262,36 @@ def test_a_judge_that_cannot_see_what_the_task_wants_is_refused_before_anything_
     message = capsys.readouterr().err
     assert "judge text_only sees text, and responses to mine/pair may have image, audio" in message
     assert server.asked == []
+
+
+def test_a_template_with_an_undefined_name_is_refused_at_load(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = outputs.parent
+    judge = root / "mine" / "odd"
+    judge.mkdir()
+    (judge / "judge.yaml").write_text(
+        "version: 1\nkind: rubric\ntitle: Odd\ndescription: Odd.\nsees: [text, image, audio]\n"
+        "template: rubric.jinja\nscale: [0, 10]\nmetrics: {synergy: {range: [0, 1]}}\n"
+    )
+    (judge / "rubric.jinja").write_text("Grade it. {{ fence }} {{ nobody_knows }}")
+    task = root / "mine" / "pair" / "task.yaml"
+    task.write_text(TASK.replace("synergy_rubric", "odd"))
+    code = main(
+        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} "
+        f"--judge odd={server.spec} --out {root / 'run'}".split()
+    )
+    assert code == 2
+    assert "nobody_knows" in capsys.readouterr().err
+    assert server.asked == []
+
+
+def test_a_picture_that_is_too_large_is_scaled_down_and_that_is_recorded(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (2000, 1000), "red").save(outputs.parent / "dog.png")
+    assert _score(outputs, server.spec) == 0
+    assert _synergy(capsys)["value"] == pytest.approx(0.7)
+    [line, *_] = (outputs.parent / "run/mine/pair/records.jsonl").read_bytes().splitlines()
+    [note] = json.loads(line)["scores"]["synergy"]["details"]["media"]
+    assert note.startswith("image, scaled down from 2000")

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import NamedTuple
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.judges import JudgeFolder, Kind, read_judge_file
+from eval_anything.judge_check import check_judge
+from eval_anything.judges import JudgeFolder, Kind
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.program import ControlFunction, ProgramScorer, allow, load_function
 from eval_anything.tasks.task import Metric, Task
@@ -73,7 +74,7 @@ _KINDS: dict[Kind, str] = {
 
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
-    file = read_judge_file(folder)
+    file = check_judge(folder)
     if model is None and (file.kind in ("rubric", "pairwise", "probe") or file.factory is not None):
         return NoModel(folder.name, file.kind, file.metrics)
     scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)

@@ -26,11 +26,13 @@ from eval_anything.tasks.task import Task, render_template, sha256_of
 
 
 class _Shown(NamedTuple):
-    """What one request to the judge is made of, but for its nonces."""
+    """What one request to the judge is made of, but for its nonces; `changed` names the media that
+    were scaled down or cut for it."""
 
     expected: Any
     request: Content
     answer: Content
+    changed: list[str]
 
 
 class RubricScorer(Scorer):
@@ -76,7 +78,7 @@ class RubricScorer(Scorer):
             judged = await all_of(self._judge(what, repeat) for repeat in range(self.repeats))
         except ValueError as error:
             return self.unscored(f"no usable verdict of {self.server.model}: {error}")
-        return self._scores(judged)
+        return self._scores(judged, what.changed)
 
     def asks(self, sample: Sample) -> int:
         return self.repeats
@@ -87,10 +89,14 @@ class RubricScorer(Scorer):
     def _show(self, sample: Sample, response: Response) -> _Shown:
         request = [c for m in sample.messages for part in m.parts for c in shown(part)[1]]
         answer: Content = []
+        changed = []
         for part in response.parts:
             label, content = shown(part)
             answer += [text(label), *content]
-        return _Shown(sample.targets.get(next(iter(self.metrics)), {}), request, answer)
+            if label != f"[{part.modality}]":
+                changed.append(label.strip("[]"))
+        expected = sample.targets.get(next(iter(self.metrics)), {})
+        return _Shown(expected, request, answer, changed)
 
     def _messages(self, what: _Shown, fence: str, mark: str) -> Messages:
         rubric = render_template(self._rubric, fence=fence, expected=what.expected).strip()
@@ -116,7 +122,7 @@ class RubricScorer(Scorer):
         )
         return await self._asker.ask(question, self.spending)
 
-    def _scores(self, judged: list[Answer[Verdict]]) -> dict[str, Score]:
+    def _scores(self, judged: list[Answer[Verdict]], changed: list[str]) -> dict[str, Score]:
         low, high = self.scale
         usage = {k: sum(j.usage.get(k, 0) for j in judged) for k in ("input", "output")}
         scores: dict[str, Score] = {}
@@ -124,6 +130,8 @@ class RubricScorer(Scorer):
             grades = [j.verdict.grades[name] for j in judged]
             share = (statistics.fmean(grades) - low) / (high - low)
             details: dict[str, Any] = {"grades": grades, "model": self.server.model}
+            if changed:
+                details["media"] = changed
             if len(grades) > 1:
                 details["spread"] = statistics.stdev(grades)
             if not scores:  # the tokens of a verdict are noted once, however many metrics it has
