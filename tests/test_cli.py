@@ -259,8 +259,6 @@ def cpu_seconds(*command: str | Path) -> float:
 
 @pytest.mark.slow
 def test_it_starts_in_at_most_half_the_time_of_lm_eval() -> None:
-    if not (SCRIPTS / "lm_eval").exists():
-        pytest.skip("lm-evaluation-harness is not installed")
     ours, theirs = [], []
     for _ in range(5):
         ours.append(cpu_seconds(SCRIPTS / "eval-anything", "--help"))

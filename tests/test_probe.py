@@ -365,9 +365,11 @@ contract: {{required: [audio]}}
 def run(cli: Cli, server: JudgeServer, root: Path, targets: Mapping[str, Any]) -> Any:
     samples = [text_sample(str(i), "Let me hear a dog.", targets=targets) for i in range(4)]
     make_task(root, samples=samples, yaml=TASK)
-    (root / "dog.wav").write_bytes(wav())
-    parts = [{"modality": "audio", "path": "dog.wav"}]
-    write_jsonl(root / "out.jsonl", [{"sample_id": str(i), "parts": parts} for i in range(4)])
+    rows = []
+    for i in range(4):  # a sound each: what is asked about the same one may be kept by then
+        (root / f"dog{i}.wav").write_bytes(wav(hertz=440 + 10 * i))
+        rows.append({"sample_id": str(i), "parts": [{"modality": "audio", "path": f"dog{i}.wav"}]})
+    write_jsonl(root / "out.jsonl", rows)
     command = ["score", "--outputs", "out.jsonl", "--tasks", "mine/demo", "--include", "mine", "--json"]
     return cli(*command, "--judge", f"{JUDGE}={server.spec}", "--out", "run")
 
@@ -380,8 +382,7 @@ def test_a_run_of_a_guesser_is_valid_and_has_no_canaries(
     assert done.code == 0, done.err
     metrics = done.json["tasks"]["mine/demo"]["metrics"]
     assert [(m["n"], m["unscored"], "invalid" in m) for m in metrics.values()] == [(4, 0, False)] * 2
-    # samples that happen to letter a question alike ask the same, and may find it kept by then
-    assert 6 <= len(server.asked) <= 12
+    assert len(server.asked) == 12
     assert not (tmp_path / "run" / "mine" / "demo" / "canaries.jsonl").exists()
 
 

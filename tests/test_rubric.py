@@ -241,47 +241,37 @@ def test_wrong_specs(
     assert message in capsys.readouterr().err
 
 
+def _score_with_own_judge(outputs: Path, server: JudgeServer, sees: str, template: str) -> int:
+    """`score` with a rubric judge of the user's own, called own, that gives `synergy`."""
+    root = outputs.parent
+    judge = root / "mine" / "own"
+    judge.mkdir()
+    (judge / "judge.yaml").write_text(
+        f"version: 1\nkind: rubric\ntitle: Own\ndescription: Own.\nsees: [{sees}]\n"
+        "template: rubric.jinja\nscale: [0, 10]\nmetrics: {synergy: {range: [0, 1]}}\n"
+    )
+    (judge / "rubric.jinja").write_text(template)
+    (root / "mine" / "pair" / "task.yaml").write_text(TASK.replace("synergy_rubric", "own"))
+    return main(
+        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} "
+        f"--judge own={server.spec} --out {root / 'run'}".split()
+    )
+
+
 def test_a_judge_that_cannot_see_what_the_task_wants_is_refused_before_anything_is_asked(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = outputs.parent
-    judge = root / "mine" / "text_only"
-    judge.mkdir()
-    (judge / "judge.yaml").write_text(
-        "version: 1\nkind: rubric\ntitle: Text\ndescription: Text alone.\nsees: [text]\n"
-        "template: rubric.jinja\nscale: [0, 10]\nmetrics: {quality: {range: [0, 1]}}\n"
-    )
-    (judge / "rubric.jinja").write_text("Grade it. {{ fence }}")
-    task = root / "mine" / "pair" / "task.yaml"
-    task.write_text(TASK.replace("synergy_rubric", "text_only").replace("y: synergy", "y: quality"))
-    code = main(
-        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} "
-        f"--judge text_only={server.spec} --out {root / 'run'}".split()
-    )
-    assert code == 2
+    assert _score_with_own_judge(outputs, server, "text", "Grade it. {{ fence }}") == 2
     message = capsys.readouterr().err
-    assert "judge text_only sees text, and responses to mine/pair may have image, audio" in message
+    assert "judge own sees text, and responses to mine/pair may have image, audio" in message
     assert server.asked == []
 
 
 def test_a_template_with_an_undefined_name_is_refused_at_load(
     server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = outputs.parent
-    judge = root / "mine" / "odd"
-    judge.mkdir()
-    (judge / "judge.yaml").write_text(
-        "version: 1\nkind: rubric\ntitle: Odd\ndescription: Odd.\nsees: [text, image, audio]\n"
-        "template: rubric.jinja\nscale: [0, 10]\nmetrics: {synergy: {range: [0, 1]}}\n"
-    )
-    (judge / "rubric.jinja").write_text("Grade it. {{ fence }} {{ nobody_knows }}")
-    task = root / "mine" / "pair" / "task.yaml"
-    task.write_text(TASK.replace("synergy_rubric", "odd"))
-    code = main(
-        f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} "
-        f"--judge odd={server.spec} --out {root / 'run'}".split()
-    )
-    assert code == 2
+    template = "Grade it. {{ fence }} {{ nobody_knows }}"
+    assert _score_with_own_judge(outputs, server, "text, image, audio", template) == 2
     assert "nobody_knows" in capsys.readouterr().err
     assert server.asked == []
 
