@@ -73,6 +73,9 @@ class JudgeServer(ThreadingHTTPServer):
     def spec(self) -> str:
         return f"openai/judge@http://127.0.0.1:{self.server_port}/v1"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up, such as one that a refused key has stopped, is part of the tests."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: JudgeServer
