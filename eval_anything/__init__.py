@@ -1,3 +1,14 @@
 """eval-anything: evaluation of any-to-any models (text, images, audio and video, in and out)."""
 
 __version__ = "0.1.0"
+
+_FUNCTIONS = {"compare": "eval_anything.comparison", "gate": "eval_anything.gating.gate"}
+
+
+def __getattr__(name: str) -> object:
+    """`from eval_anything import compare, gate`, imported when they are asked for."""
+    if name in _FUNCTIONS:
+        import importlib
+
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

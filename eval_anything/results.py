@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from eval_anything.amg import FORMULAS
 from eval_anything.canaries import is_rewarded
-from eval_anything.content import Record, Score
+from eval_anything.content import Score
 from eval_anything.errors import UserError, near
+from eval_anything.runs import Outline
 from eval_anything.scorers.assemble import TaskScorers
 from eval_anything.stats import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
@@ -38,7 +39,7 @@ class TaskResult(NamedTuple):
 
 
 def task_result(
-    task: Task, scorers: TaskScorers, records: Sequence[Record], canaries: Sequence[Record] = ()
+    task: Task, scorers: TaskScorers, records: Sequence[Outline], canaries: Sequence[Outline] = ()
 ) -> TaskResult:
     """All metrics of a task, whole and by group. A judge that rewards a canary is not believed."""
     records = _in_task_order(task, records)
@@ -76,7 +77,7 @@ def task_result(
     return TaskResult(result, values)
 
 
-def _rewarded(canaries: Sequence[Record], metrics: Mapping[str, Metric]) -> dict[str, str]:
+def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
     """The metrics whose judge gives more than half of the range to a canary, and which one it is."""
     return {
         name: record.sample_id.partition(":")[0]
@@ -86,16 +87,16 @@ def _rewarded(canaries: Sequence[Record], metrics: Mapping[str, Metric]) -> dict
     }
 
 
-def _in_task_order(task: Task, records: Sequence[Record]) -> list[Record]:
+def _in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
     """Records are written as they finish; sums and controls must not depend on that."""
     place = {sample.id: i for i, sample in enumerate(task.samples)}
     known = (record for record in records if record.sample_id in place)
     return sorted(known, key=lambda record: (place[record.sample_id], record.repeat))
 
 
-def _values(name: str, scored: Sequence[tuple[Record, Mapping[str, Score]]]) -> list[Value]:
+def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> list[Value]:
     """One value a sample: the mean over its repeats, unscored if no repeat has a value."""
-    by_sample: dict[str, list[tuple[Record, Score]]] = {}
+    by_sample: dict[str, list[tuple[Outline, Score]]] = {}
     for record, scores in scored:
         if name in scores:
             by_sample.setdefault(record.sample_id, []).append((record, scores[name]))
@@ -136,18 +137,18 @@ def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> dict[str,
 
 def _groups(
     task: Task,
-    scored: Sequence[tuple[Record, Mapping[str, Score]]],
+    scored: Sequence[tuple[Outline, Mapping[str, Score]]],
     metrics: Mapping[str, Metric],
 ) -> dict[str, dict[str, Any]]:
     """The primary metric apart for each value of the metadata keys in `group_by`."""
     primary = task.file.primary
     groups: dict[str, dict[str, Any]] = {}
     for key in task.file.group_by:
-        members: dict[str, list[tuple[Record, Mapping[str, Score]]]] = {}
+        members: dict[str, list[tuple[Outline, Mapping[str, Score]]]] = {}
         for record, scores in scored:
-            value = task.by_id[record.sample_id].metadata.get(key)
+            value = task.groups(task.by_id[record.sample_id]).get(key)
             if value is not None:
-                members.setdefault(str(value), []).append((record, scores))
+                members.setdefault(value, []).append((record, scores))
         for value in sorted(members):
             values = _values(primary, members[value])
             if values:
@@ -168,16 +169,25 @@ def aggregates(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Any
     found: dict[str, Any] = {}
     resampled = {task: _Resampled(results[task], i) for i, task in enumerate(suite.tasks)}
     for name, aggregate in suite.aggregates.items():
+        described = {
+            "formula": aggregate.formula,
+            "inputs": {key: _full(suite, ref) for key, ref in aggregate.inputs.items()},
+        }
         inputs = {
             key: _input(suite, name, ref, resampled, points, draws)
             for key, ref in aggregate.inputs.items()
         }
         if any(value is None for value in inputs.values()):
-            found[name] = {"value": None, "ci95": None}
+            found[name] = {"value": None, "ci95": None, **described}
             continue
         given = {key: value for key, value in inputs.items() if value is not None}
-        found[name] = _aggregate(aggregate, given, name, points, draws)
+        found[name] = _aggregate(aggregate, given, name, points, draws) | described
     return found
+
+
+def _full(suite: Suite, reference: str) -> str:
+    """An aggregate's input with the name of its suite: `suite/task:metric`, or `suite/aggregate`."""
+    return reference if "/" in reference else f"{suite.name}/{reference}"
 
 
 def _aggregate(
@@ -243,7 +253,7 @@ def _input(
             return (points[task], draws[task]) if task in points else None
         known = list(suite.aggregates)
         raise UserError(f"suite {suite.name}: {aggregate} wants {task!r}.{near(task, known)}")
-    full = task if "/" in task else f"{suite.name}/{task}"
+    full = _full(suite, task)
     if full not in resampled:
         raise UserError(
             f"suite {suite.name}: {aggregate} wants the task {full!r}, which the suite does not "

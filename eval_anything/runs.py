@@ -15,16 +15,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Record, record_from_json, record_to_json
+from eval_anything.content import Failure, Record, Score, record_from_json, record_to_json
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write, pretty_json, write_atomically
+from eval_anything.files import append_whole, cannot_write, pretty_json, write_atomically
 from eval_anything.media import MediaStore
 
 FORMAT = 1
@@ -91,21 +91,72 @@ def read_run(run: Path, task: str, log: Log = "records") -> list[Record]:
 
     A last line without its end, left by a kill, does not count. UserError names a damaged line.
     """
-    path = records_path(run, task, log)
+    return _read(records_path(run, task, log), lambda line: record_from_json(line, run))
+
+
+def read_records(run: Path, task: str, wanted: Collection[tuple[str, int]]) -> list[Record]:
+    """As `read_run`, of these (sample id, repeat) alone: the others are not kept."""
+
+    def read_line(line: bytes) -> Record | None:
+        outline = _outlines.decode(line)
+        known = (outline.sample_id, outline.repeat) in wanted
+        return record_from_json(line, run) if known else None
+
+    return _read(records_path(run, task), read_line)
+
+
+class Outline(Struct, frozen=True):
+    """A record without its content: what numbers and comparisons need, read several times as fast."""
+
+    sample_id: str
+    repeat: int
+    item: str
+    source_id: str
+    scores: dict[str, Score]
+    error: Failure | None
+    usage: dict[str, int] = {}
+    latency: dict[str, float] = {}
+    groups: dict[str, str] = {}
+
+
+_outlines = msgspec.json.Decoder(Outline)
+
+
+def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
+    """As `read_run`, without the responses."""
+    return _read(records_path(run, task, log), _outlines.decode)
+
+
+class _Keyed(Protocol):
+    @property
+    def sample_id(self) -> str: ...
+
+    @property
+    def repeat(self) -> int: ...
+
+
+R = TypeVar("R", bound=_Keyed)
+
+
+def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except FileNotFoundError:
         return []
-    records: dict[tuple[str, int], Record] = {}
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        try:
-            record = record_from_json(line, run)
-        except (ValueError, msgspec.DecodeError) as error:
-            raise UserError(
-                f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
-                "its sample is then done anew."
-            ) from None
-        records[record.sample_id, record.repeat] = record
+    records: dict[tuple[str, int], R] = {}
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = read_line(line[:-1])
+            except (ValueError, msgspec.DecodeError) as error:
+                raise UserError(
+                    f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
+                    "its sample is then done anew."
+                ) from None
+            if record is not None:
+                records[record.sample_id, record.repeat] = record
     return list(records.values())
 
 
@@ -127,15 +178,7 @@ class Run:
             if path not in self._logs:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._logs[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            file = self._logs[path]
-            size = os.fstat(file).st_size
-            try:
-                written = os.write(file, line)
-                while written < len(line):
-                    written += os.write(file, line[written:])
-            except OSError:
-                os.ftruncate(file, size)
-                raise
+            append_whole(self._logs[path], line)
         except OSError as error:
             raise cannot_write(path, error) from None
 

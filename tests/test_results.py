@@ -242,8 +242,12 @@ def test_an_aggregate_without_all_of_its_inputs_has_no_value() -> None:
         A=Aggregate("mean", {"x": "x:m", "y": "y:m"}), B=Aggregate("mean", {"a": "A", "y": "y:m"})
     )
     found = aggregates(wanted, results)
-    assert found["A"] == {"value": None, "ci95": None}
-    assert found["B"] == {"value": None, "ci95": None}
+    assert found["A"]["value"] is None
+    assert found["A"]["ci95"] is None
+    assert found["B"]["value"] is None
+    assert found["B"]["ci95"] is None
+    assert found["A"]["inputs"] == {"x": "s/x:m", "y": "s/y:m"}, "a comparison needs no suite"
+    assert found["B"]["inputs"] == {"a": "s/A", "y": "s/y:m"}
     assert aggregates(wanted, {"s/y": results["s/y"]}) == {}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from eval_anything.stats import mean_interval, wilson
+from eval_anything.stats import mean_interval, student, wilson
 
 UNIT = (0.0, 1.0)
 ROWS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from("abcdef")), min_size=1, max_size=40)
@@ -57,31 +57,35 @@ def test_the_mean_and_its_clustered_error_are_those_of_the_formula(
         if clusters[i] == clusters[j]
     )
     expected = math.sqrt(max(0.0, pairs) * len(groups) / (len(groups) - 1)) / n
-    assert estimate.stderr == pytest.approx(expected, abs=1e-9)
+    assert estimate.stderr == pytest.approx(expected, abs=1e-7)
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=40))
-def test_without_clusters_it_is_the_t_interval_of_scipy(values: list[float]) -> None:
-    if np.std(values) < 1e-6:
+def test_far_from_the_ends_it_is_the_t_interval_of_scipy(values: list[float]) -> None:
+    if np.std(values) < 1e-3:
         return
-    estimate = mean_interval(values, own(len(values)), UNIT)
+    estimate = mean_interval(values, own(len(values)), (-1e4, 1e4))
     error = scipy_stats.sem(values)
-    low, high = scipy_stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+    second, fourth = (scipy_stats.moment(values, order) for order in (2, 4))
+    excess = fourth - second**2
+    df = len(values) - 1
+    if excess > 1e-12 * second**2:  # what a sum of squares has when its items are not normal
+        df = min(df, max(1, 2 * len(values) * second**2 / excess))
+    low, high = scipy_stats.t.interval(0.95, df, np.mean(values), error)
     assert estimate.stderr == pytest.approx(error)
-    assert estimate.low == pytest.approx(max(0, low))
-    assert estimate.high == pytest.approx(min(1, high))
+    assert estimate.low == pytest.approx(low, rel=1e-3, abs=1e-3)
+    assert estimate.high == pytest.approx(high, rel=1e-3, abs=1e-3)
 
 
 def test_a_proportion_without_clusters_is_wilsons() -> None:
     values = [1.0] * 7 + [0.0] * 13
     estimate = mean_interval(values, own(20), UNIT)
+    # Miller's error divides by n - 1, and the quantile is Student's
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(7 / 20, 19, student(19)))
     theirs = scipy_stats.binomtest(7, 20).proportion_ci(method="wilson")
-    # Miller's error divides by G - 1: the effective n is a little under 20
-    assert estimate.low == pytest.approx(theirs.low, abs=0.006)
-    assert estimate.high == pytest.approx(theirs.high, abs=0.006)
-    assert estimate.low <= theirs.low
-    assert estimate.high >= theirs.high
+    assert theirs.low - 0.02 < estimate.low <= theirs.low
+    assert theirs.high <= estimate.high < theirs.high + 0.02
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.4])
@@ -97,8 +101,7 @@ def test_copies_in_a_cluster_add_no_certainty() -> None:
     alone = mean_interval(values, own(12), UNIT)
     copied = mean_interval(values * 10, own(12) * 10, UNIT)
     assert copied.stderr == pytest.approx(alone.stderr)
-    assert copied.low == pytest.approx(alone.low)
-    assert copied.high == pytest.approx(alone.high)
+    assert 1 < (copied.high - copied.low) / (alone.high - alone.low) < 1.1
     careless = mean_interval(values * 10, own(120), UNIT)
     assert careless.high - careless.low < (alone.high - alone.low) / 2
 

@@ -1,0 +1,131 @@
+"""`eval-anything compare`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from eval_anything.cli.output import print_json
+from eval_anything.comparison import Comparison, Flip, GroupChange, MetricChange, compare
+from eval_anything.errors import Exit
+from eval_anything.markdown import markdown_table
+from eval_anything.paired import Paired
+from eval_anything.table import table
+
+_FLIPS = 5
+_HEADER = ["task", "metric", "base", "candidate", "change", "95 % interval", "p (Holm)", "sees", "-/+"]
+_LEGEND = (
+    "change: up is good. p: of the primary metrics, corrected by Holm; of the others, for false "
+    "discoveries. sees: the loss that so many samples show with 80 % power (in "
+    "brackets: of the truth, through a judge that errs). -/+: samples that lost and "
+    "gained."
+)
+
+
+def compare_runs(options: Namespace) -> Exit:
+    """Two runs, metric by metric."""
+    comparison = compare(options.base, options.candidate)
+    if options.json:
+        print_json(comparison)
+    elif options.markdown:
+        print(_markdown(comparison))
+    else:
+        print(_text(comparison, options.all))
+    return Exit.DONE
+
+
+def _text(comparison: Comparison, everything: bool) -> str:
+    blocks = [f"{comparison.base} -> {comparison.candidate}"]
+    shown = [m for m in comparison.metrics if m.primary or everything]
+    rows = [_row(comparison, m) for m in shown]
+    rows += [_aggregate_row(comparison, i) for i in range(len(comparison.aggregates))]
+    blocks.append(table(_HEADER, rows, right=(2, 3, 4, 6, 7, 8)))
+    groups = [g for g in comparison.groups if everything or _significant(g.change)]
+    if groups:
+        header = ["task", "group", "base", "candidate", "change", "95 % interval"]
+        blocks.append(table(header, [_group_row(g) for g in groups], right=(2, 3, 4)))
+    for change in shown:
+        if change.flips and (_significant(change.change) or everything):
+            blocks.append(_flips(change))
+    blocks.append("\n".join([_LEGEND, *_remarks(comparison, everything)]))
+    return "\n\n".join(blocks)
+
+
+def _markdown(comparison: Comparison) -> str:
+    rows = [_row(comparison, m) for m in comparison.metrics]
+    rows += [_aggregate_row(comparison, i) for i in range(len(comparison.aggregates))]
+    lines = [
+        f"### `{comparison.base}` → `{comparison.candidate}`",
+        "",
+        markdown_table(_HEADER, rows, right=(2, 3, 4, 6, 7, 8)),
+        "",
+        _LEGEND,
+    ]
+    return "\n".join([*lines, *(f"- {note}" for note in _remarks(comparison, everything=True))])
+
+
+def _row(comparison: Comparison, m: MetricChange) -> list[str]:
+    p_value = comparison.p_holm.get(m.name) if m.primary else comparison.p_bh.get(m.name)
+    if m.invalid:
+        return [m.task, m.metric, "", "", "INVALID", m.invalid, "", "", ""]
+    return [
+        m.task,
+        m.metric,
+        f"{m.base:.3f}",
+        f"{m.candidate:.3f}",
+        f"{m.change.difference:+.3f}",
+        _ends(m.change),
+        "" if p_value is None else f"{p_value:.2g}",
+        _seen(m),
+        f"{m.losses}/{m.gains}",
+    ]
+
+
+def _seen(m: MetricChange) -> str:
+    if m.change.mde is None:
+        return ""
+    true = f" ({m.mde:.3f})" if m.mde is not None else ""
+    return f"{m.change.mde:.3f}{true}"
+
+
+def _aggregate_row(comparison: Comparison, place: int) -> list[str]:
+    a = comparison.aggregates[place]
+    ends = f"{a.ci95[0]:+.3f} .. {a.ci95[1]:+.3f}"
+    numbers = [f"{a.base:.3f}", f"{a.candidate:.3f}", f"{a.difference:+.3f}"]
+    return [a.name, "aggregate", *numbers, ends, "", "", ""]
+
+
+def _group_row(g: GroupChange) -> list[str]:
+    numbers = [f"{g.base:.3f}", f"{g.candidate:.3f}", f"{g.change.difference:+.3f}"]
+    return [g.task, f"{g.key} {g.group}", *numbers, _ends(g.change)]
+
+
+def _ends(change: Paired) -> str:
+    return "" if change.ci95 is None else f"{change.ci95[0]:+.3f} .. {change.ci95[1]:+.3f}"
+
+
+def _significant(change: Paired) -> bool:
+    return change.p is not None and change.p < 0.05
+
+
+def _flips(change: MetricChange) -> str:
+    count = min(change.losses, len(change.flips))
+    lost, gained = change.flips[:count][:_FLIPS], change.flips[count:][:_FLIPS]
+
+    def named(flips: list[Flip]) -> str:
+        return ", ".join(f"{f.sample_id} ({f.base:.3g} -> {f.candidate:.3g})" for f in flips) or "none"
+
+    return f"{change.name}\n  largest losses: {named(lost)}\n  largest gains: {named(gained)}"
+
+
+def _remarks(comparison: Comparison, everything: bool) -> list[str]:
+    remarks = list(comparison.notes)
+    for run, tasks in (
+        (comparison.base, comparison.only_base),
+        (comparison.candidate, comparison.only_candidate),
+    ):
+        if tasks:
+            remarks.append(f"only in {run}: {', '.join(tasks)}")
+    hidden = sum(not m.primary for m in comparison.metrics)
+    if hidden and not everything:
+        remarks.append(f"{hidden} more metrics: --all shows them")
+    return remarks

@@ -1,0 +1,66 @@
+"""`eval-anything gate`: run, plan and init."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from eval_anything.cli.output import print_json
+from eval_anything.errors import Exit, UserError
+from eval_anything.files import write_atomically
+from eval_anything.gating.gate import GateExit, gate
+from eval_anything.gating.plan import plan_gate
+from eval_anything.gating.policy import POLICY, schema
+from eval_anything.gating.report import text, write_gate
+from eval_anything.table import table
+
+
+def run_gate(options: Namespace) -> int:
+    """The verdict on a candidate; its exit code is the gate's own."""
+    try:
+        result = gate(options.candidate, options.policy, options.baseline)
+        out = options.out if options.out is not None else options.candidate
+        written = write_gate(result, out) if out.is_dir() or options.out is not None else []
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"eval-anything: error: {where}{error.strerror or error}", file=sys.stderr)
+        return GateExit.INFRASTRUCTURE
+    if options.json:
+        print_json(result)
+    else:
+        print(text(result))
+        if written:
+            print(f"\nwritten: {', '.join(map(str, written))}")
+    return result.exit_code
+
+
+def plan(options: Namespace) -> Exit:
+    """What loss the policy's tasks can show, before anything is spent."""
+    found = plan_gate(options.policy, options.baseline, options.pilot, options.correlation)
+    if options.json:
+        print_json(found)
+        return Exit.DONE
+    header = ["metric", "n", "spread of a change", "sees", "margin", "n for the margin"]
+    rows = [
+        [t.name, str(t.n), f"{t.spread:.3f}", f"{t.mde:.2%}", f"{t.margin:.1%}", _count(t.needed)]
+        for t in (*found.tasks, found.suite)
+    ]
+    print(table(header, rows, right=(1, 2, 3, 4, 5)))
+    print(f"\n{found.basis}\nsees: the loss that is found with 80 % power, in shares of the range.")
+    return Exit.DONE
+
+
+def init(options: Namespace) -> Exit:
+    """A commented policy to start from, or the JSON schema of policies."""
+    if options.schema:
+        print_json(schema())
+        return Exit.DONE
+    if options.path.exists():
+        raise UserError(f"{options.path} exists: choose another name, or delete it")
+    write_atomically(options.path, POLICY.encode())
+    print(f"written: {options.path}")
+    return Exit.DONE
+
+
+def _count(needed: int | None) -> str:
+    return "" if needed is None else str(needed)

@@ -1,0 +1,408 @@
+"""Two runs side by side: every metric, paired by sample, with what changed and how sure that is.
+
+    comparison = compare("runs/base", "runs/candidate")
+
+Only runs that measured the same thing are compared: the fingerprints of a task must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from eval_anything.agreement import attenuated_effect
+from eval_anything.amg import FORMULAS
+from eval_anything.errors import UserError
+from eval_anything.paired import Paired, benjamini_hochberg, holm, paired
+from eval_anything.runs import Outline, RunFile, read_outlines, read_run_file
+
+_MOST_FLIPS = 20
+_BOOTSTRAPS = 2000
+
+
+class Flip(Struct, frozen=True):
+    """A sample whose value changed: its id, and the mean over repeats in base and candidate."""
+
+    sample_id: str
+    base: float
+    candidate: float
+
+
+class MetricChange(Struct, frozen=True, kw_only=True):
+    """One metric of one task, over the samples that have a value in both runs.
+
+    `base` and `candidate` are means in the metric's own units; `change` is turned so that up is good,
+    whatever `better` says. `unpaired` counts samples with a value in one run alone. `losses` and
+    `gains` are how many samples changed, `flips` the largest of them, losses first. `invalid` says why
+    a run's own number is not to be believed. `mde` is what `change.mde` is of the truth where the
+    metric's judge has a known accuracy: its errors shrink every difference. None if it has none.
+    """
+
+    task: str
+    metric: str
+    primary: bool
+    better: Literal["higher", "lower"]
+    range: tuple[float, float]
+    judge: str
+    base: float
+    candidate: float
+    change: Paired
+    mde: float | None
+    unpaired: int
+    losses: int
+    gains: int
+    flips: list[Flip]
+    invalid: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}:{self.metric}"
+
+
+class GroupChange(Struct, frozen=True):
+    """The primary metric over the samples of one group, such as one combination of modalities."""
+
+    task: str
+    key: str
+    group: str
+    base: float
+    candidate: float
+    change: Paired
+
+
+class AggregateChange(Struct, frozen=True):
+    """An aggregate such as AMG: a paired bootstrap over clusters (2,000 draws, fixed seed)."""
+
+    name: str
+    base: float
+    candidate: float
+    difference: float
+    ci95: tuple[float, float]
+
+
+class Comparison(Struct, frozen=True):
+    """All that two runs on the same tasks say about each other.
+
+    `p_holm` has the adjusted p of each task's primary metric (family-wise), `p_bh` that of every
+    metric (false discovery rate), both by `task:metric`.
+    """
+
+    base: str
+    candidate: str
+    tasks: list[str]
+    only_base: list[str]
+    only_candidate: list[str]
+    metrics: list[MetricChange]
+    groups: list[GroupChange]
+    aggregates: list[AggregateChange]
+    p_holm: dict[str, float]
+    p_bh: dict[str, float]
+    judges: dict[str, Any]
+    notes: list[str]
+
+
+class Side(NamedTuple):
+    """One run as comparisons need it."""
+
+    path: Path
+    file: RunFile
+    results: dict[str, Any]
+    outlines: dict[str, list[Outline]]
+
+
+def compare(base: str | Path, candidate: str | Path) -> Comparison:
+    """Compares two run directories. UserError if one is unfinished, or they are not comparable."""
+    return compare_sides(read_side(Path(base)), read_side(Path(candidate)))
+
+
+def read_side(run: Path) -> Side:
+    """A finished run. UserError says what is missing."""
+    file = read_run_file(run)
+    if file.status != "done":
+        raise UserError(
+            f"{run} is not finished (status: {file.status}). Go on with it: "
+            f"{' '.join(file.command) or 'the command that began it'}"
+        )
+    path = run / "results.json"
+    try:
+        results = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        for task in file.tasks:
+            results["tasks"][task]["primary"]
+    except FileNotFoundError:
+        raise UserError(f"{run} has no results.json: repeat the command that made it") from None
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as results: {error!r}") from None
+    return Side(run, file, results, {task: read_outlines(run, task) for task in file.tasks})
+
+
+def compare_sides(base: Side, candidate: Side) -> Comparison:
+    """As `compare`, for runs that are read."""
+    tasks = [task for task in base.file.tasks if task in candidate.file.tasks]
+    if not tasks:
+        raise UserError(
+            f"{base.path} and {candidate.path} have no task in common "
+            f"({', '.join(base.file.tasks)}; {', '.join(candidate.file.tasks)})"
+        )
+    differences = incomparable(base.file, candidate.file, tasks)
+    if differences:
+        raise UserError(
+            f"{base.path} and {candidate.path} cannot be compared: {'; '.join(differences)}. "
+            "Run both with the same version of the tasks, judges and sampling."
+        )
+    metrics: list[MetricChange] = []
+    groups: list[GroupChange] = []
+    for task in tasks:
+        metrics += _metrics(task, base, candidate)
+        groups += _groups(task, base, candidate)
+    primary = [m for m in metrics if m.primary and m.change.p is not None]
+    tested = [m for m in metrics if m.change.p is not None]
+    return Comparison(
+        base=str(base.path),
+        candidate=str(candidate.path),
+        tasks=tasks,
+        only_base=[t for t in base.file.tasks if t not in tasks],
+        only_candidate=[t for t in candidate.file.tasks if t not in tasks],
+        metrics=metrics,
+        groups=groups,
+        aggregates=_aggregates(base, candidate, tasks),
+        p_holm=_adjusted(primary, holm),
+        p_bh=_adjusted(tested, benjamini_hochberg),
+        judges={**candidate.results.get("judges", {})},
+        notes=_notes(base, candidate, metrics),
+    )
+
+
+def incomparable(base: RunFile, candidate: RunFile, tasks: Sequence[str]) -> list[str]:
+    """What differs in the fingerprints of the tasks, in words; empty if the numbers are comparable."""
+    found = []
+    for task in tasks:
+        one, other = base.fingerprints.get(task, {}), candidate.fingerprints.get(task, {})
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        if keys:
+            found.append(f"{task} differs in {', '.join(keys)}")
+    return found
+
+
+class _Row(NamedTuple):
+    base: float
+    candidate: float
+    cluster: str
+    sample_id: str
+    groups: Mapping[str, str]
+
+
+def _metrics(task: str, base: Side, candidate: Side) -> list[MetricChange]:
+    """Every metric with scores in both runs."""
+    primary = base.results["tasks"][task]["primary"]
+    names = dict.fromkeys(
+        name for outline in (*base.outlines[task], *candidate.outlines[task]) for name in outline.scores
+    )
+    changes = []
+    for name in sorted(names, key=lambda n: n != primary):
+        rows, unpaired = pair(base.outlines[task], candidate.outlines[task], name)
+        if rows:
+            change = _change(task, name, name == primary, rows, unpaired, base, candidate)
+            changes.append(change)
+    return changes
+
+
+def _change(
+    task: str,
+    name: str,
+    primary: bool,
+    rows: Sequence[_Row],
+    unpaired: int,
+    base: Side,
+    candidate: Side,
+) -> MetricChange:
+    score = next(o.scores[name] for o in candidate.outlines[task] if name in o.scores)
+    invalid = [
+        f"{side.path}: {why}"
+        for side in (base, candidate)
+        if (why := side.results["tasks"][task]["metrics"].get(name, {}).get("invalid"))
+    ]
+    up = 1.0 if score.better == "higher" else -1.0
+    changed = [row for row in rows if row.base != row.candidate]
+    changed.sort(key=lambda row: (up * (row.candidate - row.base), row.sample_id))
+    losses = sum(up * (row.candidate - row.base) < 0 for row in changed)
+    low, high = score.range
+    change = _paired(rows, up, high - low)
+    card = candidate.results["tasks"][task]["metrics"].get(name, {}).get("calibration")
+    worst = changed[: min(losses, _MOST_FLIPS)]
+    best = changed[losses:][-_MOST_FLIPS:][::-1]
+    return MetricChange(
+        task=task,
+        metric=name,
+        primary=primary,
+        better=score.better,
+        range=score.range,
+        judge=score.judge,
+        base=_mean([row.base for row in rows]),
+        candidate=_mean([row.candidate for row in rows]),
+        change=change,
+        mde=_true_mde(change, card, high - low),
+        unpaired=unpaired,
+        losses=losses,
+        gains=len(changed) - losses,
+        flips=[Flip(row.sample_id, row.base, row.candidate) for row in (*worst, *best)],
+        invalid="; ".join(invalid),
+    )
+
+
+def _paired(rows: Sequence[_Row], up: float, largest: float) -> Paired:
+    return paired(
+        [up * (row.candidate - row.base) for row in rows], [row.cluster for row in rows], largest
+    )
+
+
+def _true_mde(change: Paired, card: Mapping[str, Any] | None, largest: float) -> float | None:
+    if card is None or card["figure"] != "accuracy" or not change.stderr:
+        return None
+    found = attenuated_effect(change.stderr, card["value"])
+    return found if found <= largest else None
+
+
+def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> tuple[list[_Row], int]:
+    """The samples with a value of the metric in both runs, and how many have it in one alone."""
+    ours, theirs = _by_sample(base, metric), _by_sample(candidate, metric)
+    rows = [
+        _Row(_mean(values), _mean(theirs[key][0]), outline.source_id, outline.sample_id, outline.groups)
+        for key, (values, outline) in ours.items()
+        if key in theirs
+    ]
+    return rows, len(ours) + len(theirs) - 2 * len(rows)
+
+
+def _by_sample(
+    outlines: Sequence[Outline], metric: str
+) -> dict[tuple[str, str], tuple[list[float], Outline]]:
+    """Values over repeats by (sample id, item): an item that changed is not the same sample."""
+    found: dict[tuple[str, str], tuple[list[float], Outline]] = {}
+    for outline in outlines:
+        score = outline.scores.get(metric)
+        if score is not None and score.value is not None:
+            found.setdefault((outline.sample_id, outline.item), ([], outline))[0].append(score.value)
+    return found
+
+
+def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
+    """The primary metric by each key that the task groups by."""
+    primary = base.results["tasks"][task]["primary"]
+    rows, _ = pair(base.outlines[task], candidate.outlines[task], primary)
+    if not rows:
+        return []
+    score = next(o.scores[primary] for o in candidate.outlines[task] if primary in o.scores)
+    up = 1.0 if score.better == "higher" else -1.0
+    members: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        for key, group in row.groups.items():
+            members.setdefault((key, group), []).append(row)
+    return [
+        GroupChange(
+            task=task,
+            key=key,
+            group=group,
+            base=_mean([row.base for row in found]),
+            candidate=_mean([row.candidate for row in found]),
+            change=_paired(found, up, score.range[1] - score.range[0]),
+        )
+        for (key, group), found in sorted(members.items())
+    ]
+
+
+def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[AggregateChange]:
+    """Aggregates of both runs whose tasks are all common, drawn together: a cluster's samples of
+    both runs come or stay away as one."""
+    draws: dict[str, _Draws] = {}
+    known: dict[str, Any] = {}
+    changes = []
+    for name, described in base.results.get("aggregates", {}).items():
+        other = candidate.results.get("aggregates", {}).get(name, {})
+        if described.get("formula") is None or described.get("formula") != other.get("formula"):
+            continue
+        inputs = {}
+        for key, reference in described["inputs"].items():
+            task, colon, metric = reference.partition(":")
+            if colon and task in tasks:
+                if task not in draws:
+                    draws[task] = _Draws(task, tasks.index(task), base, candidate)
+                found = draws[task].means(metric)
+            else:
+                found = known.get(reference)
+            if found is not None:
+                inputs[key] = found
+        if len(inputs) < len(described["inputs"]):
+            continue
+        formula = FORMULAS[described["formula"]]
+        both: list[Any] = [
+            formula({key: found[side] for key, found in inputs.items()}) for side in (0, 1)
+        ]
+        known[name] = both
+        difference = both[1] - both[0]
+        low, high = np.quantile(difference[1:], [0.025, 0.975])
+        changes.append(
+            AggregateChange(
+                name,
+                float(both[0][0]),
+                float(both[1][0]),
+                float(difference[0]),
+                (float(low), float(high)),
+            )
+        )
+    return changes
+
+
+class _Draws:
+    """Means of a task's metrics in both runs: the observed one, then 2,000 draws of its clusters.
+
+    Each run's mean is that of its own results: a metric of pairs of modalities applies to what the
+    response has, so the two may differ in which samples they hold.
+    """
+
+    def __init__(self, task: str, seed: int, base: Side, candidate: Side) -> None:
+        self._outlines = base.outlines[task], candidate.outlines[task]
+        clusters = sorted({o.source_id for outlines in self._outlines for o in outlines})
+        self._place = {cluster: i for i, cluster in enumerate(clusters)}
+        size = len(clusters)
+        drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _BOOTSTRAPS)
+        self._weights = np.vstack([np.ones(size), drawn])
+
+    def means(self, metric: str) -> tuple[Any, Any] | None:
+        """(1 + draws,) for base and candidate; None if one of them has no value."""
+        base, candidate = (self._of(outlines, metric) for outlines in self._outlines)
+        return None if base is None or candidate is None else (base, candidate)
+
+    def _of(self, outlines: Sequence[Outline], metric: str) -> Any:
+        sums, counts = np.zeros(len(self._place)), np.zeros(len(self._place))
+        for values, outline in _by_sample(outlines, metric).values():
+            sums[self._place[outline.source_id]] += _mean(values)
+            counts[self._place[outline.source_id]] += 1
+        if not counts.any():
+            return None
+        with np.errstate(invalid="ignore"):
+            means = (self._weights @ sums) / (self._weights @ counts)
+        return np.where(np.isnan(means), means[0], means)
+
+
+def _adjusted(metrics: Sequence[MetricChange], correct: Any) -> dict[str, float]:
+    p_values = [m.change.p for m in metrics]
+    return dict(zip([m.name for m in metrics], correct(p_values), strict=True))
+
+
+def _notes(base: Side, candidate: Side, metrics: Sequence[MetricChange]) -> list[str]:
+    notes = []
+    if base.file.weights == candidate.file.weights:
+        notes.append("both runs are of the same weights")
+    unpaired = [f"{m.name} ({m.unpaired})" for m in metrics if m.unpaired and m.primary]
+    if unpaired:
+        notes.append(f"samples with a value in one run alone are left out: {', '.join(unpaired)}")
+    return notes
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

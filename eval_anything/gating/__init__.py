@@ -1,0 +1,1 @@
+"""The regression gate: is this checkpoint worse, with known error rates?"""

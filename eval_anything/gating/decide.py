@@ -1,0 +1,120 @@
+"""The statistical decision of a gate, from paired differences alone.
+
+Of `alpha`, half goes to the tasks (Holm over them) and half to the suite's mean. A loss blocks if it
+is both significant and larger than its margin (the suite's: a quarter of its margin); a pass needs
+proof that the suite's loss is inside its margin. `make validity` measures the error rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from eval_anything.paired import Paired, holm, paired
+from eval_anything.stats import Floats, Ints, student
+
+Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
+ORDER: tuple[Verdict, ...] = ("PASS", "WARN", "INCONCLUSIVE", "BLOCK", "INVALID")
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that decides; PASS of none."""
+    return max(verdicts, key=ORDER.index, default="PASS")
+
+
+class Differences(NamedTuple):
+    """One gated metric: differences (n,) as shares of its range (up is good), the codes (n,) of their
+    clusters, its margin (a share of the range) and its weight in the suite."""
+
+    name: str
+    values: Floats
+    clusters: Ints
+    margin: float
+    weight: float = 1.0
+
+
+class TaskDecision(Struct, frozen=True):
+    """What a metric's differences say, in shares of its range; `p_holm` is of "worse"."""
+
+    name: str
+    change: Paired
+    margin: float
+    p_holm: float | None
+    verdict: Verdict
+
+
+class SuiteDecision(Struct, frozen=True):
+    """The weighted mean over all gated metrics. `lowest` is the lower end of its one-sided interval;
+    `more` is how many times the samples would settle an inconclusive verdict, if any number would."""
+
+    change: Paired
+    margin: float
+    lowest: float | None
+    verdict: Verdict
+    more: float | None
+
+
+class Decision(NamedTuple):
+    """The tasks and the suite; the worst of their verdicts stands for both."""
+
+    tasks: list[TaskDecision]
+    suite: SuiteDecision
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst([self.suite.verdict, *(task.verdict for task in self.tasks)])
+
+
+def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -> Decision:
+    """Decides about at least one metric, each with at least one difference."""
+    changes = [paired(m.values, m.clusters, 1.0) for m in measured]
+    tested = [i for i, change in enumerate(changes) if change.p_worse is not None]
+    adjusted = dict(zip(tested, holm([changes[i].p_worse or 0.0 for i in tested]), strict=True))
+    tasks = []
+    for i, (what, change) in enumerate(zip(measured, changes, strict=True)):
+        verdict: Verdict = "PASS"
+        if i in adjusted and adjusted[i] <= alpha / 2:
+            verdict = "BLOCK" if change.difference < -what.margin else "WARN"
+        tasks.append(TaskDecision(what.name, change, what.margin, adjusted.get(i), verdict))
+    return Decision(tasks, _suite(measured, suite_margin, alpha))
+
+
+def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> SuiteDecision:
+    """The mean of the metrics' means by weight, as one paired difference over all samples: sample i
+    of metric t counts N w_t / n_t."""
+    whole = sum(m.weight for m in measured)
+    sizes = [len(m.values) for m in measured]
+    factors = [
+        sum(sizes) * what.weight / whole / size for what, size in zip(measured, sizes, strict=True)
+    ]
+    starts = np.cumsum([0, *(int(m.clusters.max()) + 1 for m in measured)])
+    change = paired(
+        np.concatenate([f * m.values for f, m in zip(factors, measured, strict=True)]),
+        np.concatenate([start + m.clusters for start, m in zip(starts, measured, strict=False)]),
+        max(factors),
+        np.repeat(np.arange(len(measured)), sizes),
+    )
+    if change.p_worse is None or change.ci95 is None:
+        return SuiteDecision(change, margin, None, "INCONCLUSIVE", None)
+    # The interval's half width, from its quantile at 97.5 % to the one that one side needs.
+    df = max(1.0, change.clusters - 1.0)
+    narrower = student(df, 1 - alpha) / student(df)
+    lowest = change.difference - (change.ci95[1] - change.ci95[0]) / 2 * narrower
+    if change.p_worse <= alpha / 2 and change.difference < -margin / 4:
+        return SuiteDecision(change, margin, lowest, "BLOCK", None)
+    if lowest > -margin:
+        significant = change.p_worse <= alpha / 2
+        return SuiteDecision(change, margin, lowest, "WARN" if significant else "PASS", None)
+    # More samples shrink the half width by the root of their number; what is near the margin itself
+    # is never settled.
+    room = change.difference + margin
+    more = ((change.difference - lowest) / room) ** 2 if room > 0 else None
+    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", _rounded(more))
+
+
+def _rounded(times: float | None) -> float | None:
+    return None if times is None or times > 1000 else math.ceil(times * 10) / 10

@@ -1,0 +1,146 @@
+"""The policy of a gate: which metrics count, how much loss is allowed, what must hold.
+
+`POLICY` is the commented file that `gate init` writes; `schema()` is the JSON schema for editors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.bundled import content_folder
+from eval_anything.errors import UserError
+from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
+
+Tier = Literal["critical", "supporting", "advisory"]
+
+POLICY = """\
+# A candidate run is compared with the baseline, sample by sample. Margins are shares of a metric's
+# range: 0.02 is 0.2 points of a 0..10 score. Every task that both runs have is gated by its primary
+# metric with these defaults; `tasks` changes that for some.
+version: 1
+baseline:
+  pin: runs/release          # the release that must not get worse, a run directory
+  # also: runs/last-green    # a second one, against slow decline
+alpha: 0.05                  # how often a candidate that has not changed may be blocked, at most
+suite:
+  margin: 0.02               # the loss over all tasks that is still a pass
+defaults:
+  tier: supporting           # critical: a floor that is missed blocks, too. advisory: only warns
+  margin: 0.02               # the loss of one task that is not worth a block
+tasks: {}
+  # micro/selection: {tier: critical, floor: 0.7}
+  # micro/instruction_following:if_audio: {margin: 0.05}
+metrics:                     # over all samples of the run
+  valid_output: {tier: critical, floor: 0.95}
+  latency.p95: {tier: advisory, max_relative: 0.2}
+allow_uncalibrated: false    # may judges count that nobody has compared with people?
+"""
+
+
+class Baseline(Struct, frozen=True, forbid_unknown_fields=True):
+    """Run directories to compare with, relative to the policy file."""
+
+    pin: str | None = None
+    also: str | None = None
+
+
+class SuiteRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """The mean loss over all gated tasks that is still a pass."""
+
+    margin: float = 0.02
+
+
+class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
+    """Tier and margin of tasks that say nothing else."""
+
+    tier: Tier = "supporting"
+    margin: float = 0.02
+
+
+class TaskRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """One `task` or `task:metric`. `floor` is in the metric's units, and a ceiling where lower is
+    better. `min_judge` are least values of figures of the judge's calibration."""
+
+    tier: Tier | None = None
+    margin: float | None = None
+    weight: float = 1.0
+    floor: float | None = None
+    min_judge: dict[str, float] = {}
+
+
+class RunRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure of the whole run: its floor or ceiling, or how much larger than the baseline's."""
+
+    tier: Tier = "advisory"
+    floor: float | None = None
+    ceiling: float | None = None
+    max_relative: float | None = None
+
+
+RunFigure = Literal["valid_output", "latency.mean", "latency.p50", "latency.p95", "cost.money"]
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A gate's policy. `alpha` is the share of unchanged candidates that may be blocked."""
+
+    version: Literal[1]
+    baseline: Baseline = Baseline()
+    alpha: float = 0.05
+    suite: SuiteRule = SuiteRule()
+    defaults: Defaults = Defaults()
+    tasks: dict[str, TaskRule] = {}
+    metrics: dict[RunFigure, RunRule] = {}
+    max_unpaired: float = 0.02
+    allow_uncalibrated: bool = False
+
+
+def find_policy(name: str | Path) -> Path:
+    """The path of a policy file, or of the bundled one of a suite: `micro`. UserError if neither."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    bundled = content_folder("benchmarks") / path / "policy.yaml"
+    if len(path.parts) == 1 and bundled.is_file():
+        return bundled
+    raise UserError(f"{name}: there is no such policy; `eval-anything gate init` writes one")
+
+
+def read_policy(path: Path) -> Policy:
+    """A policy file, checked. FileProblemsError names each mistake with its line."""
+    policy = read_yaml(path, Policy)
+    problems: list[Problem] = []
+
+    def check(good: bool, message: str, *steps: str) -> None:
+        if not good:
+            problems.append(Problem(path, line_of(path, *steps), message))
+
+    check(0 < policy.alpha < 0.5, "alpha must lie between 0 and 0.5", "alpha")
+    check(0 <= policy.max_unpaired < 1, "must be a share from 0 to 1", "max_unpaired")
+    for steps, margin in (
+        (("suite", "margin"), policy.suite.margin),
+        (("defaults", "margin"), policy.defaults.margin),
+        *((("tasks", name, "margin"), rule.margin) for name, rule in policy.tasks.items()),
+    ):
+        check(margin is None or 0 <= margin < 1, "a margin is a share of the range, 0 to 1", *steps)
+    for name, rule in policy.tasks.items():
+        check(rule.weight > 0, "a weight must be above 0", "tasks", name, "weight")
+    for figure, run_rule in policy.metrics.items():
+        limits = (run_rule.floor, run_rule.ceiling, run_rule.max_relative)
+        check(
+            any(limit is not None for limit in limits),
+            "needs a floor, a ceiling or max_relative",
+            "metrics",
+            figure,
+        )
+    if problems:
+        raise FileProblemsError(problems)
+    return policy
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a policy file."""
+    return msgspec.json.schema(Policy)

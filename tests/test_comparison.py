@@ -1,0 +1,200 @@
+"""Two real runs side by side."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import Cli
+from runs_of_numbers import Numbers, change_results
+
+from eval_anything import compare
+from eval_anything.errors import UserError
+
+
+@pytest.fixture
+def numbers(cli: Cli, tmp_path: Path) -> Numbers:
+    return Numbers(cli, tmp_path)
+
+
+def test_every_metric_is_paired_and_up_is_good(numbers: Numbers) -> None:
+    numbers.task("up", 6)
+    numbers.task("down", 6, better="lower")
+    base = numbers.run("base", {"up": [0, 0, 1, 1, 0, 1], "down": [1, 1, 1, 0, 0, 0]})
+    new = numbers.run("new", {"up": [1, 0, 1, 0, 1, 1], "down": [1, 0, 0, 0, 0, 0]})
+    found = compare(base, new)
+    by_name = {m.name: m for m in found.metrics}
+    up = by_name["num/up:value"]
+    assert (up.base, up.candidate) == (pytest.approx(0.5), pytest.approx(4 / 6))
+    assert up.change.difference == pytest.approx(1 / 6)
+    assert (up.losses, up.gains, up.unpaired, up.primary) == (1, 2, 0, True)
+    assert [f.sample_id for f in up.flips] == ["s3", "s4", "s0"], "losses first, then gains"
+    down = by_name["num/down:value"]
+    assert down.change.difference == pytest.approx(2 / 6), "lower is better there"
+    assert (down.losses, down.gains) == (0, 2)
+    twice = by_name["num/up:twice"]
+    assert twice.change.difference == pytest.approx(2 / 6)
+    assert not twice.primary
+    assert set(found.p_holm) == {"num/up:value", "num/down:value"}
+    assert set(found.p_bh) == set(by_name)
+
+
+def test_groups_say_where_it_changed(numbers: Numbers) -> None:
+    numbers.task("t", 40)
+    base = numbers.run("base", {"t": [1.0] * 40})
+    new = numbers.run("new", {"t": [float(i % 2 == 0) for i in range(40)]})
+    groups = {g.group: g for g in compare(base, new).groups}
+    assert groups["even"].change.difference == 0
+    assert groups["odd"].change.difference == -1
+    assert groups["odd"].change.p == pytest.approx(2 * 0.5**20)
+
+
+def test_failed_samples_count_at_the_floor(numbers: Numbers) -> None:
+    numbers.task("t", 10)
+    base = numbers.run("base", {"t": [1.0] * 10})
+    new = numbers.run("new", {"t": [1.0] * 7 + [None] * 3}, allow_missing=True)
+    change = compare(base, new).metrics[0]
+    assert change.change.n == 10
+    assert change.change.difference == pytest.approx(-0.3)
+
+
+def test_clusters_are_those_of_the_source(numbers: Numbers) -> None:
+    numbers.task("t", 40, cluster=5)
+    g = np.random.default_rng(0)
+    base = numbers.run("base", {"t": [0.5] * 40})
+    new = numbers.run("new", {"t": np.repeat(g.choice([0.0, 0.5, 1.0], 8), 5).tolist()})
+    assert compare(base, new).metrics[0].change.clusters == 8
+
+
+def test_runs_of_other_tasks_or_versions_are_refused(numbers: Numbers, tmp_path: Path) -> None:
+    numbers.task("a", 4)
+    numbers.task("b", 4)
+    base = numbers.run("base", {"a": [1.0] * 4})
+    other = numbers.run("other", {"b": [1.0] * 4})
+    with pytest.raises(UserError, match="no task in common"):
+        compare(base, other)
+    later = Numbers(numbers._cli, tmp_path / "later")
+    later.task("a", 4, version=2)
+    newer = later.run("newer", {"a": [1.0] * 4})
+    with pytest.raises(UserError, match="num/a differs in version"):
+        compare(base, newer)
+
+
+def test_a_run_that_is_not_whole_is_refused(numbers: Numbers, cli: Cli) -> None:
+    numbers.task("t", 4)
+    base = numbers.run("base", {"t": [1.0] * 4})
+    new = numbers.run("new", {"t": [1.0] * 4})
+    file = json.loads((new / "run.json").read_text())
+    (new / "run.json").write_text(json.dumps(file | {"status": "running"}))
+    with pytest.raises(UserError, match="is not finished"):
+        compare(base, new)
+    (new / "run.json").write_text(json.dumps(file))
+    (new / "results.json").write_bytes(b'{"tasks": {')
+    with pytest.raises(UserError, match="cannot be read as results"):
+        compare(base, new)
+    (new / "results.json").unlink()
+    with pytest.raises(UserError, match=r"has no results\.json"):
+        compare(base, new)
+    result = cli("compare", base, "nowhere")
+    assert result.code == 2
+    assert "not the directory of a run" in result.err
+
+
+def test_samples_of_one_run_alone_are_left_out_and_counted(numbers: Numbers, cli: Cli) -> None:
+    numbers.task("t", 6)
+    base = numbers.run("base", {"t": [1.0] * 6})
+    new = numbers.run("new", {"t": [1.0] * 6})
+    path = new / "num/t/records.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    found = compare(base, new)
+    assert found.metrics[0].unpaired == 2
+    assert found.metrics[0].change.n == 4
+    assert any("left out" in note for note in found.notes)
+
+
+def test_aggregates_are_drawn_together(cli: Cli, tmp_path: Path) -> None:
+    numbers = Numbers(cli, tmp_path)
+    numbers.task("a", 30)
+    numbers.task("b", 30)
+    (tmp_path / "tasks/num/suite.yaml").write_text(
+        "title: Numbers\ndescription: Two tasks.\ntasks: [a, b]\n"
+        "aggregates:\n  Both: {formula: mean, inputs: {a: a:value, b: b:value}}\n"
+        "  Again: {formula: mean, inputs: {x: Both}}\n"
+    )
+    g = np.random.default_rng(1)
+    first = {"a": g.integers(0, 2, 30).astype(float), "b": g.integers(0, 2, 30).astype(float)}
+    base = numbers.run("base", first)
+    same = {k: v.copy() for k, v in first.items()}
+    same["a"][0] = 1 - same["a"][0]
+    new = numbers.run("new", same)
+    both, again = compare(base, new).aggregates
+    assert (both.name, again.name) == ("num/Both", "num/Again")
+    assert abs(both.difference) == pytest.approx(1 / 60)
+    assert again.difference == pytest.approx(both.difference)
+    width = both.ci95[1] - both.ci95[0]
+    assert width < 0.06, "what both runs share is no error of the difference"
+
+
+def test_an_invalid_metric_is_said_to_be_so(numbers: Numbers, cli: Cli) -> None:
+    numbers.task("t", 4)
+    base = numbers.run("base", {"t": [1.0] * 4})
+    new = numbers.run("new", {"t": [0.0] * 4})
+    change_results(
+        new, {"invalid": "its judge sleeps", "value": None}, "tasks", "num/t", "metrics", "value"
+    )
+    assert "its judge sleeps" in compare(base, new).metrics[0].invalid
+    assert "INVALID" in cli("compare", base, new).out
+
+
+def test_the_command_in_its_three_forms(numbers: Numbers, cli: Cli) -> None:
+    numbers.task("t", 30)
+    base = numbers.run("base", {"t": [1.0] * 30})
+    new = numbers.run("new", {"t": [0.0] * 12 + [1.0] * 18})
+    text = cli("compare", base, new)
+    assert text.code == 0
+    assert "-0.400" in text.out
+    assert "largest losses: s0 (1 -> 0)" in text.out
+    assert "1 more metrics: --all shows them" in text.out
+    everything = cli("compare", base, new, "--all").out
+    assert "twice" in everything
+    markdown = cli("compare", base, new, "--markdown").out
+    assert "| num/t | value | 1.000 | 0.600 | -0.400 |" in markdown
+    found = cli("compare", base, new, "--json").json
+    assert found["metrics"][0]["change"]["difference"] == pytest.approx(-0.4)
+    assert found["metrics"][0]["change"]["p"] == pytest.approx(2 * 0.5**12)
+
+
+@pytest.mark.slow
+def test_forty_tasks_of_two_thousand_samples_take_less_than_ten_seconds(
+    numbers: Numbers, cli: Cli
+) -> None:
+    """One task is run; its records and entries stand in for the other 39."""
+    numbers.task("t0", 2000)
+    g = np.random.default_rng(0)
+    runs = [
+        numbers.run(name, {"t0": g.integers(0, 2, 2000).astype(float).tolist()})
+        for name in ("base", "new")
+    ]
+    names = [f"num/t{i}" for i in range(40)]
+    for run in runs:
+        lines = (run / "num/t0/records.jsonl").read_bytes()
+        for name in names[1:]:
+            (run / name).mkdir()
+            (run / name / "records.jsonl").write_bytes(lines)
+        file = json.loads((run / "run.json").read_text())
+        file |= {"tasks": names, "fingerprints": dict.fromkeys(names, file["fingerprints"]["num/t0"])}
+        (run / "run.json").write_text(json.dumps(file))
+        results = json.loads((run / "results.json").read_text())
+        results["tasks"] = dict.fromkeys(names, results["tasks"]["num/t0"])
+        (run / "results.json").write_text(json.dumps(results))
+    start = time.perf_counter()
+    assert cli("compare", *runs).code == 0
+    assert time.perf_counter() - start < 10
+    policy = numbers.policy("")
+    start = time.perf_counter()
+    gated = cli("gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy)
+    assert gated.out.startswith(("PASS", "BLOCK", "INCONCLUSIVE")), "40 copies of one chance difference"
+    assert time.perf_counter() - start < 10

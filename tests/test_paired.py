@@ -1,0 +1,136 @@
+"""Paired differences, against scipy, published examples and brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from eval_anything.agreement import attenuated_effect
+from eval_anything.paired import benjamini_hochberg, holm, paired
+from eval_anything.stats import spread
+
+DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=2, max_size=12)
+
+
+def own(n: int) -> np.ndarray:
+    """Each sample a cluster of its own."""
+    return np.arange(n)
+
+
+@pytest.mark.parametrize(("worse", "better"), [(59, 16), (4, 11), (0, 3), (7, 7)])
+def test_one_binary_sample_a_cluster_is_mcnemars_exact_test(worse: int, better: int) -> None:
+    # 59 and 16 are the discordant pairs of Agresti's example (Categorical Data Analysis, 10.1)
+    values = np.array([-1.0] * worse + [1.0] * better + [0.0] * 20)
+    found = paired(values, own(len(values)), 1.0)
+    theirs = scipy_stats.binomtest(better, worse + better, 0.5, alternative="less")
+    assert found.p_worse == pytest.approx(theirs.pvalue)
+    both = scipy_stats.binomtest(better, worse + better, 0.5)
+    assert found.p == pytest.approx(both.pvalue)
+
+
+@settings(deadline=None, max_examples=40)
+@given(DIFFERENCES)
+def test_few_clusters_are_tested_by_all_their_signs(values: list[float]) -> None:
+    found = paired(values, own(len(values)), 1.0)
+    total = sum(values)
+    sums = [
+        sum(s * abs(v) for s, v in zip(signs, values, strict=True))
+        for signs in itertools.product((-1, 1), repeat=len(values))
+    ]
+    assert found.p_worse == pytest.approx(sum(s <= total + 1e-9 for s in sums) / len(sums))
+    assert found.p_better == pytest.approx(sum(s >= total - 1e-9 for s in sums) / len(sums))
+
+
+def test_drawn_signs_come_near_to_all_of_them() -> None:
+    values = np.random.default_rng(5).normal(-0.1, 0.3, 18).clip(-1, 1)
+    found = paired(values, own(18), 1.0)
+    theirs = scipy_stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="less"
+    )
+    assert found.p_worse == pytest.approx(theirs.pvalue, abs=0.01)
+
+
+def test_many_clusters_are_students_paired_test() -> None:
+    g = np.random.default_rng(3)
+    values = g.normal(-0.02, 0.2, 400).clip(-1, 1)
+    found = paired(values, own(400), 1.0)
+    theirs = scipy_stats.ttest_1samp(values, 0, alternative="less")
+    assert found.p_worse == pytest.approx(theirs.pvalue)
+    assert found.stderr == pytest.approx(scipy_stats.sem(values))
+    low, high = scipy_stats.t.interval(0.95, 399, values.mean(), scipy_stats.sem(values))
+    assert found.ci95 == pytest.approx((low, high), abs=2e-4)
+
+
+def test_the_interval_of_few_that_differ_is_bonetts_and_prices() -> None:
+    # two samples lost and one gained of 40: (f21 - f12) / (n + 2) and its variance
+    values = [-1.0, -1.0, 1.0] + [0.0] * 37
+    found = paired(values, own(40), 1.0)
+    assert found.ci95 is not None
+    lost, gained, n = 3 / 42, 2 / 42, 42
+    centre = gained - lost
+    error = math.sqrt((lost + gained - centre**2) / n)
+    middle, half = sum(found.ci95) / 2, (found.ci95[1] - found.ci95[0]) / 2
+    assert middle == pytest.approx(centre)
+    found_spread = spread(np.array(values) - np.mean(values), own(40))
+    assert found_spread is not None
+    assert 2 < found_spread.df < 8, "three samples decide, not forty"
+    assert half == pytest.approx(scipy_stats.t.ppf(0.975, found_spread.df) * error)
+
+
+def test_nothing_that_differs_still_has_a_width() -> None:
+    found = paired([0.0] * 30, own(30), 10.0)
+    assert (found.difference, found.p, found.mde) == (0, 1, None)
+    assert found.ci95 is not None
+    assert 0.5 < found.ci95[1] == -found.ci95[0] < 2
+
+
+def test_copies_in_a_cluster_are_no_evidence() -> None:
+    g = np.random.default_rng(1)
+    alone = g.choice([-1.0, 0.0, 0.5], 60)
+    copied = paired(np.repeat(alone, 5), np.repeat(own(60), 5), 1.0)
+    single = paired(alone, own(60), 1.0)
+    assert copied.p_worse == pytest.approx(single.p_worse, rel=0.2)
+    assert copied.stderr == pytest.approx(single.stderr)
+    assert copied.clusters == 60
+    assert copied.n == 300
+
+
+def test_one_cluster_has_no_spread() -> None:
+    found = paired([0.5, -0.5, 1.0], ["a", "a", "a"], 1.0)
+    assert found.difference == pytest.approx(1 / 3)
+    assert (found.stderr, found.ci95, found.p, found.mde) == (None, None, None, None)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=80), st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_turning_the_sides_turns_everything(values: list[float], size: int) -> None:
+    codes = np.arange(len(values)) // size
+    one, other = paired(values, codes, 1.0), paired([-v for v in values], codes, 1.0)
+    assert one.difference == pytest.approx(-other.difference)
+    if one.ci95 is not None and other.ci95 is not None:
+        assert one.ci95 == pytest.approx((-other.ci95[1], -other.ci95[0]))
+        assert one.p_worse == pytest.approx(other.p_better, abs=0.02)
+        assert -1 <= one.ci95[0] <= one.ci95[1] <= 1
+
+
+def test_what_a_test_can_see_is_what_it_finds_four_times_in_five() -> None:
+    g = np.random.default_rng(0)
+    error = 0.03
+    seen = attenuated_effect(error)
+    estimates = g.normal(seen, error, 20_000)
+    assert float((estimates > 1.96 * error).mean()) == pytest.approx(0.8, abs=0.01)
+
+
+def test_corrections_are_those_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = [0.01, 0.04, 0.03, 0.005, 0.5, 0.04]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert benjamini_hochberg(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1])
+    assert holm([]) == benjamini_hochberg([]) == []
