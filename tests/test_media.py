@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import jpeg, mp4, png, wav
+from media_corpus import m4a, modality_of, nan_wav, png_of, sound, tone, whole_media, zeros
 
 from eval_anything import media
 from eval_anything.content import MediaPart, Modality
@@ -20,8 +21,10 @@ from eval_anything.media import (
     MediaStore,
     check_decodes,
     media_part,
+    probe,
     read_audio,
     read_image,
+    read_sound,
     read_video,
     sniff,
 )
@@ -50,6 +53,7 @@ def at(folder: Path, name: str, data: bytes) -> Path:
         (b"\0\0\0\x20ftypM4A " + bytes(20), "audio/mp4"),
         (mp4(), "video/mp4"),
         (b"\x1aE\xdf\xa3" + bytes(20), "video/webm"),
+        (b"\0\0\0\x20ftypqt  " + bytes(20), "video/mp4"),
     ],
 )
 def test_the_first_bytes_tell_the_kind(data: bytes, mime: str) -> None:
@@ -59,7 +63,9 @@ def test_the_first_bytes_tell_the_kind(data: bytes, mime: str) -> None:
     assert mime.startswith(kind.modality)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"RIFF", b"hello world, this is text", b"%PDF-1.4"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"RIFF", b"hello world, this is text", b"%PDF-1.4", b"\0\0\0\x1cftypavif"]
+)
 def test_other_bytes_are_no_medium(data: bytes) -> None:
     assert sniff(data) is None
 
@@ -264,3 +270,120 @@ def test_a_store_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Pat
     (tmp_path / "media").write_text("a file where the folder should be")
     with pytest.raises(InfrastructureError, match="cannot write"):
         MediaStore(tmp_path / "media").put(png(), IMAGE)
+
+
+@pytest.mark.parametrize("name", whole_media())
+def test_every_format_is_whole_or_truncated(tmp_path: Path, name: str) -> None:
+    data = whole_media()[name]
+    modality = modality_of(name)
+    check_decodes(media_part(at(tmp_path, name, data), modality))
+    # Of an animation only the first picture is read.
+    for share in (0.1, 0.2) if name == "animated.gif" else (0.1, 0.5, 0.7, 0.9):
+        cut = at(tmp_path, name, data[: max(20, int(len(data) * share))])
+        with pytest.raises(MediaError, match=name):
+            check_decodes(media_part(cut, modality))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.ogg", "a.flac", "a.m4a"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_sound_is_never_short_without_a_word(tmp_path: Path, name: str, share: float) -> None:
+    data = whole_media()[name]
+    cut = at(tmp_path, name, data[: int(len(data) * share)])
+    for read in (lambda: read_audio(cut, 8000), lambda: read_sound(cut)):
+        with pytest.raises(MediaError, match=name):
+            read()
+
+
+@pytest.mark.parametrize("level", [float("nan"), float("inf"), float("-inf")])
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, level: float) -> None:
+    with pytest.raises(MediaError, match="no finite numbers"):
+        read_audio(at(tmp_path, "a.wav", nan_wav(level)), 8000)
+
+
+SOUNDS = {
+    "wav": lambda rate: sound("WAV", "PCM_16", tone(1.3, rate, 2), rate),
+    "float.wav": lambda rate: sound("WAV", "FLOAT", tone(1.3, rate, 2), rate),
+    "flac": lambda rate: sound("FLAC", "PCM_16", tone(1.3, rate, 2), rate),
+    "ogg": lambda rate: sound("OGG", "VORBIS", tone(1.3, rate, 2), rate),
+    "mp3": lambda rate: sound("MP3", "MPEG_LAYER_III", tone(1.3, rate, 2), rate),
+}
+
+
+@pytest.mark.parametrize("form", SOUNDS)
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(8000, 8000), (16000, 44100), (44100, 16000), (48000, 8000)]
+)
+def test_lengths_and_levels_are_exact_at_any_rate(
+    tmp_path: Path, form: str, rate: int, wanted: int
+) -> None:
+    path = at(tmp_path, f"a.{form}", SOUNDS[form](rate))
+    length = round(1.3 * rate)
+    given, own_rate = read_sound(path)
+    assert (given.shape, given.dtype, own_rate) == ((length, 2), np.float32, rate)
+    mono = read_audio(path, wanted)
+    assert mono.shape == (round(length * wanted / rate),)
+    times = np.arange(len(mono)) / wanted
+    middle = slice(len(mono) // 4, 3 * len(mono) // 4)  # away from the edges of the resampler
+    difference = mono - 0.375 * np.sin(2 * np.pi * 440 * times)  # the mean of levels .5 and .25
+    assert np.abs(difference[middle]).max() < (0.05 if form in ("ogg", "mp3") else 0.001)
+
+
+def test_what_libsndfile_cannot_read_is_read_all_the_same(tmp_path: Path) -> None:
+    path = at(tmp_path, "a.m4a", m4a(seconds=1.0))
+    found = read_audio(path, 16000)
+    assert len(found) == pytest.approx(16000, abs=1100)  # AAC has blocks of 1024 samples
+    spectrum = np.abs(np.fft.rfft(found))
+    assert np.argmax(spectrum) * 16000 / len(found) == pytest.approx(440, abs=2)
+    clip = at(tmp_path, "a.mp4", whole_media()["sound.mp4"])
+    assert len(read_audio(clip, 8000)) == pytest.approx(4000, abs=600)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.png", {"mime": "image/png", "size": (48, 48), "frames": 1}),
+        ("a.wav", {"mime": "audio/wav", "rate": 16000, "channels": 1, "duration": 0.5}),
+        ("float.wav", {"mime": "audio/wav", "rate": 16000, "channels": 2, "duration": 0.5}),
+        ("a.flac", {"mime": "audio/flac", "rate": 16000, "channels": 1, "duration": 0.5}),
+        ("a.mp3", {"mime": "audio/mpeg", "rate": 16000, "channels": 1, "duration": 0.5}),
+        ("sound.mp4", {"size": (64, 48), "frames": 12, "rate": 12, "duration": 1.0, "has_sound": True}),
+        ("vp9.webm", {"size": (64, 48), "frames": 12, "has_sound": False}),
+    ],
+)
+def test_probing_tells_what_a_file_is(tmp_path: Path, name: str, expected: dict[str, object]) -> None:
+    found = probe(at(tmp_path, name, whole_media()[name]))
+    assert {key: getattr(found, key) for key in expected} == expected
+
+
+def test_a_photo_that_lies_on_its_side_is_read_upright(tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = Image.new("RGB", (32, 16), "blue")
+    picture.paste("red", (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is at the right
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    pixels = read_image(tmp_path / "a.jpg")
+    assert pixels.shape == (32, 16, 3)
+    assert pixels[4, 8, 0] > 200
+    assert pixels[28, 8, 2] > 200
+    assert probe(tmp_path / "a.jpg").size == (16, 32)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.full((4, 4), 0x4080, np.uint16)).save(tmp_path / "a.png")
+    assert (read_image(tmp_path / "a.png") == 0x40).all()
+
+
+def test_the_largest_picture_that_is_allowed_is_read(tmp_path: Path) -> None:
+    data = png_of(8192, zeros(8192 * 1025 + 2**20), bits=1, colour=0)
+    assert read_image(at(tmp_path, "a.png", data)).shape == (8192, 8192, 3)
+
+
+def test_a_list_of_other_files_is_no_clip(tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(mp4())
+    playlist = b"ffconcat version 1.0\nfile secret.mp4\n"
+    with pytest.raises(MediaError, match="no known format"):
+        read_video(at(tmp_path, "a.mp4", playlist))

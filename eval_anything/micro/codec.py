@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_anything.content import Message, Modality, Part, TextPart
-from eval_anything.media import read_audio, read_image, read_video
+from eval_anything.media import read_audio, read_frames, read_image
 from eval_anything.micro import vocabulary as vocab
 from eval_anything.micro.hearing import hear_codes
 from eval_anything.micro.perceive import shrink
@@ -150,6 +150,7 @@ def _file_codes(modality: Modality, path: Path) -> list[int]:
         return list(pixels_to_codes(shrink(read_image(path))))
     if modality is Modality.AUDIO:
         return list(hear_codes(read_audio(path, RATE)))
-    frames = read_video(path).frames
+    frames = read_frames(path, FRAMES).frames
+    # A clip of fewer frames shows some of them longer.
     middles = [int((number + 0.5) * len(frames) / FRAMES) for number in range(FRAMES)]
     return [code for middle in middles for code in pixels_to_codes(shrink(frames[middle]))]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything.media import read_sound
 from eval_anything.scorers.measure import applies, media_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # The largest sample of 16 bit, of full scale 1: what a converter writes for anything louder.
 FULL_SCALE = 32767 / 32768
@@ -28,7 +24,9 @@ def checks(sample: Sample, response: Response) -> dict[str, Score]:
     seconds = silent = energy = 0.0
     values = clipped = 0
     for part in media_of(response, Modality.AUDIO):
-        sound, rate = _read_channels(part.path)
+        # Nothing is resampled or mixed: either would hide or invent samples at full scale.
+        samples, rate = read_sound(part.path)
+        sound = samples.T
         length = sound.shape[-1]
         heard = librosa.effects.split(sound, top_db=SILENCE_DB, ref=1.0)
         seconds += length / rate
@@ -50,20 +48,3 @@ def checks(sample: Sample, response: Response) -> dict[str, Score]:
         "loudness_dbfs": Score(min(max(loudness, SMALLEST_DBFS), 0.0)),
         "duration_s": Score(seconds),
     }
-
-
-def _read_channels(path: Path) -> tuple[np.ndarray, int]:
-    """The sound as its file has it, float32 (channels, samples) in -1..1, and its rate in Hz.
-
-    Nothing is resampled or mixed, either of which would hide or invent samples at full scale.
-    """
-    import av
-    import numpy as np
-
-    as_floats = av.AudioResampler(format="fltp")
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        rate = stream.rate
-        frames = [out for frame in container.decode(stream) for out in as_floats.resample(frame)]
-        frames += as_floats.resample(None)
-    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1), rate

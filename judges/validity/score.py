@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score
-from eval_anything.media import read_audio, read_image, read_video
+from eval_anything.media import read_audio, read_frames, read_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Below these a medium is blank or silent to any viewer: grey levels of 255, and full scale 1.
 SMALLEST_CONTRAST = 2.0
 SMALLEST_PEAK = 1e-3
-# A clip is looked at in about this many frames: its pixels as floats need eight times their memory.
+# A clip is looked at in this many frames: its pixels as floats need eight times their memory.
 FRAMES = 16
 
 
@@ -35,8 +35,7 @@ def _fault(part: MediaPart) -> str | None:
     if part.modality is Modality.IMAGE:
         blank = _contrast(read_image(part.path)) < SMALLEST_CONTRAST
         return "the image is of one colour" if blank else None
-    frames = read_video(part.path).frames
-    blank = _contrast(frames[:: max(1, len(frames) // FRAMES)]) < SMALLEST_CONTRAST
+    blank = _contrast(read_frames(part.path, FRAMES).frames) < SMALLEST_CONTRAST
     return "the clip is of one colour" if blank else None
 
 

@@ -1,0 +1,51 @@
+"""Files opened by PyAV (FFmpeg), each by the demuxer of its own first bytes.
+
+FFmpeg would else guess, and some of its formats are lists of other files and addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eval_anything.media.kinds import Kind, MediaError
+
+_DEMUXERS = {
+    "video/mp4": "mp4",
+    "audio/mp4": "mp4",
+    "video/webm": "matroska",
+    "audio/wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+}
+
+
+@contextmanager
+def opened(path: Path, kind: Kind) -> Iterator[Any]:
+    """The container. MediaError for a picture; what FFmpeg refuses raises its own errors."""
+    import av
+
+    if kind.mime not in _DEMUXERS:
+        raise MediaError(f"{path} is {kind.mime}: it has neither sound nor moving pictures")
+    with av.open(str(path), format=_DEMUXERS[kind.mime], metadata_errors="ignore") as container:
+        yield container
+
+
+def sound_stream(container: Any, path: Path) -> Any:
+    """The first stream of sound. MediaError if there is none."""
+    if not container.streams.audio:
+        raise MediaError(f"{path} has no sound")
+    return container.streams.audio[0]
+
+
+def picture_stream(container: Any, path: Path) -> Any:
+    """The first stream of moving pictures. MediaError if there is none: a cover does not count."""
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise MediaError(f"{path} has no pictures")

@@ -1,0 +1,40 @@
+"""Media as files: the part for a file, and a folder that holds each medium once."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from eval_anything.content import MediaPart, Modality
+from eval_anything.files import write_atomically
+from eval_anything.media.kinds import EXTENSIONS, MediaError, checked_kind, head_of
+
+
+def media_part(path: Path, modality: Modality) -> MediaPart:
+    """The part for a file as it lies on disk. MediaError if its bytes are not what is claimed."""
+    kind = checked_kind(head_of(path), modality, str(path))
+    named = EXTENSIONS.get(path.suffix.lower().lstrip("."))
+    if named is not None and named != kind.mime:
+        raise MediaError(f"{path} is named like {named}, but its bytes are {kind.mime}")
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {error.strerror}") from None
+    return MediaPart(modality, sha256, kind.mime, path.resolve())
+
+
+class MediaStore:
+    """A folder that holds each medium once, at `<aa>/<sha256>.<ext>`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def put(self, data: bytes, modality: Modality) -> MediaPart:
+        """Keeps the bytes (atomically; a second time is free). MediaError if they are no such medium."""
+        kind = checked_kind(data, modality, f"the {modality} of the response")
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self.root / sha256[:2] / f"{sha256}.{kind.extension}"
+        if not path.exists():
+            write_atomically(path, data)
+        return MediaPart(modality, sha256, kind.mime, path)

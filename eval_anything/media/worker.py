@@ -1,0 +1,213 @@
+"""The process that decodes media: `python -m eval_anything.media.worker FD SECONDS BYTES`
+
+It reads one request a line from stdin (JSON: what, path, ...), writes pixels or samples into the file
+FD that it shares with its parent, and answers on stdout in one line of JSON. A decoder that crashes,
+hangs or asks for too much memory takes this process with it and nothing else; see `pool`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_anything.content import Modality
+from eval_anything.media.kinds import Kind, MediaError, kind_of_file
+from eval_anything.media.limits import MAX_RESULT
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Whatever decoders leak ends with the process.
+_MEDIA_A_PROCESS = 1000
+
+Answer = dict[str, Any]
+
+
+class Result:
+    """The file that the parent reads: pixels or samples, one after the other or at their places."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.size = 0
+
+    def append(self, array: np.ndarray) -> None:
+        """Writes the array after all others."""
+        self.write(array, self.size)
+
+    def write(self, array: np.ndarray, offset: int) -> None:
+        """Writes the array at `offset` bytes."""
+        import numpy as np
+
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        while data:
+            written = os.pwrite(self.fd, data, offset)
+            data, offset = data[written:], offset + written
+        self.size = max(self.size, offset)
+
+
+def _image(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
+    from eval_anything.media.images import decode_image
+
+    pixels = decode_image(path, kind)
+    result.append(pixels)
+    return {"shape": pixels.shape}
+
+
+def _audio(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
+    from eval_anything.media.sounds import mono_blocks
+
+    for block in mono_blocks(path, kind, request["rate"]):
+        result.append(block)
+    return {"shape": [result.size // 4]}
+
+
+def _sound(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
+    from eval_anything.media.sounds import sound_blocks
+
+    header, blocks = sound_blocks(path, kind)
+    for block in blocks:
+        result.append(block)
+    return {"shape": [result.size // 4 // header.channels, header.channels], "rate": header.rate}
+
+
+def _video(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
+    from eval_anything.media import frames
+    from eval_anything.media.timeline import read_timeline
+
+    timeline = read_timeline(path, kind)
+    indices = list(range(len(timeline.pts)))
+    if request["count"] is not None:
+        indices = frames.middles(len(indices), request["count"])
+    elif request["indices"] is not None:
+        indices = request["indices"]
+    elif request["times"] is not None:
+        indices = frames.shown_at(timeline, request["times"], path)
+    sides: tuple[int, ...] = (0, 0, 3)
+    for place, pixels in frames.decode_frames(path, kind, timeline, indices):
+        sides = pixels.shape
+        result.write(pixels, place * pixels.size)
+    times = timeline.times
+    return {
+        "shape": [len(indices), *sides],
+        "times": [times[index] for index in indices],
+    }
+
+
+def _check(path: Path, kind: Kind, request: Answer, _: Result) -> Answer:
+    if request["modality"] == Modality.IMAGE:
+        from eval_anything.media.images import decode_image
+
+        decode_image(path, kind)
+    elif request["modality"] == Modality.AUDIO:
+        from eval_anything.media.sounds import sound_blocks
+
+        for _block in sound_blocks(path, kind)[1]:
+            pass
+    else:
+        from eval_anything.media.frames import check_frames
+        from eval_anything.media.timeline import read_timeline
+
+        check_frames(path, kind, read_timeline(path, kind))
+    return {}
+
+
+def _probe(path: Path, kind: Kind, _: Answer, __: Result) -> Answer:
+    if kind.modality is Modality.IMAGE:
+        from eval_anything.media.images import open_image
+
+        with open_image(path, kind) as image:
+            # From 5 on (ISO 12234, Exif 2.3) the picture lies on its side.
+            size = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
+        return {"mime": kind.mime, "size": size, "frames": 1}
+    if kind.modality is Modality.AUDIO:
+        from eval_anything.media.sounds import sound_header
+
+        header = sound_header(path, kind)
+        seconds = None if header.samples is None else header.samples / header.rate
+        channels = header.channels
+        return {"mime": kind.mime, "duration": seconds, "rate": header.rate, "channels": channels}
+    from eval_anything.media.frames import upright_size
+    from eval_anything.media.timeline import read_timeline
+
+    timeline = read_timeline(path, kind)
+    times = timeline.times
+    shown = times[-1] - times[0]
+    return {
+        "mime": kind.mime,
+        "duration": shown + timeline.last_seconds,
+        "rate": (len(times) - 1) / shown if shown else None,
+        "size": upright_size(path, kind),
+        "frames": len(times),
+        "has_sound": timeline.has_sound,
+    }
+
+
+_TASKS: dict[str, Callable[[Path, Kind, Answer, Result], Answer]] = {
+    "image": _image,
+    "audio": _audio,
+    "sound": _sound,
+    "video": _video,
+    "check": _check,
+    "probe": _probe,
+}
+
+
+def answer(request: Answer, fd: int) -> Answer:
+    """What became of one request: the shape and more, or "error", "memory" or "missing" with why."""
+    path = Path(request["path"])
+    try:
+        return _TASKS[request["what"]](path, kind_of_file(path), request, Result(fd))
+    except MediaError as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {"memory": True}
+    except ImportError as error:
+        return {"missing": str(error)}
+    except Exception as error:  # decoders raise whatever comes to hand
+        return {"error": f"{path} does not decode: {error or type(error).__name__}"}
+
+
+def _limit_itself(memory: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_RESULT, MAX_RESULT))
+    if sys.platform == "linux":  # elsewhere it is not enforced, or refused
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def main(fd: int, seconds: int, memory: int) -> None:
+    """Answers until stdin ends."""
+    import warnings
+
+    import numpy  # noqa: F401  (every medium needs it: not on the clock of the first)
+
+    _limit_itself(memory)
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    answers.write("ready\n")
+    answers.flush()
+    # What decoders print is no answer, and nobody reads it.
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        # If the parent dies first, this ends a decoder that hangs.
+        signal.alarm(seconds)
+        reply = answer(json.loads(line), fd)
+        signal.alarm(0)
+        reply["last"] = number == _MEDIA_A_PROCESS or "memory" in reply
+        answers.write(json.dumps(reply) + "\n")
+        answers.flush()
+        if reply["last"]:
+            break
+    os._exit(0)  # nothing to save, and finalisers of decoders take their time
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))
