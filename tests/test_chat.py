@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
 import pytest
 from helpers import Cli, make_task, text_sample
 from scripted_server import Reply as Scripted
-from scripted_server import completion, fails, raw, resets, says, serve, stalls, streams
+from scripted_server import completion, drips, fails, raw, resets, says, serve, stalls, streams
 
-from eval_anything import chat
 from eval_anything.chat import ChatClient, Reply, ReplyError, Server, parse_server
 from eval_anything.errors import ServerError, UserError
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -23,17 +25,13 @@ def _ask(base_url: str, times: int = 1, concurrency: int = 64, timeout: float = 
 
     async def all_of_them() -> list[Any]:
         client = ChatClient(Server("tester", base_url), "judge j", concurrency, timeout)
-        asks = (client.ask(MESSAGES) for _ in range(times))
-        return await asyncio.gather(*asks, return_exceptions=True)
+        try:
+            asks = (client.ask(MESSAGES) for _ in range(times))
+            return await asyncio.gather(*asks, return_exceptions=True)
+        finally:
+            await client.close()
 
     return asyncio.run(all_of_them())
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between tries are real; here they are shorter by a factor of 20."""
-    sleep = asyncio.sleep
-    monkeypatch.setattr(chat.asyncio, "sleep", lambda seconds: sleep(seconds / 20))
 
 
 def test_a_good_reply() -> None:
@@ -53,6 +51,9 @@ ONCE: dict[str, Scripted] = {
     "stall": stalls(1.5),
     "truncated JSON": raw(b'{"choices": [{"index": 0, "mess'),
     "an HTML page of a proxy": raw(b"<html>bad gateway</html>", "text/html", 502),
+    "an HTML page that claims success": raw(b"<html>soon back</html>", "text/html"),
+    "JSON nested too deeply": raw(b"[" * 100_000),
+    "an answer that drips in": drips(3.0),
 }
 
 
@@ -119,6 +120,21 @@ def test_rate_limits_slow_down_and_fail_nothing() -> None:
 def _slow(handler: Any) -> None:
     time.sleep(0.01)
     says("hi")(handler)
+
+
+@pytest.mark.slow
+def test_a_server_that_answers_one_at_a_time_gets_fewer_requests() -> None:
+    """64 at once wait longer than a try may take: if that went on, most would fail four times."""
+    one = threading.Lock()
+
+    def slow(handler: Any) -> None:
+        with one:
+            time.sleep(0.05)
+        says("hi")(handler)
+
+    with serve(lambda number, body: slow) as server:
+        replies = _ask(server.base_url, times=80, timeout=1.0)
+    assert all(isinstance(reply, Reply) for reply in replies)
 
 
 def test_concurrency_is_bounded() -> None:

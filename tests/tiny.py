@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _CORPUS = [
     "Draw a lighthouse at night and describe it in one sentence.",
@@ -11,11 +13,17 @@ _CORPUS = [
 ]
 
 
-def tiny_llama(path: Path, seed: int = 0) -> Path:
-    """A Llama of 40k parameters with a byte-pair tokenizer and a chat template, saved at `path`."""
-    import torch
+CHAT = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+"""A chat template for text."""
+
+
+def tiny_tokenizer(special: Sequence[str] = (), **more: Any) -> Any:
+    """A byte-pair tokenizer of 400 tokens, trained on the spot, with further special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     raw = Tokenizer(models.BPE(unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -24,17 +32,21 @@ def tiny_llama(path: Path, seed: int = 0) -> Path:
         _CORPUS,
         trainers.BpeTrainer(
             vocab_size=400,
-            special_tokens=["<unk>", "<s>", "</s>"],
+            special_tokens=["<unk>", "<s>", "</s>", *special],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
-    )
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-        "{% if add_generation_prompt %}assistant:{% endif %}"
-    )
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **names, **more)
+
+
+def tiny_llama(path: Path, seed: int = 0) -> Path:
+    """A Llama of 40k parameters with a byte-pair tokenizer and a chat template, saved at `path`."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -16,6 +16,7 @@ from eval_anything.media import MediaStore
 from eval_anything.prices import Spending
 
 if TYPE_CHECKING:
+    from eval_anything.models.text import TextModel
     from eval_anything.tasks.task import Task
 
 
@@ -27,18 +28,21 @@ class Sampling(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One answer that is asked for."""
+    """One answer that is asked for; `turn` counts the answers of the same sample before it."""
 
     task: str
     sample_id: str
     repeat: int
     messages: tuple[Message, ...]
     sampling: Sampling
+    turn: int = 0
 
     @property
     def seed(self) -> int:
         """A 63-bit seed of this request alone: the answer does not depend on what else is in a batch."""
         key = f"{self.sampling.seed}\0{self.task}\0{self.sample_id}\0{self.repeat}"
+        if self.turn:
+            key += f"\0{self.turn}"
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
 
 
@@ -64,6 +68,12 @@ class Model(ABC):
     name: str
     spec: str
     arguments: Mapping[str, Any]
+
+    @classmethod
+    def families(cls) -> list[dict[str, Any]]:
+        """What `models list` shows of the architectures that it serves, where these are several: name,
+        about, model_types, inputs, outputs, modes and holes (each with what and reason)."""
+        return []
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -97,8 +107,13 @@ class Model(ABC):
         whole batch: the engine then asks one by one. InfrastructureError leaves them pending.
         """
 
+    def text(self) -> TextModel | None:
+        """This model as one that goes on with plain text; None if it is none. It costs nothing, but
+        what it gives is asked only after `load`."""
+        return None
+
     async def close(self) -> None:
-        """Called once when nothing more is asked, in the event loop that asked."""
+        """Called when nothing more is asked for now, in the event loop that asked."""
 
 
 def typed_arguments(
@@ -120,6 +135,11 @@ def typed_arguments(
             raise UserError(f"--model-arg {key}={text}: must be at least {least}")
         values[key] = value
     return values
+
+
+def combined(*hashes: str) -> str:
+    """sha256 over several of them, in order."""
+    return hashlib.sha256("+".join(hashes).encode()).hexdigest()
 
 
 def hash_files(paths: Sequence[Path]) -> str:

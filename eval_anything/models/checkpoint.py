@@ -7,7 +7,12 @@ from pathlib import Path
 
 from eval_anything.errors import UserError
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+CONVERT = (
+    "convert it once, where you trust it: CLASS.from_pretrained(OLD).save_pretrained(NEW), with CLASS "
+    "the class of its model, AutoModelForCausalLM for text"
+)
 
 
 def check_complete(path: Path) -> None:
@@ -21,7 +26,7 @@ def check_complete(path: Path) -> None:
     weights = weight_files(path)
     for file in weights:
         _check_safetensors(file)
-    if not any((path / name).is_file() for name in _TOKENIZERS):
+    if not any(any(path.glob(name)) for name in _TOKENIZERS):
         raise UserError(
             f"{path}: the checkpoint is incomplete, its tokenizer is missing "
             f"({', '.join(_TOKENIZERS[:3])} ...): save it with tokenizer.save_pretrained"
@@ -42,9 +47,15 @@ def weight_files(path: Path) -> list[Path]:
         return [path / name for name in names]
     files = sorted(path.glob("*.safetensors"))
     if not files:
-        pickled = next((p.name for p in path.glob("*.bin")), None)
-        why = f"{pickled} is a pickle, which can run code" if pickled else "model.safetensors is missing"
-        raise UserError(f"{path}: {why}: save the checkpoint as safetensors")
+        pickled = next((p.name for kind in _PICKLES for p in sorted(path.glob(kind))), None)
+        if pickled:
+            raise UserError(
+                f"{path}: {pickled} is a pickle, which can run code; only safetensors are "
+                f"loaded: {CONVERT}"
+            )
+        raise UserError(
+            f"{path}: the checkpoint is incomplete, model.safetensors is missing: save it as safetensors"
+        )
     return files
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,54 +21,106 @@ def load_causal_lm(source: str | Path, dtype: str) -> Any:
     return model.eval()
 
 
+def padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: Any = "cpu", *, left: bool = True
+) -> dict[str, torch.Tensor]:
+    """input_ids and attention_mask, int64 (batch, longest), of prompts of different lengths."""
+    import torch
+
+    longest = max(map(len, prompts))
+    rows, masks = [], []
+    for prompt in prompts:
+        fill, ones = [pad] * (longest - len(prompt)), [1] * len(prompt)
+        zeros = [0] * len(fill)
+        rows.append([*fill, *prompt] if left else [*prompt, *fill])
+        masks.append([*zeros, *ones] if left else [*ones, *zeros])
+    return {
+        "input_ids": torch.tensor(rows, device=device),
+        "attention_mask": torch.tensor(masks, device=device),
+    }
+
+
 def generate_ids(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    inputs: Mapping[str, Any],
     *,
     seeds: Sequence[int],
     temperature: float,
     max_new_tokens: int,
     pad: int,
     stop: Sequence[int],
+    suppress: Sequence[int] = (),
+    **more: Any,
 ) -> list[list[int]]:
-    """New token ids for each prompt, without the stop token's padding.
+    """New token ids for each row of `inputs`, cut after the stop token.
+
+    `inputs` are the model's inputs with input_ids (batch, longest), padded on the left, and whatever
+    else its `generate` takes: pixels, features of sounds. `suppress` are ids that are never drawn, such
+    as the placeholders of media. `more` goes to `generate` as it is.
 
     Sampling is by the Gumbel maximum (argmax of logits / T + Gumbel noise is a draw from the
     softmax; Gumbel 1954), with noise from each prompt's own seed: a draw does not depend on its
     batch.
     """
     import torch
+
+    drawing = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress)
+    with torch.inference_mode():
+        output = model.generate(**inputs, **drawing, **more)
+    prompt = inputs["input_ids"]
+    length = prompt.shape[1]
+    if output.shape[1] < length or not torch.equal(output[:, :length], prompt):
+        length = int(model.config.is_encoder_decoder)  # no prompt, but the token that starts a decoder
+    return [until_stop(row[length:].tolist(), set(stop)) for row in output]
+
+
+def drawing_options(
+    seeds: Sequence[int],
+    temperature: float,
+    max_new_tokens: int,
+    pad: int,
+    stop: Sequence[int],
+    suppress: Sequence[int] = (),
+) -> dict[str, Any]:
+    """The arguments of a model's `generate` that `generate_ids` draws with."""
     from transformers import GenerationConfig, LogitsProcessorList
 
-    longest = max(map(len, prompts))
-    rows = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     processors = LogitsProcessorList()
     if temperature > 0:
-        processors.append(_gumbel(temperature, seeds))
+        processors.append(gumbel(temperature, seeds))
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
         pad_token_id=pad,
         eos_token_id=list(stop),
+        suppress_tokens=list(suppress) or None,
         use_cache=True,
     )
-    with torch.inference_mode():
-        output = model.generate(
-            input_ids=torch.tensor(rows, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
-            generation_config=config,
-            logits_processor=processors,
-        )
-    return [_until_stop(row[longest:].tolist(), set(stop)) for row in output]
+    return {"generation_config": config, "logits_processor": processors}
 
 
-def _until_stop(ids: list[int], stop: set[int]) -> list[int]:
+def until_stop(ids: list[int], stop: set[int]) -> list[int]:
+    """The ids up to the first stop token, and with it."""
     end = next((i for i, token in enumerate(ids) if token in stop), None)
     return ids if end is None else ids[: end + 1]
 
 
-def _gumbel(temperature: float, seeds: Sequence[int]) -> Any:
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """All draws of torch inside come from this seed; the state of its generators is put back.
+
+    For models that draw by themselves (noise of a vocoder, codes of a music model): such a model
+    answers one request at a time, so that an answer does not depend on its batch.
+    """
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def gumbel(temperature: float, seeds: Sequence[int]) -> Any:
+    """A logits processor that adds the noise of each row's seed: the argmax is then a draw."""
     import torch
 
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_anything.content import Failure, Part, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, hash_files, typed_arguments
 from eval_anything.models.checkpoint import check_complete
+
+if TYPE_CHECKING:
+    from eval_anything.models.text import Checkpoint, TextModel, Turns
 
 BUNDLED = Path(__file__).resolve().parent.parent / "micro" / "checkpoint"
 
@@ -32,6 +35,7 @@ class MicroModel(Model):
         )
         self.batch_size = self.arguments["batch_size"]
         self._loaded: Any = None
+        self._tokenizer: Any = None
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -54,19 +58,37 @@ class MicroModel(Model):
 
         self._loaded = load_causal_lm(self.path, "float32")
 
+    def text(self) -> TextModel:
+        from eval_anything.models.text import LocalText
+
+        return LocalText(self._checkpoint)
+
+    def _checkpoint(self) -> Checkpoint:
+        from transformers import AutoTokenizer
+
+        from eval_anything.models.hf.batches import Batcher
+        from eval_anything.models.text import Checkpoint
+
+        if self._tokenizer is None:
+            self._tokenizer = AutoTokenizer.from_pretrained(self.path)
+        batcher = Batcher(self.batch_size, 2**62, self.arguments["max_new_tokens"])
+        return Checkpoint(
+            self._loaded, self._tokenizer, batcher, [self._tokenizer.eos_token_id], _written_out
+        )
+
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         return await asyncio.to_thread(self._generate, requests, store)
 
     def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         from eval_anything.micro import codec, vocabulary
-        from eval_anything.models.generation import generate_ids
+        from eval_anything.models.generation import generate_ids, padded
 
         ids = vocabulary.ids()
         start = time.perf_counter()
         prompts = [codec.encode_prompt(request.messages) for request in requests]
         answers = generate_ids(
             self._loaded,
-            prompts,
+            padded(prompts, ids[vocabulary.PAD], self._loaded.device),
             seeds=[request.seed for request in requests],
             temperature=requests[0].sampling.temperature,
             max_new_tokens=self.arguments["max_new_tokens"],
@@ -99,3 +121,11 @@ class MicroModel(Model):
             latency={"total": round(seconds, 4)},
             error=error,
         )
+
+
+def _written_out(turns: Turns, open_for_answer: bool) -> str:
+    """A conversation as the model's tokens."""
+    from eval_anything.micro.vocabulary import ROLES
+
+    written = "".join(f"{ROLES[turn['role']]} {turn['content']} " for turn in turns)
+    return written + ROLES["assistant"] if open_for_answer else written.rstrip()

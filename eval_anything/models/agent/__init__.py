@@ -1,0 +1,1 @@
+"""Agents: any chat model, with generators of media, as one any-to-any model."""

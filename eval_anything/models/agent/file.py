@@ -1,0 +1,80 @@
+"""The file of an agent: `agent/FILE.yaml`, read into types with every mistake named by its line.
+
+model: openai/NAME@http://host:port/v1
+generators:
+  image: {model: openai/IMAGES@http://host:port/v1, arguments: {api: images}}
+  audio: {kind: command, command: [espeak-ng, --stdin, -w, "{out}"], stdin: true, about: ...}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import MODALITIES, Modality
+from eval_anything.errors import near
+from eval_anything.models.agent.generators import KINDS
+from eval_anything.models.agent.generators.base import Generator, Settings
+from eval_anything.models.agent.instructions import SYSTEM
+from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
+
+MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
+
+
+class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the file says; `read_agent_file` knows the generators' own types.
+
+    Attributes:
+        model: SPEC of the chat model; a path is relative to the file.
+        arguments: of the chat model, as of `--model-arg`.
+        form: how the chat model is asked for plans; auto finds out what its server can do.
+        system: how the chat model is told to choose; the media and the form of the answer follow it.
+        generators: the settings of each medium's generator.
+    """
+
+    model: str
+    arguments: dict[str, str | int | float | bool] = {}
+    form: Literal["auto", "tools", "json", "text"] = "auto"
+    system: str = SYSTEM
+    generators: Any
+
+
+class _Kinds(Struct):
+    generators: Any = None
+
+
+def read_agent_file(path: Path) -> tuple[AgentFile, dict[Modality, tuple[type[Generator], Settings]]]:
+    """The file, and each medium's generator with its settings. FileProblemsError for mistakes."""
+    kinds = _kinds(path)
+    fields = [(str(m), cls.settings_type | None, None) for m, cls in kinds.items()]
+    fields += [(str(m), Settings | None, None) for m in MEDIA if m not in kinds]
+    generators = msgspec.defstruct("Generators", fields, frozen=True, forbid_unknown_fields=True)
+    typed = msgspec.defstruct(
+        "TypedAgentFile", [("generators", generators)], bases=(AgentFile,), kw_only=True, frozen=True
+    )
+    file: Any = read_yaml(path, typed)
+    return file, {m: (cls, getattr(file.generators, m)) for m, cls in kinds.items()}
+
+
+def _kinds(path: Path) -> dict[Modality, type[Generator]]:
+    """The kind of generator that the file has for each medium; `model` needs not be named."""
+    given = read_yaml(path, _Kinds).generators
+    if not isinstance(given, dict) or not given:
+        text = "`generators` is missing: give one for image, audio or video"
+        raise FileProblemsError([Problem(path, line_of(path, "generators"), text)])
+    found: dict[Modality, type[Generator]] = {}
+    problems = []
+    for modality in MEDIA:
+        settings = given.get(str(modality))
+        kind = str(settings.get("kind", "model")) if isinstance(settings, dict) else "model"
+        if kind not in KINDS:
+            text = f"unknown kind of generator {kind!r}.{near(kind, KINDS)} Known: {', '.join(KINDS)}."
+            problems.append(Problem(path, line_of(path, "generators", str(modality), "kind"), text))
+        elif str(modality) in given:
+            found[modality] = KINDS[kind]
+    if problems:
+        raise FileProblemsError(problems)
+    return found

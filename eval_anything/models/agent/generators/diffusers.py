@@ -1,0 +1,113 @@
+"""Pictures by a pipeline of diffusers, from a folder or the hub; weights as safetensors only."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_anything.content import Modality
+from eval_anything.encode import encode_png
+from eval_anything.errors import UserError, near
+from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
+from eval_anything.models.base import hash_files
+from eval_anything.tasks.task import sha256_of
+
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+
+
+class DiffusersSettings(Settings, frozen=True, kw_only=True):
+    """`pipeline` is a folder or an id of the hub; `arguments` go to its call (num_inference_steps,
+    guidance_scale, height, width ...); `device` and `dtype` are torch's names, or auto."""
+
+    pipeline: str
+    revision: str | None = None
+    arguments: dict[str, str | int | float | bool] = {}
+    batch_size: int = 1
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+
+
+class DiffusersGenerator(Generator):
+    """A text-to-image pipeline; each picture has noise of its own seed."""
+
+    settings_type = DiffusersSettings
+
+    def __init__(self, settings: Settings, place: Place) -> None:
+        assert isinstance(settings, DiffusersSettings)
+        if place.modality is not Modality.IMAGE:
+            raise UserError(f"{place.name}: kind diffusers makes images; use kind model or command")
+        if importlib.util.find_spec("diffusers") is None:
+            raise UserError(f"{place.name}: pip install 'eval-anything[diffusers]' first")
+        self.settings = settings
+        self.batch_size = settings.batch_size
+        self._name = place.name
+        local = place.folder / Path(settings.pipeline).expanduser()
+        self._path = local if local.is_dir() else None
+        self._pipeline: Any = None
+        if self._path is None and settings.pipeline.startswith((".", "/", "~")):
+            raise UserError(f"{place.name}: there is no folder {local}")
+        if self._path is not None and not (self._path / "model_index.json").is_file():
+            raise UserError(f"{place.name}: {local} is no pipeline, model_index.json is missing")
+
+    def weights(self) -> str:
+        if self._path is not None:
+            files = sorted(p for p in self._path.rglob("*") if p.is_file() and p.suffix not in _PICKLES)
+            names = [str(path.relative_to(self._path)) for path in files]
+            return sha256_of([names, [hash_files([path]) for path in files]])
+        from huggingface_hub import HfApi  # the commit that the id stands for names its files
+
+        settings = self.settings
+        try:
+            commit = HfApi().model_info(settings.pipeline, revision=settings.revision).sha
+        except Exception as error:
+            raise UserError(
+                f"{self._name}: the hub does not answer for {settings.pipeline!r} "
+                f"({type(error).__name__}); give a local path if there is no network"
+            ) from error
+        return sha256_of([settings.pipeline, commit])
+
+    def load(self) -> None:
+        import diffusers
+        import torch
+
+        settings = self.settings
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        half = settings.dtype == "auto" and device.startswith("cuda")
+        dtype = "bfloat16" if half else settings.dtype.replace("auto", "float32")
+        untyped: Any = diffusers.DiffusionPipeline
+        pipeline = untyped.from_pretrained(
+            self._path or settings.pipeline,
+            revision=settings.revision,
+            use_safetensors=True,
+            dtype=getattr(torch, dtype),
+        )
+        takes = inspect.signature(pipeline.__call__).parameters
+        for name in settings.arguments:
+            if name not in takes:
+                raise UserError(f"{self._name}: the pipeline takes no {name!r}.{near(name, takes)}")
+        pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = pipeline.to(device)
+
+    async def generate(self, orders: Sequence[Order]) -> list[bytes]:
+        return await asyncio.to_thread(self._generate, orders)
+
+    def _generate(self, orders: Sequence[Order]) -> list[bytes]:
+        import numpy as np
+        import torch
+
+        images = self._pipeline(
+            prompt=[order.prompt for order in orders],
+            generator=[torch.Generator().manual_seed(order.seed) for order in orders],
+            **self.settings.arguments,
+        ).images
+        return [encode_png(np.asarray(image.convert("RGB"))) for image in images]

@@ -1,0 +1,219 @@
+"""The text grammar of a plan: sections in double square brackets, for chat models without tools.
+
+    [[text]]
+    Here is your lighthouse.
+    [[/text]]
+    [[image]]
+    a white lighthouse on a cliff at night
+    [[/image]]
+
+`render` writes it exactly and `parse` reads it back. Models write it less exactly, so `parse` also
+takes what they do: no closing tags, bold or numbered names, other brackets, a colon after the name,
+"None." for a section that is not wanted, a code fence around all of it, an echo of the template, words
+before it. What it never does is guess: an answer without a section is no plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from eval_anything.content import MODALITIES, Modality
+from eval_anything.models.agent.plan import (
+    FENCE,
+    Item,
+    Plan,
+    PlanError,
+    Reading,
+    bare,
+    item,
+    no_plan,
+    plan_of,
+    unwanted,
+)
+
+PLACEHOLDERS = {
+    Modality.TEXT: "the words that the user reads, in full",
+    Modality.IMAGE: "the prompt for one image",
+    Modality.AUDIO: "the prompt for one sound",
+    Modality.VIDEO: "the prompt for one clip",
+}
+"""What stands in the sections of the template; a section that only repeats it is an echo."""
+
+_NAME = (
+    r"\s*(?P<name>text|image|audio|video)"
+    r"(?:[ _-]?(?:prompt|instruction|description|response|answer))?(?:[ _-]?\d{1,2})?\s*"
+)
+# Which of them opens the first section opens all others: the rest is content. Angle brackets are
+# none of them, since a web page has <video> on a line of its own.
+_BRACKETS = {"[[": r"\[\[%s\]\]", "[": r"\[%s\](?!\()", "【": "【%s】"}
+_DECORATION = r"\s*(?:>\s*)?(?:#{1,6}\s*|[-*+]\s+|\d{1,2}[.)]\s*)?(?P<mark>[*_`]{1,3})?\s*"
+_HEADERS = {
+    style: re.compile(
+        _DECORATION
+        + form % _NAME
+        + r"(?(mark)(?P<closed>\s*[:：]?\s*(?P=mark))?)\s*[:：]?\s*(?P<rest>.*)",
+        re.IGNORECASE | re.DOTALL,
+    )
+    for style, form in _BRACKETS.items()
+}
+_CLOSING = re.compile(
+    r"(?P<before>.*?)\s*(?:(?<!\S)[*_`]{1,3})?(?P<open>\[{1,2}|<|【)\s*/\s*(?P<name>text|image|audio|video)"
+    r"(?:[ _-]?\w+)?\s*(?:\]{1,2}|>|】)[\s*_`.。]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_THOUGHT = "</think>"
+_PROSE = ("", "markdown", "md", "text", "txt")
+
+
+def render(plan: Plan) -> str:
+    """The plan as text that `parse` reads back to the same plan."""
+    return "\n".join(_section(one) for one in plan)
+
+
+def template(modalities: Collection[Modality]) -> str:
+    """The form as it is shown to a chat model."""
+    sections = (f"[[{m}]]\n{PLACEHOLDERS[m]}\n[[/{m}]]" for m in MODALITIES if m in modalities)
+    return "\n".join(sections)
+
+
+def parse(answer: str) -> Reading:
+    """The plan that an answer states. PlanError for an answer without sections, a refusal, an echo
+    of the template and no more, or a thought that never ends."""
+    lines = after_thinking(answer.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    style = _style(lines)
+    if style is None:
+        raise no_plan(answer, "the answer has no section")
+    items, outside, echoed = [], [], False
+    for modality, content in _sections(lines, style):
+        if modality is None:
+            outside.append(content)
+            continue
+        found = item(modality, content).content
+        if bare(found) == bare(PLACEHOLDERS[modality]):
+            echoed = True
+        elif not unwanted(modality, found):
+            items.append(Item(modality, _unescaped(modality, found)))
+    if echoed and not items:
+        raise PlanError("the answer only repeats the template")
+    return Reading(plan_of(items), "\n".join(outside).strip())
+
+
+def _section(one: Item) -> str:
+    lines = [f"\\{line}" if _special(line) else line for line in one.content.split("\n")]
+    if _skipped(one.modality, one.content.lstrip("\\")):
+        lines[0] = f"\\{lines[0]}"
+    return "\n".join([f"[[{one.modality}]]", *lines, f"[[/{one.modality}]]"])
+
+
+def _special(line: str) -> bool:
+    """Whether a line means something to the grammar, but for backslashes before it."""
+    line = line.lstrip("\\")
+    return (
+        any(header.fullmatch(line) for header in _HEADERS.values())
+        or _CLOSING.fullmatch(line) is not None
+        or _THOUGHT in line
+    )
+
+
+def _escaped(line: str) -> bool:
+    return line.startswith("\\") and _special(line)
+
+
+def after_thinking(answer: str) -> str:
+    """What follows the last thought of a reasoning model."""
+    lines = answer.split("\n")
+    ends = [i for i, line in enumerate(lines) if _THOUGHT in line and not _escaped(line)]
+    if ends:
+        rest = lines[ends[-1]].rpartition(_THOUGHT)[2]
+        return "\n".join([rest, *lines[ends[-1] + 1 :]])
+    if answer.lstrip().startswith("<think>"):
+        raise PlanError("the chat model is cut off in its thoughts: raise max_tokens")
+    return answer
+
+
+def _style(lines: Sequence[str]) -> str | None:
+    """The brackets of the first section. Single ones are no section inside a block of code, where
+    the header of a settings file looks the same."""
+    code = fenced = False
+    for line in lines:
+        if (fence := FENCE.match(line)) is not None:
+            fenced = not fenced
+            code = fenced and fence["info"].strip().lower() not in _PROSE
+        for style, header in _HEADERS.items():
+            if header.fullmatch(line) and (style == "[[" or not code):
+                return style
+    return None
+
+
+def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | None, str]]:
+    """The sections in order, each with its modality; what is outside of any has None.
+
+    A block of code inside a section hides what looks like a section in it. A fence that opens outside
+    of all sections is only wrapped around them.
+    """
+    modality: Modality | None = None
+    content: list[str] = []
+    hidden = -1  # the number of the last line that a block of code hides
+    wrapped = False
+    for number, line in enumerate(lines):
+        if number <= hidden or _escaped(line):
+            content.append(line[1:] if _escaped(line) else line)
+            continue
+        header = _HEADERS[style].fullmatch(line)
+        if header is not None:
+            yield modality, "\n".join(content)
+            modality, content, line = Modality(header["name"].lower()), [], _rest(header)
+        closing = _CLOSING.fullmatch(line)
+        fence = FENCE.match(line)
+        if closing is not None and _closes(closing, modality, lines[number + 1 :], style):
+            yield modality, "\n".join([*content, closing["before"]])
+            modality, content = None, []
+        elif fence is not None and modality is None:
+            wrapped = not wrapped
+        elif fence is not None and wrapped and not fence["info"].strip():
+            yield modality, "\n".join(content)
+            modality, content, wrapped = None, [], False
+        else:
+            if fence is not None:
+                hidden = _end_of_block(lines, number, fence["fence"])
+            content.append(line)
+    yield modality, "\n".join(content)
+
+
+def _closes(closing: re.Match[str], modality: Modality | None, after: Sequence[str], style: str) -> bool:
+    """Whether a closing tag ends the section. One in angle brackets may belong to a drawing or a page
+    in the text, unless it is the last thing in the section."""
+    if closing["name"].lower() != modality:
+        return False
+    following = next((line for line in after if line.strip() and not FENCE.match(line)), None)
+    return closing["open"] != "<" or following is None or bool(_HEADERS[style].fullmatch(following))
+
+
+def _end_of_block(lines: Sequence[str], start: int, fence: str) -> int:
+    """The number of the line that closes a block of code within its section, or `start`."""
+    for number in range(start + 1, len(lines)):
+        closes = FENCE.match(lines[number])
+        if closes is not None and closes["fence"].startswith(fence) and not closes["info"].strip():
+            return number
+        if _CLOSING.fullmatch(lines[number]) and not _escaped(lines[number]):
+            break
+    return start
+
+
+def _rest(header: re.Match[str]) -> str:
+    """What follows the name on its line, without a bold marker that spans both."""
+    rest, mark = header["rest"], header["mark"]
+    if mark and header["closed"] is None:
+        rest = rest.rstrip().removesuffix(mark)
+    return rest
+
+
+def _skipped(modality: Modality, content: str) -> bool:
+    return unwanted(modality, content) or bare(content) == bare(PLACEHOLDERS[modality])
+
+
+def _unescaped(modality: Modality, content: str) -> str:
+    """Takes away the backslash that `render` puts before content that would be skipped."""
+    skipped = content.startswith("\\") and _skipped(modality, content.lstrip("\\"))
+    return content[1:] if skipped else content

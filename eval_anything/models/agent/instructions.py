@@ -1,0 +1,102 @@
+"""What the chat model of an agent is told: how to choose media, which there are, and in which form to
+answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval_anything.content import Message, Modality, TextPart
+from eval_anything.models.agent.grammar import template
+
+SYSTEM = """\
+You answer with any mix of text and generated media. For each request decide which of the media below \
+serve the user, and give those and no others:
+- What words answer best gets text alone. Do not add media for decoration.
+- A request for a medium gets that medium. Add text only if it tells the user more than the medium \
+does, never to announce it.
+- Parts of one answer agree with each other: the same things, names, numbers, mood and language.
+- Parts come in the order in which the user should meet them.
+A generator sees only the prompt that you write for it and nothing of the conversation: describe \
+concretely all that matters. Never say that you cannot make a medium that is listed."""
+
+ABOUT = {
+    Modality.IMAGE: "a picture, made from a description of what it shows",
+    Modality.AUDIO: "a sound, made from a description of what is heard",
+    Modality.VIDEO: "a short clip, made from a description of what happens in it",
+}
+
+_TOOLS = """\
+Your message is the text for the user; leave it empty if no text is wanted. Call a tool for each medium \
+in the same answer: the user sees the results at once, and you are not asked again."""
+
+_JSON = """\
+Answer with one JSON object and nothing else: {"parts": [{"modality": "...", "content": "..."}]}. The \
+parts are in their order; the content of a text is what the user reads, that of a medium the prompt for \
+its generator. Leave out every medium that is not wanted."""
+
+_SECTIONS = """\
+Write your answer in sections, in their order, each between its name and its closing name in double \
+square brackets:
+
+%s
+
+Leave out every section that is not wanted; repeat one for a second medium of its kind. Write nothing \
+outside of the sections."""
+
+
+def instructions(system: str, about: Mapping[Modality, str], form: str) -> str:
+    """All that the model is told before the user's messages."""
+    media = "\n".join(f"- {modality}: {text}" for modality, text in about.items())
+    forms = {"tools": _TOOLS, "json": _JSON, "text": _SECTIONS % template([Modality.TEXT, *about])}
+    return f"{system.strip()}\n\nMedia besides text:\n{media}\n\n{forms[form]}"
+
+
+def instructed(messages: Sequence[Message], told: str) -> tuple[Message, ...]:
+    """The messages with the instructions before them, in one system message: chat templates take no
+    second one."""
+    own = [m for m in messages if m.role == "system"]
+    parts = tuple(part for message in own for part in message.parts)
+    others = (message for message in messages if message.role != "system")
+    return (Message("system", (TextPart(told), *parts)), *others)
+
+
+def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
+    """One function for each medium, in the form of the chat completions API."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": f"make_{modality}",
+                "description": f"Shows the user {text}.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {"prompt": {"type": "string", "description": "for the generator"}},
+                    "required": ["prompt"],
+                    "additionalProperties": False,
+                },
+            },
+        }
+        for modality, text in about.items()
+    ]
+
+
+def schema(about: Mapping[Modality, str]) -> dict[str, Any]:
+    """The form of an ordered list of parts, for structured output."""
+    part = {
+        "type": "object",
+        "properties": {
+            "modality": {"type": "string", "enum": [str(Modality.TEXT), *map(str, about)]},
+            "content": {"type": "string"},
+        },
+        "required": ["modality", "content"],
+        "additionalProperties": False,
+    }
+    whole = {
+        "type": "object",
+        "properties": {"parts": {"type": "array", "items": part}},
+        "required": ["parts"],
+        "additionalProperties": False,
+    }
+    form = {"name": "answer", "strict": True, "schema": whole}
+    return {"type": "json_schema", "json_schema": form}

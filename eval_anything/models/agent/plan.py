@@ -1,0 +1,120 @@
+"""What a chat model decides for one request: an ordered plan of texts and of prompts for media."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from eval_anything.content import Modality, TextPart
+
+MOST_ITEMS = 16
+"""A plan with more items is a loop, not a choice."""
+
+FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+"""A line that opens or closes a block of code, after CommonMark 0.31."""
+
+# An apology that says no; only looked for where an answer has no form at all.
+_REFUSAL = re.compile(
+    r"(?:i['’]?m |i am )?(?:very )?(?:sorry|afraid)\b|i apologi[sz]e|as an ai\b"
+    r"|(?:很)?抱歉|对不起|我无法|我不能"
+    r"|(?:i|we) (?:can ?not|can['’]?t|will not|won['’]?t|(?:am|are) (?:not able|unable)|must decline)\b",
+    re.IGNORECASE,
+)
+
+
+_WRAPPING = " \t\n*_`\"'“”()[]<>{}（）「」.。!！…"
+# "No." and "Nothing." are answers to a user, but no prompts.
+_NONE = {"", "none", "n/a", "na", "null", "nil", "not applicable", "not needed", "none needed"}
+_NONE |= {"无", "無", "不需要", "なし"}
+_NO_PROMPT = _NONE | {"no", "nothing", "no need", "not required", "none required", "没有", "不用", "-"}
+_NO_MEDIUM = re.compile(
+    r"(?:none|n/a|not (?:needed|applicable|required)|无|不需要)\s*(?:$|[.。,，:：;；!！(\-—\n])"
+    r"|no (?:text|image|audio|video|sound|picture|clip|medium)s?(?: prompt)?"
+    r"(?: (?:is|are|was))?(?: (?:needed|required|wanted|necessary))?\W*$",
+    re.IGNORECASE,
+)
+
+
+class PlanError(ValueError):
+    """An answer that is no plan: it has no form that can be read, or it refuses to answer."""
+
+    def __init__(self, message: str, kind: Literal["unparsable_plan", "refusal"] = "unparsable_plan"):
+        super().__init__(message)
+        self.kind = kind
+
+
+class Item(Struct, frozen=True):
+    """One part that is wanted: the text itself, or the prompt for the generator of a medium.
+
+    Make it with `item`, which brings the content into its normal form.
+    """
+
+    modality: Modality
+    content: str
+
+
+Plan = tuple[Item, ...]
+
+
+class Reading(NamedTuple):
+    """The plan of an answer, what stood outside of it, which no user would see, and whether the order
+    of the plan is the model's choice."""
+
+    plan: Plan
+    outside: str = ""
+    order_known: bool = True
+
+
+def item(modality: Modality, content: str) -> Item:
+    """The item with its content in normal form: one kind of line end, no blanks around, and a prompt
+    without the code fence that models like to put around it."""
+    content = TextPart(content.replace("\r\n", "\n").replace("\r", "\n")).text.strip()
+    while modality is not Modality.TEXT and (inner := _unfenced(content)) is not None:
+        content = inner
+    return Item(modality, content)
+
+
+def plan_of(items: Iterable[Item]) -> Plan:
+    """The items that have content, in order. PlanError if there are too many."""
+    plan = tuple(one for one in items if one.content)
+    if len(plan) > MOST_ITEMS:
+        raise PlanError(f"the plan has {len(plan)} parts: more than {MOST_ITEMS} are no choice")
+    return plan
+
+
+def no_plan(answer: str, why: str) -> PlanError:
+    """The error for an answer without any form: a refusal, or garbage."""
+    shown = " ".join(answer.split())[:200]
+    if _REFUSAL.match(answer.lstrip(" \n\t*\"'")):
+        return PlanError(f"the chat model refuses: {shown}", "refusal")
+    return PlanError(f"{why}: {shown!r}")
+
+
+def unwanted(modality: Modality, content: str) -> bool:
+    """Whether content says that its medium is not wanted: "None.", "N/A", "No image is needed" ..."""
+    if modality is Modality.TEXT:
+        return bare(content) in _NONE
+    return bare(content) in _NO_PROMPT or _NO_MEDIUM.match(content.lstrip(_WRAPPING)) is not None
+
+
+def bare(content: str) -> str:
+    """Content without case, markup and blanks, to compare it."""
+    return " ".join(content.strip(_WRAPPING).lower().split())
+
+
+def _unfenced(content: str) -> str | None:
+    """What stands inside a code fence around the whole content; None if there is no such fence."""
+    first, _, rest = content.partition("\n")
+    inside, _, last = rest.rpartition("\n")
+    opens, closes = FENCE.match(first), FENCE.match(last)
+    if (
+        not opens
+        or not closes
+        or closes["info"].strip()
+        or not closes["fence"].startswith(opens["fence"])
+    ):
+        return None
+    return inside.strip()

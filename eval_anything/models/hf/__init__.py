@@ -1,0 +1,5 @@
+"""Checkpoints of transformers: any that one of the families can serve."""
+
+from eval_anything.models.hf.model import TransformersModel
+
+__all__ = ["TransformersModel"]

@@ -1,0 +1,68 @@
+"""Which class of transformers loads a checkpoint that answers with text, told by its config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from eval_anything.errors import UserError
+
+_OTHER_HEAD = re.compile(r"For(\w*Classification|MaskedLM|QuestionAnswering|MultipleChoice|Pre\w+ing)$")
+
+
+def auto_class(where: str, config: Mapping[str, Any], trusted: bool) -> tuple[Any, bool]:
+    """The class that loads the checkpoint, and whether it reads media. UserError if there is none.
+
+    `trusted` says that code of the checkpoint may run.
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto as names
+
+    kind = str(config.get("model_type", ""))
+    architecture = next(iter(config.get("architectures") or []), "")
+    if _OTHER_HEAD.search(architecture):
+        raise UserError(
+            f"{where} is a {architecture}, which gives labels, scores or vectors and no text: as a "
+            "judge it may serve (kind reward_model), as a model it has nothing to answer with"
+        )
+    if kind in names.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
+        return transformers.AutoModelForMultimodalLM, True
+    if kind not in names.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES:
+        causal = names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+        encoding = names.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.get(kind)
+        # Of an encoder with a decoder (BART, Whisper) the causal class would load the decoder alone.
+        whole = architecture.endswith("ForConditionalGeneration") and architecture != causal
+        if encoding is not None and (causal is None or architecture == encoding):
+            return transformers.AutoModelForSeq2SeqLM, False
+        if causal is not None and not whole:
+            return transformers.AutoModelForCausalLM, False
+    if "auto_map" in config:
+        if trusted:
+            return transformers.AutoModelForCausalLM, False
+        raise UserError(
+            f"{where} brings its own code ({kind or 'no model_type'}), which is not run unless you say "
+            "so: read it, then add --model-arg trust_remote_code=true"
+        )
+    raise not_served(where, config)
+
+
+def check_served(where: str, config: Mapping[str, Any]) -> None:
+    """UserError if no family serves a checkpoint with this config. It need not be whole."""
+    from eval_anything.models.hf.families import FAMILIES
+
+    kind = config.get("model_type")
+    if kind and kind not in FAMILIES:
+        auto_class(where, config, trusted=True)
+
+
+def not_served(where: str, config: Mapping[str, Any]) -> UserError:
+    """The error for an architecture that no family serves; it says which ones are served."""
+    from eval_anything.models.hf.families import FAMILIES
+
+    architecture = next(iter(config.get("architectures") or []), "no architecture named")
+    return UserError(
+        f"{where}: no family of models serves model_type {config.get('model_type', '')!r} "
+        f"({architecture}). Served are {', '.join(sorted(FAMILIES))}, and every model of transformers "
+        "that is made to answer with text (`eval-anything models list`)."
+    )

@@ -1,0 +1,304 @@
+"""Emu3: text and images are tokens of one vocabulary, so an answer can hold both, in any order.
+
+An image is `<|image start|>H*W<|image token|>`, H rows of W codes that each end with a mark,
+`<|extra_201|><|image end|>`. The layout is not learnt to the last token, but enforced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from eval_anything.content import Modality, Part, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Request
+from eval_anything.models.hf.conversation import plain_template
+from eval_anything.models.hf.families.pictures import (
+    check_asked,
+    guidance_scale,
+    leave_out_check,
+    picture_part,
+)
+from eval_anything.models.hf.family import Answer, Hole, Prompt
+from eval_anything.models.hf.generic import GenericFamily
+
+if TYPE_CHECKING:
+    import torch
+
+_SIZE = re.compile(r"([1-9]\d{0,3})\*([1-9]\d{0,3})")
+# Tokens within which a size is written out.
+_SIZE_TOKENS = 12
+
+
+class Emu3Family(GenericFamily):
+    """Emu3: text and images in; text, with output=image one image, with output=any what it writes.
+
+    With output=image the prompt is the text itself (a caption), as documented by transformers; a chat
+    template is used if one is given. The image has the `ratio` (width:height) and about `image_area`
+    pixels; max_new_tokens does not count. With output=any it does: an image that it cuts is left out.
+    """
+
+    name: ClassVar[str] = "emu3"
+    model_types: ClassVar[tuple[str, ...]] = ("emu3",)
+    modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
+    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
+    modes: ClassVar[tuple[str, ...]] = ("text", "image", "any")
+    holes: ClassVar[tuple[Hole, ...]] = (
+        Hole("clips in or out", "processor and language model of transformers take single images"),
+    )
+    options: ClassVar[Mapping[str, int | float | str]] = {
+        "guidance_scale": "auto",
+        "negative_prompt": "",
+        "ratio": "1:1",
+        "image_area": 518400,
+    }
+
+    def load(self) -> None:
+        check_asked(self)
+        super().load()
+        leave_out_check(self.processor)
+        self._tokens = _tokens_of(self.tokenizer, self.model)
+        self._opening: list[int] = []
+        if self.mode == "text":
+            self._suppressed = sorted({*self._suppressed, *self._tokens.of_images})
+        if self.mode == "image":
+            self._prepare_image()
+
+    def _prepare_image(self) -> None:
+        """The prompt ends where the codes begin."""
+        assert self._template is not None
+        self._size = self._asked_size()
+        opening = f"{self.tokenizer.boi_token}{self._size}{self.tokenizer.image_wrapper_token}"
+        self._template = self._template.removesuffix("\n") + opening
+        self._opening = self.tokenizer.encode(opening, add_special_tokens=False)
+        config = self.model.generation_config
+        config.guidance_scale = guidance_scale(self.option("guidance_scale"), config.guidance_scale, 1.0)
+        negative = self.option("negative_prompt")
+        if negative and config.guidance_scale == 1:
+            raise UserError(
+                "--model-arg negative_prompt: the checkpoint names no guidance, and without it this has "
+                "no effect: add --model-arg guidance_scale=3, say"
+            )
+        self._negative = self.processor(text=[negative + opening])["input_ids"] if negative else None
+
+    def _load_processing(self, reads_media: bool) -> Any:
+        holder = super()._load_processing(reads_media)
+        if self.mode == "image":
+            holder.chat_template = plain_template(holder.image_token, "\n\n")
+        return holder
+
+    def _asked_size(self) -> _Size:
+        ratio, area = self.option("ratio"), self.option("image_area")
+        if not re.fullmatch(r"[1-9]\d{0,2}:[1-9]\d{0,2}", ratio):
+            raise UserError(f"--model-arg ratio={ratio}: must be width:height, such as 16:9")
+        size = _Size(
+            *self.processor.calculate_generate_size(ratio, area, self.processor.downsample_ratio)
+        )
+        if not (size.height and size.width):
+            raise UserError(f"--model-arg image_area={area}: too small for an image of {ratio}")
+        return size
+
+    def prompt(self, request: Request) -> Prompt:
+        prompt = super().prompt(request)
+        if self.mode != "image":
+            return prompt
+        guided = self.model.generation_config.guidance_scale != 1  # once more, without the prompt
+        return prompt._replace(tokens=(prompt.tokens + self._size.tokens) * (1 + guided))
+
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+        if self.mode == "text":
+            return super().generate(inputs, prompts)
+        import torch
+
+        from eval_anything.models.generation import generate_ids
+
+        drawn = self.mode == "image"
+        # The layout, and the token that ends the answer.
+        new = self._size.tokens + 3 if drawn else self.settings.max_new_tokens
+        more: dict[str, Any] = {}
+        if drawn and self._negative is not None:
+            rows = torch.tensor(self._negative, device=self.model.device).repeat(len(prompts), 1)
+            more = {"negative_prompt_ids": rows, "negative_prompt_attention_mask": torch.ones_like(rows)}
+        pad = self.tokenizer.pad_token_id
+        after = self._stop[:1] if drawn else None
+        return generate_ids(
+            self.model,
+            inputs,
+            seeds=[prompt.request.seed for prompt in prompts],
+            temperature=prompts[0].request.sampling.temperature,
+            max_new_tokens=new,
+            pad=self._stop[0] if pad is None else pad,
+            stop=self._stop,
+            suppress=self._suppressed,
+            prefix_allowed_tokens_fn=_Layout(self._tokens, self.tokenizer, after),
+            **more,
+        )
+
+    def decode(
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
+    ) -> list[Answer]:
+        answers = super().decode(output, inputs, prompts, store)
+        if self.mode == "text":
+            return answers
+        return [
+            answer._replace(parts=tuple(self._parts([*self._opening, *ids], store)))
+            for answer, ids in zip(answers, output, strict=True)
+        ]
+
+    def _parts(self, ids: list[int], store: MediaStore) -> Iterator[Part]:
+        """Text and images in their order, without what leads over; an image that was cut is left out."""
+        while ids:
+            found = _next_image(ids, self._tokens, self.tokenizer)
+            before = ids if found is None else ids[: found.start]
+            text = self.tokenizer.decode(before, skip_special_tokens=True).strip()
+            if text:
+                yield TextPart(text)
+            if found is None:
+                return
+            codes, ids = ids[found.codes : found.end], ids[found.end :]
+            if len(codes) == found.size.tokens + 2:
+                yield self._picture(codes, found.size, store)
+
+    def _picture(self, codes: list[int], size: _Size, store: MediaStore) -> Part:
+        import torch
+
+        # The three tokens after the codes are not looked at.
+        row = torch.tensor([[*codes, self._stop[0]]], device=self.model.device)
+        with torch.inference_mode():
+            pixels = self.model.decode_image_tokens(
+                image_tokens=row, height=size.height, width=size.width
+            )
+        return picture_part(pixels[0], self.processor.image_processor, store)
+
+
+class _Size(NamedTuple):
+    """Of an image, in codes."""
+
+    height: int
+    width: int
+
+    @property
+    def tokens(self) -> int:
+        """Codes and the marks of ends of rows."""
+        return self.height * (self.width + 1)
+
+    def __str__(self) -> str:
+        return f"{self.height}*{self.width}"
+
+
+class _Tokens(NamedTuple):
+    """Ids of the tokens that images are made of."""
+
+    start: int
+    wrapper: int
+    row_end: int
+    frame_end: int
+    end: int
+    codes: torch.Tensor
+    vocabulary: int
+
+    @property
+    def of_images(self) -> list[int]:
+        """What no text has."""
+        marks = [self.start, self.wrapper, self.row_end, self.frame_end, self.end]
+        return [*marks, *self.codes.tolist()]
+
+
+class _Image(NamedTuple):
+    """Where an image stands in a row of ids: its start, its first code, what comes after it."""
+
+    start: int
+    codes: int
+    end: int
+    size: _Size
+
+
+def _tokens_of(tokenizer: Any, model: Any) -> _Tokens:
+    import torch
+
+    return _Tokens(
+        start=tokenizer.boi_token_id,
+        wrapper=tokenizer.image_wrapper_token_id,
+        row_end=model.vocabulary_mapping.eol_token_id,
+        frame_end=tokenizer.eof_token_id,
+        end=tokenizer.eoi_token_id,
+        codes=torch.tensor(model.vocabulary_mapping.image_tokens, device=model.device),
+        vocabulary=model.get_output_embeddings().weight.shape[0],
+    )
+
+
+def _next_image(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> _Image | None:
+    """The first image of a row."""
+    if tokens.wrapper not in ids:
+        return None
+    wrapper = ids.index(tokens.wrapper)
+    start, size = _announced(ids[:wrapper], tokens, tokenizer)
+    assert size is not None, "the processor and the layout let no image begin without its size"
+    return _Image(start, wrapper + 1, wrapper + 1 + size.tokens + 2, size)
+
+
+def _announced(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> tuple[int, _Size | None]:
+    """The place of the image start that the ids end with, and the size that follows it."""
+    for back in range(1, min(_SIZE_TOKENS, len(ids)) + 1):
+        if ids[-back] == tokens.start:
+            found = _SIZE.fullmatch(tokenizer.decode(ids[len(ids) - back + 1 :]))
+            return len(ids) - back, _Size(int(found[1]), int(found[2])) if found else None
+    return len(ids), None
+
+
+class _Layout:
+    """Which tokens may come next: the `prefix_allowed_tokens_fn` of a batch.
+
+    In an image, what its layout asks for. Elsewhere `after`, or where that is None everything but
+    what only images have; an image begins after its size.
+    """
+
+    def __init__(self, tokens: _Tokens, tokenizer: Any, after: list[int] | None) -> None:
+        import torch
+
+        self._tokens = tokens
+        self._tokenizer = tokenizer
+        self._begins = after is None
+        device = tokens.codes.device
+        if after is None:
+            free = torch.ones(tokens.vocabulary, dtype=torch.bool, device=device)
+            free[tokens.of_images] = False
+            free[tokens.start] = True
+            self._free = free.nonzero()[:, 0]
+        else:
+            self._free = torch.tensor(after, device=device)
+        self._sizes: dict[tuple[int, int], _Size] = {}
+
+    def __call__(self, row: int, ids: torch.Tensor) -> torch.Tensor | list[int]:
+        wrappers = (ids == self._tokens.wrapper).nonzero()
+        if len(wrappers):
+            place = int(wrappers[-1])
+            size = self._size(row, place, ids)
+            offset = len(ids) - place
+            if offset <= size.tokens + 2:
+                return self._inside(size, offset)
+        if self._begins:
+            _, announced = _announced(ids[-_SIZE_TOKENS:].tolist(), self._tokens, self._tokenizer)
+            if announced is not None:
+                return [*self._free.tolist(), self._tokens.wrapper]
+        return self._free
+
+    def _inside(self, size: _Size, offset: int) -> torch.Tensor | list[int]:
+        """The token that comes `offset` after the one with which the codes begin."""
+        if offset == size.tokens + 2:
+            return [self._tokens.end]
+        if offset == size.tokens + 1:
+            return [self._tokens.frame_end]
+        if offset % (size.width + 1) == 0:
+            return [self._tokens.row_end]
+        return self._tokens.codes
+
+    def _size(self, row: int, place: int, ids: torch.Tensor) -> _Size:
+        if (row, place) not in self._sizes:
+            before = ids[max(0, place - _SIZE_TOKENS) : place].tolist()
+            _, size = _announced(before, self._tokens, self._tokenizer)
+            assert size is not None, "the processor and the layout let no image begin without its size"
+            self._sizes[row, place] = size
+        return self._sizes[row, place]

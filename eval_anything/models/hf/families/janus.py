@@ -1,0 +1,118 @@
+"""Janus and Janus-Pro: one language model, two ways out. Which one is taken must be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eval_anything.content import Modality
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Request
+from eval_anything.models.hf.families.pictures import (
+    check_asked,
+    guidance_scale,
+    leave_out_check,
+    picture_part,
+)
+from eval_anything.models.hf.family import Answer, Hole, Prompt
+from eval_anything.models.hf.generic import GenericFamily
+
+if TYPE_CHECKING:
+    import torch
+
+# What `generate` of transformers takes where the checkpoint says nothing.
+_GUIDANCE = 5.0
+
+
+class JanusFamily(GenericFamily):
+    """Janus, Janus-Pro: text and images in; text, or with output=image one image of fixed size."""
+
+    name: ClassVar[str] = "janus"
+    model_types: ClassVar[tuple[str, ...]] = ("janus",)
+    modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
+    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
+    modes: ClassVar[tuple[str, ...]] = ("text", "image")
+    holes: ClassVar[tuple[Hole, ...]] = (
+        Hole(
+            "image in with output=image",
+            "`generate` in image mode embeds token ids alone and would drop the image",
+        ),
+        Hole(
+            "text and image in one answer",
+            "text and the codes of images come from heads of their own, and `generate` uses one of them",
+        ),
+    )
+    options: ClassVar[Mapping[str, int | float | str]] = {"guidance_scale": "auto"}
+
+    def load(self) -> None:
+        check_asked(self)
+        super().load()
+        leave_out_check(self.processor)
+        config = self.model.generation_config
+        scale = guidance_scale(self.option("guidance_scale"), config.guidance_scale, _GUIDANCE)
+        self._guidance = scale
+        if self.mode == "text":
+            from transformers import GenerationMixin
+
+            # Its own `generate` passes text on to this one, without guidance; transformers 5.23 leaves
+            # the logits processors behind, and with them the noise that samples.
+            config.guidance_scale = None
+            self.model.generate = partial(GenerationMixin.generate, self.model)
+            return
+        self._codes = self.model.config.vision_config.num_image_tokens
+        self.inputs = (Modality.TEXT,)
+        self.processor.generation_mode = "image"
+        # `from_pretrained` of transformers 5.23 loses it.
+        config.generation_kwargs = {"boi_token_id": self.tokenizer.boi_token_id}
+        config.guidance_scale = 1.0  # the guidance is applied by us, before the noise
+        for name in ("bos_token_id", "pad_token_id"):
+            if getattr(config, name) is None:
+                setattr(config, name, getattr(self.tokenizer, name))
+
+    def prompt(self, request: Request) -> Prompt:
+        prompt = super().prompt(request)
+        if self.mode == "text":
+            return prompt
+        return prompt._replace(tokens=2 * (prompt.tokens + self._codes))  # once more without the prompt
+
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids, or the codes of an image a prompt."""
+        if self.mode == "text":
+            return super().generate(inputs, prompts)
+        import torch
+
+        from eval_anything.models.generation import drawing_options
+
+        def guided(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            shown, hidden = logits.chunk(2)
+            return hidden + (shown - hidden) * self._guidance
+
+        drawing = drawing_options(
+            [prompt.request.seed for prompt in prompts],
+            prompts[0].request.sampling.temperature,
+            self._codes,
+            self.model.generation_config.pad_token_id,
+            self._stop,
+        )
+        drawing["logits_processor"].insert(0, guided)
+        with torch.inference_mode():
+            codes = self.model.generate(**inputs, generation_mode="image", **drawing)
+        return [row.tolist() for row in codes]
+
+    def decode(
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
+    ) -> list[Answer]:
+        if self.mode == "text":
+            return super().decode(output, inputs, prompts, store)
+        read = inputs["attention_mask"].sum(dim=1).tolist()
+        return [self._drawn(codes, n, store) for codes, n in zip(output, read, strict=True)]
+
+    def _drawn(self, codes: list[int], read: int, store: MediaStore) -> Answer:
+        import torch
+
+        with torch.inference_mode():
+            row = torch.tensor([codes], device=self.model.device)
+            pixels = self.model.decode_image_tokens(row)[0].permute(2, 0, 1)
+        part = picture_part(pixels, self.processor.image_processor, store)
+        return Answer((part,), "stop", {"input": read, "output": len(codes)})

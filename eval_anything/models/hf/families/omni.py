@@ -1,0 +1,246 @@
+"""Qwen2.5-Omni and Qwen3-Omni: a thinker that writes, and a talker that speaks what it wrote."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
+
+from eval_anything.content import Message, Modality, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.hf import loading
+from eval_anything.models.hf.batches import is_out_of_memory
+from eval_anything.models.hf.families.sounds import Written, sound_part
+from eval_anything.models.hf.family import Answer, Hole, Prompt, Settings
+from eval_anything.models.hf.generic import GenericFamily
+from eval_anything.models.hf.source import Source
+
+_SPEAKERS = "spk_dict.pt"
+# Inputs of the thinker alone: without the prefix the talker gets them too, and refuses them.
+_OF_THINKER = ("pixel_values", "pixel_values_videos")
+
+
+class Spoken(NamedTuple):
+    """What one request gave: new token ids, and the samples (n,) of the speech unless it is silent."""
+
+    ids: list[int]
+    speech: Any
+
+
+class OmniFamily(GenericFamily):
+    """Text by the thinker; the talker speaks it, with the drawing settings of the documented `generate`.
+
+    The temperature is the text's. Speech is drawn from the request's seed, one request at a time.
+    """
+
+    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.AUDIO)
+    modes: ClassVar[tuple[str, ...]] = ("text+audio", "text")
+    holes: ClassVar[tuple[Hole, ...]] = (
+        Hole(
+            "sound of clips",
+            "its processor weaves in the sound of a file that it opens by itself, and files are decoded "
+            "here; give the sound as an audio part of its own",
+        ),
+        Hole(
+            "batches of spoken answers",
+            "talker and vocoder draw from one random state, so an answer would depend on its batch",
+        ),
+    )
+    options: ClassVar[Mapping[str, int | float | str]] = {"speaker": "", "talker_max_new_tokens": 4096}
+
+    architecture: ClassVar[str]
+    thinker: ClassVar[str]
+    speaker: ClassVar[str]
+    # Frames taken of a second of a clip, which the processor takes for granted.
+    fps: ClassVar[float]
+    # Hz of the speech: no config has it (the model cards write their files with it).
+    rate: ClassVar[int] = 24000
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        super().__init__(source, settings)
+        if not source.config.get("enable_audio_output", True):
+            if settings.output == "text+audio":
+                raise UserError(
+                    f"--model-arg output=text+audio: {source.location} has no talker: leave it out"
+                )
+            self.mode = "text"
+        self.batched = self.mode == "text"
+        self.whole: Any = None
+
+    def _load_processing(self, reads_media: bool) -> Any:
+        holder = super()._load_processing(reads_media)
+        video = self.processor.video_processor
+        if video.fps is None and video.num_frames is None:
+            video.fps = self.fps
+        return holder
+
+    def _load_weights(self, auto: Any) -> Any:
+        import transformers
+
+        if self.mode == "text":
+            return loading.load_model(getattr(transformers, self.thinker), self.source, self.settings)
+        self.whole = self._load_whole(getattr(transformers, self.architecture))
+        known = self._speakers()
+        if self._speaker not in known:
+            raise UserError(
+                f"--model-arg speaker={self._speaker}: {self.source.location} speaks as "
+                f"{', '.join(sorted(known))}"
+            )
+        return self.whole.thinker
+
+    def _load_whole(self, cls: Any) -> Any:
+        return loading.load_model(cls, self.source, self.settings)
+
+    @abstractmethod
+    def _speakers(self) -> Mapping[str, Any]:
+        """The speakers that the checkpoint knows, by name."""
+
+    @abstractmethod
+    def _end_of_speech(self) -> dict[str, Any]:
+        """What `generate` must be told for the talker to stop."""
+
+    @property
+    def _speaker(self) -> str:
+        return str(self.option("speaker")) or self.speaker
+
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[Any]:
+        if self.mode == "text":
+            return [Spoken(ids, None) for ids in super().generate(inputs, prompts)]
+        return [self._speak(inputs, prompts[0])]
+
+    def _speak(self, inputs: Mapping[str, Any], prompt: Prompt) -> Spoken:
+        from eval_anything.models.generation import drawing_options, seeded, until_stop
+
+        seed, new = prompt.request.seed, self.settings.max_new_tokens
+        temperature = prompt.request.sampling.temperature
+        pad = self.tokenizer.pad_token_id
+        pad = self._stop[0] if pad is None else pad
+        drawing = drawing_options([seed], temperature, new, pad, self._stop, self._suppressed)
+        drawing |= {"max_new_tokens": new, "eos_token_id": self._stop}
+        written, said = Written(), Written()
+        given = {f"thinker_{key}" if key in _OF_THINKER else key: v for key, v in inputs.items()}
+        try:
+            with seeded(seed):
+                sequences, speech = self.whole.generate(
+                    **given,
+                    **{f"thinker_{key}": value for key, value in drawing.items()},
+                    **self._end_of_speech(),
+                    talker_max_new_tokens=self.option("talker_max_new_tokens"),
+                    speaker=self._speaker,
+                    thinker_streamer=written,
+                    talker_streamer=said,
+                )
+        except (RuntimeError, IndexError, ValueError) as error:
+            # A thinker or a talker that stops at once: transformers goes on with empty tensors.
+            if is_out_of_memory(error) or not (written.stopped_at_once or said.stopped_at_once):
+                raise
+            return Spoken(written.ids, None)
+        length = inputs["input_ids"].shape[1]
+        return Spoken(until_stop(sequences[0, length:].tolist(), set(self._stop)), speech.reshape(-1))
+
+    def decode(
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
+    ) -> list[Answer]:
+        answers = super().decode([spoken.ids for spoken in output], inputs, prompts, store)
+        return [
+            answer
+            if spoken.speech is None
+            else answer._replace(parts=(*answer.parts, sound_part(spoken.speech, self.rate, store)))
+            for answer, spoken in zip(answers, output, strict=True)
+        ]
+
+
+class Qwen25OmniFamily(OmniFamily):
+    """Qwen2.5-Omni: text, images, sounds and clips in, text and speech out."""
+
+    name = "qwen2_5_omni"
+    model_types = ("qwen2_5_omni",)
+    architecture = "Qwen2_5OmniForConditionalGeneration"
+    thinker = "Qwen2_5OmniThinkerForConditionalGeneration"
+    speaker = "Chelsie"
+    fps = 2.0
+    # Without it the talker may not speak as it should, says the model card of Qwen/Qwen2.5-Omni-7B.
+    system = (
+        "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving "
+        "auditory and visual inputs, as well as generating text and speech."
+    )
+
+    def _load_whole(self, cls: Any) -> Any:
+        """Without its own `from_pretrained`, which opens the speakers before anyone could say what is
+        wrong with them."""
+        from transformers import PreTrainedModel
+
+        plain = PreTrainedModel.from_pretrained.__func__
+        bound = SimpleNamespace(from_pretrained=lambda *args, **more: plain(cls, *args, **more))
+        whole = loading.load_model(bound, self.source, self.settings)
+        self._load_speakers(whole)
+        return whole
+
+    def _load_speakers(self, whole: Any) -> None:
+        """The speakers are a pickle; torch reads tensors and names from it and runs nothing of it."""
+        from transformers.utils import cached_file
+
+        where = self.source.location
+        try:
+            path = cached_file(where, _SPEAKERS, revision=self.source.revision)
+        except OSError:
+            raise UserError(
+                f"{where}: {_SPEAKERS} is missing, which says how its speakers sound (save_pretrained "
+                "leaves it out): copy it from the original checkpoint, or ask for text: "
+                "--model-arg output=text"
+            ) from None
+        try:
+            whole.load_speakers(path)
+            for voice in whole.speaker_map.values():
+                voice["bos_token"], voice["cond"].shape, voice["ref_mel"].shape
+        except Exception as error:
+            raise UserError(
+                f"{path} is no dictionary of speakers that can be read without running code "
+                f"({type(error).__name__}): copy it from the original checkpoint"
+            ) from error
+
+    def _speakers(self) -> Mapping[str, Any]:
+        return dict(self.whole.speaker_map)
+
+    def _end_of_speech(self) -> dict[str, Any]:
+        talker = self.whole.talker
+        return {"talker_eos_token_id": [talker.codec_pad_token, talker.codec_eos_token]}
+
+    def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
+        if self.mode == "text":
+            return super()._processed(batch)
+        first = Message("system", (TextPart(self.system),))
+        return super()._processed(
+            [m if any(one.role == "system" for one in m) else (first, *m) for m in batch]
+        )
+
+
+class Qwen3OmniFamily(OmniFamily):
+    """Qwen3-Omni: text, images, sounds and clips in, text and speech out."""
+
+    name = "qwen3_omni"
+    model_types = ("qwen3_omni_moe",)
+    architecture = "Qwen3OmniMoeForConditionalGeneration"
+    thinker = "Qwen3OmniMoeThinkerForConditionalGeneration"
+    speaker = "ethan"
+    fps = 1.0
+
+    def _load_whole(self, cls: Any) -> Any:
+        """The talker counts the positions of sounds beside images or clips with a setting that only the
+        thinker's config has (an AttributeError in transformers 5.23): lent to it."""
+        whole = super()._load_whole(cls)
+        if not hasattr(whole.talker.config, "audio_config"):
+            whole.talker.config.audio_config = whole.thinker.config.audio_config
+        return whole
+
+    def _speakers(self) -> Mapping[str, Any]:
+        return dict(self.whole.config.talker_config.speaker_id or {})
+
+    @property
+    def _speaker(self) -> str:
+        return super()._speaker.lower()
+
+    def _end_of_speech(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,330 @@
+"""Models that turn a text into speech or music, and answer with nothing else."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from eval_anything.content import Modality, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Request, combined
+from eval_anything.models.hf import loading
+from eval_anything.models.hf.families.sounds import Written, sound_part
+from eval_anything.models.hf.family import Answer, Family, Hole, Prompt
+
+# Frames of SpeechT5 a letter, at most: the default of `generate_speech`.
+_LONGEST = 20.0
+_ROLES = Hole(
+    "roles of a conversation",
+    "these models know no turns; the texts of all messages are joined by line breaks",
+)
+
+
+class Sound(NamedTuple):
+    """Samples (n,) or (channels, n), why they end, and how many codes of sound were drawn."""
+
+    samples: Any
+    stop_reason: str = "stop"
+    codes: int | None = None
+
+
+class _TextToAudio(Family):
+    """One request at a time, drawn from its own seed.
+
+    A temperature above 0 is that of the codes of sound, for models that draw such. At 0 the checkpoint's
+    generation config decides, which mostly says to sample: greedy codes sound much worse (so the page of
+    MusicGen in the documentation of transformers). VITS and SpeechT5 know no temperature.
+    """
+
+    modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT,)
+    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.AUDIO,)
+    modes: ClassVar[tuple[str, ...]] = ("audio",)
+    holes: ClassVar[tuple[Hole, ...]] = (_ROLES,)
+    architecture: ClassVar[str]
+    batched = False
+    processor: Any = None
+
+    def load(self) -> None:
+        import transformers
+
+        self.processor = self._load_processor()
+        cls = getattr(transformers, self.architecture)
+        self.model = loading.load_model(cls, self.source, self.settings)
+        self._prepare()
+
+    def _load_processor(self) -> Any:
+        return loading.load_processor(self.source, self.settings)
+
+    def _prepare(self) -> None:
+        """What else must be there before the first request. UserError if it is not."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> int:
+        """Hz of what the model makes."""
+
+    @abstractmethod
+    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+        """The documented call."""
+
+    def prompt(self, request: Request) -> Prompt:
+        parts = [part for message in request.messages for part in message.parts]
+        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+        return Prompt(request, self._length(text), data=text)
+
+    def _length(self, text: str) -> int:
+        tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        return len(tokenizer(text)["input_ids"])
+
+    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+        if prompts[0].tokens <= self._length(""):
+            raise ValueError("the tokenizer knows no character of this text")
+        inputs: Mapping[str, Any] = self._processed(prompts[0].data).to(self.model.device)
+        return inputs
+
+    def _processed(self, text: str) -> Any:
+        return self.processor(text=text, return_tensors="pt")
+
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> Sound:
+        import torch
+
+        from eval_anything.models.generation import seeded
+
+        with seeded(prompts[0].request.seed), torch.inference_mode():
+            return self._sound(inputs, prompts[0])
+
+    def decode(
+        self, output: Sound, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
+    ) -> list[Answer]:
+        usage = {"input": prompts[0].tokens}
+        if output.codes is not None:
+            usage["output"] = output.codes
+        part = sound_part(output.samples, self.rate, store)
+        return [Answer((part,), output.stop_reason, usage)]
+
+
+def _drawing(prompt: Prompt) -> dict[str, Any]:
+    """A temperature for models that draw codes; without one their generation config decides."""
+    temperature = prompt.request.sampling.temperature
+    return {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
+
+
+class MusicGenFamily(_TextToAudio):
+    """MusicGen: music from a description, mono or stereo; max_new_tokens is its length."""
+
+    name = "musicgen"
+    model_types = ("musicgen",)
+    architecture = "MusicgenForConditionalGeneration"
+    holes = (
+        _ROLES,
+        Hole("melody to go on from", "a prompt of sound is continued, not answered; text alone goes in"),
+    )
+
+    @property
+    def rate(self) -> int:
+        return int(self.model.config.audio_encoder.sampling_rate)
+
+    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+        new = self.settings.max_new_tokens
+        samples = self.model.generate(**inputs, max_new_tokens=new, **_drawing(prompt))[0]
+        return Sound(samples[0] if samples.shape[0] == 1 else samples, "length", new)
+
+
+class VitsFamily(_TextToAudio):
+    """VITS and MMS-TTS: speech; a checkpoint of several speakers wants speaker=NUMBER."""
+
+    name = "vits"
+    model_types = ("vits",)
+    architecture = "VitsModel"
+    options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
+    holes = (
+        _ROLES,
+        Hole("characters outside of its alphabet", "its tokenizer drops them without a word"),
+    )
+
+    def _load_processor(self) -> Any:
+        """UserError if the tokenizer needs a package that is not there: it would drop what it cannot
+        read, or fail at every sample."""
+        from transformers.utils import is_phonemizer_available, is_uroman_available
+
+        tokenizer = loading.load_tokenizer(self.source, self.settings)
+        where = self.source.location
+        if tokenizer.phonemize and not is_phonemizer_available():
+            raise UserError(
+                f"{where} reads phonemes: pip install phonemizer (which itself needs espeak-ng)"
+            )
+        if tokenizer.is_uroman and not is_uroman_available():
+            raise UserError(f"{where} reads its language in Roman letters: pip install uroman")
+        return tokenizer
+
+    def _prepare(self) -> None:
+        speakers = self.model.config.num_speakers
+        asked = str(self.option("speaker"))
+        known = [str(number) for number in range(speakers)]
+        if speakers > 1 and asked not in known:
+            raise UserError(
+                f"--model-arg speaker={asked}: {self.source.location} has {speakers} speakers: must be "
+                f"0 to {speakers - 1}"
+            )
+        if speakers == 1 and asked:
+            raise UserError(
+                f"--model-arg speaker={asked}: {self.source.location} has one voice: leave it out"
+            )
+
+    @property
+    def rate(self) -> int:
+        return int(self.model.config.sampling_rate)
+
+    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+        asked = self.option("speaker")
+        return Sound(self.model(**inputs, speaker_id=int(asked) if asked else None).waveform[0])
+
+
+class SpeechT5Family(_TextToAudio):
+    """SpeechT5: speech in the voice of speaker=FILE.npy, through the HiFi-GAN vocoder=FOLDER."""
+
+    name = "speecht5"
+    model_types = ("speecht5",)
+    architecture = "SpeechT5ForTextToSpeech"
+    options: ClassVar[Mapping[str, int | float | str]] = {
+        "speaker": "",
+        "vocoder": "microsoft/speecht5_hifigan",
+    }
+    holes = (
+        _ROLES,
+        Hole(
+            "voice of its own",
+            "no checkpoint brings one: a vector of speaker_embedding_dim numbers must be given",
+        ),
+    )
+
+    def _prepare(self) -> None:
+        self.positions = self.model.config.max_text_positions + 1
+        self._voice = self._load_voice()
+        self._vocoder = self._load_vocoder()
+
+    def weights(self) -> str:
+        vocoder = Path(str(self.option("vocoder")))
+        if vocoder.is_dir():
+            return super().weights()
+        return combined(super().weights(), self._commit_of_vocoder())
+
+    def named_files(self) -> list[Path]:
+        voice, vocoder = (Path(str(self.option(name))) for name in ("speaker", "vocoder"))
+        parts = [file for kind in ("*.json", "*.safetensors") for file in vocoder.glob(kind)]
+        return [*super().named_files(), *([voice] if voice.is_file() else []), *parts]
+
+    def _commit_of_vocoder(self) -> str:
+        """Of an id of the hub; the folder in which its files are kept is named so."""
+        from huggingface_hub import hf_hub_download
+
+        where = str(self.option("vocoder"))
+        try:
+            return Path(hf_hub_download(where, "config.json")).parent.name
+        except Exception as error:
+            raise _wrong_vocoder(where, error) from error
+
+    def _load_voice(self) -> Any:
+        """float32 (1, speaker_embedding_dim)."""
+        import numpy as np
+        import torch
+
+        file = str(self.option("speaker"))
+        wanted = self.model.config.speaker_embedding_dim
+        what = f"a NumPy file of {wanted} numbers, an x-vector of the voice"
+        if not file:
+            raise UserError(
+                f"{self.source.location} speaks in a voice that must be given: --model-arg "
+                f"speaker=FILE.npy, {what}"
+            )
+        try:
+            numbers = np.load(file, allow_pickle=False)
+            voice = torch.tensor(numbers, dtype=torch.float32).reshape(1, wanted)
+        except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
+            raise UserError(f"--model-arg speaker={file}: must be {what} ({error})") from None
+        return voice.to(self.model.device, self.model.dtype)
+
+    def _load_vocoder(self) -> Any:
+        from transformers import SpeechT5HifiGan
+
+        where = str(self.option("vocoder"))
+        source = self.source._replace(location=where, path=None, revision=None, adapter=None)
+        try:
+            return loading.load_model(SpeechT5HifiGan, source, self.settings)
+        except (OSError, ValueError) as error:
+            raise _wrong_vocoder(where, error) from error
+
+    @property
+    def rate(self) -> int:
+        return int(self._vocoder.config.sampling_rate)
+
+    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+        ids, per_step = inputs["input_ids"], self.model.config.reduction_factor
+        samples = self.model.generate_speech(
+            ids, self._voice, vocoder=self._vocoder, maxlenratio=_LONGEST
+        )
+        most = int(ids.shape[1] * _LONGEST / per_step) * per_step
+        frames = samples.shape[0] // math.prod(self._vocoder.config.upsample_rates)
+        return Sound(samples, "length" if frames >= most else "stop")
+
+
+def _wrong_vocoder(where: str, error: Exception) -> UserError:
+    reason = str(error).strip().partition("\n")[0]
+    return UserError(
+        f"--model-arg vocoder={where}: must be a HiFi-GAN of transformers with safetensors, a folder or "
+        f"an id in reach ({reason})"
+    )
+
+
+class BarkFamily(_TextToAudio):
+    """Bark: speech, laughter, some music; speaker=PRESET is a name of the checkpoint, or a .npz file."""
+
+    name = "bark"
+    model_types = ("bark",)
+    architecture = "BarkModel"
+    options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
+
+    def named_files(self) -> list[Path]:
+        """The voice in a file, or those of the checkpoint's presets, which lie below it."""
+        asked = Path(str(self.option("speaker")))
+        if asked.suffix == ".npz" and asked.is_file():
+            return [*super().named_files(), asked]
+        presets = () if self.source.path is None else sorted(self.source.path.rglob("*.npy"))
+        return [*super().named_files(), *presets]
+
+    def _prepare(self) -> None:
+        # A longer text would be cut without a word.
+        self.positions = self.model.generation_config.semantic_config["max_input_semantic_length"] + 1
+        asked = str(self.option("speaker"))
+        known = self.processor.available_voice_presets
+        if asked and asked not in known and not (asked.endswith(".npz") and Path(asked).is_file()):
+            names = ", ".join(known[:12]) or "none"
+            raise UserError(
+                f"--model-arg speaker={asked}: must be a .npz file or one of the checkpoint's presets "
+                f"({len(known)}: {names})"
+            )
+
+    @property
+    def rate(self) -> int:
+        return int(self.model.generation_config.sample_rate)
+
+    def _length(self, text: str) -> int:
+        return len(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _processed(self, text: str) -> Any:
+        inputs = self.processor(text, voice_preset=str(self.option("speaker")) or None)
+        if "history_prompt" in inputs:
+            inputs["history_prompt"] = inputs["history_prompt"].to(self.model.device)
+        return inputs
+
+    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+        most, codes = self.settings.max_new_tokens, Written()
+        samples = self.model.generate(
+            **inputs, semantic_max_new_tokens=most, semantic_streamer=codes, **_drawing(prompt)
+        )
+        count = len(codes.ids)
+        return Sound(samples[0], "length" if count >= most else "stop", count)

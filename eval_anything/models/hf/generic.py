@@ -1,0 +1,231 @@
+"""The family of all checkpoints that answer with text by the documented calls of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from eval_anything.content import MODALITIES, Message, Modality, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Request
+from eval_anything.models.hf import loading
+from eval_anything.models.hf.architecture import auto_class
+from eval_anything.models.hf.conversation import Sampler, conversations
+from eval_anything.models.hf.family import Answer, Family, Hole, Prompt, Settings
+from eval_anything.models.hf.source import Source
+
+_PLACEHOLDERS = tuple(
+    f"{medium}_token_{end}" for medium in ("image", "video", "audio") for end in ("id", "index")
+)
+
+
+_NOT_OF_SAMPLING = (
+    "input_data_format",
+    "do_convert_rgb",
+    "do_sample_frames",
+    "device",
+    "video_metadata",
+)
+
+
+class GenericFamily(Family):
+    """Language models, and those that look and listen: text out.
+
+    Text alone goes through the tokenizer (AutoModelForCausalLM, AutoModelForSeq2SeqLM), media through
+    the processor (AutoModelForMultimodalLM): chat template, left padding, `generate`, decode.
+    """
+
+    name: ClassVar[str] = "generic"
+    modalities_in: ClassVar[tuple[Modality, ...]] = MODALITIES
+    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT,)
+    holes: ClassVar[tuple[Hole, ...]] = (
+        Hole(
+            "the sound of a clip",
+            "video processors take frames alone; give the sound as an audio part of its own",
+        ),
+        Hole(
+            "media out, for an architecture without a family of its own",
+            "how its codes become pixels or samples differs from model to model",
+        ),
+    )
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        super().__init__(source, settings)
+        self.processor: Any = None
+        self.tokenizer: Any = None
+        self._template: str | None = None
+        self._stop: list[int] = []
+        self._suppressed: list[int] = []
+
+    def load(self) -> None:
+        auto, reads_media = auto_class(
+            self.source.location, self.source.config, self.settings.trust_remote_code
+        )
+        holder = self._load_processing(reads_media)
+        self._template = loading.load_chat_template(self.settings, holder, self.source.processing)
+        if self._template is None and reads_media:
+            raise UserError(
+                f"{self.source.location} reads media, and only a chat template can say where they stand "
+                "in the prompt: leave out --model-arg chat_template=none"
+            )
+        self.model = self._load_weights(auto)
+        loading.check_vocabulary(self.tokenizer, self.model, self.source.processing)
+        self._stop = loading.stop_ids(self.tokenizer, self.model)
+        config = self.model.config
+        if self.processor is None:
+            self.positions = getattr(config, "max_position_embeddings", None)
+        self._suppressed = sorted({getattr(config, n) for n in _PLACEHOLDERS if hasattr(config, n)})
+
+    def _load_weights(self, auto: Any) -> Any:
+        """What reads prompts and writes text: `auto` is the class for the whole checkpoint."""
+        return loading.load_model(auto, self.source, self.settings)
+
+    def _load_processing(self, reads_media: bool) -> Any:
+        """Sets tokenizer, processor and what goes in; gives the one that has the chat template."""
+        if not reads_media:
+            self.tokenizer = loading.load_tokenizer(self.source, self.settings)
+            self.inputs = (Modality.TEXT,)
+            return self.tokenizer
+        self.processor = loading.load_processor(self.source, self.settings)
+        self.tokenizer = self.processor.tokenizer
+        parts = {
+            Modality.IMAGE: "image_processor",
+            Modality.AUDIO: "feature_extractor",
+            Modality.VIDEO: "video_processor",
+        }
+        media = [m for m, name in parts.items() if getattr(self.processor, name, None) is not None]
+        if not media:
+            raise UserError(
+                f"{self.source.processing}: the processor is missing (preprocessor_config.json): save "
+                "it with processor.save_pretrained beside the weights"
+            )
+        self.inputs = tuple(m for m in MODALITIES if m is Modality.TEXT or m in media)
+        return self.processor
+
+    @property
+    def stop(self) -> Sequence[int]:
+        """Token ids that end an answer."""
+        return self._stop
+
+    @property
+    def template(self) -> str | None:
+        """The chat template as Jinja; None for a model that goes on with plain text."""
+        return self._template
+
+    def chat(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
+        """A conversation of texts as the prompt that it becomes: open for the next answer, or for more
+        of the last message. UserError without a chat template."""
+        if self._template is None:
+            raise UserError(
+                f"{self.source.location} has no chat template: give --model-arg chat_template"
+            )
+        written: str = self.tokenizer.apply_chat_template(
+            list(turns),
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=open_for_answer,
+            continue_final_message=not open_for_answer,
+        )
+        return written
+
+    def prompt(self, request: Request) -> Prompt:
+        if self.processor is not None:
+            return super().prompt(request)
+        ids = self._text_ids(request.messages)
+        return Prompt(request, len(ids), data=ids)
+
+    def _text_ids(self, messages: Sequence[Message]) -> list[int]:
+        turns = [
+            {"role": m.role, "content": "\n".join(p.text for p in m.parts if isinstance(p, TextPart))}
+            for m in messages
+        ]
+        if self._template is None:
+            return list(self.tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
+        encoded = self.tokenizer.apply_chat_template(
+            turns, chat_template=self._template, add_generation_prompt=True, return_dict=True
+        )
+        return list(encoded["input_ids"])
+
+    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+        from eval_anything.models.generation import padded
+
+        if self.processor is None:
+            left = not self.model.config.is_encoder_decoder
+            pad = self.tokenizer.pad_token_id
+            return padded(
+                [p.data for p in prompts],
+                self._stop[0] if pad is None else pad,
+                self.model.device,
+                left=left,
+            )
+        return self._processed([prompt.request.messages for prompt in prompts])
+
+    def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
+        """What the processor makes of conversations. Text that looks like a control token, or like a
+        placeholder, stays text."""
+        audio = getattr(self.processor, "feature_extractor", None)
+        rate = audio.sampling_rate if audio is not None else None
+        found = conversations(batch, rate, self._sampler())
+        options: dict[str, Any] = {"padding": True, "padding_side": "left"}
+        if found.videos:
+            options |= {"video_metadata": found.videos, "do_sample_frames": False}
+        inputs: Mapping[str, Any] = self.processor.apply_chat_template(
+            found.turns,
+            chat_template=self._template,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            sanitize_control_tokens=True,
+            processor_kwargs=options,
+        ).to(self.model.device, dtype=self.model.dtype)
+        return inputs
+
+    def _sampler(self) -> Sampler | None:
+        """The choice of frames that the video processor makes where its config says how: asked before a
+        clip is decoded, as a long one does not fit into memory."""
+        video = getattr(self.processor, "video_processor", None)
+        if video is None or (video.fps is None and video.num_frames is None):
+            return None
+        from transformers.video_utils import VideoMetadata
+
+        # As its own `preprocess` does, which would be given all frames.
+        chosen = {name: getattr(video, name, None) for name in video.valid_kwargs.__annotations__}
+        for name in _NOT_OF_SAMPLING:
+            chosen.pop(name, None)
+
+        def sample(about: Mapping[str, Any]) -> list[int]:
+            indices = video.sample_frames(metadata=VideoMetadata(**about), **chosen)
+            return [int(index) for index in indices]
+
+        return sample
+
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+        from eval_anything.models.generation import generate_ids
+
+        pad = self.tokenizer.pad_token_id
+        return generate_ids(
+            self.model,
+            inputs,
+            seeds=[prompt.request.seed for prompt in prompts],
+            temperature=prompts[0].request.sampling.temperature,
+            max_new_tokens=self.settings.max_new_tokens,
+            pad=self._stop[0] if pad is None else pad,
+            stop=self._stop,
+            suppress=self._suppressed,
+        )
+
+    def decode(
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
+    ) -> list[Answer]:
+        read = inputs["attention_mask"].sum(dim=1).tolist()
+        return [self._answer(ids, n) for ids, n in zip(output, read, strict=True)]
+
+    def _answer(self, ids: list[int], read: int) -> Answer:
+        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return Answer(
+            parts=(TextPart(text),) if text else (),
+            stop_reason="stop" if ids and ids[-1] in self._stop else "length",
+            usage={"input": read, "output": len(ids)},
+        )

@@ -1,0 +1,212 @@
+"""Checkpoints of transformers: a directory, or `hf/ID` from the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_anything.content import Failure, Response, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Model, Request, typed_arguments
+from eval_anything.models.hf.batches import Batcher, token_budget
+from eval_anything.models.hf.families import CLASSES, family_of
+from eval_anything.models.hf.family import Answer, Family, Prompt, Settings
+from eval_anything.models.hf.source import ADAPTER, Source, find_source
+
+if TYPE_CHECKING:
+    from eval_anything.models.hf.likelihood import LogLikelihood
+    from eval_anything.models.text import TextModel
+
+_DEFAULTS: dict[str, int | float | str] = {
+    "batch_size": "auto",
+    "max_new_tokens": 512,
+    "device": "auto",
+    "device_map": "",
+    "dtype": "auto",
+    "attn_implementation": "",
+    "quantization": "",
+    "adapter": "",
+    "revision": "",
+    "trust_remote_code": "false",
+    "chat_template": "auto",
+    "output": "auto",
+}
+# Requests that the engine hands over together: (bytes of weights, up to which; requests). Small
+# models answer many at once; a large one should not do an hour of work before anything is recorded.
+_WINDOWS = ((100 * 2**20, 512), (4 * 2**30, 128))
+_LEAST_WINDOW = 64
+
+
+class TransformersModel(Model):
+    """Any checkpoint of transformers that a family serves: text, images, sounds, clips in.
+
+    No code of the checkpoint is run unless that is asked for, and weights must be safetensors. The
+    engine hands over `batch_size` requests; they are sorted and cut into batches that fit into memory.
+    """
+
+    def __init__(self, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> None:
+        self.spec = spec
+        text = {key: arguments[key] for key in ("revision", "adapter") if key in arguments}
+        self.source = find_source(reference, text.get("revision", ""), text.get("adapter", ""))
+        path = Path(reference)
+        self.name = path.resolve().name if path.is_dir() else str(reference).replace("/", "--")
+        cls = family_of(self.source.model_type)
+        defaults = {**_DEFAULTS, **cls.options}
+        values = typed_arguments(arguments, defaults, "a transformers model")
+        values["batch_size"] = _rows(values["batch_size"])
+        values["trust_remote_code"] = _switch("trust_remote_code", values["trust_remote_code"])
+        self.arguments = values
+        own = set(Settings.__struct_fields__)
+        self.family: Family = cls(
+            self.source,
+            Settings(
+                **{key: value for key, value in values.items() if key in own},
+                more={key: values[key] for key in cls.options},
+            ),
+        )
+        chosen = values["batch_size"]
+        self.batch_size = _window(self.source) if chosen == "auto" else chosen
+        self._batcher: Batcher | None = None
+
+    @classmethod
+    def families(cls) -> list[dict[str, Any]]:
+        return [family.described() for family in CLASSES]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        names = ("config.json", ADAPTER)
+        return any((path / n).is_file() for n in names) and not (path / "codec.json").is_file()
+
+    @classmethod
+    def from_spec(
+        cls, spec: str, reference: str | Path, arguments: Mapping[str, str]
+    ) -> TransformersModel:
+        if not str(reference):
+            raise UserError("--model hf needs an id: hf/ORG/NAME, or the path of a checkpoint")
+        return cls(spec, reference, arguments)
+
+    def weights(self) -> str:
+        return self.family.weights()
+
+    def load(self) -> None:
+        self.family.load()
+        new = self.arguments["max_new_tokens"]
+        if not self.family.batched:
+            self._batcher = Batcher(1, 1, new)
+        elif self.arguments["batch_size"] == "auto":
+            self._batcher = Batcher(self.batch_size, token_budget(self.family.model), new)
+        else:
+            self._batcher = Batcher(self.batch_size, 2**62, new)
+
+    def loglikelihoods(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+    ) -> list[LogLikelihood]:
+        """log p(continuation | context) of pairs of token ids, in order, after `load`; what pairs have
+        in common is read once (`likelihood`)."""
+        from eval_anything.models.hf.likelihood import loglikelihoods
+
+        assert self._batcher is not None
+        return loglikelihoods(self.family.model, contexts, continuations, self._batcher)
+
+    def text(self) -> TextModel | None:
+        from eval_anything.models.hf.generic import GenericFamily
+        from eval_anything.models.text import Checkpoint, LocalText
+
+        family = self.family
+        if not isinstance(family, GenericFamily):
+            return None
+
+        def loaded() -> Checkpoint:
+            assert self._batcher is not None
+            return Checkpoint(family.model, family.tokenizer, self._batcher, family.stop, family.chat)
+
+        return LocalText(loaded, not self.source.config.get("is_encoder_decoder", False))
+
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        return await asyncio.to_thread(self._generate, requests, store)
+
+    def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        assert self._batcher is not None
+        answers: list[Response | None] = [self._unsupported(request) for request in requests]
+        prompts: list[Prompt] = []
+        open_: list[int] = []
+        for i, request in enumerate(requests):
+            if answers[i] is None:
+                prompt = self.family.prompt(request)
+                answers[i] = self._too_long(prompt)
+                if answers[i] is None:
+                    prompts.append(prompt)
+                    open_.append(i)
+        seconds: dict[tuple[str, str, int], float] = {}
+
+        def answer(group: Sequence[Prompt]) -> list[Answer]:
+            start = time.perf_counter()
+            answers = self.family.answer(group, store)
+            total = round(time.perf_counter() - start, 4)
+            seconds.update({_key(prompt.request): total for prompt in group})
+            return answers
+
+        made = self._batcher.answer(prompts, answer)
+        for i, one in zip(open_, made, strict=True):
+            if isinstance(one, Exception):
+                reason = f"{type(one).__name__}: {one}"
+                answers[i] = Response(error=Failure("model_error", reason))
+            else:
+                answers[i] = Response(
+                    parts=one.parts,
+                    stop_reason=one.stop_reason,
+                    usage=one.usage,
+                    latency={"total": seconds[_key(requests[i])]},
+                )
+        return [answer for answer in answers if answer is not None]
+
+    def _unsupported(self, request: Request) -> Response | None:
+        """The failure of a request with a medium that this checkpoint cannot take."""
+        parts = (p for m in request.messages for p in m.parts if not isinstance(p, TextPart))
+        foreign = sorted({p.modality.value for p in parts if p.modality not in self.family.inputs})
+        if not foreign:
+            return None
+        takes = " and ".join(m.value for m in self.family.inputs)
+        reason = f"this checkpoint takes {takes}; it cannot read {' and '.join(foreign)}"
+        return Response(error=Failure("unsupported_input", reason))
+
+    def _too_long(self, prompt: Prompt) -> Response | None:
+        """The failure of a prompt for which the model has no positions."""
+        positions = self.family.positions
+        if positions is None or prompt.tokens < positions:
+            return None
+        reason = f"the prompt has {prompt.tokens} tokens, the checkpoint {positions} positions"
+        return Response(error=Failure("unsupported_input", reason))
+
+
+def _key(request: Request) -> tuple[str, str, int]:
+    return request.task, request.sample_id, request.repeat
+
+
+def _rows(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        rows = int(text)
+    except ValueError:
+        raise UserError(f"--model-arg batch_size={text}: must be auto or a whole number") from None
+    if rows < 1:
+        raise UserError(f"--model-arg batch_size={text}: must be at least 1")
+    return rows
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UserError(f"--model-arg {name}={text}: must be true or false")
+    return text.lower() == "true"
+
+
+def _window(source: Source) -> int:
+    if source.path is None:
+        return _LEAST_WINDOW
+    size = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
+    return next((rows for most, rows in _WINDOWS if size <= most), _LEAST_WINDOW)

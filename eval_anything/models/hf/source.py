@@ -1,0 +1,161 @@
+"""Where a checkpoint of transformers lies, and what can be known of it before anything is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eval_anything.errors import UserError
+from eval_anything.models.base import hash_files
+from eval_anything.models.checkpoint import CONVERT, check_complete, weight_files
+from eval_anything.models.hf.architecture import check_served
+
+ADAPTER = "adapter_config.json"
+
+
+class Source(NamedTuple):
+    """A checkpoint: a local folder or an id of the hub, with an adapter of LoRA on top or none.
+
+    Attributes:
+        location: what `from_pretrained` of transformers takes: a folder or an id.
+        path: the folder, None for an id.
+        revision: branch, tag or commit of an id.
+        adapter: the folder of the adapter.
+        config: what config.json says.
+    """
+
+    location: str
+    path: Path | None
+    revision: str | None
+    adapter: Path | None
+    config: dict[str, Any]
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def processing(self) -> str:
+        """Where tokenizer and processor are: training saves them beside its adapter, sometimes."""
+        if self.adapter is not None:
+            media = any(name in self.config for name in ("vision_config", "audio_config"))
+            names = _PROCESSORS if media else ("tokenizer_config.json",)
+            if any((self.adapter / name).is_file() for name in names):
+                return str(self.adapter)
+        return self.location
+
+    def weights(self) -> str:
+        """sha256 of what makes the model answer as it does: weights, tokenizer, settings. UserError if
+        an id has no weights that can be loaded."""
+        adapter = [] if self.adapter is None else [*_settings(self.adapter), *weight_files(self.adapter)]
+        if self.path is not None:
+            return hash_files([*_settings(self.path), *weight_files(self.path), *adapter])
+        from huggingface_hub import HfApi  # the commit that the id stands for names its files
+
+        try:
+            about = HfApi().model_info(self.location, revision=self.revision)
+        except Exception as error:
+            raise _hub_error(self.location, error) from error
+        if not any(file.rfilename.endswith(".safetensors") for file in about.siblings or ()):
+            raise UserError(
+                f"--model hf/{self.location}: no weights as safetensors; a pickle can run code and is "
+                f"not loaded: {CONVERT}"
+            )
+        key = f"{self.location}@{about.sha}" + (f"+{hash_files(adapter)}" if adapter else "")
+        return hashlib.sha256(key.encode()).hexdigest()
+
+
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+_SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "spk_dict.pt")
+
+
+def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
+    """The checkpoint that a SPEC means. UserError if it is incomplete, unsafe or not there.
+
+    `reference` is a folder or an id; a folder with an adapter_config.json leads to its base model.
+    """
+    path = Path(reference)
+    on_top = None
+    if (path / ADAPTER).is_file() and not (path / "config.json").is_file():
+        if adapter:
+            raise UserError(f"{path} is an adapter already: leave out --model-arg adapter={adapter}")
+        on_top = _check_adapter(path)
+        reference = _base_of(path)
+        path = Path(reference)
+    elif adapter:
+        on_top = _check_adapter(Path(adapter))
+    if path.is_dir():
+        if revision:
+            raise UserError(f"--model-arg revision={revision}: {path} is a folder; ids have revisions")
+        config = _checked_config(path)
+        return Source(str(path), path, None, on_top, config)
+    config = _config_of_id(str(reference), revision or None)
+    return Source(str(reference), None, revision or None, on_top, config)
+
+
+def _checked_config(path: Path) -> dict[str, Any]:
+    """config.json of a checkpoint that is whole. What no family serves is said first: such checkpoints
+    may have other files."""
+    try:
+        check_complete(path)
+    except UserError:
+        with contextlib.suppress(OSError, ValueError, ImportError):
+            check_served(str(path), json.loads((path / "config.json").read_bytes()))
+        raise
+    config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
+    return config
+
+
+def _settings(folder: Path) -> list[Path]:
+    return [file for pattern in _SETTINGS for file in folder.glob(pattern)]
+
+
+def _check_adapter(path: Path) -> Path:
+    if not (path / ADAPTER).is_file():
+        raise UserError(f"{path} is no adapter of LoRA: {ADAPTER} is missing")
+    try:
+        json.loads((path / ADAPTER).read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}/{ADAPTER} is not valid JSON: {error}") from None
+    weight_files(path)
+    return path
+
+
+def _base_of(adapter: Path) -> str:
+    base = json.loads((adapter / ADAPTER).read_bytes()).get("base_model_name_or_path")
+    if not base:
+        raise UserError(
+            f"{adapter}/{ADAPTER} names no base model: give the base as --model and this folder as "
+            f"--model-arg adapter={adapter}"
+        )
+    beside = adapter / str(base)
+    if beside.is_dir():  # an absolute path too
+        return str(beside)
+    if Path(base).is_absolute():
+        raise UserError(
+            f"{adapter}: its base model {base} is not there: give the base as --model and this "
+            f"folder as --model-arg adapter={adapter}"
+        )
+    return str(base)
+
+
+def _config_of_id(name: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        file = hf_hub_download(name, "config.json", revision=revision)
+    except Exception as error:
+        raise _hub_error(name, error) from error
+    config: dict[str, Any] = json.loads(Path(file).read_bytes())
+    return config
+
+
+def _hub_error(name: str, error: Exception) -> UserError:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return UserError(
+        f"--model hf/{name}: no such folder, and the hub has no checkpoint of this name in reach "
+        f"({reason}). Check the id, sign in if it is a gated one, or give a local path."
+    )

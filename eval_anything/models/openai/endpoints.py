@@ -1,0 +1,170 @@
+"""One function for each endpoint: a request in, the content of the reply and its times out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from eval_anything.content import Message
+from eval_anything.errors import ServerError
+from eval_anything.models.base import Request
+from eval_anything.models.openai import inputs
+from eval_anything.models.openai.replies import Content, read_reply
+from eval_anything.models.openai.settings import Settings
+from eval_anything.models.openai.streams import ChatFold
+from eval_anything.servers import Client, Files, ReplyError
+
+_MAKING = ("queued", "in_progress", "processing", "running", "pending")
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks at a job
+
+T = TypeVar("T")
+
+
+class Answer(NamedTuple):
+    """What an endpoint answered. `latency` is in seconds: `total`, and of a stream `first_token` and
+    `first_<modality>`."""
+
+    content: Content
+    latency: dict[str, float]
+
+
+Endpoint = Callable[[Client, Settings, Request], Awaitable[Answer]]
+
+
+async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
+    body = {
+        "model": client.server.model,
+        **await _made(inputs.chat_input, request, settings),
+        "temperature": request.sampling.temperature,
+        "max_tokens": settings.max_tokens,
+        "seed": request.seed % 2**31,
+    }
+    if settings.stop:
+        body["stop"] = list(settings.stop)
+    if settings.modalities:
+        body["modalities"] = list(settings.modalities)
+    if "audio" in settings.modalities:
+        body["audio"] = {"voice": settings.voice, "format": settings.audio_format}
+    if not settings.stream:
+        reply = await client.post("/chat/completions", body)
+        content = read_reply(reply.value, headerless=settings.audio_format == "pcm16")
+        return Answer(content, {"total": reply.seconds})
+    body |= {"stream": True, "stream_options": {"include_usage": True}}
+    # Qwen-Omni streams samples without a header where WAV was asked for.
+    headerless = settings.audio_format in ("pcm16", "wav")
+    stream = await client.post_for_events("/chat/completions", body, lambda: ChatFold(headerless))
+    fold = stream.value
+    latency = {"total": stream.seconds}
+    if fold.first:
+        latency["first_token"] = min(fold.first.values())
+    latency |= {f"first_{modality}": seconds for modality, seconds in fold.first.items()}
+    return Answer(fold.content(), latency)
+
+
+async def _responses(client: Client, settings: Settings, request: Request) -> Answer:
+    body: dict[str, Any] = {
+        "model": client.server.model,
+        "input": await _made(inputs.responses_input, request, settings),
+        "temperature": request.sampling.temperature,
+        "max_output_tokens": settings.max_tokens,
+        "store": False,
+    }
+    if settings.tools:
+        tool = {"type": settings.tools}
+        body["tools"] = [tool | ({"size": settings.image_size} if settings.image_size else {})]
+    reply = await client.post("/responses", body)
+    return Answer(read_reply(reply.value, headerless=False), {"total": reply.seconds})
+
+
+async def _images(client: Client, settings: Settings, request: Request) -> Answer:
+    inputs.no_media(request.messages)
+    body: dict[str, Any] = {
+        "model": client.server.model,
+        "prompt": inputs.one_prompt(request.messages),
+        "n": 1,
+    }
+    if settings.image_size:
+        body["size"] = settings.image_size
+    try:  # else SGLang answers with an address
+        reply = await client.post("/images/generations", {**body, "response_format": "b64_json"})
+    except ReplyError as error:  # OpenAI's newer models always answer so, and refuse the field
+        if error.status != 400 or "response_format" not in str(error):
+            raise
+        reply = await client.post("/images/generations", body)
+    return Answer(read_reply(reply.value, headerless=False), {"total": reply.seconds})
+
+
+async def _speech(client: Client, settings: Settings, request: Request) -> Answer:
+    inputs.no_media(request.messages)
+    headerless = settings.audio_format == "pcm16"
+    body = {
+        "model": client.server.model,
+        "input": inputs.one_prompt(request.messages),
+        "voice": settings.voice,
+        "response_format": "pcm" if headerless else settings.audio_format,
+    }
+    reply = await client.post_for_bytes("/audio/speech", body)
+    content = Content()
+    content.add_sound([reply.value], headerless)
+    return Answer(content, {"total": reply.seconds})
+
+
+async def _videos(client: Client, settings: Settings, request: Request) -> Answer:
+    """A job is begun, looked at until it is done, and its clip taken."""
+    fields = {"size": settings.video_size, "seconds": settings.seconds}
+    body = {
+        "model": client.server.model,
+        "prompt": inputs.one_prompt(request.messages),
+        **{name: value for name, value in fields.items() if value},
+    }
+    picture = await asyncio.to_thread(inputs.first_picture, request.messages)
+    files: Files = [("input_reference", picture)] if picture is not None else []
+    begun = await client.post("/videos", body, files)
+    start = time.perf_counter()
+    path, status = f"/videos/{_job_id(begun.value)}", _status(begun.value)
+    pause = _FIRST_PAUSE
+    while status in _MAKING:
+        if time.perf_counter() - start > settings.wait:
+            raise ServerError(f"the clip of {client.server.model} took more than {settings.wait:g} s")
+        await asyncio.sleep(pause)
+        pause = min(_LONGEST_PAUSE, 1.5 * pause)
+        status = _status((await client.get(path)).value)
+    if status != "completed":
+        raise ReplyError(f"the job that makes the clip is {status}")
+    clip = await client.get_bytes(f"{path}/content")
+    content = Content()
+    content.add_clip(clip.value)
+    return Answer(content, {"total": begun.seconds + time.perf_counter() - start})
+
+
+async def _made(
+    make: Callable[[Sequence[Message], Settings], T], request: Request, settings: Settings
+) -> T:
+    """What a function of `inputs` makes of the messages; in a thread, if media are read for it."""
+    if inputs.has_media(request.messages):
+        return await asyncio.to_thread(make, request.messages, settings)
+    return make(request.messages, settings)
+
+
+def _job_id(raw: Any) -> str:
+    """The id of a job. ReplyError if it is none that belongs into a path."""
+    found = raw.get("id") if isinstance(raw, Mapping) else None
+    if not isinstance(found, str) or not re.fullmatch(r"\w[\w.:-]{0,199}", found):
+        raise ReplyError("a job without an id")
+    return found
+
+
+def _status(raw: Any) -> str:
+    return str(raw.get("status")) if isinstance(raw, Mapping) else "unknown"
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    "chat": _chat,
+    "responses": _responses,
+    "images": _images,
+    "speech": _speech,
+    "videos": _videos,
+}

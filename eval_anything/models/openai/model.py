@@ -1,0 +1,148 @@
+"""A model on an OpenAI-compatible server: `openai/NAME@http://host:port/v1`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from eval_anything.content import Failure, Part, Response, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaError, MediaStore
+from eval_anything.models.base import Model, Request
+from eval_anything.models.openai.endpoints import ENDPOINTS, Answer
+from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
+from eval_anything.models.openai.payload import Link, Medium, medium
+from eval_anything.models.openai.replies import Content
+from eval_anything.models.openai.settings import read_settings
+from eval_anything.servers import Client, ReplyError, parse_server, without_key
+from eval_anything.tasks.task import sha256_of
+
+if TYPE_CHECKING:
+    from eval_anything.models.openai.settings import Settings
+    from eval_anything.models.text import TextModel
+    from eval_anything.tasks.task import Task
+
+# What a server answers to media that it does not take; 400 and 422 may have other reasons.
+_REFUSALS = (400, 413, 415, 422)
+_WITHOUT_TOKENS = ("speech", "videos")
+
+
+class ChatModel(Model):
+    """A model on an OpenAI-compatible server; any modality in and out."""
+
+    concurrency = 64
+
+    def __init__(self, spec: str, arguments: Mapping[str, str]) -> None:
+        self.spec = spec
+        self.server = parse_server(spec, f"--model {spec}")
+        self.paid_as = self.server.model
+        self.name = self.server.model.replace("/", "--")
+        self.settings, self.arguments = read_settings(arguments)
+        self._client: Client | None = None
+
+    @classmethod
+    def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ChatModel:
+        return cls(spec, arguments)
+
+    def weights(self) -> str:
+        """The weights of a server cannot be seen: its name and address stand for them."""
+        return sha256_of(list(self.server))
+
+    def prepare(
+        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+    ) -> None:
+        if self.settings.api not in _WITHOUT_TOKENS or self.spending is None:
+            return
+        costs = self.spending.prices.money(self.server.model, {"input": 1, "output": 1})
+        if self.spending.budget is not None and costs != 0:
+            raise UserError(
+                f"--budget: a server counts no tokens for api={self.settings.api}, so it cannot be kept"
+            )
+
+    def text(self) -> TextModel | None:
+        from eval_anything.models.openai.text import ServerText
+
+        return ServerText(self) if self.settings.api in ("chat", "responses") else None
+
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        return [await self.answer(request, store, self.settings) for request in requests]
+
+    async def answer(self, request: Request, store: MediaStore, settings: Settings) -> Response:
+        """The answer to one request, asked for with these settings."""
+        if self._client is None:
+            self._client = Client(
+                self.server,
+                f"--model {self.spec}",
+                self.concurrency,
+                self.settings.timeout,
+                self.spending,
+            )
+        return await self._answer(self._client, request, store, settings)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _answer(
+        self, client: Client, request: Request, store: MediaStore, settings: Settings
+    ) -> Response:
+        try:
+            answer = await ENDPOINTS[settings.api](client, settings, request)
+        except UnsupportedInputError as error:
+            return Response(error=Failure("unsupported_input", str(error)))
+        except ReplyError as error:
+            refused = error.status in _REFUSALS and has_media(request.messages)
+            return Response(error=Failure("unsupported_input" if refused else "model_error", str(error)))
+        client.paid(answer.content.usage)
+        return await self._response(client, answer, store)
+
+    async def _response(self, client: Client, answer: Answer, store: MediaStore) -> Response:
+        """The content with its media in the store; what cannot be used is the model's failure."""
+        content = answer.content
+        parts: list[Part] = []
+        problems = list(content.problems)
+        for piece in content.pieces:
+            if isinstance(piece, TextPart):
+                parts.append(piece)
+                continue
+            try:
+                found = await self._fetched(client, piece) if isinstance(piece, Link) else piece
+                parts.append(await asyncio.to_thread(store.put, found.data, found.modality))
+            except (MediaError, ReplyError) as error:
+                problems.append(str(error))
+        return Response(
+            parts=tuple(parts),
+            order_known=content.order_known,
+            stop_reason=content.stop_reason,
+            usage=content.usage,
+            latency={name: round(seconds, 4) for name, seconds in answer.latency.items()},
+            error=_failure(content, parts, problems),
+            details={"transcripts": content.transcripts} if content.transcripts else {},
+        )
+
+    async def _fetched(self, client: Client, link: Link) -> Medium:
+        """What an address in a reply leads to, if the user allowed its host. ReplyError if not."""
+        try:
+            url = urlsplit(link.address)
+            host, port = (url.hostname or "").lower(), url.port
+        except ValueError:
+            raise ReplyError(f"no address of {link.modality}: {link.address[:200]}") from None
+        if url.scheme not in ("http", "https") or not host:
+            raise ReplyError(f"the {link.modality} is a file of the server: {link.address[:200]}")
+        if not self.settings.allow_hosts & {host, f"{host}:{port}"}:
+            raise ReplyError(
+                f"the {link.modality} is at an address, which is not fetched: {link.address[:200]} "
+                f"(--model-arg allow_hosts={host} allows that host)"
+            )
+        return medium(await client.download(link.address), link.modality)
+
+
+def _failure(content: Content, parts: Sequence[Part], problems: Sequence[str]) -> Failure | None:
+    if problems:
+        return Failure("invalid_output", without_key("; ".join(problems)))
+    if content.refusal is not None and not parts:
+        return Failure("refusal", f"a refusal: {without_key(content.refusal)[:200]}")
+    return None
