@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -63,6 +63,16 @@ def position_bias(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = 
     """
     both = _floats(forward) * _floats(backward)
     return rate(both == 1, clusters, where=~np.isnan(both))
+
+
+def first_preference(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None) -> Figure:
+    """P(what is shown first wins) - P(what is shown second wins), -1..1, over both orders of each pair.
+
+    The arguments are those of `position_bias`. As each response has each place once, what they are
+    worth cancels. Pairs with a failure in either are left out.
+    """
+    wins = (_floats(forward) + _floats(backward)) / 2
+    return _mean(wins, clusters, ~np.isnan(wins), (-1.0, 1.0))
 
 
 def length_bias(
@@ -203,35 +213,6 @@ def spearman(first: ArrayLike, second: ArrayLike, clusters: Clusters = None) -> 
 # --- what a judge's errors do --------------------------------------------------------------------
 
 
-class Corrected(NamedTuple):
-    """A rate (0..1) corrected for the judge's errors, and its standard error."""
-
-    value: float
-    stderr: float
-
-
-def corrected_rate(
-    rate: float, n: int, sensitivity: float, positives: int, specificity: float, negatives: int
-) -> Corrected:
-    """The true rate behind one that a judge with known errors found in n items.
-
-    (p + q0 - 1) / (q0 + q1 - 1) with sensitivity q1 and specificity q0, clipped to 0..1 (Rogan and
-    Gladen 1978). The error is that of the delta method and counts all three estimates: the rate, the
-    sensitivity from `positives` labelled items, the specificity from `negatives`. ValueError for a
-    judge that is no better than chance.
-    """
-    j = sensitivity + specificity - 1
-    if j <= 0:
-        raise ValueError("a judge that is no better than chance cannot be corrected")
-    value = (rate + specificity - 1) / j
-    variance = (
-        rate * (1 - rate) / n
-        + value**2 * sensitivity * (1 - sensitivity) / positives
-        + (1 - value) ** 2 * specificity * (1 - specificity) / negatives
-    ) / j**2
-    return Corrected(min(1.0, max(0.0, value)), math.sqrt(variance))
-
-
 def attenuation(accuracy: float) -> float:
     """J = 2 * accuracy - 1 (-1..1): what a judge leaves of a difference; Youden's index (1950) of a
     judge that errs alike on both sides. The items needed to see the difference grow by 1 / J^2."""
@@ -241,8 +222,9 @@ def attenuation(accuracy: float) -> float:
 def attenuated_effect(stderr: float, accuracy: float = 1.0, power: float = 0.8) -> float:
     """The smallest true difference found with this power at the two-sided 5 % level through a judge.
 
-    (z_0.975 + z_power) * stderr / J; `stderr` is that of the difference as the judge shows it. Infinite
-    for a judge that is no better than chance. The formula without J: arXiv 2411.00640, on power.
+    (z_0.975 + z_power) * stderr / J; `stderr` is that of the difference as the judge shows it, J its
+    `attenuation`. Infinite for a judge that is no better than chance. The formula without J: arXiv
+    2411.00640, on power.
     """
     j = attenuation(accuracy)
     return (Z95 + NormalDist().inv_cdf(power)) * stderr / j if j > 0 else math.inf

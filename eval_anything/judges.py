@@ -6,6 +6,8 @@ each kind is in `eval_anything/scorers/<kind>.py`.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,7 @@ Kind = Literal["program", "metric", "rubric", "pairwise", "probe", "reward_model
 _NEEDS: dict[Kind, set[str]] = {
     "program": {"scorer"},
     "metric": set(),
-    "rubric": {"template", "scale"},
+    "rubric": {"template"},
     "pairwise": {"template"},
     "reward_model": set(),
     "probe": {"template", "probes"},
@@ -33,13 +35,33 @@ _NEEDS: dict[Kind, set[str]] = {
 _MAY: dict[Kind, set[str]] = {
     "program": {"packages"},
     "metric": {"scorer", "factory", "packages"},
-    "rubric": {"repeats"},
+    "rubric": {"scale", "checklist", "repeats", "video", "frames"},
+    "pairwise": {"video", "frames"},
+    "probe": {"video", "frames"},
     "reward_model": {"checkpoint"},
 }
+_OWN_KEYS = (
+    *("scorer", "factory", "packages", "template", "scale", "checklist", "repeats"),
+    *("checkpoint", "probes", "video", "frames"),
+)
 _PATHS = {"scorer", "factory", "template", "checkpoint"}
+_CRITERION_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 CHANCE_CORRECTED = "_chance_corrected"
 """Ends the name of a probe's second metric, after the name of its first."""
+
+
+class CriterionEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a checklist: what the judge model answers apart, and how much that counts.
+
+    A criterion that is `optional` may not apply to a request; then the others share its weight. A
+    sample may break it down into yes-or-no questions of its own: the list `targets.<metric>.<id>`.
+    """
+
+    id: str
+    question: str
+    weight: float = 1.0
+    optional: bool = False
 
 
 class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,11 +70,13 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     A `program` or `metric` has a `scorer` (file.py:function in the folder); a `metric` with a model
     of its own has a `factory` instead, which makes the scorer from the path that the user names.
     `packages` are the modules that their code imports beyond what the engine has. A `rubric` has a
-    `template` (Jinja2) for a chat model, the `scale` of the grades that it is asked for, and how
-    often it is asked about each response (`repeats`, 1 if left out; the mean counts); a
+    `template` (Jinja2) for a chat model, the `scale` of the grades that it is asked for, a
+    `checklist` if it is to grade criteria apart (without a scale they are answered yes, partly or
+    no), and how often it is asked about each response (`repeats`, 1 if left out; the mean counts); a
     `reward_model` has a `checkpoint`, a folder in its own, unless the user names one. A `probe` has a
     `template` for a chat model too, and the modality of the medium that its questions are about
-    (`probes`).
+    (`probes`). All that ask a chat model show it clips as `frames` pictures (4 if left out), or whole
+    if `video` is `file`.
     """
 
     version: int
@@ -66,9 +90,12 @@ class JudgeFile(Struct, frozen=True, forbid_unknown_fields=True):
     packages: list[str] | None = None
     template: str | None = None
     scale: tuple[float, float] | None = None
+    checklist: list[CriterionEntry] | None = None
     repeats: int | None = None
     checkpoint: str | None = None
     probes: Literal["image", "audio", "video"] | None = None
+    video: Literal["frames", "file"] | None = None
+    frames: int | None = None
 
 
 class JudgeFolder(Struct, frozen=True):
@@ -108,7 +135,7 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     path = folder.path / "judge.yaml"
     file = read_yaml(path, JudgeFile)
     problems = []
-    for key in ("scorer", "factory", "packages", "template", "scale", "repeats", "checkpoint", "probes"):
+    for key in _OWN_KEYS:
         value = getattr(file, key)
         needed = key in _NEEDS[file.kind]
         if needed and value is None:
@@ -130,11 +157,50 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
         problems.append(Problem(path, line_of(path, "scale"), "scale must rise: [low, high]"))
     if not file.metrics:
         problems.append(Problem(path, line_of(path, "metrics"), "metrics is empty: declare one"))
+    if file.frames is not None and file.frames < 1:
+        problems.append(Problem(path, line_of(path, "frames"), "frames must be at least 1"))
+    if file.frames is not None and file.video == "file":
+        message = "a clip that is shown as a file has all its frames: remove `frames:`"
+        problems.append(Problem(path, line_of(path, "frames"), message))
+    if file.kind == "rubric":
+        problems += _rubric_problems(path, file)
     if file.kind == "probe":
         problems += _probe_problems(path, file)
     if problems:
         raise FileProblemsError(problems)
     return file
+
+
+def _rubric_problems(path: Path, file: JudgeFile) -> list[Problem]:
+    if file.checklist is None:
+        if file.scale is None:
+            message = "a rubric judge needs `scale:`, or a `checklist:` to be answered yes, partly or no"
+            return [Problem(path, line_of(path, "kind"), message)]
+        return []
+    problems = []
+    if not file.checklist:
+        message = "checklist is empty: name a criterion, or remove it"
+        problems.append(Problem(path, line_of(path, "checklist"), message))
+    if len(file.metrics) > 1:
+        message = "a checklist makes one metric: make a judge for each"
+        problems.append(Problem(path, line_of(path, "metrics"), message))
+    seen: set[str] = set()
+    for i, criterion in enumerate(file.checklist):
+        mistakes = {}
+        if not _CRITERION_ID.fullmatch(criterion.id):
+            mistakes["id"] = "must be small letters, digits and _, at most 40, and begin with a letter"
+        elif criterion.id in seen:
+            mistakes["id"] = f"{criterion.id!r} is given twice: rename one"
+        if not criterion.question.strip():
+            mistakes["question"] = "is empty: say what is to be answered"
+        if not (math.isfinite(criterion.weight) and criterion.weight > 0):
+            mistakes["weight"] = f"must be above 0, not {criterion.weight:g}: remove what does not count"
+        seen.add(criterion.id)
+        problems += [
+            Problem(path, line_of(path, "checklist", i, key), f"{key} {message}")
+            for key, message in mistakes.items()
+        ]
+    return problems
 
 
 def _probe_problems(path: Path, file: JudgeFile) -> list[Problem]:

@@ -7,6 +7,7 @@ own file overrides it. A model that neither names has no known price: its cost i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,12 +63,14 @@ class BudgetError(EvalError):
 
 
 class Spending:
-    """The tokens and money that a run takes from servers, and what it may take (`budget`)."""
+    """The calls, tokens and money that a run takes from servers, and the money it may take."""
 
     def __init__(self, budget: float | None = None) -> None:
         self.budget = budget
         self.prices = read_prices()
         self.money = 0.0
+        self.calls = 0
+        self.tokens = {"input": 0, "output": 0}
 
     def must_know(self, models: Collection[str]) -> None:
         """With a budget, every model needs a known price. UserError names one without."""
@@ -89,3 +92,17 @@ class Spending:
     def add(self, model: str, usage: Mapping[str, int]) -> None:
         """Counts a request that was answered."""
         self.money += self.prices.money(model, usage) or 0.0
+        self.calls += 1
+        for key in self.tokens:
+            self.tokens[key] += usage.get(key, 0)
+
+    def cost(self, paid_as: str | None) -> dict[str, Any]:
+        """All that was counted, if one model took it; its money is null if its price is not known, and
+        0 for what asks no server (None)."""
+        return {
+            "calls": self.calls,
+            "tokens": dict(self.tokens),
+            "money": 0.0 if paid_as is None else self.prices.money(paid_as, self.tokens),
+            "currency": self.prices.currency,
+            "prices": self.prices.date,
+        }

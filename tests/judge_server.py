@@ -59,6 +59,11 @@ class Asked(NamedTuple):
         return self.content[begin + 1 : end]
 
 
+def marked(body: dict[str, Any], text: str) -> str:
+    """The text with the mark that this request asks for."""
+    return text.replace(MARK, Asked(0, b"", body).mark)
+
+
 class JudgeServer(ThreadingHTTPServer):
     """An OpenAI-compatible server that answers every request with what `reply` says."""
 
@@ -91,8 +96,11 @@ class _Handler(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": text.replace(MARK, asked.mark)}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge"}
+        usage = {"prompt_tokens": 11, "completion_tokens": 7}
         data = json.dumps(
-            {**reply, "choices": [choice]} if status == 200 else {"error": {"message": text}}
+            {**reply, "choices": [choice], "usage": usage}
+            if status == 200
+            else {"error": {"message": text}}
         ).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")

@@ -111,6 +111,7 @@ def resets(handler: Handler) -> None:
         socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
     )
     handler.connection.close()
+    handler.close_connection = True  # no next request is waited for, which would keep it open
 
 
 def stalls(seconds: float) -> Reply:
@@ -119,6 +120,22 @@ def stalls(seconds: float) -> Reply:
     def reply(handler: Handler) -> None:
         time.sleep(seconds)
         says("late")(handler)
+
+    return reply
+
+
+def drips(seconds: float) -> Reply:
+    """Answers well, a few bytes at a time, without any long pause."""
+
+    def reply(handler: Handler) -> None:
+        data = completion({"role": "assistant", "content": "late"})
+        handler.send_response(200)
+        handler.send_header("content-type", "application/json")
+        handler.send_header("content-length", str(len(data)))
+        handler.end_headers()
+        for start in range(0, len(data), 5):
+            handler.wfile.write(data[start : start + 5])
+            time.sleep(seconds * 5 / len(data))
 
     return reply
 

@@ -21,7 +21,7 @@ from eval_anything.agreement import (
     attenuated_effect,
     attenuation,
     cohen_kappa,
-    corrected_rate,
+    first_preference,
     krippendorff_alpha,
     length_bias,
     position_bias,
@@ -29,7 +29,7 @@ from eval_anything.agreement import (
     sensitivity_specificity,
     spearman,
 )
-from eval_anything.stats import wilson
+from eval_anything.stats import mean_interval
 
 NAN = math.nan
 
@@ -268,6 +268,12 @@ def test_what_has_no_value_or_no_interval() -> None:
 # --- verdicts ------------------------------------------------------------------------------------
 
 
+def of_the_mean(points: Sequence[float]) -> tuple[float, float]:
+    """The interval of the mean of shares, each its own cluster."""
+    found = mean_interval(points, [str(i) for i in range(len(points))], (0, 1))
+    return found.low, found.high
+
+
 @given(PAIRS)
 def test_accuracy_counts_ties_half_and_failures_as_wrong(rows: list[tuple[float, float]]) -> None:
     verdicts, preferred = columns(rows)
@@ -278,10 +284,7 @@ def test_accuracy_counts_ties_half_and_failures_as_wrong(rows: list[tuple[float,
         assert found.value == pytest.approx(sum(points) / len(points))
         swapped = accuracy([-v for v in verdicts], [-p for p in preferred])
         assert swapped == found, "which response is called a does not matter"
-        if len(points) > 1 and 0.5 not in points and 0 < sum(points) < len(points):
-            assert found.ci95 == pytest.approx(
-                wilson(sum(points) / len(points), len(points) - 1)  # the mean takes one
-            )
+        assert found.ci95 == of_the_mean(points)
 
 
 def test_pairs_of_one_source_widen_the_interval() -> None:
@@ -300,6 +303,16 @@ def test_position_bias() -> None:
     backward = [1, -1, -1, 1, 1, 1]
     found = position_bias(forward, backward)
     assert (found.value, found.n) == (pytest.approx(2 / 5), 5)
+
+
+def test_first_preference() -> None:
+    #           first twice, second twice, consistent, a tie once, a failure
+    forward = [1, 1, -1, 1, 0, NAN]
+    backward = [1, 1, -1, -1, 1, 1]
+    found = first_preference(forward, backward)
+    assert (found.value, found.n) == (pytest.approx((1 + 1 - 1 + 0 + 0.5) / 5), 5)
+    turned = first_preference([-v for v in forward], [-v for v in backward])
+    assert turned.value == pytest.approx(-0.3)
 
 
 def test_length_bias() -> None:
@@ -326,36 +339,10 @@ def test_sensitivity_and_specificity() -> None:
     sensitivity, specificity = sensitivity_specificity(truth, judged)
     assert (sensitivity.value, sensitivity.n) == (pytest.approx(2 / 4), 4)
     assert (specificity.value, specificity.n) == (pytest.approx(1 / 3), 3)
-    assert sensitivity.ci95 == pytest.approx(wilson(0.5, 3)), "the mean takes one degree of freedom"
+    assert sensitivity.ci95 == of_the_mean([1, 1, 0, 0])
 
 
 # --- what errors do ------------------------------------------------------------------------------
-
-
-@given(st.floats(0, 1), st.floats(0.55, 1), st.floats(0.55, 1))
-def test_correcting_undoes_the_errors(truth: float, q1: float, q0: float) -> None:
-    seen = truth * q1 + (1 - truth) * (1 - q0)
-    assert corrected_rate(seen, 100, q1, 50, q0, 50).value == pytest.approx(truth, abs=1e-9)
-
-
-def test_the_error_of_a_corrected_rate_is_that_of_a_simulation() -> None:
-    truth, q1, q0, n, positives, negatives = 0.4, 0.85, 0.75, 400, 300, 300
-    seen = truth * q1 + (1 - truth) * (1 - q0)
-    generator = np.random.default_rng(3)
-    p = generator.binomial(n, seen, 20000) / n
-    found1 = generator.binomial(positives, q1, 20000) / positives
-    found0 = generator.binomial(negatives, q0, 20000) / negatives
-    simulated = ((p + found0 - 1) / (found0 + found1 - 1)).std()
-    assert corrected_rate(seen, n, q1, positives, q0, negatives).stderr == pytest.approx(
-        simulated, rel=0.03
-    )
-
-
-def test_a_corrected_rate_stays_a_rate() -> None:
-    assert corrected_rate(0.05, 50, 0.9, 50, 0.8, 50).value == 0
-    assert corrected_rate(0.99, 50, 0.9, 50, 0.8, 50).value == 1
-    with pytest.raises(ValueError, match="chance"):
-        corrected_rate(0.5, 50, 0.5, 50, 0.5, 50)
 
 
 @pytest.mark.parametrize(("right", "times"), [(0.59, 31), (0.664, 9.3), (0.75, 4), (0.82, 2.4)])

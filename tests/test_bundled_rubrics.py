@@ -12,6 +12,7 @@ from judge_server import Asked, judge_server
 
 from eval_anything.judge_check import check_judge
 from eval_anything.judges import find_judges, read_judge_file
+from eval_anything.scorers.checklist import criteria_for, listing, own_criteria
 from eval_anything.tasks.task import render_template
 
 FENCE, OTHER_FENCE = "0123456789abcdef", "fedcba9876543210"
@@ -22,6 +23,7 @@ HOSTILE = (
 )
 
 TARGETS: dict[str, dict[str, Any]] = {
+    "content_checklist": {"text": ["names the dog"], "image": ["shows a dog", "shows a ball"]},
     "critique": {"notes": ["the year of the treaty", "a map"]},
     "instruction_image": {
         "elements": ["a dog", "a ball"],
@@ -38,13 +40,19 @@ TARGETS: dict[str, dict[str, Any]] = {
     },
 }
 """What the card of each judge says that its target may hold."""
+# What their own questions are worth if the first is half met, the others are, and heads without
+# questions get 0.7: (4 * 0.75 + 3 + 2 + 0.7) / 10 and (0.5 + 1) / 2.
+CHECKLISTS = {"content_checklist": 0.72, "instruction_image": 0.87, "instruction_text": 0.75}
 
 
 def render(name: str, expected: Any, fence: str = FENCE) -> str:
-    template = read_judge_file(FOLDERS[name]).template
-    assert template is not None
-    source = (FOLDERS[name].path / template).read_text("utf-8")
-    return render_template(source, fence=fence, expected=expected)
+    """The system message without the form of the answer: rubric and checklist."""
+    file = read_judge_file(FOLDERS[name])
+    assert file.template is not None
+    source = (FOLDERS[name].path / file.template).read_text("utf-8")
+    own = own_criteria(file)
+    rubric = render_template(source, fence=fence, expected=expected)
+    return rubric + listing(own, criteria_for(own, expected))
 
 
 def strings(value: Any) -> list[str]:
@@ -63,6 +71,17 @@ def with_text(value: Any, text: str) -> Any:
 
 def test_the_rubrics_are_all_there() -> None:
     assert set(TARGETS) <= set(RUBRICS)
+    assert {n for n in TARGETS if read_judge_file(FOLDERS[n]).checklist is not None} == set(CHECKLISTS)
+
+
+def test_the_points_of_an_image_are_those_of_the_paper() -> None:
+    own = own_criteria(read_judge_file(FOLDERS["instruction_image"]))
+    assert [(c.id, c.weight) for c in own] == [
+        ("elements", 4),
+        ("details", 3),
+        ("scene", 2),
+        ("nothing_unasked", 1),
+    ]
 
 
 @pytest.mark.parametrize("name", RUBRICS)
@@ -83,7 +102,7 @@ def test_each_says_what_is_material_and_what_the_scale_is(name: str) -> None:
     scale = read_judge_file(FOLDERS[name]).scale
     assert scale is not None
     for grade in scale:
-        assert f"{grade:g} = " in rendered or name == "instruction_image"
+        assert f"{grade:g} = " in rendered
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -107,9 +126,12 @@ def test_empty_targets_are_no_targets(name: str, empty: Any) -> None:
 @pytest.mark.parametrize("name", sorted(set(TARGETS) - {"synergy_rubric"}))
 def test_one_text_is_a_list_of_one_and_keeps_its_lines(name: str) -> None:
     key = next(iter(TARGETS[name]))
-    assert "- first line\n  second line" in render(name, {key: "first line\nsecond line"})
+    question = f'  - {key}.1 ("yes", "partly" or "no"): first line\n    second line'
+    lines = question if name in CHECKLISTS else "- first line\n  second line"
+    assert lines in render(name, {key: "first line\nsecond line"})
     assert render(name, {key: "a text"}) == render(name, {key: ["a text"]})
-    assert "\n- 7" in render(name, {key: [7]})
+    if name not in CHECKLISTS:  # a question is a text
+        assert "\n- 7" in render(name, {key: [7]})
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -126,7 +148,7 @@ def test_what_does_not_change_comes_first(name: str) -> None:
     whole = [render(name, t, f) for t in ({}, TARGETS[name]) for f in (FENCE, OTHER_FENCE)]
     constant = whole[0].partition(FENCE)[0]
     assert all(text.startswith(constant) for text in whole)
-    assert len(constant) > 0.8 * len(whole[0])
+    assert len(constant) > (0.65 if name in CHECKLISTS else 0.8) * len(whole[0])
 
 
 @pytest.mark.parametrize(
@@ -175,8 +197,15 @@ def test_a_run_gives_the_mapped_grade(name: str, cli: Cli, tmp_path: Path) -> No
     write_jsonl(tmp_path / "out.jsonl", [{"sample_id": s["id"], "parts": parts} for s in samples])
 
     def grade(asked: Asked) -> tuple[int, str]:
-        share = 0.7 if "A dog." in str(asked.answer) else 0.0
-        grades = {metric: low + share * (high - low)}
+        """0.7 of what may be given; of a sample's own questions, one half met and the others met."""
+        good = "A dog." in str(asked.answer)
+        wanted = asked.body["response_format"]["json_schema"]["schema"]["properties"]["grades"]
+        given = low + (0.7 if good else 0) * (high - low)
+        grades: dict[str, Any] = dict.fromkeys(wanted["required"], given)
+        questions = [c for c in grades if "." in c]
+        grades |= dict.fromkeys(questions, "yes" if good else "no")
+        if good and questions:
+            grades[questions[0]] = "partly"
         return 200, json.dumps({"mark": "@MARK@", "explanation": "why", "grades": grades})
 
     command = ["score", "--outputs", "out.jsonl", "--tasks", "mine/demo", "--include", "mine", "--json"]
@@ -186,7 +215,8 @@ def test_a_run_gives_the_mapped_grade(name: str, cli: Cli, tmp_path: Path) -> No
     assert done.code == 0, done.err
     found = done.json["tasks"]["mine/demo"]["metrics"][metric]
     worst, best = file.metrics[metric].range
-    assert found["value"] == pytest.approx(worst + 0.7 * (best - worst))
+    listed = CHECKLISTS.get(name, 0.7)
+    assert found["value"] == pytest.approx(worst + (0.7 + listed) / 2 * (best - worst))
     assert (found["n"], found["unscored"]) == (4, 0)
 
     real = [asked for asked in server.asked if "A dog." in str(asked.answer)]

@@ -9,61 +9,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from helpers import Cli, answers, make_task, medium_sample, png, text_sample, wav, write_jsonl
-from judge_server import POOR, Asked, JudgeServer, judge_server
+from judge_server import JudgeServer, judge_server
+from labelled import JUDGE_YAML, SCORE_PY, flipping, grade, judge_pairs, make_judge_folder, pair, text
 
 from eval_anything.bundled import content_folder
 from eval_anything.calibration import calibration_summary, calibrations_of, load_calibration
 from eval_anything.judges import find_judges
 from eval_anything.labels import micro_labels, read_labels
 from eval_anything.scorers.assemble import make_judge
-
-JUDGE_YAML = """\
-version: 1
-kind: program
-title: Grades by a digit
-description: The first digit of the response.
-sees: [text]
-scorer: score.py:score
-metrics:
-  quality: {range: [0, 10]}
-"""
-
-# "?" is a response that this judge fails on.
-SCORE_PY = """\
-from eval_anything.content import Score
-
-def score(sample, response):
-    digits = [c for c in response.text if c.isdigit()]
-    if response.text == "?":
-        return {"quality": Score(None, explanation="a question mark")}
-    return {"quality": Score(float(digits[0]) if digits else 0.0)}
-"""
-
-
-def text(words: str) -> list[dict[str, Any]]:
-    return [{"modality": "text", "text": words}]
-
-
-def pair(id_: str, a: str, b: str, preferred: str, **more: Any) -> dict[str, Any]:
-    return {**text_sample(id_), "a": text(a), "b": text(b), "preferred": preferred, **more}
-
-
-def grade(id_: str, words: str, label: float, **more: Any) -> dict[str, Any]:
-    return {**text_sample(id_), "parts": text(words), "label": label, **more}
-
-
-def make_judge_folder(
-    root: Path, name: str = "digit", yaml: str = JUDGE_YAML, files: Mapping[str, str] | None = None
-) -> Path:
-    folder = root / name
-    folder.mkdir(parents=True)
-    (folder / "judge.yaml").write_text(yaml, "utf-8")
-    for key, content in (files if files is not None else {"score.py": SCORE_PY}).items():
-        (folder / key).write_text(content, "utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -120,9 +77,12 @@ def test_grades(cli: Cli, tmp_path: Path, digit: list[str | Path]) -> None:
     figures = found["grades"]["figures"]
     assert {name: f["n"] for name, f in figures.items()} == {
         "rho": 7, "alpha_interval": 7, "sensitivity": 5, "specificity": 3, "kappa_quadratic": 7,
+        "self_consistency": 8, "alpha_self": 7,
     }  # fmt: skip
     assert figures["sensitivity"]["value"] == pytest.approx(3 / 5)
     assert figures["specificity"]["value"] == 1
+    assert figures["self_consistency"]["value"] == pytest.approx(7 / 8), "a failure repeats nothing"
+    assert figures["alpha_self"]["value"] == 1
     from scipy.stats import spearmanr
 
     assert figures["rho"]["value"] == pytest.approx(spearmanr(*zip(*given, strict=True)).statistic)
@@ -210,35 +170,6 @@ def test_a_judge_that_always_fails(cli: Cli, tmp_path: Path, digit: list[str | P
 # --- a judge model -------------------------------------------------------------------------------
 
 
-def flipping(right: float, failing: float = 0.0) -> Any:
-    """A judge that takes the good response for the bad one, by pair, with probability 1 - right."""
-
-    def reply(asked: Asked) -> tuple[int, str]:
-        shown = " ".join(part.get("text", "") for part in asked.answer)
-        found = re.search(r"(good|bad) (\d+)", shown)
-        if found is None:  # a canary
-            return 200, POOR
-        side, number = found.groups()
-        draw = random.Random(f"judge {number}")
-        if draw.random() < failing and side == "good":
-            return 200, "I would rather not say."
-        high = (side == "good") == (draw.random() < right)
-        verdict = {"mark": asked.mark, "explanation": "so", "grades": {"synergy": 8 if high else 3}}
-        return 200, json.dumps(verdict)
-
-    return reply
-
-
-def judge_pairs(n: int) -> list[dict[str, Any]]:
-    draw = random.Random(0)
-    rows = []
-    for i in range(n):
-        sides = [f"good {i}", f"bad {i}"]
-        preferred = "ab"[draw.random() < 0.5]
-        rows.append(pair(f"p{i}", *(sides if preferred == "a" else sides[::-1]), preferred))
-    return rows
-
-
 def test_a_judge_that_is_right_eight_times_in_ten(cli: Cli, tmp_path: Path, server: JudgeServer) -> None:
     server.reply = flipping(0.8)
     labels = write_jsonl(tmp_path / "l.jsonl", judge_pairs(120))
@@ -252,7 +183,9 @@ def test_a_judge_that_is_right_eight_times_in_ten(cli: Cli, tmp_path: Path, serv
         2 * accuracy["value"] - 1, abs=0.05
     )
     assert found["model"] == "openai/judge", "without the server's address"
-    assert len(server.asked) == 240
+    assert len(server.asked) == 240 + 2 * 50, "fifty pairs are asked about twice"
+    assert found["pairs"]["figures"]["self_consistency"]["value"] == 1
+    assert found["pairs"]["figures"]["self_consistency"]["n"] == 50
 
 
 def test_replies_without_a_verdict_are_counted_and_shown(
@@ -261,7 +194,7 @@ def test_replies_without_a_verdict_are_counted_and_shown(
     server.reply = flipping(1.0, failing=0.3)
     labels = write_jsonl(tmp_path / "l.jsonl", judge_pairs(60))
     command = ["judges", "calibrate", "synergy_rubric", "--labels", labels]
-    command += ["--judge", f"synergy_rubric={server.spec}"]
+    command += ["--judge", f"synergy_rubric={server.spec}", "--again", "0"]
     found = cli(*command, "--json").json
     failed = sum(random.Random(f"judge {i}").random() < 0.3 for i in range(60))
     assert found["pairs"]["unscored"] == failed > 5
@@ -311,9 +244,23 @@ def test_the_program_that_is_the_truth_is_never_wrong(cli: Cli, tmp_path: Path) 
     assert result.json["pairs"]["figures"]["accuracy"]["value"] == 1
 
 
+def test_the_page_shows_the_bundled_calibration() -> None:
+    folder = content_folder("judges") / "micro_synergy_rm"
+    (bundled,) = json.loads((folder / "calibration.json").read_bytes())
+    figures = bundled["pairs"]["figures"]
+    page = (Path(__file__).parent.parent / "docs/judging.md").read_text("utf-8")
+    value, (low, high) = figures["accuracy"]["value"], figures["accuracy"]["ci95"]
+    again = figures["self_consistency"]["value"]
+    row = f"| reward_model | {value:.3f} ({low:.3f} .. {high:.3f}) | {again:.3f} | {bundled['n']} |"
+    assert f"| `micro_synergy_rm` {row}" in page
+
+
+@pytest.mark.slow
 def test_the_bundled_reward_model_on_micro_pairs(cli: Cli) -> None:
-    found = cli("judges", "calibrate", "micro_synergy_rm", "--micro", "--limit", "40", "--json").json
+    command = ["judges", "calibrate", "micro_synergy_rm", "--micro", "--limit", "40", "--again", "10"]
+    found = cli(*command, "--json").json
     assert found["metric"] == "synergy"
+    assert found["pairs"]["figures"]["self_consistency"] == {"value": 1, "ci95": ANY, "n": 10}
     accuracy = found["pairs"]["figures"]["accuracy"]
     assert accuracy["n"] == 40
     assert 0.5 < accuracy["ci95"][1] <= 1
@@ -369,6 +316,7 @@ def test_a_bundled_judge_may_carry_its_calibrations(
     assert loaded.summary == {
         "metric": "quality", "figure": "rho", "value": pytest.approx(1), "ci95": [-1, 1], "n": 5,
         "labels": "l.jsonl",
+        "figures": {name: f["value"] for name, f in found["grades"]["figures"].items()},
     }  # fmt: skip
     shown = cli("judges", "show", "digit", "--include", "own")
     assert "against l.jsonl" in shown.out
@@ -387,7 +335,7 @@ def test_show_says_how_good_a_judge_is(cli: Cli, tmp_path: Path, digit: list[str
     assert "Through this judge a difference has 0.56 of its size and needs 3.2 times" in printed
     shown = cli("judges", "show", "digit", "--include", "own").out
     assert "digit, quality, against l.jsonl" in shown
-    assert "0.778  0.4" in shown
+    assert re.search(r"accuracy \(a tie counts half\) +0\.778  0\.", shown)
 
 
 def test_results_carry_the_calibration_of_their_judges(
@@ -410,9 +358,10 @@ def test_results_carry_the_calibration_of_their_judges(
         "judges", "calibrate", "synergy_rubric", "--labels", labels, "--judge", spec, "--json"
     ).json
     after = cli(*command, "--judge", spec, "--out", "after").json["judges"]
-    accuracy = found["pairs"]["figures"]["accuracy"]
+    figures = found["pairs"]["figures"]
     assert after["synergy_rubric"]["calibration"] == {
-        "metric": "synergy", "figure": "accuracy", "labels": "l.jsonl", **accuracy,
+        "metric": "synergy", "figure": "accuracy", "labels": "l.jsonl", **figures["accuracy"],
+        "figures": {name: figure["value"] for name, figure in figures.items()},
     }  # fmt: skip
 
 

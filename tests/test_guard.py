@@ -36,9 +36,16 @@ from judge_server import GOOD, Asked, JudgeServer, judge_server
 from PIL import Image
 
 from eval_anything.content import Contract, Message, Modality, Response, Sample, Score, TextPart
-from eval_anything.judges import find_judges, read_judge_file
+from eval_anything.judges import JudgeFolder, find_judges, read_judge_file
 from eval_anything.media import MediaError, media_part, read_audio
-from eval_anything.scorers.guard import clean_audio, clean_frames, clean_image, clean_text, fence_lines
+from eval_anything.scorers.guard import (
+    clean_audio,
+    clean_clip,
+    clean_frames,
+    clean_image,
+    clean_text,
+    fence_lines,
+)
 from eval_anything.scorers.rubric import make
 
 TEXT, IMAGE, AUDIO, VIDEO = Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
@@ -67,9 +74,13 @@ class Judged(NamedTuple):
     score: Score
 
 
-def judged(responses: Sequence[Response], reply: Callable[[Asked], tuple[int, str]]) -> list[Judged]:
-    """All responses through the rubric judge, one after the other."""
-    folder = find_judges()["synergy_rubric"]
+def judged(
+    responses: Sequence[Response],
+    reply: Callable[[Asked], tuple[int, str]],
+    folder: JudgeFolder | None = None,
+) -> list[Judged]:
+    """All responses through a rubric judge that gives synergy, one after the other."""
+    folder = folder or find_judges()["synergy_rubric"]
 
     async def all_of(server: JudgeServer) -> list[Score]:
         scores = []
@@ -324,7 +335,7 @@ def test_frames_are_spread_over_the_clip(tmp_path: Path, frames: int, count: int
     assert {(frame.mime, frame.note) for frame in clean} == {("image/png", "")}
 
 
-@pytest.mark.parametrize("clean", [clean_image, clean_audio, clean_frames])
+@pytest.mark.parametrize("clean", [clean_image, clean_audio, clean_frames, clean_clip])
 @pytest.mark.parametrize("data", [b"", b"no medium at all", png()[:60], mp4()[:200]])
 def test_what_does_not_decode_is_a_media_error(
     tmp_path: Path, clean: Callable[[Path], object], data: bytes

@@ -339,7 +339,7 @@ def test_faults_of_the_server_are_no_scores(
     sound: MediaPart,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eval_anything.chat._pause", lambda _: 0.0)
+    monkeypatch.setattr("eval_anything.servers._pause", lambda _: 0.0)
     fair = takes()
     server.reply = lambda asked: (status, "no") if question_of(asked)[0] == "Where?" else fair(asked)
     with pytest.raises(error):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server
 
+from eval_anything.chat import parse_server
 from eval_anything.errors import InfrastructureError
+from eval_anything.scorers.asking import Answer, Asker, Question
+from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.verdicts import Verdicts
 
 TASK = """\
@@ -79,6 +86,143 @@ def test_failures_are_not_kept(cli: Cli, outputs: Path, bad: str) -> None:
         done = score(cli, server, "b")
     assert done.code == 0
     assert done.json["tasks"]["mine/demo"]["metrics"]["synergy"]["value"] == pytest.approx(0.7)
+
+
+# --- equal questions at the same time ------------------------------------------------------------
+
+
+class Said(Marked, frozen=True):
+    """A verdict with one word."""
+
+    word: str
+
+
+YES = '{"mark": "@MARK@", "word": "yes"}'
+
+
+def asking_for(words: str, repeat: int = 0) -> Question[Said]:
+    """A question whose verdict is a word."""
+    form = '{"mark": "MARK", "word": "yes or no"}'
+    return Question(
+        messages=lambda fence, mark: [
+            {"role": "system", "content": f"{fence} {form.replace('MARK', mark)}"},
+            {"role": "user", "content": [{"type": "text", "text": words}]},
+        ],
+        read=lambda reply, mark: last_marked(reply, mark, Said),
+        type_=Said,
+        form=marked_format({"word": {"type": "string"}}),
+        repeat=repeat,
+    )
+
+
+def with_asker(
+    server: JudgeServer, body: Callable[[Callable[..., Asking]], Coroutine[Any, Any, None]]
+) -> None:
+    """Runs `body(ask)`, where `ask` begins to ask a question on the server."""
+
+    async def run() -> None:
+        asker = Asker("judge own", parse_server(server.spec, "--judge"))
+
+        def ask(words: str, repeat: int = 0) -> Asking:
+            return asyncio.create_task(asker.ask(asking_for(words, repeat), None))
+
+        try:
+            await body(ask)
+        finally:
+            await asker.close()
+            assert not [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+
+    asyncio.run(run())
+
+
+Asking = asyncio.Task[Answer[Said]]
+
+
+async def arrived(server: JudgeServer, count: int) -> None:
+    """Waits until so many requests are there."""
+    async with asyncio.timeout(10):
+        while len(server.asked) < count:
+            await asyncio.sleep(0.005)
+
+
+def test_equal_questions_at_the_same_time_share_one_request() -> None:
+    async def body(ask: Callable[..., Asking]) -> None:
+        many = [ask("a") for _ in range(50)]
+        others = [ask("b"), ask("a", repeat=1)]
+        found = await asyncio.gather(*many, *others)
+        assert [answer.verdict.word for answer in found] == ["yes"] * 52
+        assert len({answer.verdict.mark for answer in found[:50]}) == 1
+        used = [answer.usage for answer in found[:50] if answer.usage]
+        assert len(used) == 1, "its tokens are noted once"
+        assert (await ask("a")).usage == {}, "and kept"
+
+    with judge_server() as server:
+        server.reply = lambda asked: (200, YES)
+        with_asker(server, body)
+        assert len(server.asked) == 3
+
+
+def test_a_failure_reaches_all_and_is_not_kept() -> None:
+    async def body(ask: Callable[..., Asking]) -> None:
+        found = await asyncio.gather(ask("a"), ask("a"), ask("a"), return_exceptions=True)
+        assert ["no JSON verdict" in str(error) for error in found] == [True] * 3
+        assert all(isinstance(error, ValueError) for error in found)
+        assert len(server.asked) == 1
+        server.reply = lambda asked: (200, YES)
+        assert (await ask("a")).verdict.word == "yes"
+
+    with judge_server() as server:
+        server.reply = lambda asked: (200, "no verdict")
+        with_asker(server, body)
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_who_is_cancelled_takes_nobody_along(first: int) -> None:
+    go_on = threading.Event()
+
+    def reply(asked: Asked) -> tuple[int, str]:
+        assert go_on.wait(10)
+        return 200, YES
+
+    async def body(ask: Callable[..., Asking]) -> None:
+        tasks = [ask("a") for _ in range(3)]
+        await arrived(server, 1)
+        tasks[first].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[first]
+        go_on.set()
+        others = [await task for task in tasks if task is not tasks[first]]
+        assert [answer.verdict.word for answer in others] == ["yes", "yes"]
+        assert [bool(answer.usage) for answer in others] == [True, False], "they were paid for"
+
+    with judge_server() as server:
+        server.reply = reply
+        with_asker(server, body)
+        assert len(server.asked) == 1
+
+
+def test_when_all_are_cancelled_the_request_is_too_and_can_be_made_anew() -> None:
+    go_on = threading.Event()
+
+    def reply(asked: Asked) -> tuple[int, str]:
+        assert asked.number > 1 or go_on.wait(10)
+        return 200, YES
+
+    async def body(ask: Callable[..., Asking]) -> None:
+        tasks = [ask("a") for _ in range(3)]
+        await arrived(server, 1)
+        for task in tasks:
+            task.cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in found)
+        assert (await ask("a")).verdict.word == "yes"
+        go_on.set()
+
+    with judge_server() as server:
+        server.reply = reply
+        with_asker(server, body)
+        assert len(server.asked) == 2
 
 
 def _write(path: Path, first: int) -> None:

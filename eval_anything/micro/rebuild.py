@@ -2,6 +2,7 @@
 
     python -m eval_anything.micro.rebuild             trains, evaluates, compares
     python -m eval_anything.micro.rebuild --accept    takes the rebuilt checkpoint as the bundled one
+    python -m eval_anything.micro.rebuild --figures   stores the figures of the bundled one anew
 
 The figures of the bundled checkpoint lie beside it in figures.json: value, 95 % interval and n of
 every metric of the micro suite, greedy. The rebuilt model agrees if each of its values lies in that
@@ -63,10 +64,14 @@ def main() -> int:
     """Builds into build/micro; exit code 1 if a figure disagrees."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--accept", action="store_true", help="make it the bundled checkpoint")
+    parser.add_argument("--figures", action="store_true", help="evaluate the bundled one, no training")
     parser.add_argument("--out", type=Path, default=Path("build/micro"))
     options = parser.parse_args()
     checkpoint, run = options.out / "checkpoint", options.out / "run"
     shutil.rmtree(options.out, ignore_errors=True)
+    if options.figures:
+        write_atomically(BUNDLED / FIGURES, pretty_json(figures_of(BUNDLED, run)))
+        return 0
     start = time.monotonic()
     build(checkpoint, seed=0)
     print(f"trained in {time.monotonic() - start:.0f} s")
@@ -77,7 +82,11 @@ def main() -> int:
         shutil.copytree(checkpoint, BUNDLED)
         print(f"{BUNDLED} is now the rebuilt checkpoint")
         return 0
-    committed = json.loads((BUNDLED / FIGURES).read_bytes())
+    return compare(json.loads((BUNDLED / FIGURES).read_bytes()), rebuilt)
+
+
+def compare(committed: dict[str, dict[str, Any]], rebuilt: dict[str, dict[str, Any]]) -> int:
+    """Prints the figures beside each other; 1 if one of them disagrees, else 0."""
     wrong = disagreements(committed, rebuilt)
     rows = [
         [

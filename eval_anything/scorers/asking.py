@@ -1,7 +1,8 @@
 """How a judge asks its chat model for a verdict: the same for all kinds that ask one.
 
 Each request has a fence and a mark of its own (`verdict.py`). Usable verdicts are kept
-(`verdicts.py`), so nothing is paid for twice. Structured output is used where the server has it.
+(`verdicts.py`), and equal questions that are asked at the same time share one request, so nothing is
+paid for twice. Structured output is used where the server has it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from eval_anything.chat import ChatClient, Reply, ReplyError, Server
 from eval_anything.home import home
@@ -42,10 +44,18 @@ class Question(NamedTuple, Generic[V]):
 
 
 class Answer(NamedTuple, Generic[V]):
-    """A usable verdict, and the tokens that it took; none if it was kept from an earlier run."""
+    """A usable verdict, and the tokens that it took; none if it was kept, or another had asked."""
 
     verdict: V
     usage: dict[str, int]
+
+
+class _UnderWay(Struct):
+    """A request and how many wait for its answer; the first to get it notes its tokens."""
+
+    task: asyncio.Task[Answer[Any]]
+    waiting: int = 0
+    noted: bool = False
 
 
 class Asker:
@@ -57,25 +67,60 @@ class Asker:
         self._client: ChatClient | None = None
         self._verdicts: Verdicts | None = None
         self._structured = True
+        self._under_way: dict[str, _UnderWay] = {}
 
     async def ask(self, question: Question[V], spending: Spending | None) -> Answer[V]:
-        """A verdict, kept or new. ValueError if the model gives none; other errors go on up."""
+        """A verdict, kept or new. ValueError if the model gives none; other errors go on up.
+
+        All who ask the same while it is under way get the answer, or the error, of one request, which
+        goes on until the last of them is cancelled.
+        """
         if self._verdicts is None:
             self._verdicts = Verdicts(home() / "verdicts.sqlite")
         parameters = {"temperature": question.temperature}
         asked = [question.messages(_NO_NONCE, _NO_NONCE), parameters, question.repeat]
         key = sha256_of([list(self.server), guard.VERSION, *asked])
-        kept = self._verdicts.get(key)
-        if kept is not None:
-            return Answer(msgspec.json.decode(kept, type=question.type_), {})
-        if self._client is None:
-            self._client = ChatClient(self.server, self._who, spending=spending)
+        one = self._under_way.get(key)
+        if one is None or one.task.done():
+            kept = self._verdicts.get(key)
+            if kept is not None:
+                return Answer(msgspec.json.decode(kept, type=question.type_), {})
+            if self._client is None:
+                self._client = ChatClient(self.server, self._who, spending=spending)
+            request = self._request(self._client, self._verdicts, key, question, parameters)
+            one = self._under_way[key] = _UnderWay(asyncio.create_task(request))
+        return await self._answer_of(key, one)
+
+    async def _answer_of(self, key: str, one: _UnderWay) -> Answer[Any]:
+        one.waiting += 1
+        try:
+            await asyncio.wait((one.task,))  # unlike awaiting it, this does not cancel it
+        finally:
+            one.waiting -= 1
+            if not one.waiting:
+                if self._under_way.get(key) is one:
+                    del self._under_way[key]
+                if not one.task.done():
+                    one.task.cancel()
+                    await asyncio.wait((one.task,))
+        answer = one.task.result()
+        usage = {} if one.noted else answer.usage
+        one.noted = True
+        return answer._replace(usage=usage)
+
+    async def _request(
+        self,
+        client: ChatClient,
+        verdicts: Verdicts,
+        key: str,
+        question: Question[V],
+        parameters: Mapping[str, Any],
+    ) -> Answer[V]:
+        """Asks and keeps what is usable."""
         fence, mark = secrets.token_hex(8), secrets.token_hex(8)
-        reply = await self._reply(
-            self._client, question.messages(fence, mark), question.form, parameters
-        )
+        reply = await self._reply(client, question.messages(fence, mark), question.form, parameters)
         verdict = question.read(reply.text, mark)
-        self._verdicts.put(key, msgspec.json.encode(verdict).decode())
+        verdicts.put(key, msgspec.json.encode(verdict).decode())
         return Answer(verdict, dict(reply.usage))
 
     async def close(self) -> None:

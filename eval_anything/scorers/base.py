@@ -23,6 +23,8 @@ class Scorer(ABC):
         available: False for a judge whose model the run does not name; it scores nothing.
         paid_as: the name under which its model's tokens are priced; None if it asks no server.
         spending: counts what the run pays; set by the engine.
+        again: how often the same was asked before; set by calibration, which asks twice. A verdict
+            that is kept from another time is no answer.
         canaries: whether a judge that gives a response without content more than half of its range
             must be wrong. False where chance alone may give it that.
     """
@@ -34,12 +36,18 @@ class Scorer(ABC):
     available: bool = True
     paid_as: str | None = None
     spending: Spending | None = None
+    again: int = 0
     canaries: bool = True
 
     @property
     def judged(self) -> bool:
         """Whether a model decides the scores, so that it can err or be deceived."""
         return self.kind not in ("program", "metric")
+
+    @property
+    def calibrated_as(self) -> str:
+        """The fingerprint under which this judge's calibrations are kept."""
+        return self.fingerprint
 
     @abstractmethod
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
@@ -53,6 +61,10 @@ class Scorer(ABC):
 
     def asks(self, sample: Sample) -> int:
         """How many requests to a server one response to the sample takes, for an estimate."""
+        return 1
+
+    def answers(self, sample: Sample) -> int:
+        """How many answers each of the replies holds, for an estimate."""
         return 1
 
     async def close(self) -> None:

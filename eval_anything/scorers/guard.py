@@ -12,11 +12,18 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eval_anything.encode import encode_wav
-from eval_anything.media import MediaError, read_audio, read_image, read_video
+from eval_anything.encode import encode_mp4, encode_wav
+from eval_anything.media import (
+    MediaError,
+    probe,
+    read_audio,
+    read_frames,
+    read_image,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +32,9 @@ VERSION = 1
 """Part of the fingerprint of judges: to be raised when they are shown something else than before."""
 
 _LOWEST_RATE, _HIGHEST_RATE = 8_000, 24_000
+_LOWEST_FPS, _HIGHEST_FPS = Fraction(1, 10), Fraction(120)
+_SHORTEST_SIDE = 32
+_MOST_CLIP_PIXELS = 128 * 2**20
 
 
 class CleanMedium(NamedTuple):
@@ -208,9 +218,38 @@ def clean_image(path: Path, max_side: int = 1536) -> CleanMedium:
 
 def clean_frames(path: Path, count: int = 4, max_side: int = 1536) -> list[CleanMedium]:
     """Up to `count` frames of a clip, at the middles of equal spans. MediaError if none decode."""
-    frames = read_video(path).frames
-    count = min(count, len(frames))
-    return [_png(frames[int((i + 0.5) * len(frames) / count)], max_side) for i in range(count)]
+    return [_png(pixels, max_side) for pixels in read_frames(path, count).frames]
+
+
+def clean_clip(path: Path, max_side: int = 1536, max_bytes: int = 16 * 2**20) -> CleanMedium:
+    """The pictures of a clip as MP4 (H.264), encoded anew, without its sound and anything else.
+
+    They keep their mean rate (0.1 to 120 a second) and number, up to 128 Mi pixels in all: of a larger
+    clip it is as many frames at the middles of equal spans. They are scaled down if a side is longer
+    than `max_side` or odd, which the format cannot hold, and to the half as often as it takes to keep
+    the file within `max_bytes`. MediaError if it does not decode, or nothing keeps it so small.
+    """
+    clip = probe(path)
+    if clip.size is None or clip.frames is None:
+        raise MediaError(f"{path} has no pictures")
+    width, height = clip.size
+    video = read_frames(path, max(1, _MOST_CLIP_PIXELS // (width * height)))
+    rate = _frame_rate(video.times)
+    scale = min(1.0, max_side / max(width, height))
+    while True:
+        size = (_even(width * scale), _even(height * scale))
+        data = encode_mp4((_resized(frame, size) for frame in video.frames), rate)
+        if len(data) <= max_bytes:
+            break
+        scale /= 2
+        if max(width, height) * scale < _SHORTEST_SIDE:
+            raise MediaError(f"{path} is too long: it does not fit into {max_bytes} bytes")
+    notes = ["without its sound"] if clip.has_sound else []
+    if len(video.frames) < clip.frames:
+        notes.append(f"{len(video.frames)} of {clip.frames} frames")
+    if size != (width, height):
+        notes.append(f"scaled from {width}x{height} to {size[0]}x{size[1]} pixels")
+    return CleanMedium(data, "video/mp4", ", ".join(notes))
 
 
 def clean_audio(path: Path, max_seconds: float = 60.0) -> CleanMedium:
@@ -221,7 +260,7 @@ def clean_audio(path: Path, max_seconds: float = 60.0) -> CleanMedium:
     """
     import numpy as np
 
-    rate = min(max(_rate_of(path), _LOWEST_RATE), _HIGHEST_RATE)
+    rate = min(max(int(probe(path).rate or _LOWEST_RATE), _LOWEST_RATE), _HIGHEST_RATE)
     sound = read_audio(path, rate)
     shown = np.nan_to_num(sound[: int(max_seconds * rate)], posinf=1.0, neginf=-1.0)
     cut = len(shown) < len(sound)
@@ -232,26 +271,37 @@ def clean_audio(path: Path, max_seconds: float = 60.0) -> CleanMedium:
 def _png(pixels: np.ndarray, max_side: int) -> CleanMedium:
     from PIL import Image
 
-    image = Image.fromarray(pixels)
+    height, width = pixels.shape[:2]
     note = ""
-    if max(image.size) > max_side:
-        scale = max_side / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        note = f"scaled down from {image.width}x{image.height} to {size[0]}x{size[1]} pixels"
-        image = image.resize(size, Image.Resampling.LANCZOS)
+    if max(width, height) > max_side:
+        scale = max_side / max(width, height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        note = f"scaled down from {width}x{height} to {size[0]}x{size[1]} pixels"
+        pixels = _resized(pixels, size)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return CleanMedium(buffer.getvalue(), "image/png", note)
 
 
-def _rate_of(path: Path) -> int:
-    """The sampling rate that a file of sound declares."""
-    import av
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (height, width, 3) as the same picture of (width, height)."""
+    import numpy as np
+    from PIL import Image
 
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise MediaError(f"{path} has no sound")
-            return int(container.streams.audio[0].rate)
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"{path} does not decode as audio: {error}") from None
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _even(side: float) -> int:
+    """The side as the formats of 4:2:0 colour can hold it."""
+    return max(2, int(side) // 2 * 2)
+
+
+def _frame_rate(times: np.ndarray) -> Fraction:
+    """The mean frames a second; a clip may declare any times."""
+    span = float(times[-1] - times[0])
+    if len(times) < 2 or not span > 0:
+        return Fraction(1)
+    rate = Fraction((len(times) - 1) / span).limit_denominator(1001)
+    return min(max(rate, _LOWEST_FPS), _HIGHEST_FPS)

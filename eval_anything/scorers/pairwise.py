@@ -9,18 +9,18 @@ rate. Fences, marks, cleaning and kept verdicts are those of the other kinds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from eval_anything.chat import parse_server
-from eval_anything.content import Record, Response, Sample, Score, TextPart
+from eval_anything.content import Part, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import guard
 from eval_anything.scorers.asking import Answer, Asker, Messages, Question, all_of
 from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.shown import Content, shown, text
+from eval_anything.scorers.shown import Content, clips_of, shown, text
 from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
 
@@ -54,9 +54,16 @@ class PairwiseScorer(Scorer):
         self.paid_as = self.server.model
         self._metric = next(iter(file.metrics))
         self._rubric = (folder.path / file.template).read_text("utf-8")
-        self.fingerprint = sha256_of([self._rubric, _FORM, self.server.model, guard.VERSION])
+        self._clips = clips_of(file)
+        self._own = sha256_of([self._rubric, _FORM, self._clips, self.server.model, guard.VERSION])
+        self.fingerprint = self._own
         self._asker = Asker(f"judge {self.name}", self.server)
         self._others: Mapping[str, Record] = {}
+
+    @property
+    def calibrated_as(self) -> str:
+        """Without the responses that a run compares with: they are no part of what the judge is."""
+        return self._own
 
     def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
         """Takes the other run's records of a task, by sample id. UserError if it was another task."""
@@ -72,7 +79,7 @@ class PairwiseScorer(Scorer):
             [r.item, r.error, [p.text if isinstance(p, TextPart) else p.sha256 for p in r.parts]]
             for r in others.values()
         ]
-        self.fingerprint = sha256_of([self.fingerprint, said])
+        self.fingerprint = sha256_of([self._own, said])
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         if not response.parts:
@@ -82,8 +89,14 @@ class PairwiseScorer(Scorer):
             return self.unscored("the other run has no response to this sample")
         if other.error is not None:
             return {self._metric: Score(1.0, explanation="the other model failed")}
+        return await self.compare(sample, response.parts, other.parts)
+
+    async def compare(
+        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
+    ) -> dict[str, Score]:
+        """Whether the first of two responses to the sample is better; both have content."""
         try:
-            mine, theirs, request = await asyncio.to_thread(self._shown, sample, response, other)
+            mine, theirs, request = await asyncio.to_thread(self._shown, sample, parts, others)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown a response: {error}")
         try:
@@ -100,13 +113,14 @@ class PairwiseScorer(Scorer):
         await self._asker.close()
 
     def _shown(
-        self, sample: Sample, response: Response, other: Record
+        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
     ) -> tuple[Content, Content, Content]:
-        request = [c for m in sample.messages for part in m.parts for c in shown(part)[1]]
+        clips = self._clips
+        request = [c for m in sample.messages for part in m.parts for c in shown(part, clips)[1]]
         both: list[Content] = []
-        for parts in (response.parts, other.parts):
+        for answer in (parts, others):
             content: Content = []
-            for label, shown_part in map(shown, parts):
+            for label, shown_part in (shown(part, clips) for part in answer):
                 content += [text(label), *shown_part]
             both.append(content)
         return both[0], both[1], request
@@ -130,6 +144,7 @@ class PairwiseScorer(Scorer):
             read=lambda reply, mark: last_marked(reply, mark, Preference),
             type_=Preference,
             form=marked_format(_PROPERTIES),
+            repeat=self.again,
         )
         return await self._asker.ask(question, self.spending)
 

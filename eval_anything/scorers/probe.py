@@ -24,7 +24,7 @@ from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import asking, guard
 from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.shown import Content, shown, text
+from eval_anything.scorers.shown import Content, clips_of, shown, text
 from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
 
@@ -100,8 +100,12 @@ class ProbeScorer(Scorer):
         self.server = parse_server(spec, f"--judge {folder.name}={spec}")
         self.paid_as = self.server.model
         self._template = (folder.path / file.template).read_text("utf-8")
+        self._clips = clips_of(file)
         self.fingerprint = sha256_of(
-            [self._template, _FORM, self.probes, file.metrics, self.server.model, guard.VERSION]
+            [
+                *(self._template, _FORM, self.probes, file.metrics, self._clips),
+                *(self.server.model, guard.VERSION),
+            ]
         )
         self._asker = asking.Asker(f"judge {self.name}", self.server)
 
@@ -124,7 +128,7 @@ class ProbeScorer(Scorer):
             reason = f"no {self.probes}, which the questions are about"
             return {name: Score(m.worst, explanation=reason) for name, m in self.metrics.items()}
         try:
-            label, content = await asyncio.to_thread(shown, medium)
+            label, content = await asyncio.to_thread(shown, medium, self._clips)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
         shown_medium = [text(label), *content]
@@ -162,6 +166,7 @@ class ProbeScorer(Scorer):
             read=lambda reply, mark: _read(reply, mark, lettered),
             type_=Choice,
             form=marked_format({"choice": {"type": "string", "enum": list(lettered)}}),
+            repeat=self.again,
         )
         try:
             verdict, usage = await self._asker.ask(asked, self.spending)

@@ -28,7 +28,7 @@ from eval_anything.models.base import hash_files
 from eval_anything.scorers.base import Scorer
 from eval_anything.tasks.task import Metric, sha256_of
 
-ScoreFunction = Callable[[Sample, Response], dict[str, Score]]
+ScoreFunction = Callable[[Sample, Response], Mapping[str, Score | float | None]]
 ControlFunction = Callable[[Sequence[tuple[Sample, dict[str, Score]]]], list[dict[str, Score]]]
 
 
@@ -59,7 +59,8 @@ class ProgramScorer(Scorer):
 
     def _score(self, sample: Sample, response: Response) -> dict[str, Score]:
         try:
-            scores = self._function(sample, response)
+            given = self._function(sample, response)
+            scores = {n: s if isinstance(s, Score) else Score(s) for n, s in given.items()}
             undeclared = [name for name in scores if name not in self.metrics]
             msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
         except EvalError:  # nothing about this one response: it ends the run

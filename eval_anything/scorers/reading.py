@@ -77,20 +77,20 @@ class TextReader:
     files: tuple[str, ...] = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
     def __init__(self) -> None:
-        self._tokenizer: Any = None
+        self.tokenizer: Any = None
 
     def load(self, path: Path) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
 
     def ids(self, question: Question) -> list[int]:
         turns = [_turn(m.role, m.parts) for m in question.messages]
         turns.append(_turn("assistant", question.parts))
-        if not self._tokenizer.chat_template:
-            return list(self._tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
+        if not self.tokenizer.chat_template:
+            return list(self.tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
         try:
-            return list(self._tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"])
+            return list(self.tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"])
         except Exception as error:  # a template may raise anything, for a role that it does not know
             raise UnreadableError(f"the chat template refuses this conversation: {error}") from None
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+
+from eval_anything.scorers.checklist import Criterion, Grade, weighted_share
 
 _LONGEST_REPLY = 50_000
 _MOST_BRACES = 200
@@ -29,24 +31,24 @@ V = TypeVar("V", bound=Marked)
 
 
 class Verdict(Marked, frozen=True):
-    """The mark, the reason, and a grade for each metric on the judge's scale."""
+    """The mark, the reason, and a grade for each criterion."""
 
     explanation: str
-    grades: dict[str, float]
+    grades: dict[str, Grade]
 
 
-def instruction(mark: str, metrics: Collection[str], scale: tuple[float, float]) -> str:
+def instruction(mark: str, criteria: Sequence[Criterion]) -> str:
     """The end of the system message: the form of the answer."""
-    form = ", ".join(f'"{name}": {scale[0]:g} to {scale[1]:g}' for name in metrics)
+    form = ", ".join(f'"{c.id}": {c.form}' for c in criteria)
     return (
         "Answer with one JSON object and nothing else: "
         f'{{"mark": "{mark}", "explanation": "one or two sentences", "grades": {{{form}}}}}'
     )
 
 
-def response_format(metrics: Collection[str]) -> dict[str, Any]:
+def response_format(criteria: Sequence[Criterion]) -> dict[str, Any]:
     """The same form as a strict JSON schema, for servers that have structured output."""
-    grades = _object({name: {"type": "number"} for name in metrics})
+    grades = _object({c.id: c.schema for c in criteria})
     return marked_format({"explanation": {"type": "string"}, "grades": grades})
 
 
@@ -68,16 +70,11 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_verdict(text: str, mark: str, metrics: Collection[str], scale: tuple[float, float]) -> Verdict:
-    """The last verdict with the mark. ValueError if there is none, or a grade is out of range."""
+def read_verdict(text: str, mark: str, criteria: Sequence[Criterion]) -> Verdict:
+    """The last verdict with the mark. ValueError if there is none, or one of its grades is missing or
+    no answer to its criterion."""
     found = last_marked(text, mark, Verdict)
-    low, high = scale
-    for name in metrics:
-        grade = found.grades.get(name)
-        if grade is None:
-            raise ValueError(f"no grade for {name}")
-        if not low <= grade <= high:
-            raise ValueError(f"grade {grade} for {name} is outside {low:g} to {high:g}")
+    weighted_share(criteria, found.grades)
     return found
 
 

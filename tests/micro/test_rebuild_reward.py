@@ -1,0 +1,37 @@
+"""`make reward`: a judge that prefers the opposite disagrees with the figures of the bundled one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eval_anything.agreement import Figure
+from eval_anything.calibration import Calibration, Measured
+from eval_anything.judges import find_judges
+from eval_anything.micro.rebuild import compare
+from eval_anything.micro.rebuild_reward import JUDGE, again, calibration_figures
+from eval_anything.micro.reward import CHECKPOINT, DEFAULT, load, save
+
+
+@pytest.mark.slow
+def test_another_judge_disagrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = Measured(40, 0, "", {"self_consistency": Figure(1.0, None, 5)})
+    few = Calibration(
+        judge=JUDGE, model="", fingerprint="", metric="synergy", labels="", sha256="", n=40, date="",
+        pairs=wanted, grades=None,
+    )  # fmt: skip
+    bundled = again(few, find_judges()[JUDGE].path / CHECKPOINT)
+    assert bundled.n == 40
+    figures = calibration_figures(bundled)
+    assert figures["calibration:self_consistency"]["n"] == 5
+    assert compare(figures, figures) == 0
+    model = load(find_judges()[JUDGE].path / CHECKPOINT)
+    model.score.weight.data.neg_()
+    save(model, tmp_path / "turned", DEFAULT, seed=0)
+    other = calibration_figures(again(few, tmp_path / "turned"))
+    capsys.readouterr()
+    assert compare(figures, other) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("calibration:accuracy") and line.endswith("DISAGREES") for line in lines)
+    assert any(line.startswith("calibration:self_consistency") and "agrees" in line for line in lines)
