@@ -99,8 +99,27 @@ class Contract(Struct, frozen=True, forbid_unknown_fields=True):
         return not self.allowed
 
 
+class FromTurn(Struct, frozen=True):
+    """In a later question: what the model itself gave in an earlier turn (1 is its first answer), all of
+    its text or the first medium of the modality."""
+
+    modality: Modality
+    turn: int
+
+
+class Turn(Struct, frozen=True):
+    """A further question of the user. In a `fresh` one the model is not shown what was said before."""
+
+    parts: tuple[Part | FromTurn, ...]
+    fresh: bool = False
+
+
 class Sample(Struct, frozen=True):
-    """One item of a task. Samples that share a `source_id` are one cluster: not independent."""
+    """One item of a task. Samples that share a `source_id` are one cluster: not independent.
+
+    `turns` are asked after `messages`, one after another, each once the answer before it is there. Then
+    a scorer gets the sample with the messages that the last answer was given to.
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -108,10 +127,18 @@ class Sample(Struct, frozen=True):
     targets: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     source_id: str = ""
+    turns: tuple[Turn, ...] = ()
 
 
 FailureKind = Literal[
-    "model_error", "unsupported_input", "empty_output", "invalid_output", "missing_output"
+    "model_error",
+    "unsupported_input",
+    "empty_output",
+    "invalid_output",
+    "missing_output",
+    "unparsable_plan",
+    "refusal",
+    "generator_failed",
 ]
 
 
@@ -129,7 +156,12 @@ class Response(Struct, frozen=True):
     """What a model answered: its parts in order, and how that went.
 
     `order_known` is False where the source does not tell the order of parts of different modality.
-    `usage` counts tokens (`input`, `output`); `latency` is in seconds (`total`, `first_token`).
+    `usage` counts tokens (`input`, `output`); `latency` is in seconds (`total`, `first_token`,
+    `first_<modality>` of a stream, or a modality). `details` is what else the record should keep, such
+    as the prompts of generators.
+
+    Where a sample has several turns this is the answer to the last one; `turns` holds the parts of the
+    answers before it, `usage` and the total latency are of all of them.
     """
 
     parts: tuple[Part, ...] = ()
@@ -138,6 +170,8 @@ class Response(Struct, frozen=True):
     usage: dict[str, int] = {}
     latency: dict[str, float] = {}
     error: Failure | None = None
+    details: dict[str, Any] = {}
+    turns: tuple[tuple[Part, ...], ...] = ()
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -188,15 +222,19 @@ class _RecordFields(Struct, frozen=True, kw_only=True):
     error: Failure | None
     usage: dict[str, int]
     latency: dict[str, float]
+    details: dict[str, Any] = {}
+    groups: dict[str, str] = {}
 
 
 class Record(_RecordFields, frozen=True, kw_only=True):
     """One line of a run's log: a sample, the response of the model, and its scores.
 
-    `item` is the sha256 of messages, template and media: two runs are paired on it.
+    `item` is the sha256 of messages, template and media: two runs are paired on it. `groups` are the
+    sample's values of the task's `group_by` keys. `turns` are the parts of the answers before the last.
     """
 
     parts: tuple[Part, ...]
+    turns: tuple[tuple[Part, ...], ...] = ()
 
 
 # --- between files and types -------------------------------------------------------------------
@@ -221,6 +259,12 @@ class _MessageJson(Struct, forbid_unknown_fields=True):
     parts: list[_PartJson]
 
 
+PartJson = _PartJson
+"""A part as files hold it, for other kinds of rows than samples."""
+MessageJson = _MessageJson
+"""A message as files hold it."""
+
+
 class _SampleJson(Struct, forbid_unknown_fields=True):
     id: str
     messages: list[_MessageJson]
@@ -230,17 +274,38 @@ class _SampleJson(Struct, forbid_unknown_fields=True):
     source_id: str | None = None
 
 
+class _TurnPartJson(_PartJson):
+    from_turn: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_turn is None:
+            super().__post_init__()
+        elif (self.text, self.path) != (None, None):
+            raise ValueError('a part holds "from_turn", or content of its own: keep one')
+
+
+class _TurnJson(Struct, forbid_unknown_fields=True):
+    parts: list[_TurnPartJson]
+    fresh: bool = False
+
+
+class _ScriptJson(_SampleJson):
+    turns: list[_TurnJson] = []
+
+
 class _RecordJson(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parts: list[_PartJson]
+    turns: list[list[_PartJson]] = []
 
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
-    """One line of a replay file: the saved response to one sample."""
+    """One line of a replay file: the saved response to one sample; `turns` are the answers before it."""
 
     sample_id: str
     parts: list[_PartJson]
     task: str | None = None
     repeat: int = 0
+    turns: list[list[_PartJson]] = []
 
 
 class LabelRow(_SampleJson):
@@ -262,7 +327,7 @@ class LabelRow(_SampleJson):
             raise ValueError("the label must be a finite number")
 
 
-_sample_decoder = msgspec.json.Decoder(_SampleJson)
+_sample_decoder = msgspec.json.Decoder(_ScriptJson)
 _record_decoder = msgspec.json.Decoder(_RecordJson)
 _replay_decoder = msgspec.json.Decoder(ReplayRow)
 _label_decoder = msgspec.json.Decoder(LabelRow)
@@ -317,7 +382,26 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
 
     Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
     """
-    return _sample(_sample_decoder.decode(line), root, contract)
+    data = _sample_decoder.decode(line)
+    sample = _sample(data, root, contract)
+    turns = tuple(_turn(turn, number, root) for number, turn in enumerate(data.turns, start=2))
+    return msgspec.structs.replace(sample, turns=turns) if turns else sample
+
+
+def _turn(data: _TurnJson, number: int, root: Path) -> Turn:
+    """The question that the answer `number` is given to."""
+    if not data.parts:
+        raise ValueError(f"turn {number} is empty: give it parts")
+    parts: list[Part | FromTurn] = []
+    for part in data.parts:
+        if part.from_turn is None:
+            parts.append(_part_from_json(part, root))
+        elif 1 <= part.from_turn < number:
+            parts.append(FromTurn(part.modality, part.from_turn))
+        else:
+            before = "1" if number == 2 else f"1 to {number - 1}"
+            raise ValueError(f"from_turn must be {before} in turn {number}, not {part.from_turn}")
+    return Turn(tuple(parts), data.fresh)
 
 
 def label_row_from_json(line: bytes, root: Path, contract: Contract) -> tuple[LabelRow, Sample]:
@@ -347,15 +431,26 @@ def record_from_json(line: bytes, run: Path) -> Record:
     """One line of records.jsonl in the run directory `run`."""
     data = _record_decoder.decode(line)
     fields = {name: getattr(data, name) for name in _RecordFields.__struct_fields__}
-    return Record(**fields, parts=tuple(_part_from_record(part, run) for part in data.parts))
+    parts, *turns = (
+        tuple(_part_from_record(part, run) for part in given) for given in (data.parts, *data.turns)
+    )
+    return Record(**fields, parts=parts, turns=tuple(turns))
 
 
 def record_to_json(record: Record, run: Path) -> bytes:
     """The line (without its end) that `record_from_json` reads back to an equal record."""
-    parts = [
+    fields = msgspec.structs.asdict(record) | {"parts": parts_to_json(record.parts, run)}
+    del fields["turns"]
+    if record.turns:
+        fields["turns"] = [parts_to_json(parts, run) for parts in record.turns]
+    return _encoder.encode(fields)
+
+
+def parts_to_json(parts: Sequence[Part], run: Path) -> list[_PartJson]:
+    """Parts for a file in the folder `run`, in or below which their media lie."""
+    return [
         _PartJson(Modality.TEXT, text=p.text)
         if isinstance(p, TextPart)
         else _PartJson(p.modality, None, p.sha256, p.mime, p.path.relative_to(run.resolve()).as_posix())
-        for p in record.parts
+        for p in parts
     ]
-    return _encoder.encode({**msgspec.structs.asdict(record), "parts": parts})

@@ -21,6 +21,7 @@ from eval_anything.runs import Run, read_run
 from eval_anything.scorers.assemble import TaskScorers
 from eval_anything.scorers.base import Scorer, score_response
 from eval_anything.tasks.task import Task
+from eval_anything.turns import converse
 
 # Batches are sorted by length inside windows of this many batches of the file's order.
 _WINDOW = 16
@@ -143,7 +144,7 @@ async def run_batches(
     async def all_done() -> None:
         async with asyncio.TaskGroup() as generating:
             for _ in range(model.concurrency):
-                generating.create_task(_answer_all(todo, model, run.store, answered, pending))
+                generating.create_task(_answer_all(todo, model, tasks, run.store, answered, pending))
         await answered.join()
         for worker in scoring:
             worker.cancel()
@@ -195,21 +196,26 @@ async def run_canaries(
 async def _answer_all(
     todo: Iterator[Batch],
     model: Model,
+    tasks: Mapping[str, Task],
     store: MediaStore,
     answered: asyncio.Queue[tuple[Request, Response]],
     pending: Pending,
 ) -> None:
+    async def ask(requests: list[Request]) -> list[Response]:
+        return await _answers(model, requests, store)
+
     for batch in todo:
         if pending.error is not None:
             return
+        samples = {(r.task, r.sample_id): tasks[r.task].by_id[r.sample_id] for r in batch.requests}
         try:
-            responses = await _answers(model, batch.requests, store)
+            answers = await converse(batch.requests, samples, ask, checked)
         except ServerError as error:
             pending.add(len(batch.pending), error)
         except EvalError as error:
             pending.stop(error)
         else:
-            for request, response in zip(batch.requests, responses, strict=True):
+            for request, response in answers:
                 if key_of(request) in batch.pending:
                     await answered.put((request, response))
 
@@ -232,7 +238,8 @@ async def _scored(request: Request, response: Response, task: Task, scorers: Tas
     else:  # reading media takes a while
         response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
-    scores = await score_response(scorers.scorers, sample, response)
+    asked = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
+    scores = await score_response(scorers.scorers, asked, response)
     return _record(request, response, task, sample, scores)
 
 
@@ -245,12 +252,15 @@ def _record(
         item=task.item(sample),
         source_id=sample.source_id,
         parts=response.parts,
+        turns=response.turns,
         order_known=response.order_known,
         stop_reason=response.stop_reason,
         scores=scores,
         error=response.error,
         usage=response.usage,
         latency=response.latency,
+        details=response.details,
+        groups=task.groups(sample),
     )
 
 

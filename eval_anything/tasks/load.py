@@ -9,26 +9,49 @@ from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import Modality, Sample, path_inside, sample_from_json
+from eval_anything.content import (
+    Message,
+    Modality,
+    Sample,
+    Turn,
+    path_inside,
+    sample_from_json,
+)
+from eval_anything.datasets.declaration import DataSet, mistakes_in
 from eval_anything.errors import UserError, near
 from eval_anything.judges import JudgeFolder, find_judges, read_judge_file
 from eval_anything.tasks.registry import read_task_file
-from eval_anything.tasks.task import Task, TaskFile, TaskFolder, compile_template, render_template
+from eval_anything.tasks.task import (
+    SAMPLES,
+    Task,
+    TaskFile,
+    TaskFolder,
+    compile_template,
+    render_template,
+)
 from eval_anything.yamlfile import FileProblemsError, Problem, line_of
 
 _SCORER = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
 _MOST_PROBLEMS = 50
 
 
-def load_task(folder: TaskFolder, judges: Mapping[str, JudgeFolder] | None = None) -> Task:
+def load_task(
+    folder: TaskFolder,
+    judges: Mapping[str, JudgeFolder] | None = None,
+    data: Sequence[Path] = (),
+) -> Task:
     """The task with its samples, checked. FileProblemsError lists all mistakes that were found.
 
-    `judges` are those in reach; the bundled ones if left out. No code of the folder is run.
+    `judges` are those in reach; the bundled ones if left out. `data` are folders of data sets beside
+    the user's own; a task whose set is nowhere raises MissingDataError, unless it has other mistakes.
+    No code of the folder is run.
     """
     file = read_task_file(folder)
     problems = _check_file(folder.path, file)
     problems += _check_judges(folder, file, judges if judges is not None else find_judges())
-    samples = _read_samples(folder.path, file, problems)
+    if problems and file.data is not None:
+        raise FileProblemsError(problems)
+    samples = _read_samples(folder, file, data, problems)
     template = _read_template(folder.path, file, samples, problems)
     problems += _check_groups(folder.path, file, samples)
     if problems:
@@ -65,9 +88,37 @@ def _check_file(root: Path, file: TaskFile) -> list[Problem]:
             problems.append(problem(f"{key}: {message}", key))
     if file.scorer is not None and not file.metrics:
         problems.append(problem("scorer needs `metrics:` that declare what it gives", "scorer"))
+    if file.data is not None:
+        problems += _check_data(root, file, file.data)
     if file.scorer is None and (file.metrics or file.controls):
         problems.append(problem("metrics and controls belong to a `scorer:`, and there is none"))
     return problems
+
+
+def _check_data(root: Path, file: TaskFile, data: DataSet) -> list[Problem]:
+    path = root / "task.yaml"
+    problems = [
+        Problem(path, line_of(path, "data", key), f"data.{key}: {message}")
+        for key, message in mistakes_in(data)
+    ]
+    if file.samples != SAMPLES:
+        message = "samples come from `data:` or from a file: keep one"
+        problems.append(Problem(path, line_of(path, "samples"), message))
+    try:
+        template = _data_template(root, data)
+        if not template.is_file():
+            raise ValueError(f"{data.sample} does not exist in this folder")
+    except ValueError as error:
+        return [*problems, Problem(path, line_of(path, "data", "sample"), f"data.sample: {error}")]
+    from eval_anything.datasets.samples import check_template
+
+    return problems + check_template(template)
+
+
+def _data_template(root: Path, data: DataSet) -> Path:
+    """The tasks of a suite may share a template, so it may also lie in the suite's folder. ValueError
+    for a path that leads further out."""
+    return path_inside(root.parent, f"{root.name}/{data.sample}")
 
 
 def _check_judges(
@@ -130,7 +181,44 @@ def check_code(root: Path, reference: str) -> str | None:
     return None
 
 
-def _read_samples(root: Path, file: TaskFile, problems: list[Problem]) -> list[Sample]:
+def _read_samples(
+    folder: TaskFolder, file: TaskFile, data: Sequence[Path], problems: list[Problem]
+) -> list[Sample]:
+    if file.data is not None:
+        from eval_anything.datasets.find import find_snapshot
+        from eval_anything.datasets.samples import sample_lines
+
+        snapshot = find_snapshot(folder.name, file.data, file.licence, data)
+        lines, media = sample_lines(file.data, _data_template(folder.path, file.data), snapshot)
+    else:
+        lines, media = _lines(folder.path, file, problems), folder.path
+    samples: list[Sample] = []
+    places: dict[str, Problem] = {}
+    for where, line in lines:
+        try:
+            sample = sample_from_json(line, media, file.contract)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problems.append(_at(where, json_message(error)))
+        except ValueError as error:
+            problems.append(_at(where, str(error)))
+        else:
+            if sample.id in places:
+                first = places[sample.id]
+                place = f"on line {first.line}" if first.line else f"in {first.message.rstrip(': ')}"
+                problems.append(_at(where, f"id {sample.id!r} is already {place}: rename it"))
+            places.setdefault(sample.id, where)
+            problems += [_at(where, message) for message in _disagreements(sample, file)]
+            samples.append(sample)
+        if len(problems) >= _MOST_PROBLEMS:
+            problems.append(_at(where, "too many mistakes: the rest was not read"))
+            return samples
+    if not samples and not problems:
+        problems.append(Problem(folder.path / file.samples, 0, "holds no samples: add a line for each"))
+    return samples
+
+
+def _lines(root: Path, file: TaskFile, problems: list[Problem]) -> list[tuple[Problem, bytes]]:
+    """The lines of the task's own file that are not empty, each with where it stands."""
     try:
         path = path_inside(root, file.samples)
         data = path.read_bytes()
@@ -138,32 +226,12 @@ def _read_samples(root: Path, file: TaskFile, problems: list[Problem]) -> list[S
         message = f"samples: {error if isinstance(error, ValueError) else file.samples + ' is missing'}"
         problems.append(Problem(root / "task.yaml", line_of(root / "task.yaml", "samples"), message))
         return []
-    samples: list[Sample] = []
-    lines: dict[str, int] = {}
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            sample = sample_from_json(line, root, file.contract)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(path, number, json_message(error)))
-        except ValueError as error:
-            problems.append(Problem(path, number, str(error)))
-        else:
-            if sample.id in lines:
-                first = lines[sample.id]
-                problems.append(
-                    Problem(path, number, f"id {sample.id!r} is already on line {first}: rename it")
-                )
-            lines.setdefault(sample.id, number)
-            problems += [Problem(path, number, m) for m in _disagreements(sample, file)]
-            samples.append(sample)
-        if len(problems) >= _MOST_PROBLEMS:
-            problems.append(Problem(path, number, "too many mistakes: the rest was not read"))
-            return samples
-    if not samples and not problems:
-        problems.append(Problem(path, 0, "holds no samples: add a line for each"))
-    return samples
+    lines = enumerate(data.split(b"\n"), start=1)
+    return [(Problem(path, number, ""), line) for number, line in lines if line.strip()]
+
+
+def _at(where: Problem, message: str) -> Problem:
+    return where._replace(message=where.message + message)
 
 
 def json_message(error: Exception, more: Sequence[str] = ()) -> str:
@@ -171,7 +239,7 @@ def json_message(error: Exception, more: Sequence[str] = ()) -> str:
     text = str(error)
     unknown = re.search(r"unknown field `(.+?)`", text)
     if unknown:
-        known = ["id", "messages", "contract", "targets", "metadata", "source_id"]
+        known = ["id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh"]
         known += [*more, "role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
         return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], known)}"
     if isinstance(error, msgspec.ValidationError):
@@ -181,7 +249,8 @@ def json_message(error: Exception, more: Sequence[str] = ()) -> str:
 
 def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
     """Where a sample says otherwise than task.yaml."""
-    given = {part.modality for message in sample.messages for part in message.parts}
+    questions: tuple[Message | Turn, ...] = (*sample.messages, *sample.turns)
+    given = {part.modality for question in questions for part in question.parts}
     extra_in = given - set(file.inputs)
     extra_out = {*sample.contract.required, *sample.contract.allowed} - set(file.outputs)
     messages = []
@@ -216,6 +285,10 @@ def _read_template(
         problems.append(where._replace(message=f"template: {message}"))
         return None
     for sample in samples:
+        if sample.turns:
+            message = "a template wraps one question, and this sample has turns: leave one of them out"
+            problems.append(where._replace(message=f"template: sample {sample.id!r}: {message}"))
+            return None
         try:
             render_template(source, text="", metadata=sample.metadata)
         except Exception as error:  # a template can do anything that an expression can

@@ -8,7 +8,7 @@ aggregates, and tasks of other suites.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,7 +24,7 @@ class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
     """A number computed from metrics of several tasks: `inputs` maps the formula's names to
     `<task>:<metric>`, or to another aggregate of the suite."""
 
-    formula: Literal["mean", "amg"]
+    formula: Literal["mean", "amg", "chance_corrected"]
     inputs: dict[str, str]
 
 
@@ -58,7 +58,7 @@ class Registry:
             if not directory.is_dir():
                 raise UserError(f"--include {directory}: there is no such folder")
             found = self._scan(directory.resolve(), trusted=False)
-            if not found and not folders_with(directory.resolve(), "judge.yaml"):
+            if not found and not _holds_others(directory.resolve()):
                 raise UserError(
                     f"--include {directory}: no task.yaml or judge.yaml in it. "
                     "It should be a task folder, a suite of them, or a folder of suites."
@@ -112,6 +112,13 @@ class Registry:
             raise FileProblemsError(problems)
         return Suite(name, full, file.limit, file.aggregates)
 
+    def combining(self, tasks: Collection[str]) -> list[Suite]:
+        """The bundled suites that have aggregates over nothing but these tasks."""
+        bundled = content_folder("benchmarks")
+        names = [n for n, path in self._suite_files.items() if path.is_relative_to(bundled)]
+        suites = [self.suite(name) for name in sorted(names)]
+        return [s for s in suites if s.aggregates and set(s.tasks) <= set(tasks)]
+
     def select(self, names: Sequence[str], suite: str) -> list[Suite]:
         """What `--tasks` asks for, in order: suites, full names, or bare names looked up in `suite`.
 
@@ -143,6 +150,13 @@ class Registry:
         return "`eval-anything tasks list` shows all; --include DIR adds your own."
 
 
+def _holds_others(root: Path) -> bool:
+    """Whether a folder without tasks of ours was included for its judges, or tasks for lm_eval."""
+    from eval_anything.harness.names import has_tasks
+
+    return bool(folders_with(root, "judge.yaml")) or has_tasks(root)
+
+
 def folders_with(root: Path, filename: str) -> list[Path]:
     """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
     if (root / filename).is_file():
@@ -166,8 +180,11 @@ def read_task_file(folder: TaskFolder) -> TaskFile:
     return read_yaml(folder.path / "task.yaml", TaskFile)
 
 
-def count_samples(folder: TaskFolder, file: TaskFile) -> int:
-    """The number of samples, counted as non-empty lines, without reading them."""
+def count_samples(folder: TaskFolder, file: TaskFile) -> int | None:
+    """The number of samples without reading them: non-empty lines, or what is declared of a data set;
+    None for a part of one."""
+    if file.data is not None:
+        return file.data.samples
     try:
         data = (folder.path / file.samples).read_bytes()
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,21 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Contract, MediaPart, Message, Modality, Sample, TextPart
+from eval_anything.content import (
+    Contract,
+    FromTurn,
+    MediaPart,
+    Message,
+    Modality,
+    Part,
+    Sample,
+    TextPart,
+    Turn,
+)
+from eval_anything.datasets.declaration import DataSet
+
+SAMPLES = "samples.jsonl"
+"""Where a task's samples are, unless task.yaml says otherwise."""
 
 
 class Metric(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +55,8 @@ class Metric(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """task.yaml. Paths are relative to the task's folder."""
+    """task.yaml. Paths are relative to the task's folder. `data` is where the samples come from if they
+    are not in the folder itself."""
 
     version: int
     title: str
@@ -50,7 +66,8 @@ class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
     outputs: list[Modality]
     primary: str
     judges: list[str] = []
-    samples: str = "samples.jsonl"
+    samples: str = SAMPLES
+    data: DataSet | None = None
     contract: Contract | None = None
     template: str | None = None
     scorer: str | None = None
@@ -108,9 +125,15 @@ class Task(Struct, frozen=True, dict=True):
         media = tuple(p for p in last.parts if isinstance(p, MediaPart))
         return (*before, Message(last.role, (*media, TextPart(rendered))))
 
+    def groups(self, sample: Sample) -> dict[str, str]:
+        """The sample's value of each key in `group_by` that it has."""
+        found = {key: sample.metadata.get(key) for key in self.file.group_by}
+        return {key: str(value) for key, value in found.items() if value is not None}
+
     def item(self, sample: Sample) -> str:
-        """sha256 of messages, template and media: what pairs the same item of two runs."""
-        return sha256_of([_messages_content(self.messages(sample)), self.template])
+        """sha256 of messages, turns, template and media: what pairs the same item of two runs."""
+        asked = [_messages_content(self.messages(sample)), self.template]
+        return sha256_of(asked + _turns_content(sample.turns))
 
 
 def render_template(source: str, **variables: Any) -> str:
@@ -137,9 +160,20 @@ def sha256_of(value: Any) -> str:
 
 
 def _messages_content(messages: tuple[Message, ...]) -> list[Any]:
+    return [[m.role, _parts_content(m.parts)] for m in messages]
+
+
+def _turns_content(turns: tuple[Turn, ...]) -> list[Any]:
+    """Nothing where there are none, so that samples without turns keep their sha256."""
+    return [[[turn.fresh, _parts_content(turn.parts)] for turn in turns]] if turns else []
+
+
+def _parts_content(parts: Sequence[Part | FromTurn]) -> list[Any]:
     return [
-        [m.role, [p.text if isinstance(p, TextPart) else [p.modality, p.sha256] for p in m.parts]]
-        for m in messages
+        p.text
+        if isinstance(p, TextPart)
+        else [p.modality, p.sha256 if isinstance(p, MediaPart) else p.turn]
+        for p in parts
     ]
 
 
@@ -151,4 +185,5 @@ def _sample_content(sample: Sample) -> list[Any]:
         sample.contract,
         sample.targets,
         sample.metadata,
+        *_turns_content(sample.turns),
     ]

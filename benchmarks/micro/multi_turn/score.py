@@ -1,0 +1,65 @@
+"""Scores each turn of a conversation against what was said up to then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval_anything.content import Response, Sample, Score
+from eval_anything.micro.answers import names_only
+from eval_anything.micro.shown import answers_of, mean, partners, seen_in, share
+
+CONTROL_SEED = "micro-multi-turn-control"
+
+
+def multi_turn(sample: Sample, response: Response) -> dict[str, Score]:
+    """The mean over the turns, the first, later and last ones apart, and the modalities."""
+    turns: list[dict[str, Any]] = sample.targets["turns"]
+    answers = answers_of(response, len(turns))
+    seen = [_seen(turn, answer) for turn, answer in zip(turns, answers, strict=True)]
+    values = [_value(turn, found) for turn, found in zip(turns, seen, strict=True)]
+    modalities = [
+        answer.modalities == (turn["modality"],) for turn, answer in zip(turns, answers, strict=True)
+    ]
+    remarks = [
+        f"{number}: {turn.get('asked') or turn['answer']}, got {found}"
+        for number, (turn, found) in enumerate(zip(turns, seen, strict=True), start=1)
+    ]
+    return {
+        "multi_turn": Score(mean(values), explanation="; ".join(remarks), details={"seen": seen}),
+        "first": Score(values[0]),
+        "later": Score(mean(values[1:])),
+        "last": Score(values[-1]),
+        "exact": Score(mean([float(value == 1.0) for value in values])),
+        "perfect": Score(float(min(values) == 1.0)),
+        "selection": Score(mean([float(right) for right in modalities])),
+    }
+
+
+def _seen(turn: Mapping[str, Any], answer: Response) -> dict[str, str | None]:
+    """What an answer shows in the modality that is asked for: attributes, or a text as it is."""
+    if "answer" in turn:
+        return {"text": answer.text}
+    return seen_in(answer, turn["modality"])
+
+
+def _value(turn: Mapping[str, Any], seen: Mapping[str, str | None]) -> float:
+    if "answer" in turn:
+        return float(names_only(seen.get("text") or "", turn["answer"], turn["choices"]))
+    return share(turn["asked"], seen)
+
+
+def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
+    """The later turns with the answers of another conversation of the family: what chance would give."""
+    partner = partners([sample for sample, _ in scored], CONTROL_SEED)
+    out: list[dict[str, Score]] = []
+    for number, (sample, scores) in enumerate(scored):
+        own = scores["later"].value
+        if number not in partner or own is None:
+            out.append({})
+            continue
+        turns: list[dict[str, Any]] = sample.targets["turns"]
+        theirs = scored[partner[number]][1]["multi_turn"].details.get("seen") or [{}] * len(turns)
+        chance = mean([_value(t, seen) for t, seen in zip(turns[1:], theirs[1:], strict=True)])
+        out.append({"later_shuffled": Score(chance), "later_gain": Score(own - chance)})
+    return out
