@@ -44,7 +44,7 @@ def test_the_bundled_suites_are_found() -> None:
     registry = Registry()
     assert {"open/selection", "open/synergy", "micro/selection"} <= set(registry.folders)
     assert {"open", "micro", "micro_quick"} <= set(registry.suites)
-    assert registry.suite("open").tasks == ("open/selection", "open/synergy")
+    assert registry.suite("open").tasks[:2] == ("open/selection", "open/synergy")
     assert all(folder.trusted for folder in registry.folders.values())
 
 
@@ -187,7 +187,7 @@ def test_the_list_shows_tasks_and_the_first_mistake_of_broken_ones(cli: Cli, tmp
     assert rows["one/a"]["n"] == 4
     assert rows["one/a"]["judges"] == ["selection_contract"]
     assert "unknown key 'titel'" in rows["one/bad"]["error"]
-    assert rows["open/selection"]["n"] == 20
+    assert rows["open/selection"]["n"] == 230
     text = cli("tasks", "list", "--include", "one")
     assert text.code == 0
     assert "one/a" in text.out

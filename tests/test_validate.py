@@ -97,5 +97,5 @@ def test_showing_an_unknown_task(cli: Cli) -> None:
 def test_showing_a_task_as_json(cli: Cli) -> None:
     shown = cli("tasks", "show", "open/selection", "--json").json
     assert shown["primary"] == "selection"
-    assert shown["n"] == 20
+    assert shown["n"] == 230
     assert shown["first_sample"]["id"] == "open-sel-01"

@@ -1,0 +1,96 @@
+"""Runs over the whole open suite: saved answers, a judge model, a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from helpers import Cli, mp4, png, wav, write_jsonl
+from judge_server import Asked, judge_server
+from open_suite import INSTRUCTED, TASKS, Row, rows
+
+
+def answer_to(row: Row) -> list[dict[str, str]]:
+    """Parts of the kinds that are required, whatever they show."""
+    required = row.get("contract", {}).get("required")
+    if required is None:
+        required = [{"if": row["id"].split("-")[2], "und": "text"}[row["id"].split("-")[1]]]
+    files = {"image": "a.png", "audio": "a.wav", "video": "a.mp4"}
+    text = {"modality": "text", "text": row["targets"].get("answer", "Some words.")}
+    return [text if m == "text" else {"modality": m, "path": files[m]} for m in required or ["text"]]
+
+
+def replay(folder: Path, limit: int | None = None) -> Path:
+    (folder / "a.png").write_bytes(png(noise=1))
+    (folder / "a.wav").write_bytes(wav())
+    (folder / "a.mp4").write_bytes(mp4())
+    answers = [
+        {"task": f"open/{task}", "sample_id": row["id"], "parts": answer_to(row)}
+        for task in TASKS
+        for row in rows(task)[:limit]
+    ]
+    return write_jsonl(folder / "answers.jsonl", answers)
+
+
+def test_saved_answers_are_scored_without_a_judge_model(cli: Cli, tmp_path: Path) -> None:
+    path = replay(tmp_path)
+    result = cli("score", "--outputs", path, "--tasks", "open", "--out", "run", "--json")
+    assert result.code == 0, result.err
+    tasks = result.json["tasks"]
+    assert list(tasks) == [*(f"open/{task}" for task in TASKS)]
+    assert tasks["open/selection"]["metrics"]["selection"]["value"] == 1
+    assert tasks["open/synergy"]["metrics"]["selection"]["value"] == 1
+    assert tasks["open/synergy"]["metrics"]["synergy"]["value"] is None
+    assert tasks["open/understanding"]["metrics"]["correct"]["value"] == 1
+    assert tasks["open/understanding"]["metrics"]["guessed"]["value"] == 1
+    assert tasks["open/understanding"]["metrics"]["gap"]["value"] == 0
+    for modality in INSTRUCTED:
+        metric = tasks[f"open/instruction_{modality}"]["metrics"][f"if_{modality}"]
+        assert metric["unscored"] == metric["n"] == len(rows(f"instruction_{modality}"))
+
+
+def always_yes(asked: Asked) -> tuple[int, str]:
+    """A judge model that answers yes, 7, or the first choice, whatever form it is asked for."""
+    form = asked.body["response_format"]["json_schema"]["schema"]["properties"]
+    if "choice" in form:
+        return 200, json.dumps({"mark": "@MARK@", "choice": form["choice"]["enum"][0]})
+    asks = form["grades"]["properties"]
+    grades = {name: schema["enum"][0] if "enum" in schema else 7 for name, schema in asks.items()}
+    return 200, json.dumps({"mark": "@MARK@", "explanation": "so it is", "grades": grades})
+
+
+def test_a_judge_model_scores_every_task(cli: Cli, tmp_path: Path) -> None:
+    path = replay(tmp_path, 3)
+    named = ["content_checklist", "synergy_rubric", "understanding_rubric"]
+    named += [f"instruction_{m}" for m in ("text", "image", "audio_probe", "video_probe")]
+    with judge_server() as server:
+        server.reply = always_yes
+        judges = [word for name in named for word in ("--judge", f"{name}={server.spec}")]
+        command = ["score", "--outputs", path, "--tasks", "open", "--limit", "3", "--out", "run"]
+        result = cli(*command, *judges, "--json")
+    values = {n: m for task in result.json["tasks"].values() for n, m in task["metrics"].items()}
+    for name in ("content", "synergy", "understanding_quality", "if_text", "if_image"):
+        assert values[name]["unscored"] == 0, name
+        assert all(c["sample_id"] for c in _judged(tmp_path / "run", name)), name
+    for name in ("if_audio", "if_video"):
+        assert values[name]["value"] is not None
+    assert "Open_instruction_following" in json.dumps(result.json)
+
+
+def _judged(run: Path, metric: str) -> list[Row]:
+    records = [json.loads(line) for p in run.rglob("records.jsonl") for line in p.open("rb")]
+    found = [r for r in records if metric in r["scores"]]
+    assert found
+    assert all(r["scores"][metric]["value"] is not None for r in found)
+    return found
+
+
+def test_a_checkpoint_runs_the_suite_without_a_judge(cli: Cli, tiny: Path) -> None:
+    command = ["run", "--model", tiny, "--tasks", "open", "--limit", "2", "--max-failed", "1"]
+    result = cli(*command, "--model-arg", "max_new_tokens=4", "--out", "run", "--json")
+    assert result.code == 0, result.err
+    tasks = result.json["tasks"]
+    assert {name: task["samples"] for name, task in tasks.items()} == {f"open/{t}": 2 for t in TASKS}
+    # It takes text alone, so questions about media are failures that count, not gaps.
+    assert tasks["open/understanding"]["failed"] == 2
+    assert tasks["open/understanding"]["metrics"]["correct"]["value"] == 0
