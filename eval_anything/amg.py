@@ -28,4 +28,19 @@ def mean(scores: Mapping[str, float]) -> float:
     return sum(scores.values()) / len(scores)
 
 
-FORMULAS = {"amg": amg, "mean": mean}
+CHANCE = 1 / 7
+"""The mean share of votes of a combination that is drawn from the seven with equal chances. The shares
+of an item sum up to 1, so it is the same for all items."""
+
+
+def chance_corrected(scores: Mapping[str, float]) -> float:
+    """Selection so that guessing gives 0 and always taking what most people chose gives 1. Ours.
+
+    Args:
+        scores: `select` (mean share of votes for what was produced) and `best` (mean share of the
+            combination with most votes), over the same items.
+    """
+    return (scores["select"] - CHANCE) / (scores["best"] - CHANCE)
+
+
+FORMULAS = {"amg": amg, "mean": mean, "chance_corrected": chance_corrected}

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from eval_anything.amg import AMG_INPUTS, FORMULAS, amg, mean
+from eval_anything.amg import AMG_INPUTS, FORMULAS, amg, chance_corrected, mean
 
 UNDERSTANDING = ("perc", "reas", "IF", "safe")
 COLUMNS = (*UNDERSTANDING, "AMU", *AMG_INPUTS, "AMG", "overall")
@@ -93,6 +93,11 @@ def test_every_input_counts(missing: str) -> None:
         amg({name: value for name, value in scores.items() if name != missing})
 
 
-def test_suites_know_both_formulas() -> None:
-    assert set(FORMULAS.values()) == {amg, mean}
-    assert FORMULAS["amg"] is amg
+def test_suites_know_the_formulas() -> None:
+    assert {"amg": amg, "mean": mean, "chance_corrected": chance_corrected} == FORMULAS
+
+
+def test_selection_corrected_for_chance_is_zero_for_guessing_and_one_for_the_best() -> None:
+    assert chance_corrected({"select": 1 / 7, "best": 0.5}) == pytest.approx(0)
+    assert chance_corrected({"select": 0.5, "best": 0.5}) == 1
+    assert chance_corrected({"select": 0.0, "best": 0.5}) == pytest.approx(-0.4)

@@ -1,0 +1,18 @@
+"""Scores a selection of modalities against the votes, beside the paper's share of votes."""
+
+from __future__ import annotations
+
+from eval_anything.content import MODALITIES, Modality, Response, Sample, Score
+from eval_anything.votes import brier, checked_votes
+
+LETTERS = {Modality.TEXT: "t", Modality.IMAGE: "i", Modality.AUDIO: "a", Modality.VIDEO: "v"}
+
+
+def against_votes(sample: Sample, response: Response) -> dict[str, Score]:
+    """`brier`, and `best_share`, which says of the item how much its voters agree."""
+    votes = checked_votes(sample.targets["votes"])
+    produced = "".join(LETTERS[m] for m in MODALITIES if m in response.modalities)
+    return {
+        "brier": Score(brier(votes, produced), details={"produced": produced}),
+        "best_share": Score(max(votes.values())),
+    }
