@@ -13,7 +13,7 @@ import msgspec
 
 from eval_anything import __version__
 from eval_anything.content import Record
-from eval_anything.errors import UserError
+from eval_anything.errors import ServerError, UserError
 from eval_anything.files import pretty_json, write_atomically
 from eval_anything.models.base import Model, Sampling
 from eval_anything.outcome import Outcome, make_outcome
@@ -21,7 +21,7 @@ from eval_anything.pipeline import Batch, Pending, plan, run_batches, run_canari
 from eval_anything.planning import Options, Plan, make_plan
 from eval_anything.prices import BudgetError
 from eval_anything.progress import Progress
-from eval_anything.runs import FORMAT, Run, RunFile, Status, open_run, read_run
+from eval_anything.runs import FORMAT, Run, RunFile, Status, open_run, read_outlines
 from eval_anything.scorers.assemble import TaskScorers
 from eval_anything.tasks.task import Task, sha256_of
 
@@ -36,21 +36,25 @@ def evaluate(
     what = make_plan(options)
     on_plan(what)
     with open_run(what.out, lambda old: _run_file(options, what, old)) as run:
-        done = {name: {(r.sample_id, r.repeat) for r in read_run(run.path, name)} for name in what.tasks}
+        by_harness = what.harness.tasks if what.harness is not None else {}
+        done = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in what.tasks}
         batches = plan(
-            {name: (task, what.counts[name]) for name, task in what.tasks.items()},
+            {n: (t, what.counts[n]) for n, t in what.tasks.items() if n not in by_harness},
             what.repeats,
             Sampling(options.temperature, options.seed),
             what.model.batch_size,
             done,
         )
+        todo = _by_harness(what, run)
         pending = Pending()
-        if batches or _judged(what.scorers):
+        if batches or todo or _judged(what.scorers):
             with _status_of(run.save):
-                if batches:
+                if batches or todo:
                     _load(what.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
                     pending = asyncio.run(_work(batches, what, run, advance))
+                if todo:
+                    _run_harness(todo, what, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, what, run.path, pending)
         write_atomically(run.path / "results.json", pretty_json(outcome.results))
         run.save(status="failed" if pending.count else "done")
@@ -69,6 +73,29 @@ async def _work(
         for scorer in (s for found in what.scorers.values() for s in found.scorers):
             await scorer.close()
     return pending
+
+
+def _by_harness(what: Plan, run: Run) -> list[str]:
+    """The tasks that lm_eval still has to run."""
+    if what.harness is None:
+        return []
+    from eval_anything.harness.running import pending_tasks
+
+    return pending_tasks(what.harness, what.counts, run.path)
+
+
+def _run_harness(
+    todo: Sequence[str], what: Plan, seed: int, run: Run, progress: Progress, pending: Pending
+) -> None:
+    """Runs tasks of lm_eval; those that a server kept from being done are pending."""
+    from eval_anything.harness.running import run_tasks
+
+    assert what.harness is not None
+    try:
+        run_tasks(what.harness, todo, what.counts, what.model, seed, run, progress)
+    except ServerError as error:
+        done = set(todo) - set(_by_harness(what, run))
+        pending.add(sum(what.counts[name] for name in todo if name not in done), error)
 
 
 def _judged(scorers: Mapping[str, TaskScorers]) -> bool:
@@ -166,7 +193,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"eval-anything": __version__, "python": sys.version.split()[0]}
-    for package in ("torch", "transformers", "numpy", "av", "pillow"):
+    for package in ("torch", "transformers", "numpy", "av", "pillow", "lm-eval"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

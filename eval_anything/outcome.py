@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.calibration import calibration_summary
-from eval_anything.content import Record
 from eval_anything.errors import Exit
+from eval_anything.judged import add_effects
 from eval_anything.pipeline import Pending
 from eval_anything.planning import Plan
 from eval_anything.prices import read_prices
 from eval_anything.results import TaskResult, aggregates, invalid_metrics, task_result
-from eval_anything.runs import read_run
+from eval_anything.runs import Outline, read_outlines
 from eval_anything.scorers.assemble import TaskScorers
 from eval_anything.tasks.task import Task
 
@@ -30,15 +30,23 @@ class Outcome(NamedTuple):
 
 def make_outcome(max_failed: float, what: Plan, run: Path, pending: Pending) -> Outcome:
     """All numbers of the run's tasks, from the records."""
-    records = {name: read_run(run, name) for name in what.tasks}
-    canaries = {name: read_run(run, name, "canaries") for name in what.tasks}
+    records = {name: read_outlines(run, name) for name in what.tasks}
+    canaries = {name: read_outlines(run, name, "canaries") for name in what.tasks}
     results = {
         name: task_result(task, what.scorers[name], records[name], canaries[name])
         for name, task in what.tasks.items()
+        if what.harness is None or name not in what.harness.tasks
     }
+    for name, result in results.items():
+        add_effects(result.json["metrics"], what.scorers[name].scorers)
     combined: dict[str, Any] = {}
     for suite in what.suites:
         combined |= {f"{suite.name}/{k}": v for k, v in aggregates(suite, results).items()}
+    if what.harness is not None:
+        from eval_anything.harness.results import group_results, task_results
+
+        results |= task_results(run, what.harness.tasks)
+        combined |= group_results(what.harness, run)
     json = {
         "model": what.model.name,
         "tasks": {name: result.json for name, result in results.items()},
@@ -75,14 +83,14 @@ def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, Any]:
             "kind": s.kind,
             "fingerprint": s.fingerprint,
             "available": s.available,
-            "calibration": "exact" if s.kind == "program" else calibration_summary(s.fingerprint),
+            "calibration": "exact" if s.kind == "program" else calibration_summary(s.calibrated_as),
         }
         for task in scorers.values()
         for s in task.scorers
     }
 
 
-def _cost(what: Plan, records: Sequence[Record]) -> dict[str, Any]:
+def _cost(what: Plan, records: Sequence[Outline]) -> dict[str, Any]:
     """What the run took from its records: tokens and money of the model and of each judge.
 
     What runs here costs no money; the money of a server's model without a known price is null.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from eval_anything.errors import UserError
+from eval_anything.harness.names import PREFIX, split_names
 from eval_anything.judges import find_judges, judge_named
 from eval_anything.models.base import Model
 from eval_anything.models.spec import resolve
@@ -21,6 +22,9 @@ from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry, Suite
 from eval_anything.tasks.task import Task
 
+if TYPE_CHECKING:
+    from eval_anything.harness.tasks import Harness
+
 
 class Options(Struct, frozen=True, kw_only=True):
     """What `eval-anything run` is asked for; the names are those of its options."""
@@ -29,6 +33,7 @@ class Options(Struct, frozen=True, kw_only=True):
     tasks: Sequence[str] = ()
     suite: str | None = None
     include: Sequence[Path] = ()
+    data: Sequence[Path] = ()
     allow_code: bool = False
     judges: Mapping[str, str] = {}
     limit: int | None = None
@@ -41,12 +46,14 @@ class Options(Struct, frozen=True, kw_only=True):
     max_failed: float = 0.1
     budget: float | None = None
     against: Path | None = None
+    lm_eval: Mapping[str, str] = {}
     command: Sequence[str] = ()
 
 
 class Plan(NamedTuple):
     """What will run: the model, the suites that it touches, the tasks with what scores them, and how
-    many samples of each. A run that is already in `out` is part of the plan."""
+    many samples of each. A run that is already in `out` is part of the plan. `harness` is what of the
+    tasks is run by lm_eval."""
 
     model: Model
     suites: list[Suite]
@@ -55,6 +62,7 @@ class Plan(NamedTuple):
     counts: dict[str, int]
     repeats: int
     out: Path
+    harness: Harness | None = None
 
 
 def make_plan(options: Options) -> Plan:
@@ -68,14 +76,20 @@ def make_plan(options: Options) -> Plan:
     out = options.out if options.out is not None else Path("runs") / model.name
     old = begun_run(out)
     registry = Registry(options.include)
-    suites = registry.select(options.tasks, options.suite or model.default_suite)
+    own, of_harness = split_names(options.tasks)
+    suites = []
+    if own or not of_harness:
+        suites = registry.select(own, options.suite or model.default_suite)
     chosen = [task for suite in suites for task in suite.tasks]
-    names = list(dict.fromkeys([*(old.tasks if old is not None else ()), *chosen]))
+    before, of_harness_before = split_names(old.tasks if old is not None else ())
+    names = list(dict.fromkeys([*before, *chosen]))
     for name in names:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
     judges = find_judges(options.include)
-    tasks = {name: load_task(registry.folders[name], judges) for name in names}
+    tasks = {name: load_task(registry.folders[name], judges, options.data) for name in names}
+    if options.data and all(task.file.data is None for task in tasks.values()):
+        raise UserError("--data: none of the tasks that are run reads a data set")
     for name in options.judges:
         judge_named(name, judges)
         if not any(name in task.file.judges for task in tasks.values()):
@@ -84,8 +98,12 @@ def make_plan(options: Options) -> Plan:
         name: scorers_of(task, judges, options.allow_code, options.judges)
         for name, task in tasks.items()
     }
-    counts = _counts(suites, options.limit, tasks, old)
     repeats = max(options.repeats, old.repeats if old is not None else 1)
+    harness = _harness(options, model, of_harness, of_harness_before, repeats)
+    by_harness = harness.tasks if harness is not None else {}
+    if harness is not None:
+        suites = [*suites, Suite(PREFIX, harness.asked)]
+    counts = _counts(suites, options.limit, {**tasks, **by_harness}, old)
     asked = [
         (name, sample.id, repeat)
         for name, task in tasks.items()
@@ -102,7 +120,22 @@ def make_plan(options: Options) -> Plan:
         suite.name: suite for suite in map(registry.suite, {t.folder.suite for t in tasks.values()})
     }
     whole |= {suite.name: suite for suite in suites if len(suite.tasks) > 1}
-    return Plan(model, list(whole.values()), tasks, scorers, counts, repeats, out)
+    whole |= {suite.name: suite for suite in registry.combining(names)}
+    for name, task in by_harness.items():
+        tasks[name], scorers[name] = task, TaskScorers([], None)
+    return Plan(model, list(whole.values()), tasks, scorers, counts, repeats, out, harness)
+
+
+def _harness(
+    options: Options, model: Model, wanted: Sequence[str], before: Sequence[str], repeats: int
+) -> Harness | None:
+    """What lm_eval runs: the tasks that are named, and those that the run already holds."""
+    if not wanted and not before and not options.lm_eval:
+        return None
+    from eval_anything.harness.tasks import plan_harness
+
+    include, code = options.include, options.allow_code
+    return plan_harness(wanted, before, model, include, code, options.lm_eval, repeats)
 
 
 def _counts(
