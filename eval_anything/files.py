@@ -33,6 +33,18 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
         raise cannot_write(path, error) from None
 
 
+def append_whole(file: int, data: bytes) -> None:
+    """Adds data to a file that is open for appending, all of it or nothing. OSError if it cannot."""
+    size = os.fstat(file).st_size
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(file, data[written:])
+    except OSError:
+        os.ftruncate(file, size)
+        raise
+
+
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:
     """The message for a disk that is full or read-only."""
     return InfrastructureError(

@@ -1,0 +1,122 @@
+"""What a file of annotations becomes: labels for judges, votes for tasks, rows for training.
+
+Beside X.jsonl, with the media that are there already:
+
+    X.labels.jsonl      grades and preferences, for `judges calibrate --labels`
+    X.votes.jsonl       shares of votes a sample, in the form of a task's `targets.votes`
+    X.pairs.jsonl       preferences as preference pairs, for training
+    X.feedback.jsonl    critiques as rows of feedback, for training
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eval_anything.annotate.log import Annotation, read_annotations, standing
+from eval_anything.errors import UserError
+from eval_anything.files import write_atomically
+
+
+def export(path: Path) -> dict[str, Path]:
+    """Writes the files that a file of annotations has something for, and returns them by what they
+    hold. A file of an earlier export that would be empty now is deleted."""
+    annotations = standing(read_annotations(path))
+    rows = {
+        "labels": _labels(annotations),
+        "votes": _votes(annotations),
+        "pairs": _pairs(annotations),
+        "feedback": _feedback(annotations),
+    }
+    written = {}
+    for name, found in rows.items():
+        target = path.with_name(f"{path.stem}.{name}.jsonl")
+        if found:
+            write_atomically(target, b"".join(msgspec.json.encode(row) + b"\n" for row in found))
+            written[name] = target
+        else:
+            target.unlink(missing_ok=True)
+    return written
+
+
+def check_name(path: Path) -> None:
+    """UserError for a name that an export would have."""
+    if path.suffix != ".jsonl" or path.stem.endswith((".labels", ".votes", ".pairs", ".feedback")):
+        raise UserError(
+            f"{path}: a file of annotations is called X.jsonl; X.labels.jsonl, X.votes.jsonl, "
+            "X.pairs.jsonl and X.feedback.jsonl are made from it"
+        )
+
+
+def _labels(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
+    rows = []
+    for a in annotations:
+        row = _common(a) | {"contract": a.contract, "targets": a.targets}
+        if a.kind == "grade":
+            rows.append(row | {"parts": a.responses[0].parts, "label": a.grade})
+        elif a.kind == "preference":
+            first, second = a.responses
+            rows.append(row | {"a": first.parts, "b": second.parts, "preferred": a.preferred})
+    return rows
+
+
+def _pairs(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
+    rows = []
+    for a in annotations:
+        if a.kind == "preference":
+            first, second = a.responses[::-1] if a.preferred == "b" else a.responses
+            tie = {"margin": 0.0} if a.preferred == "tie" else {}
+            rows.append(_common(a) | {"chosen": first.parts, "rejected": second.parts} | tie)
+    return rows
+
+
+def _feedback(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
+    return [
+        _common(a) | {"response": a.responses[0].parts, "critique": a.critique}
+        for a in annotations
+        if a.critique
+    ]
+
+
+def _common(a: Annotation) -> dict[str, Any]:
+    """Who said it about what. Ids differ between annotators and responses; `source_id` is the
+    sample's own, so that what belongs together stays one cluster."""
+    about: dict[str, Any] = {
+        "annotator": a.annotator,
+        "time": a.time,
+        "task": a.task,
+        "sample_id": a.sample_id,
+        "item": a.item,
+        "responses": [shown.name for shown in a.responses],
+    }
+    if a.scale is not None:
+        about["scale"] = a.scale
+    return {
+        "id": f"{a.sample_id}/{a.key[:12]}/{a.annotator}",
+        "source_id": a.source_id,
+        "messages": a.messages,
+        "metadata": a.metadata | {"annotation": about},
+    }
+
+
+def _votes(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
+    samples: dict[tuple[str, str, str], list[Annotation]] = {}
+    for a in annotations:
+        if a.kind == "vote":
+            samples.setdefault((a.task, a.sample_id, a.item), []).append(a)
+    rows = []
+    for (task, sample_id, item), votes in samples.items():
+        counts = Counter(a.vote for a in votes if a.vote is not None)
+        shares = {vote: count / len(votes) for vote, count in counts.most_common()}
+        about = {
+            "task": task,
+            "item": item,
+            "votes": len(votes),
+            "annotators": [a.annotator for a in votes],
+        }
+        rows.append({"id": sample_id, "targets": {"votes": shares}, "metadata": about})
+    return rows

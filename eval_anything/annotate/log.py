@@ -1,0 +1,152 @@
+"""The file of annotations: one answer a line, append-only; the last one of an annotator counts.
+
+A line holds all that was shown, so that exports need neither the task nor the runs. Media lie in
+`media/` beside the file, and paths are relative to its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Contract, MessageJson, PartJson
+from eval_anything.errors import UserError
+from eval_anything.files import append_whole, cannot_write
+
+Kind = Literal["vote", "preference", "grade"]
+
+
+class Shown(Struct, frozen=True, forbid_unknown_fields=True):
+    """A response as it was shown; `name` is that of its run or file."""
+
+    name: str
+    parts: list[PartJson]
+
+
+class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One answer of one annotator.
+
+    `key` is the sha256 of the question: its kind, the item and the responses. `responses` are in the
+    order of the command (`a`, then `b`), whichever side they were shown on. `withdrawn` takes the
+    earlier answer back.
+    """
+
+    kind: Kind
+    key: str
+    annotator: str
+    time: str
+    task: str
+    sample_id: str
+    source_id: str
+    item: str
+    messages: list[MessageJson]
+    contract: Contract
+    targets: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    responses: list[Shown] = []
+    shown_first: Literal["a", "b"] | None = None
+    vote: str | None = None
+    preferred: Literal["a", "b", "tie"] | None = None
+    grade: int | None = None
+    scale: int | None = None
+    critique: str = ""
+    withdrawn: bool = False
+
+    def __post_init__(self) -> None:
+        answers = {"vote": self.vote, "preference": self.preferred, "grade": self.grade}
+        given = [kind for kind, value in answers.items() if value is not None]
+        if given != ([] if self.withdrawn else [self.kind]):
+            raise ValueError(f"a line of the kind {self.kind} holds that one answer, or is withdrawn")
+        if len(self.responses) != {"vote": 0, "grade": 1, "preference": 2}[self.kind]:
+            raise ValueError(f"{len(self.responses)} responses do not belong to a {self.kind}")
+
+
+_decoder = msgspec.json.Decoder(Annotation)
+_START = b'{"kind":"'
+"""How every line starts."""
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """All whole lines, in the order in which they were given. UserError names a damaged one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    found = []
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            found.append(_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path}:{number}: no annotation ({error}). It must be a file that "
+                "`eval-anything annotate` wrote; delete the line if it is damaged."
+            ) from None
+    return found
+
+
+def standing(annotations: list[Annotation]) -> list[Annotation]:
+    """The last answer of each annotator to each question, those withdrawn left out; in the order in
+    which they were given."""
+    last: dict[tuple[str, str], Annotation] = {}
+    for annotation in annotations:
+        key = (annotation.annotator, annotation.key)
+        last.pop(key, None)
+        last[key] = annotation
+    return [annotation for annotation in last.values() if not annotation.withdrawn]
+
+
+class Log:
+    """A file of annotations that this process holds, ready to take more."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path = path
+        self.before = read_annotations(path)
+        self._file = file
+
+    def append(self, annotation: Annotation) -> None:
+        """Adds one line, whole or not at all. InfrastructureError if it cannot."""
+        try:
+            append_whole(self._file, msgspec.json.encode(annotation) + b"\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[Log]:
+    """Takes hold of a file of annotations, new or old; a last line that a kill cut short is removed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"--out {path}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"--out {path} is in use by another process: stop that one, or choose another file"
+            ) from None
+        _mend_end(path, file)
+        yield Log(path, file)
+    finally:
+        os.close(file)
+
+
+def _mend_end(path: Path, file: int) -> None:
+    """Cuts off a last line that a kill left without its end. UserError if that is not ours to cut."""
+    data = path.read_bytes()
+    torn = data[data.rfind(b"\n") + 1 :]
+    try:
+        _decoder.decode(torn)
+        append_whole(file, b"\n")  # an editor took the last newline away
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if torn[: len(_START)] != _START[: len(torn)]:
+            raise UserError(f"--out {path} holds something else: choose another file") from None
+        os.ftruncate(file, len(data) - len(torn))

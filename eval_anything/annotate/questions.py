@@ -1,0 +1,183 @@
+"""What is asked: which modalities a prompt wants, which of two responses is better, how good one is."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.annotate.log import Kind
+from eval_anything.content import MediaPart, Message, Part, Response, Sample, TextPart
+from eval_anything.errors import UserError
+from eval_anything.media import MediaError, MediaStore
+from eval_anything.models.base import Request, Sampling
+from eval_anything.models.replay import ReplayModel
+from eval_anything.runs import is_run, read_outlines
+from eval_anything.tasks.task import Task, sha256_of
+from eval_anything.turns import converse
+
+
+class Candidate(NamedTuple):
+    """A response that is shown, and the name of its run or file."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+class Question(Struct, frozen=True):
+    """One thing to answer about a sample. The sample's messages are those that the response answers;
+    with `swapped` the second response is shown first."""
+
+    kind: Kind
+    key: str
+    sample: Sample
+    item: str
+    responses: tuple[Candidate, ...] = ()
+    swapped: bool = False
+
+    @property
+    def shown(self) -> tuple[Candidate, ...]:
+        """The responses in the order of the page."""
+        return self.responses[::-1] if self.swapped else self.responses
+
+
+class Asked(NamedTuple):
+    """The questions in the order of an annotator, and how many were left out because a response is
+    missing or failed."""
+
+    questions: list[Question]
+    left_out: int
+
+
+def make_questions(
+    task: Task,
+    samples: Sequence[Sample],
+    outputs: Sequence[Path],
+    against: Path | None,
+    store: MediaStore,
+    annotator: str,
+    seed: int,
+) -> Asked:
+    """Votes without outputs, preferences with something to compare them to, else grades.
+
+    All media are put into the store. The order of the questions and of the sides depends on the seed
+    and the annotator alone. UserError if outputs belong to another version of the task.
+    """
+    kept = [_kept(task, sample, store) for sample in samples]
+    found: list[Question] = []
+    missing = 0
+    if not outputs:
+        found = [_question("vote", task, sample, sample) for sample in kept]
+    rivals = _answers(task, kept, against, store) if against is not None else None
+    for path in outputs:
+        for own, other in zip(
+            _answers(task, kept, path, store), rivals or [None] * len(kept), strict=True
+        ):
+            answers = [own] if rivals is None else [own, other]
+            present = [answer for answer in answers if answer is not None]
+            if len(present) < len(answers):
+                missing += 1
+                continue
+            if len({sha256_of(_content(a.sample.messages)) for a in present}) > 1:
+                raise UserError(
+                    f"{path} and {against} were asked different things in sample "
+                    f"{present[0].sample.id!r}, whose later questions show earlier answers: grade them "
+                    "one by one, without --against"
+                )
+            kind: Kind = "grade" if rivals is None else "preference"
+            original = task.by_id[present[0].sample.id]
+            candidates = tuple(answer.candidate for answer in present)
+            found.append(_question(kind, task, original, present[0].sample, candidates))
+    unique = list({question.key: question for question in found}.values())
+    random.Random(f"{seed}\0{annotator}").shuffle(unique)
+    return Asked([_sided(question, annotator, seed) for question in unique], missing)
+
+
+class _Answer(NamedTuple):
+    sample: Sample
+    candidate: Candidate
+
+
+def _question(
+    kind: Kind, task: Task, original: Sample, shown: Sample, responses: tuple[Candidate, ...] = ()
+) -> Question:
+    item = task.item(original)
+    said = [[_parts_content(response.parts)] for response in responses]
+    key = sha256_of([kind, task.name, original.id, item, said])
+    return Question(kind, key, shown, item, responses)
+
+
+def _sided(question: Question, annotator: str, seed: int) -> Question:
+    if question.kind != "preference":
+        return question
+    swapped = random.Random(f"{seed}\0{annotator}\0{question.key}").random() < 0.5
+    return msgspec.structs.replace(question, swapped=swapped)
+
+
+def _kept(task: Task, sample: Sample, store: MediaStore) -> Sample:
+    """The sample as a model gets it, its media in the store."""
+    messages = tuple(Message(m.role, _stored(m.parts, store)) for m in task.messages(sample))
+    return msgspec.structs.replace(sample, messages=messages)
+
+
+def _stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
+    try:
+        return tuple(
+            store.put(part.path.read_bytes(), part.modality) if isinstance(part, MediaPart) else part
+            for part in parts
+        )
+    except (OSError, MediaError) as error:
+        raise UserError(f"a medium of the task cannot be shown: {error}") from None
+
+
+def _answers(
+    task: Task, samples: Sequence[Sample], path: Path, store: MediaStore
+) -> list[_Answer | None]:
+    """What was answered to each sample at its first repeat, with the messages of its last turn; None
+    where that is missing or has failed."""
+    if is_run(path):
+        _check_items(task, path)
+    model = ReplayModel.from_spec(str(path), path, {"allow_missing": "1"})
+    model.prepare([task], [(task.name, sample.id, 0) for sample in samples], [task.name])
+    requests = [Request(task.name, s.id, 0, s.messages, Sampling()) for s in samples]
+    by_key = {(task.name, sample.id): sample for sample in samples}
+
+    async def ask() -> list[tuple[Request, Response]]:
+        return await converse(
+            requests, by_key, lambda asked: model.generate(asked, store), lambda response: response
+        )
+
+    found: list[_Answer | None] = []
+    for sample, (request, response) in zip(samples, asyncio.run(ask()), strict=True):
+        if response.error is not None or not response.parts:
+            found.append(None)
+            continue
+        messages = tuple(Message(m.role, _stored(m.parts, store)) for m in request.messages)
+        shown = msgspec.structs.replace(sample, messages=messages)
+        found.append(_Answer(shown, Candidate(path.resolve().stem, response.parts)))
+    if not any(found):
+        raise UserError(f"{path} has no response to {task.name} that can be shown")
+    return found
+
+
+def _check_items(task: Task, run: Path) -> None:
+    items = {sample.id: task.item(sample) for sample in task.samples}
+    changed = [r.sample_id for r in read_outlines(run, task.name) if items.get(r.sample_id) != r.item]
+    if changed:
+        raise UserError(
+            f"{run} answered another version of {task.name}: {len(changed)} of its samples, first "
+            f"{changed[0]!r}, are not as they were. Run the model again."
+        )
+
+
+def _content(messages: Sequence[Message]) -> list[object]:
+    return [[m.role, _parts_content(m.parts)] for m in messages]
+
+
+def _parts_content(parts: Sequence[Part]) -> list[str]:
+    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]

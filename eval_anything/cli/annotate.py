@@ -1,0 +1,158 @@
+"""`eval-anything annotate`: labels by people, on a local page."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_anything.cli.output import print_json
+from eval_anything.errors import Exit, UserError
+from eval_anything.table import table
+
+if TYPE_CHECKING:
+    from eval_anything.tasks.task import Task
+
+_SUITE = "open"  # where bare names of tasks are looked up
+
+
+def annotate(options: Namespace) -> Exit:
+    """Serves the page until Ctrl-C; or summarizes or exports a file of annotations."""
+    if options.summary is not None or options.export is not None:
+        if options.task is not None:
+            raise UserError("--summary and --export read a file: leave TASK out")
+        return _summary(options) if options.summary is not None else _export(options)
+    if options.task is None:
+        raise UserError("name a TASK to annotate, or a file with --summary FILE or --export FILE")
+    return _serve(options)
+
+
+def _serve(options: Namespace) -> Exit:
+    from eval_anything.annotate.export import check_name
+    from eval_anything.annotate.log import open_log, read_annotations, standing
+    from eval_anything.annotate.questions import make_questions
+    from eval_anything.annotate.server import AnnotationServer
+    from eval_anything.annotate.session import Session
+    from eval_anything.annotate.summary import summarize
+    from eval_anything.media import MediaStore
+
+    if options.against is not None and not options.outputs:
+        raise UserError("--against needs something to compare: add --outputs RUN")
+    given = [("--outputs", path) for path in options.outputs]
+    for option, answers in [*given, *([("--against", options.against)] if options.against else [])]:
+        if not answers.exists():
+            raise UserError(f"{option} {answers}: there is no such file or run")
+    annotator = _annotator(options.annotator)
+    task = _task(options)
+    path = options.out or Path("annotations") / f"{task.name.replace('/', '-')}.jsonl"
+    check_name(path)
+    samples = task.samples[: options.limit]
+    with open_log(path) as log:
+        store = MediaStore(log.path.resolve().parent / "media")
+        asked = make_questions(
+            task, samples, options.outputs, options.against, store, annotator, options.seed
+        )
+        if not asked.questions:
+            raise UserError("there is nothing to annotate: no sample has a response from each side")
+        session = Session(task, asked.questions, log, annotator, options.scale)
+        with AnnotationServer(session, options.port) as server:
+            if asked.left_out:
+                _say(f"{asked.left_out} left out: a response is missing or the model failed")
+            _say(
+                f"{task.name}: {session.done} of {session.total} done by {annotator}. Open\n\n"
+                f"    {server.url}\n\nin a browser on this machine; Ctrl-C ends. Answers go to {path}"
+            )
+            try:
+                server.serve_forever(poll_interval=0.1)
+            except KeyboardInterrupt:
+                _say("")
+        found = summarize(standing(read_annotations(path)))
+        written = _exported(path)
+    if options.json:
+        about = {"task": task.name, "annotator": annotator, "done": session.done, "total": session.total}
+        print_json({"file": str(path), **about, **found, "exports": written})
+    else:
+        _say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
+        _say("\n".join(f"  {name}: {file}" for name, file in written.items()))
+    return Exit.DONE
+
+
+def _summary(options: Namespace) -> Exit:
+    from eval_anything.annotate.log import read_annotations, standing
+    from eval_anything.annotate.summary import summarize
+
+    found = summarize(standing(read_annotations(options.summary)))
+    if options.json:
+        print_json({"file": str(options.summary), **found})
+        return Exit.DONE
+    print(f"{options.summary}: {found['n']} answers about {', '.join(found['tasks']) or 'nothing'}")
+    for kind, of_kind in found["kinds"].items():
+        print(f"\n{_kind_text(kind, of_kind)}")
+    return Exit.DONE
+
+
+def _kind_text(kind: str, found: dict[str, Any]) -> str:
+    alpha = found["alpha"]
+    ends = "" if alpha.ci95 is None else f" ({alpha.ci95[0]:.3f} .. {alpha.ci95[1]:.3f})"
+    value = "undefined: it needs questions with two answers that differ"
+    if alpha.value is not None:
+        value = f"{alpha.value:.3f}{ends}, {alpha.n} questions with two or more answers"
+    counts = found["answers_per_question"].items()
+    rows = [
+        ["answers", str(found["n"])],
+        ["questions", str(found["questions"])],
+        ["answers a question", ", ".join(f"{n}: {count} questions" for n, count in counts)],
+        ["annotators", ", ".join(f"{name}: {n}" for name, n in found["annotators"].items())],
+        ["what was answered", ", ".join(f"{name}: {n}" for name, n in found["answers"].items())],
+        ["critiques", str(found["critiques"])],
+        [f"Krippendorff's alpha, {found['level']}", value],
+    ]
+    return table([kind, ""], rows)
+
+
+def _export(options: Namespace) -> Exit:
+    from eval_anything.annotate.export import check_name
+
+    check_name(options.export)
+    written = _exported(options.export)
+    if options.json:
+        print_json({"file": str(options.export), "exports": written})
+    else:
+        print("\n".join(f"{name}: {file}" for name, file in written.items()) or "there are no answers")
+    return Exit.DONE
+
+
+def _exported(path: Path) -> dict[str, str]:
+    from eval_anything.annotate.export import export
+
+    return {name: str(file) for name, file in export(path).items()}
+
+
+def _task(options: Namespace) -> Task:
+    from eval_anything.judges import find_judges
+    from eval_anything.tasks.load import load_task
+    from eval_anything.tasks.registry import Registry
+
+    registry = Registry(options.include)
+    names = registry.select([options.task], _SUITE)[0].tasks
+    if len(names) != 1:
+        raise UserError(f"{options.task} is a suite: choose one of {', '.join(names)}")
+    return load_task(registry.folders[names[0]], find_judges(options.include), options.data)
+
+
+def _annotator(name: str | None) -> str:
+    if name is None:
+        try:
+            name = getpass.getuser()
+        except (OSError, KeyError):  # a user without a name
+            name = ""
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise UserError(f"--annotator {name!r}: give a name of 1 to 100 visible characters")
+    return name
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
