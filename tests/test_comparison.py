@@ -162,6 +162,7 @@ def test_the_command_in_its_three_forms(numbers: Numbers, cli: Cli) -> None:
     assert "twice" in everything
     markdown = cli("compare", base, new, "--markdown").out
     assert "| num/t | value | 1.000 | 0.600 | -0.400 |" in markdown
+    assert f"lost s0 ([1](<{base}/num/t/records.jsonl>) → [0](<{new}/num/t/records.jsonl>))" in markdown
     found = cli("compare", base, new, "--json").json
     assert found["metrics"][0]["change"]["difference"] == pytest.approx(-0.4)
     assert found["metrics"][0]["change"]["p"] == pytest.approx(2 * 0.5**12)
@@ -171,7 +172,8 @@ def test_the_command_in_its_three_forms(numbers: Numbers, cli: Cli) -> None:
 def test_forty_tasks_of_two_thousand_samples_take_less_than_ten_seconds(
     numbers: Numbers, cli: Cli
 ) -> None:
-    """One task is run; its records and entries stand in for the other 39."""
+    """Of processor time: what else runs is no matter. One task is run; its records and entries stand in
+    for the other 39."""
     numbers.task("t0", 2000)
     g = np.random.default_rng(0)
     runs = [
@@ -190,11 +192,11 @@ def test_forty_tasks_of_two_thousand_samples_take_less_than_ten_seconds(
         results = json.loads((run / "results.json").read_text())
         results["tasks"] = dict.fromkeys(names, results["tasks"]["num/t0"])
         (run / "results.json").write_text(json.dumps(results))
-    start = time.perf_counter()
+    start = time.process_time()
     assert cli("compare", *runs).code == 0
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     policy = numbers.policy("")
-    start = time.perf_counter()
+    start = time.process_time()
     gated = cli("gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy)
     assert gated.out.startswith(("PASS", "BLOCK", "INCONCLUSIVE")), "40 copies of one chance difference"
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

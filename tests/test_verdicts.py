@@ -167,14 +167,36 @@ def test_a_failure_reaches_all_and_is_not_kept() -> None:
         found = await asyncio.gather(ask("a"), ask("a"), ask("a"), return_exceptions=True)
         assert ["no JSON verdict" in str(error) for error in found] == [True] * 3
         assert all(isinstance(error, ValueError) for error in found)
-        assert len(server.asked) == 1
+        assert len(server.asked) == 2, "it was asked once more, for all of them"
         server.reply = lambda asked: (200, YES)
         assert (await ask("a")).verdict.word == "yes"
 
     with judge_server() as server:
         server.reply = lambda asked: (200, "no verdict")
         with_asker(server, body)
-        assert len(server.asked) == 2
+        assert len(server.asked) == 3
+
+
+def test_who_gives_no_verdict_is_asked_once_more_with_another_mark() -> None:
+    async def body(ask: Callable[..., Asking]) -> None:
+        answer = await ask("a")
+        assert answer.verdict.word == "yes"
+        assert answer.usage == {"input": 2 * usage["input"], "output": 2 * usage["output"]}
+
+    with judge_server() as server:
+        server.reply = lambda asked: (200, YES)
+        once: list[Answer[Said]] = []
+
+        async def alone(ask: Callable[..., Asking]) -> None:
+            once.append(await ask("b"))
+
+        with_asker(server, alone)
+        usage = once[0].usage
+        server.asked.clear()
+        server.reply = lambda asked: (200, "hm" if asked.number == 1 else YES)
+        with_asker(server, body)
+        first, second = server.asked
+        assert first.mark != second.mark
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])

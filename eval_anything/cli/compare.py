@@ -7,7 +7,7 @@ from argparse import Namespace
 from eval_anything.cli.output import print_json
 from eval_anything.comparison import Comparison, Flip, GroupChange, MetricChange, compare
 from eval_anything.errors import Exit
-from eval_anything.markdown import markdown_table
+from eval_anything.markdown import escape, markdown_table
 from eval_anything.paired import Paired
 from eval_anything.table import table
 
@@ -60,7 +60,25 @@ def _markdown(comparison: Comparison) -> str:
         "",
         _LEGEND,
     ]
-    return "\n".join([*lines, *(f"- {note}" for note in _remarks(comparison, everything=True))])
+    for change in comparison.metrics:
+        if change.primary and change.flips:
+            lines += ["", _linked_flips(comparison, change)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in _remarks(comparison, everything=True))])
+
+
+def _linked_flips(comparison: Comparison, change: MetricChange) -> str:
+    """The largest losses and gains, each with links to its record in both runs."""
+    both = [f"{run}/{change.task}/records.jsonl" for run in (comparison.base, comparison.candidate)]
+    count = min(change.losses, len(change.flips))
+
+    def named(flips: list[Flip]) -> str:
+        return ", ".join(
+            f"{escape(f.sample_id)} ([{f.base:.3g}](<{both[0]}>) → [{f.candidate:.3g}](<{both[1]}>))"
+            for f in flips[:_FLIPS]
+        )
+
+    lost, gained = named(change.flips[:count]), named(change.flips[count:])
+    return f"{escape(change.name)}: lost {lost or 'none'}; gained {gained or 'none'}"
 
 
 def _row(comparison: Comparison, m: MetricChange) -> list[str]:

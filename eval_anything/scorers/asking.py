@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -29,6 +30,8 @@ A = TypeVar("A")
 
 # Stands for the random fence and mark where a request is hashed.
 _NO_NONCE = "0" * 16
+# How often a model is asked that answers with something else than a verdict.
+_TRIES = 2
 
 
 class Question(NamedTuple, Generic[V]):
@@ -116,12 +119,21 @@ class Asker:
         question: Question[V],
         parameters: Mapping[str, Any],
     ) -> Answer[V]:
-        """Asks and keeps what is usable."""
-        fence, mark = secrets.token_hex(8), secrets.token_hex(8)
-        reply = await self._reply(client, question.messages(fence, mark), question.form, parameters)
-        verdict = question.read(reply.text, mark)
+        """Asks, again if the reply is no verdict, and keeps what is usable."""
+        usage: Counter[str] = Counter()
+        for left in reversed(range(_TRIES)):
+            fence, mark = secrets.token_hex(8), secrets.token_hex(8)
+            messages = question.messages(fence, mark)
+            reply = await self._reply(client, messages, question.form, parameters)
+            usage.update(reply.usage)
+            try:
+                verdict = question.read(reply.text, mark)
+                break
+            except ValueError:
+                if not left:
+                    raise
         verdicts.put(key, msgspec.json.encode(verdict).decode())
-        return Answer(verdict, dict(reply.usage))
+        return Answer(verdict, dict(usage))
 
     async def close(self) -> None:
         """Ends what `ask` opened; a later `ask` opens it anew."""
@@ -145,8 +157,9 @@ class Asker:
             except ReplyError as error:
                 if error.status not in (400, 422):
                     raise
-                self._structured = False
-        return await client.ask(messages, **parameters)
+        reply = await client.ask(messages, **parameters)
+        self._structured = False  # it was the form that the server refused, not this one request
+        return reply
 
 
 async def all_of(asked: Iterable[Awaitable[A]]) -> list[A]:
