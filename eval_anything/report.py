@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from eval_anything.bundled import content_folder
-from eval_anything.content import Part, Record, TextPart
+from eval_anything.content import FromTurn, Part, Record, TextPart
 from eval_anything.files import write_atomically
+from eval_anything.judged import effect_text, quality_text
 from eval_anything.media import MediaStore
-from eval_anything.runs import read_run
+from eval_anything.runs import read_outlines, read_records
 from eval_anything.tasks.task import Task
 
 _SAMPLES_A_TASK = 12
@@ -37,6 +38,7 @@ def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> 
         name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
         for name in results["tasks"]
     }
+    environment.filters |= {"effect": effect_text, "quality": quality_text}
     html = environment.get_template("run.html").render(results=results, shown=shown)
     path = run / "report.html"
     write_atomically(path, html.encode())
@@ -46,23 +48,27 @@ def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> 
 def _first(run: Path, name: str, task: Task) -> list[Record]:
     """A few records in the order of the task, spread over the whole of it."""
     place = {sample.id: i for i, sample in enumerate(task.samples)}
-    records = sorted(
-        (r for r in read_run(run, name) if r.repeat == 0 and r.sample_id in place),
-        key=lambda record: place[record.sample_id],
+    ids = sorted(
+        (r.sample_id for r in read_outlines(run, name) if r.repeat == 0 and r.sample_id in place),
+        key=lambda sample_id: place[sample_id],
     )
-    step = max(1, len(records) // _SAMPLES_A_TASK)
-    return records[::step][:_SAMPLES_A_TASK]
+    step = max(1, len(ids) // _SAMPLES_A_TASK)
+    chosen = {(sample_id, 0) for sample_id in ids[::step][:_SAMPLES_A_TASK]}
+    return sorted(read_records(run, name, chosen), key=lambda record: place[record.sample_id])
 
 
 def _shown(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
     sample = task.by_id[record.sample_id]
     primary = record.scores.get(task.file.primary)
-    prompt = [_part(part, store) for message in sample.messages for part in message.parts]
+    questions = (*(m.parts for m in sample.messages), *(t.parts for t in sample.turns))
+    # What a later question shows of an answer is seen there.
+    prompt = [_part(p, store) for parts in questions for p in parts if not isinstance(p, FromTurn)]
+    answers = (*record.turns, record.parts)
     scores = [(name, score.value, score.explanation) for name, score in record.scores.items()]
     return {
         "id": sample.id,
         "prompt": prompt,
-        "response": [_part(part, store) for part in record.parts],
+        "response": [_part(part, store) for parts in answers for part in parts],
         "primary": primary.value if primary is not None else None,
         "scores": scores,
         "error": record.error.message if record.error is not None else None,

@@ -21,6 +21,7 @@ from eval_anything.tasks.task import Metric, Task
 # Above this share of unscored samples a judged metric says nothing: it is INVALID.
 MAX_UNSCORED = 0.02
 _BOOTSTRAPS = 2000
+_DRAWS_AT_ONCE = 100
 
 
 class Value(NamedTuple):
@@ -218,7 +219,12 @@ class _Resampled:
         self._index = {cluster: i for i, cluster in enumerate(clusters)}
         generator = np.random.default_rng(seed)
         size = len(clusters)
-        self._weights = generator.multinomial(size, np.full(size, 1 / size), _BOOTSTRAPS)
+        shares = np.full(size, 1 / size)
+        # As one array of int64, 5,000 clusters would take 80 MB. No count comes near 2**16.
+        self._weights = [
+            generator.multinomial(size, shares, _DRAWS_AT_ONCE).astype(np.uint16)
+            for _ in range(_BOOTSTRAPS // _DRAWS_AT_ONCE)
+        ]
 
     def metric(self, name: str) -> tuple[float, Any] | None:
         """(mean, means of the draws (2000,)), None if the metric has no value."""
@@ -234,7 +240,7 @@ class _Resampled:
                 sums[self._index[value.cluster]] += value.value
                 counts[self._index[value.cluster]] += 1
         with np.errstate(invalid="ignore"):
-            means = (self._weights @ sums) / (self._weights @ counts)
+            means = np.concatenate([(drawn @ sums) / (drawn @ counts) for drawn in self._weights])
         return summary["value"], np.where(np.isnan(means), summary["value"], means)
 
 

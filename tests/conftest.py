@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import Cli, Result
+from official import write_all
 from tiny import tiny_llama
 
 from eval_anything.cli.main import main
@@ -45,6 +47,26 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return Result(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between tries are real; here they are shorter by a factor of 20."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds / 20))
+
+
+@pytest.fixture(scope="session")
+def official_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The paper's data sets in the form in which they are downloaded; not to be changed."""
+    return write_all(tmp_path_factory.mktemp("official") / "sets")
+
+
+@pytest.fixture
+def sets(official_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, with one home for all tests, so that archives are unpacked once."""
+    monkeypatch.setenv("EVAL_ANYTHING_HOME", str(official_sets.parent / "home"))
+    return official_sets
 
 
 @pytest.fixture(scope="session")

@@ -126,6 +126,9 @@ RECORDS = st.builds(
     error=st.none() | st.builds(Failure, st.sampled_from(["model_error", "empty_output"]), TEXTS),
     usage=st.dictionaries(CLEAN, st.integers(0, 2**53), max_size=2),
     latency=st.dictionaries(CLEAN, NUMBERS, max_size=2),
+    details=st.dictionaries(
+        CLEAN, st.none() | CLEAN | st.lists(st.dictionaries(CLEAN, CLEAN)), max_size=2
+    ),
 )
 
 

@@ -313,10 +313,10 @@ def test_a_medium_of_the_prompt_that_changes_is_another_task(cli: Cli, tmp_path:
 def test_outputs_that_are_not_there(cli: Cli, demo: Path, outputs: str) -> None:
     result = score(cli, outputs=outputs)
     assert result.code == 2
-    assert "there is no such file or run" in result.err
+    assert "there is no such file, folder or run" in result.err
 
 
 def test_outputs_that_are_neither(cli: Cli, demo: Path, tmp_path: Path) -> None:
-    result = score(cli, outputs="mine")
+    result = score(cli, outputs="/dev/null")
     assert result.code == 2
-    assert "neither a JSONL file nor the directory of a run" in result.err
+    assert "neither a JSONL file, nor a folder, nor a run" in result.err

@@ -122,7 +122,7 @@ BAD = {
     "undeclared": ("return {'main': Score(1.0)}", "gave 'main', which `metrics` does not declare"),
     "too much": ("return {'mine': Score(1.5)}", "gave 1.5 for mine, outside 0.0..1.0"),
     "not finite": ("return {'mine': Score(float('nan'))}", "finite number"),
-    "no score": ("return {'mine': 1.0}", "failed on this response"),
+    "no number": ("return {'mine': 'high'}", "failed on this response"),
     "no mapping": ("return 1.0", "failed on this response"),
     "nothing": ("return None", "failed on this response"),
     "not recordable": ("return {'mine': Score(1.0, details={'x': object()})}", "failed on"),

@@ -18,7 +18,10 @@ from eval_anything.table import table
 
 # What an optional group of packages is for; the groups themselves are read from the installation.
 _ENABLES = {
+    "data": "data sets that are not bundled: parquet files, downloads (`tasks fetch`)",
+    "diffusers": "agents: images by pipelines of diffusers",
     "judges": "judges of kind rubric: a chat model on an OpenAI-compatible server (--judge)",
+    "lm_eval": "tasks of lm-evaluation-harness (--tasks lm_eval/NAME)",
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
     "test": "`make test`: the project's own tests",
 }

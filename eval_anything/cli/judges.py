@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from eval_anything.cli.output import print_json
+import msgspec
+
+from eval_anything.cli.output import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.judges import find_judges, judge_named, read_judge_file
 from eval_anything.progress import Progress
@@ -80,9 +84,11 @@ def validate_judge(options: Namespace) -> Exit:
 
 
 def calibrate_judge(options: Namespace) -> Exit:
-    """Measures a judge against labels, shows what was found and keeps it."""
-    from eval_anything.calibration import calibrate, metric_to_measure, save_calibration
-    from eval_anything.labels import micro_labels, read_labels
+    """Measures a judge against labels, shows what was found and what it cost, and keeps it."""
+    from eval_anything.calibrating import asked_again, calibrate, check_labels, metric_to_measure
+    from eval_anything.calibration import save_calibration
+    from eval_anything.estimate import estimate_calibration
+    from eval_anything.prices import Spending
     from eval_anything.scorers.assemble import make_judge
 
     progress = Progress("silent" if options.json else "auto")
@@ -92,24 +98,55 @@ def calibrate_judge(options: Namespace) -> Exit:
     if not scorer.available:
         raise UserError(f"{folder.name} needs a model: add --judge {folder.name}=SPEC")
     metric = metric_to_measure(scorer, options.metric)
-
-    def run(labels: Labels) -> Calibration:
-        with progress.count(len(labels.rows), "label") as advance:
+    spending = scorer.spending = Spending(options.budget)
+    spending.must_know([scorer.paid_as] if scorer.paid_as is not None else [])
+    with _labels(options, progress) as labels:
+        check_labels(scorer, labels)
+        again = asked_again(labels.rows, options.again)
+        if options.dry_run:
+            rows = [*labels.rows, *(labels.rows[place] for place in again)]
+            return _show_estimate(
+                len(labels.rows), len(again), estimate_calibration(scorer, rows), options
+            )
+        with progress.count(len(labels.rows) + len(again), "label") as advance:
             # A server's address is no part of what the judge is, and may be nobody's business.
             model = (spec or "").partition("@")[0]
-            return calibrate(scorer, metric, labels, model, advance)
+            calibration = calibrate(scorer, metric, labels, model, options.again, advance)
+    path = save_calibration(calibration)
+    cost = spending.cost(scorer.paid_as)
+    if options.json:
+        print_json({**msgspec.to_builtins(calibration), "cost": cost})
+        return Exit.DONE
+    print(_calibration(calibration))
+    if scorer.paid_as is not None:
+        tokens, money = cost["tokens"], money_text(cost["money"], cost["currency"])
+        print(
+            f"\n{cost['calls']} calls, {tokens['input']} tokens in and {tokens['output']} out: {money} "
+            f"(prices of {cost['prices']}); verdicts kept from before cost nothing"
+        )
+    print(f"\nkept in {path}")
+    return Exit.DONE
+
+
+@contextmanager
+def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
+    """The labels that are asked for, with media that exist as long as the context."""
+    from eval_anything.labels import micro_labels, read_labels
 
     if options.micro:
         with TemporaryDirectory(prefix="eval-anything-") as media:
             progress.say("drawing pairs of the micro world ...")
-            calibration = run(micro_labels(Path(media), options.limit))
+            yield micro_labels(Path(media), options.limit)
     else:
-        calibration = run(read_labels(options.labels, options.limit))
-    path = save_calibration(calibration)
+        yield read_labels(options.labels, options.limit)
+
+
+def _show_estimate(labels: int, again: int, cost: dict[str, Any], options: Namespace) -> Exit:
     if options.json:
-        print_json(calibration)
+        print_json({"judge": options.name, "labels": labels, "again": again, "cost": cost})
     else:
-        print(f"{_calibration(calibration)}\n\nkept in {path}")
+        print(f"{options.name} would be asked about {labels} labels, {again} of them twice")
+        print(*cost_lines(cost) or ["it asks no server: this costs no money"], sep="\n")
     return Exit.DONE
 
 
@@ -127,11 +164,15 @@ _TITLES = {
     "accuracy": "accuracy (a tie counts half)",
     "kappa": "Cohen's kappa over a, b, tie",
     "length_bias": "length bias",
+    "position_bias": "verdicts that follow the position",
+    "first_preference": "wins of the first shown - of the second",
     "rho": "Spearman's rho",
     "alpha_interval": "Krippendorff's alpha, interval",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "kappa_quadratic": "quadratic-weighted kappa",
+    "self_consistency": "asked again, the same decision",
+    "alpha_self": "asked again, Krippendorff's alpha",
 }
 
 

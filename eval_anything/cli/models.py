@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from argparse import Namespace
+from typing import Any
 
 from eval_anything.cli.output import print_json
 from eval_anything.errors import Exit, UserError
@@ -12,22 +13,49 @@ from eval_anything.table import table
 
 
 def list_models(options: Namespace) -> Exit:
-    """The kinds of models that are installed, from their entry points."""
-    rows = []
+    """The kinds of models that are installed, from their entry points, and the families that they
+    serve: what goes in and out, and what is left out."""
+    rows: list[dict[str, Any]] = []
     for name, entry in model_entry_points().items():
+        row: dict[str, Any] = {"name": name, "about": "", "suite": "", "families": []}
         try:
             cls = load_class(entry)
-            about = (inspect.getdoc(cls) or "").splitlines()[0]
-            rows.append({"name": name, "about": about, "suite": cls.default_suite})
+            row["about"] = (inspect.getdoc(cls) or "").splitlines()[0]
+            row["suite"] = cls.default_suite
+            row["families"] = cls.families()
         except UserError as error:
-            rows.append({"name": name, "about": str(error), "suite": ""})
+            row["about"] = str(error)
+        rows.append(row)
     if options.json:
         print_json(rows)
-    else:
-        print(
-            table(
-                ["name", "default suite", "what it is"],
-                [[r["name"], r["suite"], r["about"]] for r in rows],
-            )
+        return Exit.DONE
+    print(
+        table(
+            ["name", "default suite", "what it is"], [[r["name"], r["suite"], r["about"]] for r in rows]
         )
+    )
+    for row in rows:
+        if row["families"]:
+            print(f"\nFamilies of {row['name']}:\n")
+            print(_families(row["families"]))
     return Exit.DONE
+
+
+def _families(families: list[dict[str, Any]]) -> str:
+    header = ["family", "model_type", "in", "out", "--model-arg output"]
+    rows = [
+        [
+            family["name"],
+            ", ".join(family["model_types"]) or "any other",
+            ", ".join(family["inputs"]),
+            ", ".join(family["outputs"]),
+            "|".join(family["modes"]) if len(family["modes"]) > 1 else "",
+        ]
+        for family in families
+    ]
+    holes = [
+        f"{family['name']} lacks {hole['what']}: {hole['reason']}"
+        for family in families
+        for hole in family["holes"]
+    ]
+    return "\n".join([table(header, rows), "", *holes])

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.output import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.estimate import estimate
 from eval_anything.evaluate import evaluate
+from eval_anything.judged import effect_text, quality_text
 from eval_anything.outcome import Outcome
 from eval_anything.planning import Options, Plan, make_plan
 from eval_anything.progress import Progress
@@ -36,7 +37,7 @@ def run(options: Namespace) -> Exit:
 def score(options: Namespace) -> Exit:
     """The same for outputs that were saved: `run --model replay/...`."""
     if not options.outputs.exists():
-        raise UserError(f"--outputs {options.outputs}: there is no such file or run")
+        raise UserError(f"--outputs {options.outputs}: there is no such file, folder or run")
     arguments = _model_args([], options.allow_missing)
     spec = f"replay/{options.outputs}"
     return _evaluate(options, Options(model=spec, model_args=arguments, **_common(options)))
@@ -47,6 +48,7 @@ def _common(options: Namespace) -> dict[str, Any]:
         "tasks": [name for name in options.tasks.split(",") if name],
         "suite": options.suite,
         "include": options.include,
+        "data": options.data,
         "allow_code": options.allow_code,
         "judges": _pairs("--judge", options.judge),
         "limit": options.limit,
@@ -56,6 +58,7 @@ def _common(options: Namespace) -> dict[str, Any]:
         "max_failed": options.max_failed,
         "budget": options.budget,
         "against": options.against,
+        "lm_eval": _pairs("--lm-eval", options.lm_eval),
         "command": options.command_line,
     }
 
@@ -104,16 +107,16 @@ def _judges(results: dict[str, Any]) -> list[str]:
     lines = []
     for name, judge in results["judges"].items():
         if judge["available"] and judge["kind"] not in ("program", "metric"):
-            card = judge.get("calibration")
-            quality = (
-                "not calibrated"
-                if card is None
-                else f"{card['figure']} {card['value']:.3f} ({card['ci95'][0]:.3f} .. "
-                f"{card['ci95'][1]:.3f}, n = {card['n']}) on {card['labels']}"
-            )
             paid = results["cost"]["by"].get(f"judge {name}")
-            cost = f"; {_money(paid['money'], results['cost'])}" if paid is not None else ""
-            lines.append(f"\njudge {name}: {quality}{cost}")
+            currency = results["cost"]["currency"]
+            cost = f"; {money_text(paid['money'], currency)}" if paid is not None else ""
+            lines.append(f"\njudge {name}: {quality_text(judge['calibration'])}{cost}")
+            lines += [
+                f"  {task}:{result['primary']}: {effect_text(metric)}"
+                for task, result in results["tasks"].items()
+                for metric in [result["metrics"][result["primary"]]]
+                if metric.get("judge") == name
+            ]
     return lines
 
 
@@ -153,15 +156,9 @@ def _show_plan(plan: Plan, as_json: bool) -> Exit:
         [str(r["task"]), str(r["samples"]), str(r["repeats"]), ", ".join(r["judges"])] for r in rows
     ]
     print(table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)))
-    for who, part in cost["by"].items():
-        print(f"\n{who}: {part['calls']} calls, about {_money(part['money'], cost)}", end="")
     if cost["by"]:
-        print(f"\nin all about {_money(cost['money'], cost)} (prices of {cost['prices']})")
+        print("", *cost_lines(cost), sep="\n")
     return Exit.DONE
-
-
-def _money(money: float | None, cost: dict[str, Any]) -> str:
-    return "unknown money (no price)" if money is None else f"{money:.2f} {cost['currency']}"
 
 
 def _shown(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`eval-anything tasks`: list, show, validate, new."""
+"""`eval-anything tasks`: list, show, validate, new. A whole suite is shown by `suites.py`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.cli.output import print_json
+from eval_anything.content import FromTurn, Sample
 from eval_anything.errors import Exit, UserError, near
-from eval_anything.judges import find_judges
+from eval_anything.harness.names import PREFIX
+from eval_anything.judges import JudgeFolder, find_judges
 from eval_anything.table import table
 from eval_anything.tasks.registry import Registry, count_samples, read_task_file
-from eval_anything.tasks.task import TaskFile, TaskFolder
+from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
 def list_tasks(options: Namespace) -> Exit:
     """One line a task; a folder with mistakes is listed with the first of them."""
+    if options.suite == PREFIX:
+        from eval_anything.cli.harness import list_names
+
+        return list_names(options)
     registry = Registry(options.include)
     if options.suite is not None:
         registry.suite(options.suite)  # an unknown name is an error, with the near ones
@@ -32,7 +38,7 @@ def list_tasks(options: Namespace) -> Exit:
             row["name"],
             " ".join(row.get("inputs", ())),
             " ".join(row.get("outputs", ())),
-            str(row.get("n", "")),
+            _count(row),
             " ".join(row.get("judges", ())),
             row.get("licence", row.get("error", "")),
         ]
@@ -45,12 +51,18 @@ def list_tasks(options: Namespace) -> Exit:
     return Exit.DONE
 
 
+def _count(row: dict[str, Any]) -> str:
+    """The number of samples; for a part of a data set that is not read, how many it is a part of."""
+    n = row.get("n", "")
+    return f"of {row['data']['items']}" if n is None else str(n)
+
+
 def _row(folder: TaskFolder) -> dict[str, Any]:
     try:
         file = read_task_file(folder)
     except UserError as error:
         return {"name": folder.name, "suite": folder.suite, "error": str(error).splitlines()[0]}
-    return {
+    row: dict[str, Any] = {
         "name": folder.name,
         "suite": folder.suite,
         "inputs": file.inputs,
@@ -59,6 +71,9 @@ def _row(folder: TaskFolder) -> dict[str, Any]:
         "judges": _scored_by(file),
         "licence": file.licence,
     }
+    if file.data is not None:
+        row["data"] = {"name": file.data.name, "hub": file.data.hub, "items": file.data.items}
+    return row
 
 
 def _scored_by(file: TaskFile) -> list[str]:
@@ -66,15 +81,25 @@ def _scored_by(file: TaskFile) -> list[str]:
 
 
 def show_task(options: Namespace) -> Exit:
-    """What a task is, its metrics, and its first sample."""
-    from eval_anything.tasks.load import load_task
+    """What a task is, its metrics, and its first sample; or what a suite is."""
+    if options.name.startswith(f"{PREFIX}/"):
+        from eval_anything.cli.harness import show_name
 
+        return show_name(options)
     registry = Registry(options.include)
+    if options.name in registry.suites:
+        from eval_anything.cli.suites import show_suite
+
+        return show_suite(registry.suite(options.name), registry, options)
     if options.name not in registry.folders:
-        raise UserError(f"unknown task {options.name!r}.{near(options.name, registry.folders)}")
+        known = [*registry.folders] if "/" in options.name else [*registry.folders, *registry.suites]
+        raise UserError(f"unknown task {options.name!r}.{near(options.name, known)}")
+    if options.reference:
+        raise UserError("--reference is of suites: there are no published rows of single tasks")
     judges = find_judges(options.include)
-    task = load_task(registry.folders[options.name], judges)
-    file = task.file
+    folder = registry.folders[options.name]
+    task, missing = _loaded(folder, judges, options.data)
+    file = task.file if task is not None else read_task_file(folder)
     metrics = {name: file.metrics[name].description for name in file.metrics}
     for judge in file.judges:
         if judge in judges:
@@ -82,57 +107,91 @@ def show_task(options: Namespace) -> Exit:
 
             found = read_judge_file(judges[judge]).metrics
             metrics |= {name: found[name].description for name in found}
-    sample = task.samples[0]
-    shown = {
-        **_row(task.folder),
+    sample = task.samples[0] if task is not None else None
+    shown: dict[str, Any] = {
+        **_row(folder),
         "title": file.title,
         "description": file.description,
         "version": file.version,
         "primary": file.primary,
         "metrics": metrics,
-        "path": str(task.folder.path),
-        "first_sample": {
-            "id": sample.id,
-            "messages": [
-                {"role": m.role, "parts": [_shown_part(p) for p in m.parts]} for m in sample.messages
-            ],
-            "contract": sample.contract,
-        },
+        "path": str(folder.path),
+        "first_sample": None if sample is None else _shown_sample(sample),
     }
+    if task is not None:
+        shown["n"] = len(task.samples)
     if options.json:
         print_json(shown)
         return Exit.DONE
-    print(f"{task.name} (version {file.version}): {file.title}\n{file.description}\n")
+    print(f"{folder.name} (version {file.version}): {file.title}\n{file.description}\n")
     print(f"in: {', '.join(file.inputs)}; out: {', '.join(file.outputs)}; licence: {file.licence}")
-    print(f"{len(task.samples)} samples, scored by {', '.join(_scored_by(file))}; {task.folder.path}\n")
+    some = "some " if task is None and shown["n"] is None else ""
+    print(f"{some}{_count(shown)} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n")
     rows = [[n + (" (primary)" if n == file.primary else ""), text] for n, text in metrics.items()]
     print(table(["metric", "what it is"], rows))
-    print(f"\nfirst sample, {sample.id}:")
-    for message in sample.messages:
-        for part in message.parts:
-            shown_part = _shown_part(part)
-            print(f"  {message.role}: {shown_part.get('text') or '[' + shown_part['path'] + ']'}")
-    contract = sample.contract
-    print(f"  required: {', '.join(contract.required) or 'nothing'}", end="")
-    print(f"; allowed: {', '.join(contract.allowed) or 'nothing else'}")
+    print(f"\n{missing}" if sample is None else _first(sample))
     return Exit.DONE
+
+
+def _loaded(
+    folder: TaskFolder, judges: dict[str, JudgeFolder], data: list[Path]
+) -> tuple[Task | None, str]:
+    """The task; or None, and what to do, if its data set is not on this machine."""
+    from eval_anything.datasets.find import MissingDataError
+    from eval_anything.tasks.load import load_task
+
+    try:
+        return load_task(folder, judges, data), ""
+    except MissingDataError as error:
+        if data:
+            raise
+        return None, str(error)
+
+
+def _shown_sample(sample: Sample) -> dict[str, Any]:
+    messages = [{"role": m.role, "parts": [_shown_part(p) for p in m.parts]} for m in sample.messages]
+    turns = [{"fresh": t.fresh, "parts": [_shown_part(p) for p in t.parts]} for t in sample.turns]
+    more = {"turns": turns} if turns else {}
+    return {"id": sample.id, "messages": messages, **more, "contract": sample.contract}
+
+
+def _first(sample: Sample) -> str:
+    lines = [f"\nfirst sample, {sample.id}:"]
+    for message in sample.messages:
+        for part in map(_shown_part, message.parts):
+            lines.append(f"  {message.role}: {part.get('text') or '[' + part['path'] + ']'}")
+    for number, turn in enumerate(sample.turns, start=2):
+        for part in map(_shown_part, turn.parts):
+            lines.append(f"  turn {number}: {part.get('text') or '[' + part['path'] + ']'}")
+    contract = sample.contract
+    required, allowed = ", ".join(contract.required), ", ".join(contract.allowed)
+    return "\n".join(
+        [*lines, f"  required: {required or 'nothing'}; allowed: {allowed or 'nothing else'}"]
+    )
 
 
 def _shown_part(part: Any) -> dict[str, str]:
     if hasattr(part, "text"):
         return {"modality": "text", "text": part.text}
+    if isinstance(part, FromTurn):
+        return {"modality": part.modality, "path": f"the {part.modality} of turn {part.turn}"}
     return {"modality": part.modality, "path": str(part.path)}
 
 
 def validate_task(options: Namespace) -> Exit:
-    """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
-    from eval_anything.tasks.load import folder_at, load_task
+    """Reads a folder as a run would, without running code of it; mistakes are listed by line. Without
+    its data set, what can be checked is."""
+    from eval_anything.tasks.load import folder_at
 
-    task = load_task(folder_at(options.path), find_judges(options.include))
+    folder = folder_at(options.path)
+    task, missing = _loaded(folder, find_judges(options.include), options.data)
     if options.json:
-        print_json({"task": task.name, "samples": len(task.samples), "valid": True})
+        samples = None if task is None else len(task.samples)
+        print_json({"task": folder.name, "samples": samples, "valid": True})
+    elif task is None:
+        print(f"{folder.name}: no mistakes found, but the samples could not be checked. {missing}")
     else:
-        print(f"{task.name}: {len(task.samples)} samples, no mistakes found")
+        print(f"{folder.name}: {len(task.samples)} samples, no mistakes found")
     return Exit.DONE
 
 

@@ -42,7 +42,8 @@ def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
                 return cls.from_spec(spec, path, arguments)
         raise UserError(
             f"{spec}: nothing in it that can be evaluated. A checkpoint needs config.json, "
-            "weights as .safetensors and a tokenizer; saved outputs are a *.jsonl file or a run."
+            "weights as .safetensors and a tokenizer; saved outputs are a *.jsonl file, a run, or a "
+            "folder as replay/DIR."
         )
     prefix, _, reference = spec.partition("/")
     if prefix in entries:

@@ -269,6 +269,7 @@ def test_voices_that_are_not_there(voices: Path, speech: Path, barking: Path, tm
             loaded(path, **arguments)
 
 
+@pytest.mark.slow
 def test_another_file_of_a_voice_is_another_model(
     cli: Cli, speech: Path, barking: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,125 @@
+"""`eval-anything data check FILE`: is a file of training data what it should be?"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from align_plugins.data.contamination import hits, known_prompts
+from align_plugins.data.rows import KINDS, Preference, Row, parts_in, read_what_is_right, row_key
+from eval_anything.cli.output import print_json
+from eval_anything.content import MODALITIES, Part, TextPart
+from eval_anything.errors import Exit
+from eval_anything.media import MediaError, check_decodes
+from eval_anything.table import table
+
+_SHOWN = 10
+_LONGEST = 100
+
+
+def check(options: Namespace) -> Exit:
+    """The command: exit code 2 if something must be mended before training."""
+    found = report(options.file, options.include, options.data, options.examples)
+    wrong = bool(found["problems"]) or (bool(found["contaminated"]) and not options.allow_contamination)
+    if options.json:
+        print_json(found)
+    else:
+        _print(found)
+    if wrong:
+        print("eval-anything: this file is not ready for training", file=sys.stderr)
+    return Exit.WRONG_INPUT if wrong else Exit.DONE
+
+
+def report(
+    path: Path, include: Sequence[Path] = (), data: Sequence[Path] = (), examples: int = 2
+) -> dict[str, Any]:
+    """What is in a file: rows by kind, parts by field and modality, mistakes, duplicates (ids of rows
+    that say the same), ties (ids), rows with prompts of benchmarks, benchmarks that could not be read,
+    and the first rows of each kind. Media are decoded, each once."""
+    rows, problems = read_what_is_right(path)
+    seen: dict[Any, list[str]] = {}
+    for row in rows:
+        seen.setdefault(row_key(row), []).append(row.id)
+    kinds = Counter(KINDS[type(row)] for row in rows)
+    modalities: dict[str, Counter[str]] = {}
+    broken: dict[str, str] = {}
+    checked: set[str] = set()
+    for row in rows:
+        for field, part in parts_in(row):
+            modalities.setdefault(field, Counter())[part.modality.value] += 1
+            if not isinstance(part, TextPart) and part.sha256 not in checked:
+                checked.add(part.sha256)
+                try:
+                    check_decodes(part)
+                except MediaError as error:
+                    broken[row.id] = f"{path}: row {row.id!r}: {field}: {error}"
+    known = known_prompts(include, data)
+    return {
+        "file": str(path),
+        "rows": len(rows),
+        "kinds": dict(kinds),
+        "prompts": len({row.source_id for row in rows}),
+        "modalities": {
+            field: {m.value: counts[m.value] for m in MODALITIES if counts[m.value]}
+            for field, counts in modalities.items()
+        },
+        "problems": [*map(str, problems), *broken.values()],
+        "duplicates": [ids for ids in seen.values() if len(ids) > 1],
+        "ties": [row.id for row in rows if isinstance(row, Preference) and row.tie],
+        "contaminated": [hit._asdict() for hit in hits(rows, known)],
+        "not_looked_into": known.unread,
+        "examples": [line for kind in kinds for line in _examples(rows, kind, examples)],
+    }
+
+
+def _examples(rows: Sequence[Row], kind: str, count: int) -> list[str]:
+    chosen = [row for row in rows if KINDS[type(row)] == kind][:count]
+    lines = []
+    for row in chosen:
+        fields: dict[str, list[str]] = {}
+        for field, part in parts_in(row):
+            fields.setdefault(field, []).append(_shown(part))
+        shown = "; ".join(f"{field}: {' + '.join(parts)}" for field, parts in fields.items())
+        critique = getattr(row, "critique", "")
+        lines.append(f"{row.id}: {shown}" + (f"; critique: {critique[:_LONGEST]}" if critique else ""))
+    return lines
+
+
+def _shown(part: Part) -> str:
+    if not isinstance(part, TextPart):
+        return f"[{part.modality} {part.path.name}]"
+    text = " ".join(part.text.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _print(found: dict[str, Any]) -> None:
+    kinds = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in found["kinds"].items())
+    print(
+        f"{found['file']}: {found['rows']} rows with {found['prompts']} prompts ({kinds or 'nothing'})\n"
+    )
+    if found["modalities"]:
+        header = ["parts", *(m.value for m in MODALITIES)]
+        cells = [
+            [field, *(str(counts.get(m.value, 0)) for m in MODALITIES)]
+            for field, counts in found["modalities"].items()
+        ]
+        print(table(header, cells, right=(1, 2, 3, 4)))
+    for line in found["examples"]:
+        print(f"\n{line}")
+    print()
+    print(*found["problems"][:_SHOWN], sep="\n", end="\n" if found["problems"] else "")
+    same = found["duplicates"]
+    print(f"duplicates: {len(same)}" + "".join(f"\n  {', '.join(ids)}" for ids in same[:_SHOWN]))
+    print(
+        f"ties: {len(found['ties'])}"
+        + (f" ({', '.join(found['ties'][:_SHOWN])})" if found["ties"] else "")
+    )
+    print(f"prompts of benchmarks: {len(found['contaminated'])}")
+    for hit in found["contaminated"][:_SHOWN]:
+        print(f"  row {hit['row']} is {hit['sample']}")
+    if found["not_looked_into"]:
+        print(f"benchmarks that are not on this machine: {', '.join(found['not_looked_into'])}")

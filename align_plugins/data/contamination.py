@@ -1,0 +1,70 @@
+"""Prompts of training data that are in a benchmark: what was trained on measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from align_plugins.data.rows import Row, prompt_key
+from eval_anything.datasets.find import MissingDataError
+from eval_anything.errors import UserError
+from eval_anything.tasks.load import load_task
+from eval_anything.tasks.registry import Registry
+
+
+class Known(NamedTuple):
+    """The prompts of all benchmarks in reach, by `prompt_key`, with where each is; and the tasks whose
+    data are not on this machine, which could not be looked into."""
+
+    prompts: dict[str, str]
+    unread: list[str]
+
+
+class Hit(NamedTuple):
+    """A row whose prompt is in a benchmark: its id, and `task: sample id`."""
+
+    row: str
+    sample: str
+
+
+def known_prompts(include: Sequence[Path] = (), data: Sequence[Path] = ()) -> Known:
+    """Reads all tasks in reach: as samples have it, and as the task's template makes it."""
+    prompts: dict[str, str] = {}
+    unread = []
+    for name, folder in Registry(include).folders.items():
+        try:
+            task = load_task(folder, data=data)
+        except MissingDataError:
+            unread.append(name)
+            continue
+        except UserError as error:
+            unread.append(f"{name} ({str(error).splitlines()[0]})")
+            continue
+        for sample in task.samples:
+            where = f"{name}: {sample.id}"
+            prompts.setdefault(prompt_key(sample.messages), where)
+            prompts.setdefault(prompt_key(task.messages(sample)), where)
+    return Known(prompts, unread)
+
+
+def hits(rows: Iterable[Row], known: Known) -> list[Hit]:
+    """The rows whose prompt is that of a sample: equal texts up to space and letter case, equal
+    media."""
+    found = []
+    for row in rows:
+        where = known.prompts.get(prompt_key(row.messages))
+        if where is not None:
+            found.append(Hit(row.id, where))
+    return found
+
+
+def refuse_contaminated(path: Path, rows: Sequence[Row], known: Known) -> None:
+    """UserError if a row's prompt is in a benchmark in reach."""
+    found = hits(rows, known)
+    if found:
+        raise UserError(
+            f"{path}: {len(found)} of {len(rows)} rows have a prompt that is in a benchmark, first row "
+            f"{found[0].row!r} ({found[0].sample}): take them out (`eval-anything data check {path}` "
+            "lists them), or say allow_contamination: true and do not report that benchmark"
+        )

@@ -1,0 +1,170 @@
+"""`dpo`: direct preference optimisation on pairs (losses/dpo.py), with reference log-probabilities that
+are computed once, before training: one model in memory, not two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from align_plugins.data.rows import Preference
+from align_plugins.finetuning import Finetuning
+from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
+from align_plugins.losses.sft import sft_loss
+from align_plugins.policies import policy_of
+from align_plugins.policies.base import Encoded, TokenLogprobs
+from align_plugins.policies.micro import MicroPolicy
+from align_plugins.settings import TrainSettings
+from align_plugins.workdir import Workdir
+from eval_anything.content import MODALITIES, Modality
+from eval_anything.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from align_plugins.engine import Step
+
+
+class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of `dpo`.
+
+    Attributes:
+        beta: how dear it is to leave the reference.
+        loss: sigmoid or ipo.
+        nll_weight: of the chosen responses' own likelihood.
+        length_normalised: log-ratios per token; ipo always has them so.
+        modality_weights: of the tokens of a modality, 1 where none is given.
+    """
+
+    beta: float = 0.1
+    loss: Form = "sigmoid"
+    nll_weight: float = 0.0
+    length_normalised: bool = False
+    modality_weights: dict[Modality, float] = {}
+    learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta <= 0:
+            raise ValueError("beta must be above 0")
+        if self.nll_weight < 0 or any(weight < 0 for weight in self.modality_weights.values()):
+            raise ValueError("weights must not be below 0")
+
+
+class PairItem(NamedTuple):
+    """Both sides of a pair, and what the reference says of them: sums of log-probabilities by modality,
+    two lists of four, empty before they are known."""
+
+    chosen: Encoded
+    rejected: Encoded
+    reference: tuple[tuple[float, ...], ...] = ()
+
+
+class DpoTrainer(Finetuning[DpoSettings, Preference, PairItem]):
+    """Makes the chosen responses likelier than the rejected ones, as measured from the start's
+    policy."""
+
+    name: ClassVar[str] = "dpo"
+    settings_type: ClassVar[type[TrainSettings]] = DpoSettings
+    row_type = Preference
+
+    def __init__(self, settings: DpoSettings) -> None:
+        super().__init__(settings)
+        self.policy = policy_of(settings.model)
+
+    def weights(self) -> str:
+        return self.policy.weights()
+
+    def load(self) -> None:
+        from align_plugins.engine import without_dropout
+
+        self.policy.load()
+        self.model = self.policy.model
+        without_dropout(self.model)
+
+    def rows(self, rows: list[Preference], progress: Progress) -> list[Preference]:
+        return without_ties(rows, progress)
+
+    def encode(self, row: Preference) -> PairItem:
+        return PairItem(
+            self.policy.encode(row.messages, row.chosen), self.policy.encode(row.messages, row.rejected)
+        )
+
+    def length(self, item: PairItem) -> int:
+        return max(item.chosen.tokens, item.rejected.tokens)
+
+    def prepare(self, items: list[PairItem], work: Workdir, progress: Progress) -> list[PairItem]:
+        from align_plugins.reference import with_reference
+
+        return with_reference(self, items, work, progress)
+
+    def collate(self, items: Sequence[PairItem]) -> dict[str, Any]:
+        """Chosen responses first, then the rejected ones."""
+        import torch
+
+        batch = self.policy.collate([i.chosen for i in items] + [i.rejected for i in items])
+        if items[0].reference:
+            batch["reference"] = torch.tensor([i.reference for i in items])
+        return batch
+
+    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+        from align_plugins.engine import Step
+
+        settings = self.settings
+        tokens = self.policy.logprobs(batch, model)
+        half = len(tokens.values) // 2
+        sums, counts = tokens.sums(), tokens.counts()
+        policy = Sides(sums[:half], sums[half:], counts[:half], counts[half:])
+        given = batch["reference"].to(sums)
+        reference = Sides(given[:, 0], given[:, 1], policy.chosen_count, policy.rejected_count)
+        normalise = settings.length_normalised or settings.loss == "ipo"
+        chosen, rejected = log_ratios(policy, reference, settings.modality_weights, normalise)
+        loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss).mean()
+        figures = {"dpo_loss": (loss, float(half))}
+        if settings.nll_weight:
+            nll = sft_loss(TokenLogprobs(*(tensor[:half] for tensor in tokens)))
+            figures["nll"] = (nll, float(half))
+            loss = loss + settings.nll_weight * nll
+        figures |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
+        return Step(loss, figures, batch["inputs"]["input_ids"].numel())
+
+    def save_beside(self, folder: Path) -> None:
+        self.policy.save_beside(folder)
+
+    def _start_spec(self) -> str | None:
+        return self.policy.spec
+
+    @property
+    def saves_merged(self) -> bool:
+        return isinstance(self.policy, MicroPolicy) or super().saves_merged
+
+
+def _figures(
+    chosen: torch.Tensor, rejected: torch.Tensor, policy: Sides, beta: float
+) -> dict[str, tuple[torch.Tensor, float]]:
+    """Margins, whole and by modality, over the pairs in which the modality occurs; and the share of
+    pairs whose chosen response is preferred."""
+    margins = beta * (chosen - rejected)
+    whole = margins.sum(1)
+    n = float(len(whole))
+    found = {
+        "margin": (whole.mean(), n),
+        "accuracy": ((whole > 0).float().mean(), n),
+        "reward_chosen": (beta * chosen.sum(1).mean(), n),
+        "reward_rejected": (beta * rejected.sum(1).mean(), n),
+    }
+    present = (policy.chosen_count + policy.rejected_count) > 0
+    for index, modality in enumerate(MODALITIES):
+        weight = float(present[:, index].sum())
+        if weight:
+            mean = margins[:, index].sum() / weight
+            found[f"margin_{modality}"] = (mean, weight)
+    return found
+
+
+def without_ties(rows: Sequence[Preference], progress: Progress) -> list[Preference]:
+    """Pairs that say something; ties are counted aloud."""
+    found = [row for row in rows if not row.tie]
+    if len(found) < len(rows):
+        progress.say(f"left out: {len(rows) - len(found)} of {len(rows)} pairs are ties")
+    return found

@@ -1,0 +1,1 @@
+"""Losses as pure functions of log-probabilities and rewards: each with its formula and its source."""

@@ -1,0 +1,23 @@
+"""Supervised fine-tuning: the mean negative log-likelihood of the tokens of responses.
+
+    L = - (1 / N) * sum over responses, sum over their tokens, log p(token | prompt, tokens before it)
+
+N counts the tokens of all responses of an optimisation step, so that every token weighs the same,
+whatever the length of its response and however the step is cut into batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from align_plugins.policies.base import TokenLogprobs
+
+
+def sft_loss(tokens: TokenLogprobs, count: torch.Tensor | float | None = None) -> torch.Tensor:
+    """The loss, a scalar. `count` is N where the step has more batches than this one."""
+    if count is None:
+        count = tokens.mask.sum()
+    return -tokens.values.sum() / count

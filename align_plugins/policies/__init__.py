@@ -1,0 +1,28 @@
+"""Policies: what turns parts into tokens and back, and gives log-probabilities, by family of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from align_plugins.policies.base import Policy
+from eval_anything.errors import UserError
+from eval_anything.models.hf.source import find_source
+
+
+def policy_of(spec: str, dtype: str = "float32") -> Policy:
+    """The policy of a SPEC, not loaded yet: `micro`, a checkpoint's folder, `hf/ID`. UserError if it is
+    none that can be trained."""
+    from align_plugins.policies.chat import ChatPolicy
+    from align_plugins.policies.micro import MicroPolicy
+    from eval_anything.models.micro import BUNDLED
+
+    if spec == "micro":
+        return MicroPolicy(BUNDLED)
+    path = Path(spec).expanduser()
+    if (path / "codec.json").is_file():
+        return MicroPolicy(path)
+    if path.exists() or spec.startswith("hf/"):
+        return ChatPolicy(
+            find_source(path if path.exists() else spec.removeprefix("hf/"), "", ""), dtype
+        )
+    raise UserError(f"model: {spec} is no folder with a checkpoint; a model of the hub is hf/ID")

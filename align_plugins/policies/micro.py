@@ -1,0 +1,86 @@
+"""Checkpoints of the micro world: one vocabulary for all modalities, in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from align_plugins.policies.base import Encoded, Policy, labels_of, padded_right
+from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
+from eval_anything.media import MediaStore
+from eval_anything.models.checkpoint import check_complete
+
+
+class MicroPolicy(Policy):
+    """Parts are words and codes; a response ends with <eos>, which is learned."""
+
+    name: ClassVar[str] = "micro"
+
+    def __init__(self, path: Path) -> None:
+        check_complete(path)
+        self.spec = str(path)
+        self.path = path
+        self._codes: dict[str, list[int]] = {}  # of media, by sha256: they come up again and again
+        self.outputs = frozenset(MODALITIES)
+
+    def load(self) -> None:
+        from eval_anything.micro.vocabulary import check_description
+        from eval_anything.models.generation import load_causal_lm
+
+        check_description(self.path)
+        self.model = load_causal_lm(self.path, "float32")
+
+    def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
+        from eval_anything.micro import vocabulary
+
+        known = vocabulary.ids()
+        prompt: list[int] = []
+        for message in messages:
+            prompt.append(known[vocabulary.ROLES[message.role]])
+            prompt += [token for part in message.parts for token in self._tokens(part)]
+        prompt.append(known[vocabulary.ROLES["assistant"]])
+        ids: list[int] = []
+        modalities: list[int] = []
+        for part in response:
+            tokens = self._tokens(part)
+            ids += tokens
+            modalities += [MODALITIES.index(part.modality)] * len(tokens)
+        ids.append(known[vocabulary.EOS])
+        modalities.append(MODALITIES.index(Modality.TEXT))
+        return Encoded(prompt, ids, modalities)
+
+    def _tokens(self, part: Part) -> list[int]:
+        from eval_anything.micro import codec
+
+        if isinstance(part, TextPart):
+            return codec.encode_part(part)
+        if part.sha256 not in self._codes:
+            self._codes[part.sha256] = codec.encode_part(part)
+        return self._codes[part.sha256]
+
+    def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
+        from eval_anything.micro import codec
+
+        decoded = codec.decode(ids)
+        if decoded.problems:
+            raise ValueError("; ".join(decoded.problems))
+        return tuple(
+            TextPart(p) if isinstance(p, str) else store.put(p.data, p.modality) for p in decoded.parts
+        )
+
+    def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
+        """Padding is on the right, where no real token looks: no mask is needed."""
+        from eval_anything.micro import vocabulary
+
+        pad = vocabulary.ids()[vocabulary.PAD]
+        inputs = {"input_ids": padded_right([row.prompt + row.response for row in rows], pad)}
+        labels, modalities = labels_of([len(row.prompt) for row in rows], rows)
+        return {"inputs": inputs, "labels": labels, "modalities": modalities}
+
+    def save_beside(self, folder: Path) -> None:
+        from eval_anything.micro.checkpoint_files import make_tokenizer
+        from eval_anything.micro.vocabulary import save_description
+
+        make_tokenizer().save_pretrained(folder)
+        save_description(folder)

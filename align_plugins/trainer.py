@@ -1,0 +1,55 @@
+"""The interface of a training method.
+
+A method is a class named by an entry point of `eval_anything.trainers`; `eval-anything train NAME` finds
+it there, whoever wrote it:
+
+    [project.entry-points."eval_anything.trainers"]
+    mine = "my_package:MyTrainer"
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from align_plugins.settings import TrainSettings, read_settings
+from eval_anything.progress import Progress
+
+S = TypeVar("S", bound=TrainSettings)
+
+
+class Trained(NamedTuple):
+    """What a training came to: one object for programs, lines for people, and whether a gate blocks
+    it."""
+
+    json: dict[str, Any]
+    lines: Sequence[str]
+    blocked: bool = False
+
+
+class Trainer(ABC, Generic[S]):
+    """A method with its settings. Making one reads nothing but them.
+
+    Attributes:
+        name: what it is called on the command line.
+        settings_type: the type of its settings file.
+    """
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[TrainSettings]]
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @classmethod
+    def from_config(cls, path: Path, changes: Sequence[str] = ()) -> Self:
+        """The method with the settings of a file, and `key=value` in place of some."""
+        settings: Any = read_settings(path, changes, cls.settings_type)
+        return cls(settings)
+
+    @abstractmethod
+    def train(self, progress: Progress) -> Trained:
+        """Trains, or goes on with what is in the training's folder, and evaluates. EvalError says why it
+        stopped; after a kill the same call goes on and comes to the same weights."""

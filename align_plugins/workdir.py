@@ -1,0 +1,177 @@
+"""The folder of a training: what runs, its checkpoints, its evaluations, what came of it.
+
+train.json                      method, settings, data and weights that it began with
+checkpoints/checkpoint-<step>/  weights and what resuming needs; whole if training.json is in it
+log.jsonl                       loss, figures, rate: one line each `log_every` steps
+runs/<name>/                    evaluations, one run directory each: start, step-<step>
+final/                          the trained checkpoint
+result.json                     what came of it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from align_plugins.evaluation import NOTE
+from eval_anything.errors import UserError
+from eval_anything.files import cannot_write, pretty_json, write_atomically
+
+_FORMAT = 1
+
+
+class Checkpoint(NamedTuple):
+    """A whole checkpoint: its step, its folder, and what was noted when it was saved."""
+
+    step: int
+    path: Path
+    note: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What its evaluation is called."""
+        return evaluation_name(self.step)
+
+    @property
+    def model(self) -> Path:
+        """Where the evaluation finds it."""
+        merged = self.path / "merged"
+        return merged if merged.is_dir() else self.path
+
+
+def evaluation_name(step: int) -> str:
+    """What the evaluation of a step is called; names sort as steps do."""
+    return f"step-{step:06d}"
+
+
+class Workdir:
+    """A training's folder that this process holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.checkpoints = self.path / "checkpoints"
+        self.runs = self.path / "runs"
+        self.final = self.path / "final"
+        self.log = self.path / "log.jsonl"
+        self.result = self.path / "result.json"
+        self.reference = self.path / "reference.npy"
+
+    def whole_checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that were written to their end, by step."""
+        return whole_checkpoints(self.checkpoints)
+
+    def drop_half_written(self) -> list[str]:
+        """Deletes what a kill or a full disk left of checkpoints; their names."""
+        whole = {checkpoint.path for checkpoint in self.whole_checkpoints()}
+        dropped = [p for p in self.checkpoints.glob("checkpoint-*") if p not in whole]
+        for path in dropped:
+            shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in dropped]
+
+    def add_to_log(self, entry: Mapping[str, Any]) -> None:
+        """Appends one line."""
+        try:
+            with self.log.open("ab") as file:
+                file.write(msgspec.json.encode(entry) + b"\n")
+        except OSError as error:
+            raise cannot_write(self.log, error) from None
+
+    def cut_log(self, step: int) -> None:
+        """Takes out the lines after a step: a training that goes on from there writes them again."""
+        if not self.log.is_file():
+            return
+        kept = []
+        for line in self.log.read_bytes().splitlines():
+            with contextlib.suppress(msgspec.DecodeError):  # torn by a kill
+                if msgspec.json.decode(line)["step"] <= step:
+                    kept.append(line + b"\n")
+        write_atomically(self.log, b"".join(kept))
+
+
+def whole_checkpoints(folder: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder that were written to their end, by step."""
+    found = []
+    for note in folder.glob(f"checkpoint-*/{NOTE}"):
+        data: dict[str, Any] = msgspec.json.decode(note.read_bytes())
+        found.append(Checkpoint(int(data["step"]), note.parent, data))
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def is_main() -> bool:
+    """Whether this process, of a training on several devices, is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def as_main_says(value: bool) -> bool:
+    """What the main process decided, in all processes: none may stop while others wait for it."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    decided = [value]
+    torch.distributed.broadcast_object_list(decided, src=0)
+    return decided[0]
+
+
+@contextlib.contextmanager
+def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
+    """Takes hold of a training's folder. `begun` says what decides its weights: UserError if the folder
+    holds a training that began otherwise, or another process is at it."""
+    work = Workdir(path)
+    if not is_main():
+        yield work
+        return
+    if work.path.is_file():
+        raise UserError(f"out: {path} is a file; it should be a folder")
+    about = work.path / "train.json"
+    strangers = work.path.is_dir() and [p for p in work.path.iterdir() if p.name != ".lock"]
+    if strangers and not about.is_file():
+        raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
+    try:
+        work.checkpoints.mkdir(parents=True, exist_ok=True)
+        lock = (work.path / ".lock").open("ab")
+    except OSError as error:
+        raise cannot_write(work.path, error) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"out: {path} is in use by another process: wait, or choose another"
+            ) from None
+        now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
+        if about.is_file() and (work.whole_checkpoints() or work.result.is_file()):
+            _must_agree(msgspec.json.decode(about.read_bytes()), now, path)
+        elif not about.is_file() or msgspec.json.decode(about.read_bytes()) != now:
+            # Nothing was trained yet, so nothing binds: what was made for other settings goes.
+            work.reference.unlink(missing_ok=True)
+            shutil.rmtree(work.runs, ignore_errors=True)
+            write_atomically(about, pretty_json(now))
+        yield work
+
+
+def _must_agree(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    differences = []
+    for key in sorted({*old, *new}):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            inner = sorted({*before, *now})
+            differences += [
+                f"{name} ({before.get(name)} there, {now.get(name)} now)"
+                for name in inner
+                if before.get(name) != now.get(name)
+            ]
+        elif before != now:
+            differences.append(f"{key} ({before} there, {now} now)")
+    if differences:
+        raise UserError(
+            f"out: {path} holds a training that is not the same: {'; '.join(differences)}. Choose "
+            "another folder with out=DIR, or repeat the training as it was."
+        )

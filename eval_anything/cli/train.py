@@ -1,0 +1,45 @@
+"""`eval-anything train`: a method of an installed package, with its settings."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from eval_anything.cli.output import print_json
+from eval_anything.errors import Exit
+from eval_anything.extensions import TRAINERS, extension
+from eval_anything.progress import Progress
+
+
+class Trained(Protocol):
+    """What a training came to: `json` for programs, `lines` for people, `blocked` if the gate says
+    no."""
+
+    json: dict[str, Any]
+    lines: Sequence[str]
+    blocked: bool
+
+
+class Method(Protocol):
+    """What an entry point of `eval_anything.trainers` must be: a class with these two."""
+
+    @classmethod
+    def from_config(cls, path: Path, changes: Sequence[str]) -> Method:
+        """The method with the settings of a file and `key=value` changes; UserError names mistakes."""
+
+    def train(self, progress: Progress) -> Trained:
+        """Trains, or goes on with what is there. EvalError says why it stopped."""
+
+
+def train(options: Namespace) -> Exit:
+    """Trains, and prints what came of it; exit code 1 if the gate blocks the result."""
+    method: type[Method] = extension(TRAINERS, options.method, "method")
+    progress = Progress("silent" if options.json else "auto")
+    trained = method.from_config(options.config, options.changes).train(progress)
+    if options.json:
+        print_json(trained.json)
+    else:
+        print(*trained.lines, sep="\n")
+    return Exit.FAILED if trained.blocked else Exit.DONE

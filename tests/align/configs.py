@@ -1,0 +1,39 @@
+"""Settings files for tests of trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SMALL = {
+    "learning_rate": 3e-4,
+    "batch_size": 8,
+    "warmup": 0.0,
+    "threads": 1,
+    "device": "cpu",
+    "log_every": 1,
+}
+
+
+def config(folder: Path, data: Path, **settings: Any) -> Path:
+    """A settings file in `folder` for a short training of micro, into `folder`/out."""
+    path = folder / "train.yaml"
+    content = {"model": "micro", "data": str(data), "out": "out", **SMALL, **settings}
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    return path
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    """The lines of a training's log."""
+    return [json.loads(line) for line in (out / "log.jsonl").read_bytes().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """The tensors of a checkpoint."""
+    from safetensors.torch import load_file
+
+    name = "adapter_model.safetensors" if (folder / "adapter_config.json").is_file() else None
+    return dict(load_file(folder / (name or "model.safetensors")))
