@@ -1,0 +1,33 @@
+"""`eval-anything leaderboard`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from eval_anything.cli.output import print_json
+from eval_anything.errors import Exit
+
+
+def build_site(options: Namespace) -> Exit:
+    """Builds the site, and says what is in it and what is not."""
+    from eval_anything.leaderboard.build import build
+
+    built = build(options.runs, options.out, single=options.single_file, include=options.include)
+    for run in built.left_out:
+        print(f"left out: {run.folder}: {run.why}", file=sys.stderr)
+    if built.without_prompts:
+        print(
+            f"prompts are not shown of {', '.join(built.without_prompts)}: the tasks are not at hand, "
+            "or have changed since; --include DIR adds folders of tasks",
+            file=sys.stderr,
+        )
+    page = built.site if built.site.is_file() else built.site / "index.html"
+    if options.json:
+        left_out = [run._asdict() for run in built.left_out]
+        print_json({**built._asdict(), "site": str(built.site), "page": str(page), "left_out": left_out})
+    else:
+        reused = f", {built.reused} as they were" if built.reused else ""
+        size = f"{built.size / 1e6:.1f} MB"
+        print(f"{page}: {built.runs} runs{reused}, {built.columns} columns, {size}")
+    return Exit.DONE

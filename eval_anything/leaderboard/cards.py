@@ -1,0 +1,138 @@
+"""What the site says of one run: how it was made, its numbers with all that is known of them, its
+profile. Nothing here depends on other runs, so it is kept when these change."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval_anything.agreement import attenuated_effect
+from eval_anything.content import Modality, Record
+from eval_anything.judged import effect_text, quality_text
+from eval_anything.leaderboard.charts import Bar, Tree, bars
+from eval_anything.leaderboard.prompts import ITEM, Prompts
+from eval_anything.leaderboard.reading import Entry
+from eval_anything.leaderboard.samples import TaskSamples
+from eval_anything.stats import mean_interval
+
+
+def card(entry: Entry, samples: Mapping[str, TaskSamples], charts: Sequence[Tree]) -> dict[str, Any]:
+    """The data of a run's page."""
+    file, results = entry.file, entry.results
+    return {
+        "facts": {
+            "model": file.spec,
+            "run": entry.folder,
+            "sha256 of the weights": file.weights,
+            "created": file.created,
+            "temperature": file.sampling.get("temperature"),
+            "seed": file.seed,
+            "answers a sample": file.repeats,
+            "arguments": ", ".join(f"{key} = {value}" for key, value in file.arguments.items()),
+            "versions": ", ".join(f"{key} {value}" for key, value in file.versions.items()),
+            "command": " ".join(file.command),
+        },
+        "tasks": {
+            task: {
+                "primary": results["tasks"][task]["primary"],
+                "metrics": _metrics(entry, task, samples[task]),
+                "groups": results["tasks"][task].get("groups", {}),
+                "fingerprints": file.fingerprints.get(task, {}),
+                "samples": results["tasks"][task].get("samples"),
+                "failed": results["tasks"][task].get("failed"),
+            }
+            for task in file.tasks
+        },
+        "aggregates": results["aggregates"],
+        "judges": results.get("judges", {}),
+        "cost": results.get("cost", {}),
+        "charts": list(charts),
+    }
+
+
+def _metrics(entry: Entry, task: str, samples: TaskSamples) -> dict[str, Any]:
+    """As results.json has them, with the judge's name, its fingerprint and the words about both.
+
+    `detects` is the difference from an independent run of this size that shows with 80 % power.
+    """
+    judges = {metric.name: metric.judge for metric in samples.metrics}
+    known = entry.results.get("judges", {})
+    found = {}
+    for name, metric in entry.results["tasks"][task]["metrics"].items():
+        judge = metric.get("judge", judges.get(name, ""))
+        about = known.get(judge, {})
+        found[name] = {
+            **{key: value for key, value in metric.items() if key != "calibration"},
+            "judge": judge,
+            "kind": about.get("kind", ""),
+            "fingerprint": about.get("fingerprint", ""),
+        }
+        if "calibration" in metric:
+            found[name]["quality"] = quality_text(metric["calibration"])
+            found[name]["effect"] = effect_text(metric)
+        elif metric.get("stderr"):
+            found[name]["detects"] = attenuated_effect(math.sqrt(2) * metric["stderr"])
+        if about.get("calibration") == "exact":
+            found[name]["quality"] = "exact: computed by a program, without a judgement"
+    return found
+
+
+def latency_of(records: Mapping[str, Sequence[Record]]) -> float | None:
+    """The median of the seconds that a response took; None if no record tells."""
+    found = [r.latency["total"] for rs in records.values() for r in rs if r.latency.get("total")]
+    return statistics.median(found) if found else None
+
+
+def profile(entry: Entry, records: Mapping[str, Sequence[Record]], prompts: Prompts) -> list[Tree]:
+    """The primary metrics of all tasks, from the bad end of their range to the good one, by what a
+    sample gave the model to read, and by what the model wrote."""
+    reads: dict[Modality, list[tuple[float, str]]] = {}
+    writes: dict[Modality, list[tuple[float, str]]] = {}
+    for task, found in records.items():
+        primary = entry.results["tasks"][task]["primary"]
+        for record in found:
+            score = record.scores.get(primary)
+            if score is None or score.value is None:
+                continue
+            low, high = score.range
+            share = (score.value - low) / (high - low)
+            item = (share if score.better == "higher" else 1 - share, f"{task} {record.source_id}")
+            for modality in {part.modality for part in record.parts}:
+                writes.setdefault(modality, []).append(item)
+            for modality in prompts.inputs(task, record.item[:ITEM]):
+                reads.setdefault(modality, []).append(item)
+    charts = []
+    for title, by_modality in (
+        ("Score where the prompt holds …", reads),
+        ("Score where the answer holds …", writes),
+    ):
+        rows = [_bar(str(m), by_modality[m]) for m in Modality if m in by_modality]
+        if rows:
+            charts.append(bars(title, rows))
+    return charts
+
+
+def _bar(label: str, items: Sequence[tuple[float, str]]) -> Bar:
+    found = mean_interval([v for v, _ in items], [cluster for _, cluster in items], (0.0, 1.0))
+    return Bar(label, found.value, found.low, found.high, f"{100 * found.value:.0f} %, n {found.n}")
+
+
+def dimensions(entry: Entry) -> list[Tree]:
+    """The primary metric of each task by the keys that the task groups by."""
+    charts = []
+    for task in entry.file.tasks:
+        result = entry.results["tasks"][task]
+        for key, groups in result.get("groups", {}).items():
+            rows = []
+            for value, metric in groups.items():
+                if metric["value"] is None or "range" not in metric:
+                    continue
+                low, high = metric["range"]
+                at, *ends = ((v - low) / (high - low) for v in (metric["value"], *metric["ci95"]))
+                note = f"{metric['value']:.3g}, n {metric['n']}"
+                rows.append(Bar(value, at, ends[0], ends[1], note))
+            if rows:
+                charts.append(bars(f"{task}: {result['primary']} by {key}", rows[:40]))
+    return charts

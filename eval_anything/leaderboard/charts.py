@@ -1,0 +1,222 @@
+"""Charts, drawn when the site is built, as trees of SVG: [name, attributes, children or text].
+
+The page makes elements of the trees, so no text in them is ever read as markup. Colours are the
+page's: classes say what a thing is. Every chart has a title and a description in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Tree = list[Any]
+
+_WIDTH = 640.0
+
+
+class Bar(NamedTuple):
+    """A value with its interval on a scale from 0 to 1, and what to write beside it."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    note: str
+
+
+class Point(NamedTuple):
+    """A run in a scatter: x (cost or seconds), y with its interval, turned so that up is good."""
+
+    run: str
+    name: str
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def bars(title: str, rows: Sequence[Bar]) -> Tree:
+    """Dots with their intervals, a row each, from the bad end of the range to the good one."""
+    left, right, height = 190.0, 120.0, 30.0
+    span = _WIDTH - left - right
+    body: list[Tree] = []
+    total = height * len(rows) + 26
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x = left + span * share
+        body.append(_line(x, 4, x, total - 20, "grid"))
+        body.append(_text(x, total - 6, f"{100 * share:.0f} %", "tick", "middle"))
+    for i, row in enumerate(rows):
+        y = height * (i + 0.5) + 4
+        at = [left + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
+        body.append(_text(left - 10, y + 4, _cut(row.label, 26), "label", "end"))
+        body.append(["rect", _box(left, y - 4, span, 8, rx=4) | {"class": "track"}, []])
+        body.append(["rect", _box(at[0], y - 4, max(at[2] - at[0], 2), 8, rx=4) | {"class": "band"}, []])
+        body.append(["circle", {"cx": _n(at[1]), "cy": _n(y), "r": "5.5", "class": "dot"}, []])
+        body.append(_text(_WIDTH - right + 10, y + 4, row.note, "note", "start"))
+    words = "; ".join(f"{row.label}: {100 * row.value:.0f} %, {row.note}" for row in rows)
+    return _svg(total, title, words, body)
+
+
+def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> Tree:
+    """Quality over what it takes, x on a log scale, with the efficient front: the runs for which no
+    other one is better and takes no more."""
+    left, right, top, bottom = 56.0, 20.0, 14.0, 46.0
+    height = 330.0
+    xs = [math.log10(p.x) for p in points]
+    x0, x1 = _widened(min(xs), max(xs), 0.15)
+    y0, y1 = _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (math.log10(x) - x0) / (x1 - x0) * (_WIDTH - left - right),
+            height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom),
+        )
+
+    body: list[Tree] = []
+    for y in _ticks(y0, y1):
+        _, v = at(points[0].x, y)
+        body += [
+            _line(left, v, _WIDTH - right, v, "grid"),
+            _text(left - 8, v + 4, f"{y:g}", "tick", "end"),
+        ]
+    for x in _log_ticks(x0, x1):
+        h, _ = at(x, y0)
+        body.append(_line(h, top, h, height - bottom, "grid"))
+        body.append(_text(h, height - bottom + 16, f"{x:g}", "tick", "middle"))
+    body.append(_text((left + _WIDTH - right) / 2, height - 8, x_label, "axis", "middle"))
+    body.append(_text(left, 10, y_label, "axis", "start"))
+    best = front(points)
+    corners = []
+    for p, q in zip(best, [*best[1:], None], strict=True):
+        corners.append(at(p.x, p.y))
+        if q is not None:
+            corners.append((at(q.x, q.y)[0], at(p.x, p.y)[1]))
+    if len(corners) > 1:
+        path = "M" + " L".join(f"{_n(x)} {_n(y)}" for x, y in corners)
+        body.append(["path", {"d": path, "class": "front"}, []])
+    for p in points:
+        x, y = at(p.x, p.y)
+        mark = [
+            _line(x, at(p.x, p.low)[1], x, at(p.x, p.high)[1], "whisker"),
+            ["circle", {"cx": _n(x), "cy": _n(y), "r": "5.5", "class": "dot"}, []],
+            ["title", {}, f"{p.name}: {p.y:.3g} at {p.x:.3g}"],
+        ]
+        body.append(
+            ["g", {"class": "mark front-mark" if p in best else "mark", "data-run": p.run}, mark]
+        )
+    for p in best[:8]:
+        x, y = at(p.x, p.y)
+        left_side = x > _WIDTH - 160
+        body.append(
+            _text(
+                x - 9 if left_side else x + 9,
+                y - 8,
+                _cut(p.name, 22),
+                "label",
+                "end" if left_side else "start",
+            )
+        )
+    words = "On the efficient front: " + ", ".join(f"{p.name} ({p.y:.3g} at {p.x:.3g})" for p in best)
+    return _svg(height, title, words, body)
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one beats: better at no more cost, from the cheapest on."""
+    kept: list[Point] = []
+    for p in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not kept or p.y > kept[-1].y:
+            kept.append(p)
+    return kept
+
+
+def history(title: str, y_label: str, points: Sequence[Point]) -> Tree:
+    """A metric over training steps (x), with its interval as a band."""
+    left, right, top, bottom = 56.0, 20.0, 18.0, 46.0
+    height = 280.0
+    x0, x1 = _widened(min(p.x for p in points), max(p.x for p in points), 0.5)
+    y0, y1 = _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
+
+    def at(x: float, y: float) -> str:
+        across = left + (x - x0) / (x1 - x0) * (_WIDTH - left - right)
+        return f"{_n(across)} {_n(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom))}"
+
+    body: list[Tree] = []
+    for y in _ticks(y0, y1):
+        _, v = at(x0, y).split()
+        body += [_line(left, float(v), _WIDTH - right, float(v), "grid")]
+        body.append(_text(left - 8, float(v) + 4, f"{y:g}", "tick", "end"))
+    band = [at(p.x, p.high) for p in points] + [at(p.x, p.low) for p in reversed(points)]
+    body.append(["path", {"d": "M" + " L".join(band) + " Z", "class": "area"}, []])
+    body.append(["path", {"d": "M" + " L".join(at(p.x, p.y) for p in points), "class": "curve"}, []])
+    for p in points:
+        cx, cy = at(p.x, p.y).split()
+        words = f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})"
+        dot = ["circle", {"cx": cx, "cy": cy, "r": "5.5", "class": "dot"}, []]
+        body.append(["g", {"class": "mark", "data-run": p.run}, [dot, ["title", {}, words]]])
+    for p in points if len(points) <= 8 else (points[0], points[-1]):
+        body.append(
+            _text(float(at(p.x, y0).split()[0]), height - bottom + 16, f"{p.x:g}", "tick", "middle")
+        )
+    body.append(_text((left + _WIDTH - right) / 2, height - 8, "training step", "axis", "middle"))
+    body.append(_text(left, 10, y_label, "axis", "start"))
+    words = "; ".join(f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})" for p in points)
+    return _svg(height, title, words, body)
+
+
+def _svg(height: float, title: str, words: str, body: list[Tree]) -> Tree:
+    view = {
+        "viewBox": f"0 0 {_WIDTH:g} {height:g}",
+        "class": "chart",
+        "role": "img",
+        "aria-label": title,
+    }
+    return ["svg", view, [["desc", {}, words[:2000]], *body]]
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Tree:
+    ends = {"x1": _n(x1), "y1": _n(y1), "x2": _n(x2), "y2": _n(y2)}
+    return ["line", ends | {"class": class_}, []]
+
+
+def _box(x: float, y: float, width: float, height: float, rx: float) -> dict[str, str]:
+    return {"x": _n(x), "y": _n(y), "width": _n(width), "height": _n(height), "rx": _n(rx)}
+
+
+def _text(x: float, y: float, text: str, class_: str, anchor: str) -> Tree:
+    return ["text", {"x": _n(x), "y": _n(y), "class": class_, "text-anchor": anchor}, text]
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _widened(low: float, high: float, least: float) -> tuple[float, float]:
+    """The ends with a margin of a tenth, and at least `least` on each side."""
+    margin = max((high - low) * 0.1, least)
+    return low - margin, high + margin
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About six round numbers between the ends."""
+    raw = (high - low) / 6
+    power: float = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+    first = math.ceil(low / step)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between 10^low and 10^high; only the powers if these are many."""
+    found = [
+        m * 10.0**e
+        for e in range(math.floor(low), math.ceil(high) + 1)
+        for m in (1, 2, 5)
+        if low <= math.log10(m * 10.0**e) <= high
+    ]
+    powers = [x for x in found if f"{x:e}".startswith("1.0")]
+    return powers if len(found) > 8 and len(powers) > 1 else found

@@ -1,0 +1,123 @@
+"""index.html: the page with its scripts beside it, or everything in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_anything.bundled import content_folder
+from eval_anything.errors import UserError
+from eval_anything.media.kinds import EXTENSIONS
+
+LARGEST_FILE = 25_000_000
+"""Bytes of a site in one file: what browsers still open at once."""
+SCRIPTS = (
+    "core.js",
+    "route.js",
+    "numbers.js",
+    "svg.js",
+    "windowed.js",
+    "dialogs.js",
+    "export.js",
+    "board.js",
+    "cell.js",
+    "model.js",
+    "parts.js",
+    "sound.js",
+    "samples.js",
+    "paired.js",
+    "diff.js",
+    "duel.js",
+    "compare.js",
+    "keys.js",
+    "app.js",
+)
+"""In the order in which they run."""
+_STYLES = ("base.css", "board.css", "pages.css")
+
+
+def write_index(site: Path, table: dict[str, Any]) -> None:
+    """index.html with its styles and scripts. `table` is what the page shows without scripts."""
+    content = content_folder("leaderboard")
+    for folder, names in (("styles", (*_STYLES, "icon.svg")), ("scripts", SCRIPTS)):
+        (site / folder).mkdir()
+        for name in names:
+            (site / folder / name).write_bytes((content / folder / name).read_bytes())
+    # Browsers differ in whether 'self' means files beside a page from a disk; file: says it to all.
+    own = "'self' file:"
+    policy = _policy(own, own, own)
+    html = _render(table, policy, styles=_STYLES, scripts=SCRIPTS, inline=None)
+    (site / "index.html").write_text(html, "utf-8")
+
+
+def single_file(site: Path, table: dict[str, Any]) -> bytes:
+    """The site in `site`, which has its data and media, as one page. UserError if it is too large."""
+    content = content_folder("leaderboard")
+    style = "".join((content / "styles" / name).read_text("utf-8") for name in _STYLES)
+    script = "\n".join((content / "scripts" / name).read_text("utf-8") for name in SCRIPTS)
+    files = sorted(p for f in ("media", "thumbs") for p in (site / f).rglob("*") if p.is_file())
+    data = sorted(p for p in (site / "data").rglob("*.js"))
+    size = len(style) + len(script) + sum(p.stat().st_size for p in data)
+    size += sum(4 * (p.stat().st_size // 3 + 1) for p in files)
+    if size > LARGEST_FILE:
+        raise UserError(
+            f"the site would be one file of {size / 1e6:.0f} MB; --single-file makes at most "
+            f"{LARGEST_FILE / 1e6:.0f} MB. Leave it out, or give fewer runs."
+        )
+    policy = _policy(_hash(script), _hash(style), "data:")
+    inline = {
+        "style": style,
+        "script": script,
+        "data": [_call(p.read_bytes()) for p in data],
+        "files": [
+            (
+                p.relative_to(site).as_posix(),
+                EXTENSIONS[p.suffix[1:]],
+                base64.b64encode(p.read_bytes()).decode(),
+            )
+            for p in files
+        ],
+    }
+    return _render(table, policy, styles=(), scripts=(), inline=inline).encode()
+
+
+def _call(data: bytes) -> tuple[str, str]:
+    """Key and JSON of a chunk `EA.put("key",JSON);`."""
+    head, _, rest = data.partition(b",")
+    return head.split(b'"')[1].decode(), rest[: rest.rindex(b");")].decode()
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _policy(scripts: str, styles: str, media: str) -> str:
+    """Content-Security-Policy: nothing from elsewhere, no inline script, no markup made by scripts."""
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src {media}; "
+        f"media-src {media}; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types chunks"
+    )
+
+
+def _render(
+    table: dict[str, Any],
+    policy: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    inline: dict[str, Any] | None,
+) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(content_folder("leaderboard") / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("site.html")
+    return template.render(policy=policy, styles=styles, scripts=scripts, inline=inline, **table)

@@ -1,0 +1,41 @@
+"""Parts and texts as pages get them. A long text is a head, and the rest in chunks of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from eval_anything.content import Part, TextPart
+from eval_anything.leaderboard.chunks import Chunks, clean
+from eval_anything.leaderboard.media import Media
+
+_INLINE = 8_000  # characters; what is longer is shown on demand
+_PIECE = 80_000  # characters of a chunk: six bytes each at worst
+
+
+class Texts:
+    """Texts of a site; `keys` are the chunks that were written for long ones."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self.keys: set[str] = set()
+
+    def shown(self, text: str) -> str | dict[str, Any]:
+        """The text, or {"t": its head, "n": all characters, "k": the keys of chunks with all of it}."""
+        if len(text) <= _INLINE:
+            return text
+        text = clean(text)
+        name = hashlib.sha256(text.encode()).hexdigest()[:24]
+        pieces = [text[i : i + _PIECE] for i in range(0, len(text), _PIECE)]
+        keys = [f"text/{name}-{k}" for k in range(len(pieces))]
+        for key, piece in zip(keys, pieces, strict=True):
+            self._chunks.write(key, piece)
+        self.keys.update(keys)
+        return {"t": text[:_INLINE], "n": len(text), "k": keys}
+
+
+def shown_part(part: Part, media: Media, texts: Texts) -> dict[str, Any]:
+    """{"m": "text", "t": text} or a medium as `Media.shown` has it; media must have been added."""
+    if isinstance(part, TextPart):
+        return {"m": "text", "t": texts.shown(part.text)}
+    return media.shown(part)

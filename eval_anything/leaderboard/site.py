@@ -1,0 +1,105 @@
+"""The folder of a site: made beside the old one, and put in its place by one step of the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from eval_anything.errors import UserError
+from eval_anything.files import cannot_write
+
+MARK = b'<meta name="generator" content="eval-anything leaderboard">'
+"""In index.html of every site: what has it may be replaced."""
+_EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
+_HERE = -100  # AT_FDCWD
+
+
+@contextlib.contextmanager
+def new_site(out: Path) -> Iterator[Path]:
+    """A new folder to build in; when the block ends it becomes `out`, and the old site is gone.
+
+    An error or a kill inside the block leaves the old site as it was. UserError if `out` holds
+    something else, or another build is under way.
+    """
+    out = out.resolve()
+    check_out(out)
+    building = out.with_name(f".{out.name}.building")
+    try:
+        building.mkdir(parents=True, exist_ok=True)
+        lock = os.open(building, os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(building, error) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out} is being built by another process: wait for it") from None
+        try:
+            _empty(building)  # what a kill has left
+            yield building
+            _put_in_place(building, out)
+        except OSError as error:
+            raise cannot_write(Path(error.filename or building), error) from None
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def check_out(out: Path) -> None:
+    """UserError if `out` is there and no site."""
+    if out.is_file():
+        raise UserError(f"--out {out} is a file; it should be a directory")
+    if out.is_dir() and any(out.iterdir()) and not is_site(out / "index.html"):
+        raise UserError(f"--out {out} holds other files than a site: choose another directory")
+
+
+def is_site(page: Path) -> bool:
+    """Whether a file is a page that this package built."""
+    try:
+        with page.open("rb") as file:
+            return MARK in file.read(4096)
+    except OSError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _put_in_place(building: Path, out: Path) -> None:
+    """Exchanges the two; the old site is then in `building`."""
+    if not out.exists():
+        building.rename(out)
+        return
+    try:
+        _exchange(building, out)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        # A file system without the exchange: two steps, between which there is no site.
+        old = out.with_name(f".{out.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+        building.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    rename = getattr(library, "renameat2", None)  # of glibc 2.28 and musl 1.2.6
+    if rename is None:
+        raise OSError(errno.ENOSYS, "no renameat2", str(one))
+    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one))

@@ -1,0 +1,94 @@
+"use strict";
+// The mean paired difference and its interval, as eval_anything/paired.py computes them: clustered
+// errors (CR3) with Student's quantile, and a correction where fewer than ten clusters differ.
+(() => {
+  const FEW = 10;
+  const NOTHING = 1e-12;
+
+  const sum = (values) => values.reduce((s, v) => s + v, 0);
+  const mean = (values) => sum(values) / values.length;
+
+  // The logarithm of the gamma function (Lanczos, g = 7).
+  const lanczos = [0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313,
+    -176.61502916214059, 12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7];
+  const logGamma = (x) => {
+    if (x < 0.5) return Math.log(Math.PI / Math.sin(Math.PI * x)) - logGamma(1 - x);
+    const t = x + 6.5;
+    let a = lanczos[0];
+    for (let i = 1; i < 9; i++) a += lanczos[i] / (x - 1 + i);
+    return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(a);
+  };
+
+  // The regularised incomplete beta function by its continued fraction (Lentz).
+  const beta = (x, a, b) => {
+    if (x <= 0) return 0;
+    if (x >= 1) return 1;
+    if (x > (a + 1) / (a + b + 2)) return 1 - beta(1 - x, b, a);
+    const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log(1 - x)) / a;
+    let c = 1;
+    let d = 1 / Math.max(1e-300, Math.abs(1 - ((a + b) * x) / (a + 1))) * Math.sign(1 - ((a + b) * x) / (a + 1) || 1);
+    let f = d;
+    for (let m = 1; m < 500; m++) {
+      for (const top of [(m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)), (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1))]) {
+        d = 1 / (1 + top * d || 1e-300);
+        c = 1 + top / c || 1e-300;
+        f *= c * d;
+      }
+      if (Math.abs(c * d - 1) < 1e-15) break;
+    }
+    return front * f;
+  };
+
+  // Student's 97.5 % quantile; df need not be whole.
+  EA.student = (df) => {
+    let low = 0;
+    let high = 1e4;
+    for (let i = 0; i < 200; i++) {
+      const t = (low + high) / 2;
+      if (beta(df / (df + t * t), df / 2, 0.5) / 2 > 0.025) low = t;
+      else high = t;
+    }
+    return (low + high) / 2;
+  };
+
+  // {difference, low, high, n, clusters}; low and high are null for a single cluster. `largest` is
+  // the width of the metric's range.
+  EA.paired = (differences, clusters, largest) => {
+    const n = differences.length;
+    const codes = new Map();
+    const code = clusters.map((c) => codes.get(c) ?? (codes.set(c, codes.size), codes.size - 1));
+    const groups = codes.size;
+    const centre = mean(differences);
+    const found = { difference: centre, low: null, high: null, n, clusters: groups };
+    if (groups < 2) return found;
+    const deviations = new Array(groups).fill(0);
+    const sums = new Array(groups).fill(0);
+    differences.forEach((d, i) => {
+      deviations[code[i]] += d - centre;
+      sums[code[i]] += d;
+    });
+    const squares = deviations.map((d) => d * d);
+    const second = mean(squares);
+    const share = groups / (groups - 1);
+    const variance = (share * groups * second) / (n * n);
+    const excess = mean(squares.map((s) => s * s)) - second * second;
+    let df = groups - 1;
+    if (excess > 1e-12 * second * second) df = Math.min(df, Math.max(1, (2 * groups * second * second) / excess));
+    const wide = groups < n ? variance * share : variance;
+    const quantile = EA.student(df);
+    const within = (centre_, half) => {
+      found.low = Math.max(-largest, centre_ - half);
+      found.high = Math.min(largest, centre_ + half);
+      return found;
+    };
+    if (sums.filter((s) => Math.abs(s) > NOTHING).length >= FEW) return within(centre, quantile * Math.sqrt(wide));
+    let most = Math.max(...differences.map(Math.abs));
+    if (most < NOTHING * largest) most = largest;
+    const simple = mean(differences.map((d) => (d - centre) ** 2)) / (n - 1);
+    const inflation = simple > 0 ? Math.max(1, wide / simple) : n / groups;
+    const effective = n / inflation;
+    const middle = ((centre / most) * effective) / (effective + 2);
+    const square = ((mean(differences.map((d) => d * d)) / (most * most)) * effective + 2) / (effective + 2);
+    return within(most * middle, most * quantile * Math.sqrt((square - middle * middle) / (effective + 2)));
+  };
+})();

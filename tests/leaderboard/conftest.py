@@ -1,0 +1,92 @@
+"""A site of real runs, and a real Chromium to open it with.
+
+The browser lives as long as a module: while it is open its event loop is the thread's, and no
+other one can run. So everything that evaluates is done before.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import Tab, chromium
+from site_runs import edit_records, edit_results, edit_run, family
+
+from eval_anything.leaderboard.build import build
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs of real models: see `family`. Not to be changed."""
+    return family(tmp_path_factory.mktemp("runs"), limit=10)
+
+
+@pytest.fixture(scope="session")
+def varied(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same, and a run with failures, unscored samples, an invalid metric, money and seconds."""
+    copy = tmp_path_factory.mktemp("varied") / "flaky"
+    shutil.copytree(runs[1], copy)
+
+    def spoil(record: dict[str, Any], i: int) -> None:
+        record["latency"] = {"total": 0.5 + i / 10, "first_token": 0.1}
+        if i % 4 == 0:
+            record["error"] = {"kind": "empty_output", "message": "it said nothing"}
+            record["parts"] = []
+            for score in record["scores"].values():
+                score["value"] = score["range"][0]
+        if i % 5 == 1:
+            for score in record["scores"].values():
+                score["value"] = None
+
+    def spend(results: dict[str, Any]) -> None:
+        results["cost"] |= {"money": 1.5}
+        for result in results["tasks"].values():
+            result["metrics"][result["primary"]] |= {"failed": 3}
+        results["tasks"]["micro/selection"]["metrics"]["log_score"] |= {
+            "value": None, "stderr": None, "ci95": None, "invalid": "3 of 10 samples are unscored",
+        }  # fmt: skip
+
+    for task in (
+        "micro/synergy",
+        "micro/selection",
+        "micro/instruction_following",
+        "micro/understanding",
+    ):
+        edit_records(copy, task, spoil)
+    edit_results(copy, spend)
+    edit_run(copy, model="flaky", spec="openai/flaky")
+    return [*runs, copy]
+
+
+@pytest.fixture(scope="session")
+def site(varied: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of `varied`."""
+    out = tmp_path_factory.mktemp("site") / "site"
+    build(varied, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser(site: Path) -> Iterator[Any]:
+    """A headless Chromium; everything that needs an event loop of its own is done."""
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--autoplay-policy=no-user-gesture-required"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Tab]:
+    """A fresh tab, which must end without an error on its console or a failed request."""
+    tab = Tab(browser)
+    yield tab
+    tab.context.close()
+    assert tab.problems == []

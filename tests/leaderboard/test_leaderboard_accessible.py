@@ -1,0 +1,83 @@
+"""Accessibility of each page type, by axe-core in a real Chromium; and what axe cannot see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from browsing import Tab
+
+pytestmark = pytest.mark.slow
+
+_AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+_VIEWS = {
+    "board": ("#board", "table.board tbody tr[aria-rowindex]"),
+    "all metrics": ("#board?all=1&sel={tuned-300}", "table.board tbody tr[aria-rowindex]"),
+    "nothing found": ("#board?q=nobody", ".empty"),
+    "model": ("#model?run={tuned-300}", "figure svg"),
+    "samples": ("#samples?run={tuned-300}&task=micro/synergy", ".detail h1"),
+    "failed sample": ("#samples?run={flaky}&task=micro/selection&outcome=failed", ".answered .wrong"),
+    "compare": ("#compare?a={tuned-100}&b={tuned-300}&task=micro/synergy", ".stage-pair h2"),
+    "not comparable": ("#compare?a={micro}&b={tuned-300}&task=micro/synergy", ".estimate .wrong"),
+}
+
+
+def _violations(page: Any) -> list[str]:
+    page.evaluate(_AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
+    return [
+        f"{v['id']}: {v['help']}: {[n['html'][:160] for n in v['nodes'][:3]]} {v['nodes'][0]['any'][:1]}"
+        for v in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, site: Path, scheme: str) -> None:
+    tab = Tab(browser, color_scheme=scheme)
+    page = tab.open(site)
+    ids = tab.ids()
+    found = {}
+    for name, (view, wait) in _VIEWS.items():
+        for model, id_ in ids.items():
+            view = view.replace(f"{{{model}}}", id_)
+        tab.go(view, wait)
+        page.wait_for_timeout(200)
+        found[name] = _violations(page)
+    tab.go("#board", "table.board tbody tr[aria-rowindex]")
+    page.locator("button.value").first.click()
+    page.wait_for_selector("dialog[open]")
+    found["cell card"] = _violations(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    found["keys"] = _violations(page)
+    tab.context.close()
+    assert {name: problems for name, problems in found.items() if problems} == {}
+    assert tab.problems == []
+
+
+def test_on_a_phone(browser: Any, site: Path) -> None:
+    tab = Tab(browser, viewport={"width": 390, "height": 844})
+    page = tab.open(site)
+    assert _violations(page) == []
+    tab.context.close()
+
+
+def test_rows_are_numbered_and_the_page_speaks(tab: Tab, site: Path) -> None:
+    page = tab.open(site)
+    assert page.get_attribute("table.board", "aria-rowcount") == "14"
+    assert page.locator("tbody tr[aria-rowindex]").first.get_attribute("aria-rowindex") == "3"
+    page.fill("input[type=search]", "tuned")
+    assert page.locator("#said").inner_text().startswith("3 runs")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") != "BODY"
+
+
+def test_the_first_stop_of_the_tab_key_skips_the_header(tab: Tab, site: Path) -> None:
+    page = tab.open(site)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
