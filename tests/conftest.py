@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from official import write_all
 from tiny import tiny_llama
 
 from eval_anything.cli.main import main
+
+# Libraries keep the stderr of the test that imported them, which is closed in the next one.
+logging.raiseExceptions = False
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -82,20 +82,21 @@ def judged(
     """All responses through a rubric judge that gives synergy, one after the other."""
     folder = folder or find_judges()["synergy_rubric"]
 
-    async def all_of(server: JudgeServer) -> list[Score]:
-        scores = []
+    async def all_of(server: JudgeServer) -> list[Judged]:
+        found = []
         for number, response in enumerate(responses):
             # a home each: cleaned, some attacks are the same request, whose verdict would be kept
             patch.setenv("EVAL_ANYTHING_HOME", f"{home}/{number}")
             scorer = make(folder, read_judge_file(folder), server.spec, False)
-            scores.append((await scorer.score(SAMPLE, response))["synergy"])
+            before = len(server.asked)  # without a verdict it is asked once more
+            score = (await scorer.score(SAMPLE, response))["synergy"]
+            found.append(Judged(server.asked[before], score))
             await scorer.close()
-        return scores
+        return found
 
     with judge_server() as server, TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         server.reply = reply
-        scores = asyncio.run(all_of(server))
-        return [Judged(*both) for both in zip(server.asked, scores, strict=True)]
+        return asyncio.run(all_of(server))
 
 
 def text_of(asked: Asked) -> str:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +19,32 @@ KILLS = 20
 SAMPLES = 60  # of each of the four tasks
 
 
-class Forks:
-    """Commands in children of one warm process."""
+class Commands:
+    """`eval-anything` in processes of their own, one at a time."""
 
     def __init__(self, errors: Path) -> None:
         self.errors = errors
-        self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "fork_server.py"), str(errors)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, arguments: list[str]) -> int:
         """Starts a command and returns its process id."""
-        assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(arguments) + "\n")
-        self._server.stdin.flush()
-        return int(self._line())
+        with self.errors.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "eval_anything", *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+        return self._process.pid
 
     def wait(self) -> int:
-        """The exit status of the command that was started last."""
-        return int(self._line())
-
-    def _line(self) -> str:
-        assert self._server.stdout is not None
-        return self._server.stdout.readline()
-
-    def close(self) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(60)
+        """The exit status of the command that was started last (negative: the signal)."""
+        assert self._process is not None
+        return self._process.wait(300)
 
 
 @pytest.fixture
-def forks(tmp_path: Path) -> Iterator[Forks]:
-    server = Forks(tmp_path / "errors")
-    yield server
-    server.close()
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path / "errors")
 
 
 def _command(out: Path) -> list[str]:
@@ -81,11 +68,11 @@ def _records(run: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_killed_runs_equal_the_unbroken_one(forks: Forks, tmp_path: Path) -> None:
+def test_killed_runs_equal_the_unbroken_one(commands: Commands, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     start = time.monotonic()
-    forks.start(_command(whole))
-    assert forks.wait() == 0, forks.errors.read_text()
+    commands.start(_command(whole))
+    assert commands.wait() == 0, commands.errors.read_text()
     seconds = time.monotonic() - start
     expected = _records(whole)
     assert len(expected) == 4 * SAMPLES
@@ -95,20 +82,20 @@ def test_killed_runs_equal_the_unbroken_one(forks: Forks, tmp_path: Path) -> Non
     partial: set[int] = set()
     broken = tmp_path / "broken-0"
     while kills < KILLS:
-        child = forks.start(_command(broken))
-        time.sleep(moments.uniform(0.0, 0.5 * seconds))
+        child = commands.start(_command(broken))
+        time.sleep(moments.uniform(0.2, 0.8) * seconds)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        status = forks.wait()
+        status = commands.wait()
         if status == -signal.SIGKILL:
             kills += 1
             partial.add(sum(len(p.read_bytes().splitlines()) for p in broken.rglob("records.jsonl")))
         else:  # it was done before the blow: begin another one
-            assert status == 0, forks.errors.read_text()
+            assert status == 0, commands.errors.read_text()
             assert _records(broken) == expected
             broken = tmp_path / f"broken-{kills}"
-    forks.start(_command(broken))
-    assert forks.wait() == 0, forks.errors.read_text()
+    commands.start(_command(broken))
+    assert commands.wait() == 0, commands.errors.read_text()
     assert _records(broken) == expected
     assert len(partial) >= 5, f"the kills found the run at {sorted(partial)} records only"
 
