@@ -51,7 +51,7 @@ class Client:
         headers: dict[str, str] | None = None,
     ) -> Reply:
         """Asks for `name` below the token, or for a whole path; None as a header leaves it out."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         sent = {"Host": f"127.0.0.1:{self.port}"}
         if data is not None:

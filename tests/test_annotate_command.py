@@ -59,7 +59,7 @@ def test_a_killed_server_keeps_what_was_submitted(task: Path, log: Path, cli: Cl
         assert "in use by another process" in second.err
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     with log.open("ab") as file:
         file.write(b'{"kind":"vote","torn')
     process, client = start(*arguments)
@@ -67,7 +67,7 @@ def test_a_killed_server_keeps_what_was_submitted(task: Path, log: Path, cli: Cl
         assert client.state()["done"] == 1
         assert client.submit(vote=["image"]).json["done"] == 2
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0, err
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_on_the_page(tmp_path: Path, log: Path) -> None:
         assert client.state()["done"] == 1
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_summary(task: Path, log: Path, good: Path, cli: Cli) -> None:
