@@ -4,16 +4,13 @@ are computed once, before training: one model in memory, not two."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from align_plugins.data.rows import Preference
-from align_plugins.finetuning import Finetuning
 from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
-from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded, TokenLogprobs
-from align_plugins.policies.micro import MicroPolicy
+from align_plugins.policy_finetuning import PolicyFinetuning
 from align_plugins.settings import TrainSettings
 from align_plugins.workdir import Workdir
 from eval_anything.content import MODALITIES, Modality
@@ -60,7 +57,7 @@ class PairItem(NamedTuple):
     reference: tuple[tuple[float, ...], ...] = ()
 
 
-class DpoTrainer(Finetuning[DpoSettings, Preference, PairItem]):
+class DpoTrainer(PolicyFinetuning[DpoSettings, Preference, PairItem]):
     """Makes the chosen responses likelier than the rejected ones, as measured from the start's
     policy."""
 
@@ -68,18 +65,10 @@ class DpoTrainer(Finetuning[DpoSettings, Preference, PairItem]):
     settings_type: ClassVar[type[TrainSettings]] = DpoSettings
     row_type = Preference
 
-    def __init__(self, settings: DpoSettings) -> None:
-        super().__init__(settings)
-        self.policy = policy_of(settings.model)
-
-    def weights(self) -> str:
-        return self.policy.weights()
-
     def load(self) -> None:
         from align_plugins.engine import without_dropout
 
-        self.policy.load()
-        self.model = self.policy.model
+        super().load()
         without_dropout(self.model)
 
     def rows(self, rows: list[Preference], progress: Progress) -> list[Preference]:
@@ -127,16 +116,6 @@ class DpoTrainer(Finetuning[DpoSettings, Preference, PairItem]):
             loss = loss + settings.nll_weight * nll
         figures |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
         return Step(loss, figures, batch["inputs"]["input_ids"].numel())
-
-    def save_beside(self, folder: Path) -> None:
-        self.policy.save_beside(folder)
-
-    def _start_spec(self) -> str | None:
-        return self.policy.spec
-
-    @property
-    def saves_merged(self) -> bool:
-        return isinstance(self.policy, MicroPolicy) or super().saves_merged
 
 
 def _figures(

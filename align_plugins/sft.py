@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from align_plugins.data.rows import Demonstration
-from align_plugins.finetuning import Finetuning
 from align_plugins.losses.sft import sft_loss
-from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded
-from align_plugins.policies.micro import MicroPolicy
+from align_plugins.policy_finetuning import PolicyFinetuning
 from align_plugins.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -20,24 +17,13 @@ if TYPE_CHECKING:
     from align_plugins.engine import Step
 
 
-class SftTrainer(Finetuning[TrainSettings, Demonstration, Encoded]):
+class SftTrainer(PolicyFinetuning[TrainSettings, Demonstration, Encoded]):
     """Learns the responses of demonstrations."""
 
     name: ClassVar[str] = "sft"
     settings_type: ClassVar[type[TrainSettings]] = TrainSettings
     row_type = Demonstration
     counts_tokens = True
-
-    def __init__(self, settings: TrainSettings) -> None:
-        super().__init__(settings)
-        self.policy = policy_of(settings.model)
-
-    def weights(self) -> str:
-        return self.policy.weights()
-
-    def load(self) -> None:
-        self.policy.load()
-        self.model = self.policy.model
 
     def encode(self, row: Demonstration) -> Encoded:
         return self.policy.encode(row.messages, row.response)
@@ -53,13 +39,3 @@ class SftTrainer(Finetuning[TrainSettings, Demonstration, Encoded]):
 
         tokens = self.policy.logprobs(batch, model)
         return Step(sft_loss(tokens, count), {}, batch["inputs"]["input_ids"].numel())
-
-    def save_beside(self, folder: Path) -> None:
-        self.policy.save_beside(folder)
-
-    def _start_spec(self) -> str | None:
-        return self.policy.spec
-
-    @property
-    def saves_merged(self) -> bool:
-        return isinstance(self.policy, MicroPolicy) or super().saves_merged

@@ -11,7 +11,6 @@ result.json                     what came of it
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ import msgspec
 
 from align_plugins.evaluation import NOTE
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write, pretty_json, write_atomically
+from eval_anything.files import cannot_write, hold, pretty_json, write_atomically
 
 _FORMAT = 1
 
@@ -140,12 +139,7 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
     except OSError as error:
         raise cannot_write(work.path, error) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"out: {path} is in use by another process: wait, or choose another"
-            ) from None
+        hold(lock, f"out: {path} is in use by another process: wait, or choose another")
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
         if about.is_file() and (work.whole_checkpoints() or work.result.is_file()):
             _must_agree(msgspec.json.decode(about.read_bytes()), now, path)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
-from eval_anything.errors import InfrastructureError
+from eval_anything.errors import InfrastructureError, UserError
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
@@ -43,6 +44,15 @@ def append_whole(file: int, data: bytes) -> None:
     except OSError:
         os.ftruncate(file, size)
         raise
+
+
+def hold(file: int | IO[bytes], refusal: str) -> None:
+    """Takes the kernel's lock on an open file, which falls with the process; UserError(refusal) if
+    another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(refusal) from None
 
 
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from eval_anything.bundled import content_folder
 from eval_anything.content import FromTurn, Part, Record, TextPart
 from eval_anything.files import write_atomically
 from eval_anything.judged import effect_text, quality_text
 from eval_anything.media import MediaStore
+from eval_anything.pages import page_templates
 from eval_anything.runs import read_outlines, read_records
 from eval_anything.tasks.task import Task
 
@@ -24,15 +24,7 @@ def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> 
     The page needs no server and no network: media lie beside it. All text of models is escaped,
     and the page allows no script.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(content_folder("leaderboard") / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     store = MediaStore(run / "media")
     shown = {
         name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]

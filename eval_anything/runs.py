@@ -13,7 +13,6 @@ is opened again. One process at a time holds the run (a lock that the kernel dro
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from msgspec import Struct
 
 from eval_anything.content import Failure, Record, Score, record_from_json, record_to_json
 from eval_anything.errors import UserError
-from eval_anything.files import append_whole, cannot_write, pretty_json, write_atomically
+from eval_anything.files import append_whole, cannot_write, hold, pretty_json, write_atomically
 from eval_anything.media import MediaStore
 
 FORMAT = 1
@@ -214,10 +213,7 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
         raise cannot_write(path, error) from None
     run: Run | None = None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path} is in use by another process: wait, or choose --out") from None
+        hold(lock, f"{path} is in use by another process: wait, or choose --out")
         run = Run(path, make(begun_run(path)), lock)
         for task in run.file.tasks:
             _cut_torn_line(records_path(path, task))

@@ -6,24 +6,21 @@ import hashlib
 import json
 import re
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
+
+from loopback import LoopbackServer, QuietHandler, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(LoopbackServer):
     """One data set. `cut` maps a file to how many bytes a request for it gets before the connection
     breaks, for so many requests; `wrong` holds files that come with other bytes of the same length, for
     so many requests; `large` are kept in Git LFS."""
 
-    daemon_threads = True
-
     def __init__(self, repo: str, files: dict[str, bytes], large: set[str]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.repo = repo
         self.files = files
         self.large = large
@@ -35,9 +32,6 @@ class HubServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is part of the tests."""
 
     def etag(self, name: str) -> str:
         data = self.files[name]
@@ -71,12 +65,9 @@ class HubServer(ThreadingHTTPServer):
         return entries
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: HubServer
-
-    def log_message(self, *args: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self._file(body=False)
@@ -143,15 +134,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-@contextmanager
-def hub_server(repo: str, files: dict[str, bytes], large: set[str]) -> Iterator[HubServer]:
+def hub_server(repo: str, files: dict[str, bytes], large: set[str]) -> AbstractContextManager[HubServer]:
     """A running server, stopped at the end."""
-    server = HubServer(repo, files, large)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(HubServer(repo, files, large))

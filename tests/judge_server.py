@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
+
+from loopback import LoopbackServer, QuietHandler, running
 
 MARK = "@MARK@"
 """Stands in a reply for the mark of the verdict, which the server reads from the system message."""
@@ -17,6 +17,21 @@ GOOD = '{"mark": "@MARK@", "explanation": "they agree", "grades": {"synergy": 7}
 
 
 POOR = '{"mark": "@MARK@", "explanation": "nothing is there", "grades": {"synergy": 0}}'
+
+
+def talk_task(judges: str = "synergy_rubric", primary: str = "synergy") -> str:
+    """task.yaml of questions in words that these judges score."""
+    return f"""\
+version: 1
+title: Talk
+description: Questions about nothing.
+licence: CC0-1.0
+inputs: [text]
+outputs: [text]
+judges: [{judges}]
+primary: {primary}
+contract: {{required: [text]}}
+"""
 
 
 class Asked(NamedTuple):
@@ -64,13 +79,11 @@ def marked(body: dict[str, Any], text: str) -> str:
     return text.replace(MARK, Asked(0, b"", body).mark)
 
 
-class JudgeServer(ThreadingHTTPServer):
+class JudgeServer(LoopbackServer):
     """An OpenAI-compatible server that answers every request with what `reply` says."""
 
-    request_queue_size = 256
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.asked: list[Asked] = []
         self.reply: Callable[[Asked], tuple[int, str]] = lambda asked: (200, GOOD)
 
@@ -78,15 +91,9 @@ class JudgeServer(ThreadingHTTPServer):
     def spec(self) -> str:
         return f"openai/judge@http://127.0.0.1:{self.server_port}/v1"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up, such as one that a refused key has stopped, is part of the tests."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: JudgeServer
-
-    def log_message(self, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["content-length"]))
@@ -109,16 +116,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-@contextmanager
-def judge_server() -> Iterator[JudgeServer]:
+def judge_server() -> AbstractContextManager[JudgeServer]:
     """A server on a free port, stopped at the end."""
-    judge = JudgeServer()
-    judge.daemon_threads = True
-    thread = threading.Thread(target=judge.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield judge
-    finally:
-        judge.shutdown()
-        judge.server_close()
-        thread.join()
+    return running(JudgeServer())

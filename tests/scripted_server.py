@@ -6,22 +6,20 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+
+from loopback import LoopbackServer, QuietHandler, running
 
 Reply = Callable[["Handler"], None]
 
 
-class ScriptedServer(ThreadingHTTPServer):
+class ScriptedServer(LoopbackServer):
     """Answers request number n (from 1) as `script(n, body)` says; keeps what it was sent."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, script: Callable[[int, dict[str, Any]], Reply]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script = script
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -29,23 +27,13 @@ class ScriptedServer(ThreadingHTTPServer):
         self._at_once = 0
         self._lock = threading.Lock()
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
     def spec(self, model: str = "tester") -> str:
         return f"openai/{model}@{self.base_url}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is part of the tests."""
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: ScriptedServer
-
-    def log_message(self, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -148,15 +136,6 @@ def streams(text: str) -> Reply:
     return raw(data, "text/event-stream")
 
 
-@contextmanager
-def serve(script: Callable[[int, dict[str, Any]], Reply]) -> Iterator[ScriptedServer]:
+def serve(script: Callable[[int, dict[str, Any]], Reply]) -> AbstractContextManager[ScriptedServer]:
     """A running server."""
-    server = ScriptedServer(script)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(ScriptedServer(script))

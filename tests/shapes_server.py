@@ -9,11 +9,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from loopback import LoopbackServer, QuietHandler, running
 
 from eval_anything.content import Message, Response, TextPart
 from eval_anything.media import MediaStore
@@ -54,21 +55,14 @@ class Asked(NamedTuple):
 Route = Callable[[Asked], Sent]
 
 
-class ShapesServer(ThreadingHTTPServer):
+class ShapesServer(LoopbackServer):
     """Answers `METHOD /path` (without /v1) as its route says, anything else with 404."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, routes: Mapping[str, Route | Sent]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.routes = routes
         self.asked: list[Asked] = []
         self.lock = threading.Lock()
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
 
     @property
     def host(self) -> str:
@@ -78,16 +72,10 @@ class ShapesServer(ThreadingHTTPServer):
     def spec(self) -> str:
         return f"openai/tester@{self.base_url}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is part of the tests."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: ShapesServer
-
-    def log_message(self, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         self._answer("POST", self.rfile.read(int(self.headers["content-length"])))
@@ -206,18 +194,9 @@ def events(*chunks: Any, done: bool = True) -> Sent:
     return Sent(200, "text/event-stream; charset=utf-8", pieces)
 
 
-@contextmanager
-def serve_shapes(routes: Mapping[str, Route | Sent]) -> Iterator[ShapesServer]:
+def serve_shapes(routes: Mapping[str, Route | Sent]) -> AbstractContextManager[ShapesServer]:
     """A running server."""
-    server = ShapesServer(routes)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(ShapesServer(routes))
 
 
 def respond(

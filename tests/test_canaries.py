@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
-from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server
+from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
 from eval_anything.canaries import canaries, is_rewarded
 from eval_anything.content import Contract, Modality, Sample, Score, TextPart
@@ -14,17 +14,7 @@ from eval_anything.media import MediaStore, check_decodes
 from eval_anything.runs import read_run
 from eval_anything.tasks.task import Metric
 
-TASK = """\
-version: 1
-title: Talk
-description: x
-licence: CC0-1.0
-inputs: [text]
-outputs: [text]
-judges: [synergy_rubric, selection_contract]
-primary: synergy
-contract: {required: [text]}
-"""
+TASK = talk_task("synergy_rubric, selection_contract")
 IDS = [f"s{i}" for i in range(8)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import Cli, answers, make_task, text_sample, write_jsonl
-from judge_server import Asked, JudgeServer, judge_server
+from judge_server import Asked, JudgeServer, judge_server, talk_task
 
 from eval_anything.content import Contract, Message, Modality, Response, Sample, Score, TextPart
 from eval_anything.judge_check import judge_at
@@ -33,17 +33,7 @@ checklist:
 metrics: {points: {range: [0, 8]}}
 """
 CRITERIA = JUDGE[JUDGE.index("  - id") : JUDGE.index("metrics")]
-TASK = """\
-version: 1
-title: Talk
-description: x
-licence: CC0-1.0
-inputs: [text]
-outputs: [text]
-judges: [own]
-primary: points
-contract: {required: [text]}
-"""
+TASK = talk_task("own", "points")
 
 
 def make_folder(root: Path, yaml: str = JUDGE) -> Path:

@@ -29,6 +29,7 @@ from faults import (
     sample_of,
 )
 from helpers import Cli, Result, make_task, text_sample
+from judge_server import talk_task
 from scripted_server import Reply, ScriptedServer, serve
 
 from eval_anything.content import FailureKind
@@ -42,17 +43,7 @@ CASES = [
     if getattr(fault, role) is not None
 ]
 
-TASK = """\
-version: 1
-title: Talk
-description: Questions about nothing.
-licence: CC0-1.0
-inputs: [text]
-outputs: [text]
-judges: [synergy_rubric]
-primary: synergy
-contract: {required: [text]}
-"""
+TASK = talk_task()
 IDS = [f"s{i}" for i in range(6)]
 FAULTY = ("s4", "s5")
 CANARIES = 6  # three of each of the first two samples

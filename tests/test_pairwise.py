@@ -8,19 +8,9 @@ from typing import Any
 
 import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
-from judge_server import Asked, JudgeServer, judge_server
+from judge_server import Asked, JudgeServer, judge_server, talk_task
 
-TASK = """\
-version: 1
-title: Talk
-description: x
-licence: CC0-1.0
-inputs: [text]
-outputs: [text]
-judges: [synergy_pairwise]
-primary: synergy_win_rate
-contract: {required: [text]}
-"""
+TASK = talk_task("synergy_pairwise", "synergy_win_rate")
 IDS = [f"s{i}" for i in range(10)]
 
 

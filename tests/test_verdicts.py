@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
-from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server
+from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
 from eval_anything.chat import parse_server
 from eval_anything.errors import InfrastructureError
@@ -19,17 +19,7 @@ from eval_anything.scorers.asking import Answer, Asker, Question
 from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.verdicts import Verdicts
 
-TASK = """\
-version: 1
-title: Talk
-description: x
-licence: CC0-1.0
-inputs: [text]
-outputs: [text]
-judges: [synergy_rubric]
-primary: synergy
-contract: {required: [text]}
-"""
+TASK = talk_task()
 IDS = [f"s{i}" for i in range(12)]
 
 

@@ -28,11 +28,11 @@ from eval_anything.content import (
     MediaPart,
     Message,
     MessageJson,
-    Modality,
     Part,
     PartJson,
     TextPart,
     parts_from_json,
+    parts_to_json,
 )
 from eval_anything.errors import near
 from eval_anything.files import write_atomically
@@ -282,19 +282,6 @@ def _to_json(row: Row, root: Path) -> RowJson:
         metadata=row.metadata,
         **fields,
     )
-
-
-def parts_to_json(parts: Iterable[Part], root: Path) -> list[PartJson]:
-    """Parts for a file in the folder `root`, in or below which their media lie."""
-    base = root.resolve()
-    return [
-        PartJson(Modality.TEXT, text=part.text)
-        if isinstance(part, TextPart)
-        else PartJson(
-            part.modality, None, part.sha256, part.mime, part.path.relative_to(base).as_posix()
-        )
-        for part in parts
-    ]
 
 
 def parts_key(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:

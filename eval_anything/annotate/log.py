@@ -7,7 +7,6 @@ A line holds all that was shown, so that exports need neither the task nor the r
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from msgspec import Struct
 
 from eval_anything.content import Contract, MessageJson, PartJson
 from eval_anything.errors import UserError
-from eval_anything.files import append_whole, cannot_write
+from eval_anything.files import append_whole, cannot_write, hold
 
 Kind = Literal["vote", "preference", "grade"]
 
@@ -127,12 +126,7 @@ def open_log(path: Path) -> Iterator[Log]:
     except OSError as error:
         raise UserError(f"--out {path}: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"--out {path} is in use by another process: stop that one, or choose another file"
-            ) from None
+        hold(file, f"--out {path} is in use by another process: stop that one, or choose another file")
         _mend_end(path, file)
         yield Log(path, file)
     finally:

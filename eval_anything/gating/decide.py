@@ -71,6 +71,11 @@ class Decision(NamedTuple):
 
 def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -> Decision:
     """Decides about at least one metric, each with at least one difference."""
+    return Decision(decide_tasks(measured, alpha), _suite(measured, suite_margin, alpha))
+
+
+def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDecision]:
+    """Each metric on its own, with Holm's correction over all of them at alpha / 2."""
     changes = [paired(m.values, m.clusters, 1.0) for m in measured]
     tested = [i for i, change in enumerate(changes) if change.p_worse is not None]
     adjusted = dict(zip(tested, holm([changes[i].p_worse or 0.0 for i in tested]), strict=True))
@@ -80,7 +85,7 @@ def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -
         if i in adjusted and adjusted[i] <= alpha / 2:
             verdict = "BLOCK" if change.difference < -what.margin else "WARN"
         tasks.append(TaskDecision(what.name, change, what.margin, adjusted.get(i), verdict))
-    return Decision(tasks, _suite(measured, suite_margin, alpha))
+    return tasks
 
 
 def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> SuiteDecision:

@@ -11,6 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -30,6 +31,7 @@ from eval_anything.gating.decide import (
     TaskDecision,
     Verdict,
     decide,
+    decide_tasks,
     worst,
 )
 from eval_anything.gating.policy import Policy, TaskRule, find_policy, read_policy
@@ -202,14 +204,8 @@ def _against(policy: Policy, rules: list[Rule], base: Side, side: Side, alpha: f
         (advisory if rule.tier == "advisory" else gated).append(found)
     decision = decide(gated, policy.suite.margin, alpha)
     warned = [
-        TaskDecision(
-            task.name,
-            task.change,
-            task.margin,
-            task.p_holm,
-            "WARN" if task.verdict != "PASS" else "PASS",
-        )
-        for task in (decide(advisory, 1.0, alpha).tasks if advisory else [])
+        msgspec.structs.replace(task, verdict="WARN" if task.verdict != "PASS" else "PASS")
+        for task in decide_tasks(advisory, alpha)
     ]
     verdict = worst([decision.verdict, *(task.verdict for task in warned)])
     return Against(str(base.path), verdict, decision.suite, decision.tasks, warned, comparison)

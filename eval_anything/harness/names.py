@@ -38,11 +38,6 @@ class Entry(NamedTuple):
     paths: tuple[Path, ...]
 
 
-def is_installed() -> bool:
-    """Whether the package is there."""
-    return find_spec("lm_eval") is not None
-
-
 def installed_version() -> str:
     """The version of lm_eval. UserError if it is not installed."""
     _package()

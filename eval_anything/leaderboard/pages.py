@@ -11,6 +11,7 @@ from typing import Any
 from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError
 from eval_anything.media.kinds import EXTENSIONS
+from eval_anything.pages import page_templates
 
 LARGEST_FILE = 25_000_000
 """Bytes of a site in one file: what browsers still open at once."""
@@ -110,14 +111,6 @@ def _render(
     scripts: Sequence[str],
     inline: dict[str, Any] | None,
 ) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(content_folder("leaderboard") / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("site.html")
-    return template.render(policy=policy, styles=styles, scripts=scripts, inline=inline, **table)
+    template = page_templates().get_template("site.html")
+    html: str = template.render(policy=policy, styles=styles, scripts=scripts, inline=inline, **table)
+    return html

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write
+from eval_anything.files import cannot_write, hold
 
 MARK = b'<meta name="generator" content="eval-anything leaderboard">'
 """In index.html of every site: what has it may be replaced."""
@@ -36,10 +35,7 @@ def new_site(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(building, error) from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out} is being built by another process: wait for it") from None
+        hold(lock, f"{out} is being built by another process: wait for it")
         try:
             _empty(building)  # what a kill has left
             yield building

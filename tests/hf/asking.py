@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from helpers import png
+
 from eval_anything.content import Message, Modality, Part, Response, TextPart
 from eval_anything.media import MediaStore, media_part
 from eval_anything.models.base import Request, Sampling
@@ -50,6 +52,53 @@ def ask(
 ) -> list[Response]:
     """The responses to all prompts, handed over together."""
     return asyncio.run(model.generate(requests_of(prompts, temperature), MediaStore(store)))
+
+
+def ask_alone(
+    model: TransformersModel,
+    prompts: Sequence[tuple[Message, ...]],
+    store: Path,
+    temperature: float = 0.0,
+) -> list[Response]:
+    """As `ask`, each in a batch of its own."""
+    assert model._batcher is not None
+    rows, model._batcher.rows = model._batcher.rows, 1
+    try:
+        return ask(model, prompts, store, temperature)
+    finally:
+        model._batcher.rows = rows
+
+
+def turn(*content: dict[str, Any]) -> list[dict[str, Any]]:
+    """A conversation of one message, in the form of transformers."""
+    return [{"role": "user", "content": list(content)}]
+
+
+def text(words: str) -> dict[str, Any]:
+    """Words of such a message."""
+    return {"type": "text", "text": words}
+
+
+def texts_are_documented(
+    path: Path, model: TransformersModel, folder: Path, suppress: Sequence[str]
+) -> None:
+    """A batch without, with one and with two images between words is answered as the documented calls
+    answer each; the three answers differ."""
+    red = medium(folder / "red.png", png(size=40, noise=1), "image")
+    blue = medium(folder / "blue.png", png((10, 20, 220), 24, noise=2), "image")
+    prompts = [user("Hello."), user("Look: ", red, " What?"), user(blue, "and", red, "Which?" * 5)]
+    image = [{"type": "image", "path": str(folder / f"{name}.png")} for name in ("red", "blue")]
+    conversations = [
+        turn(text("Hello.")),
+        turn(text("Look: "), image[0], text(" What?")),
+        turn(image[1], text("and"), image[0], text("Which?" * 5)),
+    ]
+    responses = ask(model, prompts, folder / "store")
+    for response, conversation in zip(responses, conversations, strict=True):
+        expected, read, written = documented(path, conversation, suppress)
+        assert response.error is None
+        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
+    assert len({r.text for r in responses}) == 3
 
 
 def documented(

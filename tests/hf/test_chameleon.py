@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import NEW, ask, loaded, medium, next_logits, requests_of, user
+from asking import NEW, ask, ask_alone, loaded, medium, next_logits, requests_of, user
 from helpers import Cli, png
 from PIL import Image
 from tiny_image_out import tiny_chameleon
@@ -97,10 +97,7 @@ def test_samples_do_not_depend_on_the_batch(model: TransformersModel, tmp_path: 
     red = medium(tmp_path / "red.png", png(size=40, noise=1), "image")
     prompts = [user(red, "What is this? " * (1 + i % 3)) for i in range(3)] + [user("Hello.")]
     together = ask(model, prompts, tmp_path, temperature=1)
-    assert model._batcher is not None
-    rows, model._batcher.rows = model._batcher.rows, 1
-    alone = ask(model, prompts, tmp_path, temperature=1)
-    model._batcher.rows = rows
+    alone = ask_alone(model, prompts, tmp_path, temperature=1)
     assert [r.parts for r in together] == [r.parts for r in alone]
     assert len({r.parts for r in together}) == 4
 

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import ask, documented, loaded, medium, next_logits, user
+from asking import (
+    ask,
+    ask_alone,
+    loaded,
+    medium,
+    next_logits,
+    text,
+    texts_are_documented,
+    turn,
+    user,
+)
 from helpers import Cli, png
 from PIL import Image
 from tiny_image_out import tiny_janus
@@ -33,14 +43,6 @@ def reader(janus: Path) -> TransformersModel:
 @pytest.fixture(scope="module")
 def painter(janus: Path) -> TransformersModel:
     return loaded(janus, output="image")
-
-
-def turn(*content: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": list(content)}]
-
-
-def text(words: str) -> dict[str, Any]:
-    return {"type": "text", "text": words}
 
 
 def picture(response: Response) -> Any:
@@ -79,21 +81,7 @@ def documented_image(original: tuple[Any, Any], prompt: str, scale: float) -> An
 
 
 def test_text_as_the_documented_call(janus: Path, reader: TransformersModel, tmp_path: Path) -> None:
-    red = medium(tmp_path / "red.png", png(size=40, noise=1), "image")
-    blue = medium(tmp_path / "blue.png", png((10, 20, 220), 30, noise=2), "image")
-    prompts = [user("Hello."), user("Look: ", red, " What?"), user(blue, "and", red, "Which?" * 5)]
-    image = [{"type": "image", "path": str(tmp_path / f"{name}.png")} for name in ("red", "blue")]
-    conversations = [
-        turn(text("Hello.")),
-        turn(text("Look: "), image[0], text(" What?")),
-        turn(image[1], text("and"), image[0], text("Which?" * 5)),
-    ]
-    responses = ask(reader, prompts, tmp_path / "store")
-    for response, conversation in zip(responses, conversations, strict=True):
-        expected, read, written = documented(janus, conversation, ["<image_placeholder>"])
-        assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
-    assert len({r.text for r in responses}) == 3
+    texts_are_documented(janus, reader, tmp_path, ["<image_placeholder>"])
 
 
 def test_images_as_the_documented_call(
@@ -123,10 +111,7 @@ def test_samples_do_not_depend_on_the_batch(
     model = reader if mode == "text" else painter
     prompts = [user(PROMPTS[i % 3]) for i in range(4)]
     together = ask(model, prompts, tmp_path, temperature=1)
-    assert model._batcher is not None
-    rows, model._batcher.rows = model._batcher.rows, 1
-    alone = ask(model, prompts, tmp_path, temperature=1)
-    model._batcher.rows = rows
+    alone = ask_alone(model, prompts, tmp_path, temperature=1)
     assert [r.parts for r in together] == [r.parts for r in alone]
     drawn, greedy = ({r.parts for r in x} for x in (together, ask(model, prompts, tmp_path)))
     assert len(drawn) == 4

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import ask, documented, loaded, medium, next_logits, user
+from asking import ask, documented, loaded, medium, next_logits, text, turn, user
 from helpers import Cli, make_task, medium_sample, png, text_sample, wav
 from tiny_media import tiny_llava, tiny_qwen2_audio
 
@@ -27,14 +27,6 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_qwen2_audio(tmp_path_factory.mktemp("audio") / "qwen2_audio")
-
-
-def text(words: str) -> dict[str, Any]:
-    return {"type": "text", "text": words}
-
-
-def turn(*content: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": list(content)}]
 
 
 def test_llava_answers_as_the_documented_call(llava: Path, tmp_path: Path) -> None:

@@ -58,14 +58,6 @@ def browser(served: tuple[Served, dict[str, Client]]) -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def tab(browser: Any) -> Iterator[Tab]:
-    tab = Tab(browser)
-    yield tab
-    tab.context.close()
-    assert tab.problems == []
-
-
 def open_page(tab: Tab, client: Client) -> Any:
     return tab.open(f"http://127.0.0.1:{client.port}/{client.token}/")
 

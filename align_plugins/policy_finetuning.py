@@ -1,0 +1,34 @@
+"""What methods share that train a policy itself: what is loaded, saved and evaluated is the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from align_plugins.finetuning import Finetuning, Item, RowT, S
+from align_plugins.policies import policy_of
+from align_plugins.policies.micro import MicroPolicy
+
+
+class PolicyFinetuning(Finetuning[S, RowT, Item]):
+    """A method whose checkpoints answer as the start does. A subclass adds rows, batches and a loss."""
+
+    def __init__(self, settings: S) -> None:
+        super().__init__(settings)
+        self.policy = policy_of(settings.model)
+
+    def weights(self) -> str:
+        return self.policy.weights()
+
+    def load(self) -> None:
+        self.policy.load()
+        self.model = self.policy.model
+
+    def save_beside(self, folder: Path) -> None:
+        self.policy.save_beside(folder)
+
+    def _start_spec(self) -> str | None:
+        return self.policy.spec
+
+    @property
+    def saves_merged(self) -> bool:
+        return isinstance(self.policy, MicroPolicy) or super().saves_merged
