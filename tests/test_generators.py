@@ -77,6 +77,18 @@ FAULTS: dict[str, tuple[str, list[str], dict[str, Any], str]] = {
     "no file": ("pass", ["{out}"], {}, "wrote nothing instead of one file"),
     "too long": ("import time; time.sleep(60)", [], {"seconds": 0.5}, "took more than 0.5 s"),
     "too much on stdout": ("print('x' * 10**6)", [], {"megabytes": 0.1}, "wrote more than 0.1 MB"),
+    "no end on stdout": (
+        "while True: print('x' * 10**6)",
+        [],
+        {"megabytes": 0.1},
+        "wrote more than 0.1 MB",
+    ),
+    "no end on stderr": (
+        "import sys\nwhile True: print('x' * 10**6, file=sys.stderr)",
+        [],
+        {"megabytes": 0.1},
+        "python",
+    ),
     "too much in a file": (
         "import sys; open(sys.argv[1], 'wb').write(bytes(10**6))",
         ["{out}"],
@@ -178,15 +190,25 @@ def test_batches_and_places_of_a_generator() -> None:
     assert generator.most == 2
 
 
+MEETS = """
+import pathlib, sys, time
+mine, other = map(pathlib.Path, sys.argv[1:])
+mine.touch()
+while not other.exists():
+    time.sleep(0.01)
+sys.exit("both are here")
+"""
+
+
 def test_generators_work_at_the_same_time(tmp_path: Path) -> None:
-    slow = {"kind": "command", "command": ["sleep", "0.7"], "stdin": True}
+    def waits(mine: str, other: str) -> dict[str, Any]:
+        words = [sys.executable, "-c", MEETS, str(tmp_path / mine), str(tmp_path / other)]
+        return {"kind": "command", "command": words, "stdin": True, "seconds": 30}
+
     with serve(planner({"fox": plan(image="a fox", audio="snoring")})) as server:
-        file = write_agent(tmp_path, server.spec(), {"image": slow, "audio": slow}, form="tools")
-        start = time.perf_counter()
-        [response] = answers(file, request())
-        seconds = time.perf_counter() - start
-    assert response.error is not None, "sleep makes nothing"
-    assert seconds < 1.3
+        places = {"image": waits("a", "b"), "audio": waits("b", "a")}
+        [response] = answers(write_agent(tmp_path, server.spec(), places, form="tools"), request())
+    assert str(response.error).count("both are here") == 2
 
 
 def test_each_part_and_sample_has_its_own_seed(tmp_path: Path) -> None:

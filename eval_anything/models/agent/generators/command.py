@@ -11,6 +11,7 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from eval_anything.errors import UserError, near
 from eval_anything.models.agent.generators.base import Generator, GeneratorError, Order, Place, Settings
@@ -103,26 +104,45 @@ class CommandGenerator(Generator):
 
     async def _run(self, arguments: Sequence[str], folder: str, given: bytes | None) -> bytes:
         """stdout of the program. GeneratorError if it fails, writes too much or takes too long."""
-        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        # Files, not pipes: one that is not read to its end keeps the `wait` for a killed program open.
+        with (
+            tempfile.TemporaryFile() as stdin,
+            tempfile.TemporaryFile() as stdout,
+            tempfile.TemporaryFile() as stderr,
+        ):
+            stdin.write(given or b"")
+            stdin.seek(0)
+            code = await self._exit_code(arguments, folder, (stdin, stdout, stderr))
+            if code == -signal.SIGXFSZ or os.fstat(stdout.fileno()).st_size > self._most:
+                raise self._too_large()
+            if code != 0:
+                raise GeneratorError(
+                    f"{self._program.name} ended with {code}: {_end_of(stderr) or 'no message'}"
+                )
+            stdout.seek(0)
+            return stdout.read()
+
+    async def _exit_code(
+        self, arguments: Sequence[str], folder: str, files: tuple[IO[bytes], IO[bytes], IO[bytes]]
+    ) -> int:
+        """Of the program with these as stdin, stdout, stderr; it and what it started have ended then."""
+        stdin, stdout, stderr = files
         try:
             process = await asyncio.create_subprocess_exec(
                 str(self._program),
                 *arguments,
                 cwd=folder,
-                stdin=nothing if given is None else pipe,
-                stdout=pipe,
-                stderr=pipe,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,  # so that what it starts ends with it
             )
         except (OSError, ValueError) as error:
             raise GeneratorError(f"{self._program.name} does not start: {error}") from None
         try:
             async with asyncio.timeout(self.settings.seconds):
-                _bound_files(process.pid, self._most)
-                said, complained, _ = await asyncio.gather(
-                    self._read(process.stdout), _end_of(process.stderr), _feed(process.stdin, given)
-                )
-                code = await process.wait()
+                _bound_files(process.pid, self._most + 1)
+                return await process.wait()
         except TimeoutError:
             seconds = f"{self.settings.seconds:g} s"
             raise GeneratorError(f"{self._program.name} took more than {seconds}") from None
@@ -130,20 +150,6 @@ class CommandGenerator(Generator):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-        if code == -signal.SIGXFSZ:
-            raise self._too_large()
-        if code != 0:
-            raise GeneratorError(f"{self._program.name} ended with {code}: {complained or 'no message'}")
-        return said
-
-    async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
-        assert stream is not None
-        data = bytearray()
-        while chunk := await stream.read(2**16):
-            data += chunk
-            if len(data) > self._most:
-                raise self._too_large()
-        return bytes(data)
 
     @property
     def _most(self) -> int:
@@ -166,19 +172,8 @@ def _bound_files(pid: int, most: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
-async def _end_of(stream: asyncio.StreamReader | None) -> str:
-    """The last words of a stream."""
-    assert stream is not None
-    data = b""
-    while chunk := await stream.read(2**16):
-        data = (data + chunk)[-4 * _SHOWN :]
-    return " ".join(data.decode(errors="replace").split())[-_SHOWN:]
-
-
-async def _feed(stream: asyncio.StreamWriter | None, given: bytes | None) -> None:
-    if stream is None or given is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a program may not read it all
-        stream.write(given)
-        await stream.drain()
-    stream.close()
+def _end_of(file: IO[bytes]) -> str:
+    """The last words that were written into a file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 4 * _SHOWN))
+    return " ".join(file.read().decode(errors="replace").split())[-_SHOWN:]
