@@ -39,5 +39,5 @@ class ServerError(InfrastructureError):
 
 def near(name: str, known: Iterable[str]) -> str:
     """ " Did you mean X?" for the known names nearest to a wrong one, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -40,7 +40,7 @@ def demo(tmp_path: Path) -> Path:
         (["tasks"], "COMMAND"),
         (["run"], "--model"),
         ([*RUN, "--taks", "open"], "Did you mean --tasks"),
-        ([*RUN, "--limt=3"], "Did you mean --limit"),
+        ([*RUN, "--limt=3"], "Did you mean --limit or --suite"),
         ([*RUN, "--limit", "0"], "'0' is not a whole number from 1 on"),
         ([*RUN, "--limit", "many"], "'many' is not a whole number"),
         ([*RUN, "--limit", "-1"], "--limit"),
