@@ -119,7 +119,7 @@ def make_plan(options: Options) -> Plan:
     whole = {
         suite.name: suite for suite in map(registry.suite, {t.folder.suite for t in tasks.values()})
     }
-    whole |= {suite.name: suite for suite in suites if len(suite.tasks) > 1}
+    whole |= {suite.name: suite for suite in suites if suite.name not in whole}
     whole |= {suite.name: suite for suite in registry.combining(names)}
     for name, task in by_harness.items():
         tasks[name], scorers[name] = task, TaskScorers([], None)

@@ -158,18 +158,22 @@ def _groups(
 
 
 def aggregates(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Any]:
-    """The suite's aggregates, each with an interval from a bootstrap over clusters.
+    """The suite's aggregates of which all tasks were run, each with an interval from a bootstrap over
+    clusters.
 
     Every task's clusters are drawn anew as a whole, so that metrics of one task keep their
     correlation (Efron's percentile interval, 2,000 draws, fixed seed).
     """
-    if not suite.aggregates or any(task not in results for task in suite.tasks):
+    wanted = _computable(suite, results)
+    if not wanted:
         return {}
     points: dict[str, float] = {}
     draws: dict[str, Any] = {}
     found: dict[str, Any] = {}
-    resampled = {task: _Resampled(results[task], i) for i, task in enumerate(suite.tasks)}
-    for name, aggregate in suite.aggregates.items():
+    resampled = {
+        task: _Resampled(results[task], i) for i, task in enumerate(suite.tasks) if task in results
+    }
+    for name, aggregate in wanted.items():
         described = {
             "formula": aggregate.formula,
             "inputs": {key: _full(suite, ref) for key, ref in aggregate.inputs.items()},
@@ -183,6 +187,19 @@ def aggregates(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Any
             continue
         given = {key: value for key, value in inputs.items() if value is not None}
         found[name] = _aggregate(aggregate, given, name, points, draws) | described
+    return found
+
+
+def _computable(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Aggregate]:
+    """The aggregates that do not lack a task of the suite; unknown names are left for later to say."""
+    missing = {task for task in suite.tasks if task not in results}
+    found: dict[str, Aggregate] = {}
+    for name, aggregate in suite.aggregates.items():
+        sources = {_full(suite, reference.partition(":")[0]) for reference in aggregate.inputs.values()}
+        if sources & missing:
+            missing.add(_full(suite, name))
+        else:
+            found[name] = aggregate
     return found
 
 

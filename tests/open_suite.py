@@ -16,7 +16,9 @@ OPEN = Path(__file__).resolve().parent.parent / "benchmarks" / "open"
 CHOSEN = ("selection", "synergy")
 INSTRUCTED = ("text", "image", "audio", "video")
 PROMPTED = (*CHOSEN, *(f"instruction_{m}" for m in INSTRUCTED))
-TASKS = (*PROMPTED, "understanding")
+SEQUENCED = ("interleaved", "cycle", "multi_turn")
+TASKS = (*PROMPTED, "understanding", *SEQUENCED)
+MODALITY = {m[0]: m for m in INSTRUCTED}
 
 Row = dict[str, Any]
 
@@ -32,6 +34,22 @@ def prompt(row: Row) -> str:
     """The text of the last message, which stands at its end."""
     text: str = row["messages"][-1]["parts"][-1]["text"]
     return text
+
+
+def asked_of(row: Row) -> list[list[str]]:
+    """The modalities of the parts that a right answer has, turn by turn; the last is the response."""
+    kind, targets = row["id"].split("-")[1], row["targets"]
+    if kind == "int":
+        return [[MODALITY[letter] for letter in targets["patterns"][0]]]
+    if kind == "mul":
+        return list(targets["modalities"])
+    if kind == "cyc":
+        if "choices" in targets:
+            return [["text"]] * 3
+        return [[modality] for modality in row["metadata"]["family"].split("-")[1:]]
+    if "contract" in row:
+        return [row["contract"]["required"] or ["text"]]
+    return [[{"if": row["id"].split("-")[2], "und": "text"}[kind]]]
 
 
 @cache

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers import answers, write_jsonl
+from pages import File, commands, steps
 from tiny import tiny_llama
 
 from eval_anything.micro.rebuild import FIGURES
@@ -21,14 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("judges/*.md")])
 
 
-def _commands(page: Path) -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).splitlines()
-    return [line.partition("  #")[0].strip() for line in lines if line.strip()]
-
-
 def test_pages_have_commands() -> None:
-    assert len([command for page in PAGES for command in _commands(page)]) >= 10
+    assert len([command for page in PAGES for command in commands(page)]) >= 10
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,13 +36,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_make_commands_of_the_docs_exist() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for page in PAGES:
-        for command in _commands(page):
+        for command in commands(page):
             if command.startswith("make "):
                 assert command.split()[1] in targets
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if _commands(p)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
     """`make` is tested elsewhere (make test is what runs this); all else must exit 0."""
     tiny_llama(tmp_path / "path" / "to" / "checkpoint")
@@ -56,13 +51,16 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     assert shutil.which("eval-anything", path=environment["PATH"])
-    for command in _commands(page):
-        if command.startswith("make "):
+    for step in steps(page):
+        if isinstance(step, File):
+            (tmp_path / step.path).write_text(step.content, "utf-8")
+            continue
+        if step.startswith("make "):
             continue
         done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+            step, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_figures_of_micro_in_the_docs_are_the_committed_ones() -> None:

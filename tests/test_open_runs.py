@@ -7,17 +7,20 @@ from pathlib import Path
 
 from helpers import Cli, mp4, png, wav, write_jsonl
 from judge_server import Asked, judge_server
-from open_suite import INSTRUCTED, TASKS, Row, rows
+from open_suite import INSTRUCTED, TASKS, Row, asked_of, rows
+
+GROUP = "open/instruction_following"
 
 
-def answer_to(row: Row) -> list[dict[str, str]]:
-    """Parts of the kinds that are required, whatever they show."""
-    required = row.get("contract", {}).get("required")
-    if required is None:
-        required = [{"if": row["id"].split("-")[2], "und": "text"}[row["id"].split("-")[1]]]
+def answer_to(row: Row) -> dict[str, object]:
+    """Parts of the kinds that are asked for, whatever they show; short answers are right."""
     files = {"image": "a.png", "audio": "a.wav", "video": "a.mp4"}
     text = {"modality": "text", "text": row["targets"].get("answer", "Some words.")}
-    return [text if m == "text" else {"modality": m, "path": files[m]} for m in required or ["text"]]
+    *before, last = [
+        [text if m == "text" else {"modality": m, "path": files[m]} for m in turn]
+        for turn in asked_of(row)
+    ]
+    return {"parts": last, **({"turns": before} if before else {})}
 
 
 def replay(folder: Path, limit: int | None = None) -> Path:
@@ -25,7 +28,7 @@ def replay(folder: Path, limit: int | None = None) -> Path:
     (folder / "a.wav").write_bytes(wav())
     (folder / "a.mp4").write_bytes(mp4())
     answers = [
-        {"task": f"open/{task}", "sample_id": row["id"], "parts": answer_to(row)}
+        {"task": f"open/{task}", "sample_id": row["id"], **answer_to(row)}
         for task in TASKS
         for row in rows(task)[:limit]
     ]
@@ -44,6 +47,17 @@ def test_saved_answers_are_scored_without_a_judge_model(cli: Cli, tmp_path: Path
     assert tasks["open/understanding"]["metrics"]["correct"]["value"] == 1
     assert tasks["open/understanding"]["metrics"]["guessed"]["value"] == 1
     assert tasks["open/understanding"]["metrics"]["gap"]["value"] == 0
+    assert tasks["open/interleaved"]["metrics"]["structure"]["value"] == 1
+    assert tasks["open/interleaved"]["metrics"]["structure_gain"]["value"] > 0.3
+    assert tasks["open/cycle"]["metrics"]["across"]["value"] == 1
+    assert tasks["open/cycle"]["metrics"]["right"]["value"] == 1
+    assert tasks["open/cycle"]["metrics"]["across_shuffled"]["value"] == 0
+    assert tasks["open/multi_turn"]["metrics"]["turn_selection"]["value"] == 1
+    assert tasks["open/multi_turn"]["metrics"]["recall"]["value"] == 1
+    for name in ("interleaved", "cycle", "multi_turn"):
+        metrics = tasks[f"open/{name}"]["metrics"]
+        assert metrics["content"]["unscored"] == metrics["content"]["n"] == len(rows(name))
+        assert metrics["valid_output"]["value"] == 1
     for modality in INSTRUCTED:
         metric = tasks[f"open/instruction_{modality}"]["metrics"][f"if_{modality}"]
         assert metric["unscored"] == metric["n"] == len(rows(f"instruction_{modality}"))
@@ -61,7 +75,7 @@ def always_yes(asked: Asked) -> tuple[int, str]:
 
 def test_a_judge_model_scores_every_task(cli: Cli, tmp_path: Path) -> None:
     path = replay(tmp_path, 3)
-    named = ["content_checklist", "synergy_rubric", "understanding_rubric"]
+    named = ["content_checklist", "content_shuffled", "synergy_rubric", "understanding_rubric"]
     named += [f"instruction_{m}" for m in ("text", "image", "audio_probe", "video_probe")]
     with judge_server() as server:
         server.reply = always_yes
@@ -69,7 +83,14 @@ def test_a_judge_model_scores_every_task(cli: Cli, tmp_path: Path) -> None:
         command = ["score", "--outputs", path, "--tasks", "open", "--limit", "3", "--out", "run"]
         result = cli(*command, *judges, "--json")
     values = {n: m for task in result.json["tasks"].values() for n, m in task["metrics"].items()}
-    for name in ("content", "synergy", "understanding_quality", "if_text", "if_image"):
+    for name in (
+        "content",
+        "content_shuffled",
+        "synergy",
+        "understanding_quality",
+        "if_text",
+        "if_image",
+    ):
         assert values[name]["unscored"] == 0, name
         assert all(c["sample_id"] for c in _judged(tmp_path / "run", name)), name
     for name in ("if_audio", "if_video"):
@@ -94,3 +115,32 @@ def test_a_checkpoint_runs_the_suite_without_a_judge(cli: Cli, tiny: Path) -> No
     # It takes text alone, so questions about media are failures that count, not gaps.
     assert tasks["open/understanding"]["failed"] == 2
     assert tasks["open/understanding"]["metrics"]["correct"]["value"] == 0
+
+
+def test_instruction_following_is_one_name_for_its_four_tasks(cli: Cli, tmp_path: Path) -> None:
+    path = replay(tmp_path, 2)
+    four = [f"open/instruction_{m}" for m in INSTRUCTED]
+    with judge_server() as server:
+        server.reply = always_yes
+        named = [f"instruction_{m}" for m in ("text", "image", "audio_probe", "video_probe")]
+        judges = [word for name in named for word in ("--judge", f"{name}={server.spec}")]
+        command = ["score", "--outputs", path, "--limit", "2", *judges, "--json"]
+        asked = cli(*command, "--tasks", GROUP, "--out", "full").json
+        bare = cli(*command, "--tasks", "instruction_following", "--suite", "open", "--out", "bare").json
+    assert list(asked["tasks"]) == list(bare["tasks"]) == four
+    assert list(asked["aggregates"]) == ["open/Open_instruction_following"]
+    assert asked["aggregates"] == bare["aggregates"]
+    shown = cli("tasks", "show", GROUP, "--json").json
+    assert [task["name"] for task in shown["tasks"]] == four
+    assert GROUP in cli("tasks", "list").out
+    wrong = cli("tasks", "show", "open/instruction_folowing")
+    assert wrong.code == 2
+    assert GROUP in wrong.err
+
+
+def test_a_group_can_be_added_to_a_run_of_other_tasks(cli: Cli, tmp_path: Path) -> None:
+    path = replay(tmp_path, 1)
+    command = ["score", "--outputs", path, "--limit", "1", "--out", "run", "--json"]
+    assert list(cli(*command, "--tasks", "open/cycle").json["tasks"]) == ["open/cycle"]
+    both = cli(*command, "--tasks", f"{GROUP},open/cycle").json
+    assert set(both["tasks"]) == {"open/cycle", *(f"open/instruction_{m}" for m in INSTRUCTED)}

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 
 import pytest
+from helpers import Cli
 from open_suite import CHOSEN, INSTRUCTED, OPEN, PROMPTED, TASKS, Row, loaded, prompt, rows, table
 
 from eval_anything.content import MODALITIES
@@ -205,3 +206,23 @@ def test_cards_say_whose_labels_they_are() -> None:
             assert said in " ".join(card.split()), f"{task}: {said}"
         for link in re.findall(r"\]\(([^)#]+)\)", card):
             assert (OPEN / task / link).exists(), f"{task} links to {link}"
+
+
+def test_the_card_of_the_suite_counts_all_of_it() -> None:
+    card = (OPEN / "README.md").read_text("utf-8")
+    expected = {("task", task, len(rows(task))) for task in TASKS}
+    for key in ("language", "combination", "domain"):
+        every = (row["metadata"].get(key) for task in TASKS for row in rows(task))
+        expected |= {(key, value, n) for value, n in Counter(every).items() if value is not None}
+    assert table(card) == expected
+    assert f"{sum(len(rows(task)) for task in TASKS)} samples" in card
+    for link in re.findall(r"\]\(([^)#]+)\)", card):
+        assert (OPEN / link).exists(), link
+
+
+def test_a_task_is_shown_with_its_counts(cli: Cli) -> None:
+    shown = cli("tasks", "show", "open/synergy", "--json").json["groups"]
+    languages = Counter(row["metadata"]["language"] for row in rows("synergy"))
+    assert shown["language"] == dict(languages)
+    assert list(shown["language"]) == [name for name, _ in languages.most_common()]
+    assert f"\nlanguage: en {languages['en']}, zh" in cli("tasks", "show", "open/synergy").out

@@ -223,3 +223,30 @@ def test_five_hundred_folders_are_listed_in_half_a_second_without_torch(tmp_path
     for i in range(500):
         make_task(tmp_path, f"suite{i % 10}/task{i}")
     assert min(listing_seconds(tmp_path) for _ in range(3)) < 0.5
+
+
+def test_a_group_is_a_name_for_some_tasks_of_its_suite(tmp_path: Path) -> None:
+    for name in ("mine/a", "mine/b", "mine/c"):
+        make_task(tmp_path, name)
+    yaml = "title: Mine\ndescription: My own.\ntasks: [c, a, b]\ngroups: {few: [a, c]}\n"
+    (tmp_path / "mine" / "suite.yaml").write_text(yaml)
+    registry = Registry([tmp_path])
+    assert [s.tasks for s in registry.select(["mine/few"], "open")] == [("mine/a", "mine/c")]
+    assert [s.tasks for s in registry.select(["few"], "mine")] == [("mine/a", "mine/c")]
+    assert "mine/few" in registry.groups
+    with pytest.raises(UserError, match="Did you mean mine/few"):
+        registry.select(["mine/fev"], "open")
+
+
+def test_groups_that_say_nothing_or_something_else_are_named(tmp_path: Path) -> None:
+    for name in ("mine/a", "other/b"):
+        make_task(tmp_path, name)
+    head = "title: Mine\ndescription: My own.\ntasks: [a]\n"
+    groups = "groups:\n  a: [a]\n  none: []\n  far: [other/b]\n"
+    (tmp_path / "mine" / "suite.yaml").write_text(head + groups)
+    with pytest.raises(UserError) as caught:
+        Registry([tmp_path]).suite("mine")
+    message = str(caught.value)
+    assert "suite.yaml:5: 'a' is a task already: rename the group" in message
+    assert "suite.yaml:6: group 'none' names no tasks" in message
+    assert "suite.yaml:7: 'other/b' is no task of this suite" in message

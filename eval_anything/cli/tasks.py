@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def list_tasks(options: Namespace) -> Exit:
     named = [s for s in registry.suites if not any(f.suite == s for f in registry.folders.values())]
     for name in named:
         print(f"{name}: {', '.join(registry.suite(name).tasks)}")
+    for name in registry.groups:
+        group = registry.group(name)
+        assert group is not None
+        print(f"{name}: {', '.join(group.tasks)}")
     return Exit.DONE
 
 
@@ -87,12 +92,15 @@ def show_task(options: Namespace) -> Exit:
 
         return show_name(options)
     registry = Registry(options.include)
-    if options.name in registry.suites:
+    suite = registry.suite(options.name) if options.name in registry.suites else None
+    suite = suite or registry.group(options.name)
+    if suite is not None:
         from eval_anything.cli.suites import show_suite
 
-        return show_suite(registry.suite(options.name), registry, options)
+        return show_suite(suite, registry, options)
     if options.name not in registry.folders:
-        known = [*registry.folders] if "/" in options.name else [*registry.folders, *registry.suites]
+        known = [*registry.folders, *registry.groups]
+        known += [] if "/" in options.name else registry.suites
         raise UserError(f"unknown task {options.name!r}.{near(options.name, known)}")
     if options.reference:
         raise UserError("--reference is of suites: there are no published rows of single tasks")
@@ -120,6 +128,7 @@ def show_task(options: Namespace) -> Exit:
     }
     if task is not None:
         shown["n"] = len(task.samples)
+        shown["groups"] = _groups(task)
     if options.json:
         print_json(shown)
         return Exit.DONE
@@ -129,8 +138,20 @@ def show_task(options: Namespace) -> Exit:
     print(f"{some}{_count(shown)} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n")
     rows = [[n + (" (primary)" if n == file.primary else ""), text] for n, text in metrics.items()]
     print(table(["metric", "what it is"], rows))
+    counted = shown.get("groups", {}).items()
+    lines = [f"{key}: {', '.join(f'{v} {n}' for v, n in counts.items())}" for key, counts in counted]
+    print("\n" + "\n".join(lines) if lines else "")
     print(f"\n{missing}" if sample is None else _first(sample))
     return Exit.DONE
+
+
+def _groups(task: Task) -> dict[str, dict[str, int]]:
+    """How many samples have each value of the task's `group_by` keys, the commonest first."""
+    found = {key: Counter[str]() for key in task.file.group_by}
+    for sample in task.samples:
+        for key, value in task.groups(sample).items():
+            found[key][value] += 1
+    return {key: dict(counts.most_common()) for key, counts in found.items()}
 
 
 def _loaded(

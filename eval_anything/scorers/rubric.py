@@ -2,7 +2,8 @@
 
 The rubric is the system message, with the checklist if it has one (`checklist.py`). Request and
 response are the user message, the response between lines marked with a random fence, so that it cannot
-pass for the rubric, and all of it cleaned (`guard.py`). The model is asked by `asking.py` and its answer
+pass for the rubric, and all of it cleaned (`guard.py`). What the answering model itself gave in earlier
+turns stands between such lines too. The model is asked by `asking.py` and its answer
 read by `verdict.py`; an answer that is no verdict leaves the sample unscored.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from eval_anything.chat import parse_server
-from eval_anything.content import MODALITIES, Response, Sample, Score
+from eval_anything.content import MODALITIES, Part, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
@@ -35,13 +37,19 @@ from eval_anything.tasks.task import Task, render_template, sha256_of
 
 class _Shown(NamedTuple):
     """What one request to the judge is made of, but for its nonces; `changed` names the media that
-    were scaled down or cut for it."""
+    were scaled down or cut for it. Each part of the request comes with the number of the earlier answer
+    that it is of, 0 for what the user says."""
 
     expected: Any
     criteria: list[Criterion]
-    request: Content
+    request: list[tuple[int, Content]]
     answer: Content
     changed: list[str]
+
+
+def _is_text(sample: Sample, response: Response) -> bool:
+    asked = (part for message in sample.messages for part in message.parts)
+    return all(isinstance(part, TextPart) for part in (*asked, *response.parts))
 
 
 class RubricScorer(Scorer):
@@ -89,7 +97,10 @@ class RubricScorer(Scorer):
             reason = f"no {', '.join(missing) or 'response'}, which is required"
             return {name: Score(m.worst, explanation=reason) for name, m in self.metrics.items()}
         try:
-            what = await asyncio.to_thread(self._show, sample, response)
+            if _is_text(sample, response):
+                what = self._show(sample, response)
+            else:  # making media fit for the judge takes a while
+                what = await asyncio.to_thread(self._show, sample, response)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
         except ValueError as error:
@@ -126,7 +137,10 @@ class RubricScorer(Scorer):
         """ValueError if the sample's target is no checklist, MediaError for a broken medium."""
         criteria = self._criteria(sample)
         clips = self._clips
-        request = [c for m in sample.messages for part in m.parts for c in shown(part, clips)[1]]
+        request: list[tuple[int, Content]] = []
+        for number, part in _numbered(sample, response):
+            label, content = shown(part, clips)
+            request.append((number, [text(label), *content] if number else content))
         answer: Content = []
         changed = []
         for part in response.parts:
@@ -141,8 +155,7 @@ class RubricScorer(Scorer):
         asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
         system = "\n\n".join(filter(None, [rubric, *asked]))
         content = [
-            text("The request:"),
-            *what.request,
+            *_request(what.request, fence),
             text(f"--- begin answer {fence} ---"),
             *what.answer,
             text(f"--- end answer {fence} ---"),
@@ -181,6 +194,42 @@ class RubricScorer(Scorer):
                 details=details,
             )
         return scores
+
+
+def _key(part: Part) -> str:
+    return part.text if isinstance(part, TextPart) else part.sha256
+
+
+def _numbered(sample: Sample, response: Response) -> Iterator[tuple[int, Part]]:
+    """The parts of the messages, each with the number of the earlier answer that it is of, or 0.
+
+    Answers of the assistant are the model's own, but for those that the sample itself begins with. A
+    later question may show one, part by part or all text of an answer together.
+    """
+    said: dict[str, int] = {}
+    for number, parts in enumerate(response.turns, start=1):
+        said |= dict.fromkeys([*map(_key, parts), Response(parts).text], number)
+    said.pop("", None)
+    number = len(response.turns) - sum(message.role == "assistant" for message in sample.messages)
+    for message in sample.messages:
+        answered = message.role == "assistant"
+        number += answered
+        for part in message.parts:
+            yield max(0, number) if answered else said.get(_key(part), 0), part
+
+
+def _request(pieces: Sequence[tuple[int, Content]], fence: str) -> Content:
+    """The request, earlier answers between lines that carry the fence."""
+    if not any(number for number, _ in pieces):
+        return [text("The request:"), *(c for _, content in pieces for c in content)]
+    shown_pieces = [text("The request, and what was answered to it so far, between lines of its own:")]
+    for number, same in groupby(pieces, key=lambda piece: piece[0]):
+        inner = [c for _, content in same for c in content]
+        if number:
+            begin, end = (f"--- {edge} earlier answer {number} {fence} ---" for edge in ("begin", "end"))
+            inner = [text(begin), *inner, text(end)]
+        shown_pieces += inner
+    return shown_pieces
 
 
 def _answers(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> dict[str, Any]:

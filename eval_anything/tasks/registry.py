@@ -2,7 +2,7 @@
 
 A task is `<suite>/<task>/task.yaml`. The bundled ones lie in benchmarks/; `--include DIR` adds a
 folder of suites, one suite, or one task. A suite may have a suite.yaml: its order, a limit,
-aggregates, and tasks of other suites.
+aggregates, tasks of other suites, and groups, `<suite>/<group>`, which name some of its tasks together.
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SuiteFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`micro/selection`)."""
+    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`micro/selection`);
+    `groups` gives some of them a name together."""
 
     title: str
     description: str
     tasks: list[str]
     limit: int | None = None
     aggregates: dict[str, Aggregate] = {}
+    groups: dict[str, list[str]] = {}
 
 
 class Suite(NamedTuple):
-    """A named group of tasks, in order."""
+    """Tasks under one name, in order; `groups` are names for some of them, without that of the suite."""
 
     name: str
     tasks: tuple[str, ...]
     limit: int | None = None
     aggregates: dict[str, Aggregate] = {}
+    groups: dict[str, tuple[str, ...]] = {}
 
 
 class Registry:
@@ -98,19 +101,58 @@ class Registry:
                 raise UserError(f"unknown suite {name!r}.{near(name, self.suites)} {self._hint()}")
             return Suite(name, tasks)
         file = read_yaml(path, SuiteFile)
-        full = tuple(task if "/" in task else f"{name}/{task}" for task in file.tasks)
+        full = _full_names(name, file.tasks)
         problems = [
             Problem(path, line_of(path, "tasks", i), f"unknown task {task!r}.{near(task, self.folders)}")
             for i, task in enumerate(full)
             if task not in self.folders
         ]
+        groups = {group: _full_names(name, tasks) for group, tasks in file.groups.items()}
+        for group, tasks in groups.items():
+            problems += self._group_problems(path, name, group, tasks, full)
         if not full:
             problems.append(Problem(path, line_of(path, "tasks"), "names no tasks"))
         if file.limit is not None and file.limit < 1:
             problems.append(Problem(path, line_of(path, "limit"), "limit must be at least 1"))
         if problems:
             raise FileProblemsError(problems)
-        return Suite(name, full, file.limit, file.aggregates)
+        return Suite(name, full, file.limit, file.aggregates, groups)
+
+    def _group_problems(
+        self, path: Path, suite: str, group: str, tasks: Sequence[str], known: Sequence[str]
+    ) -> list[Problem]:
+        """What is wrong with a group of a suite, whose tasks are `known`."""
+        line = line_of(path, "groups", group)
+        problems = [
+            Problem(path, line_of(path, "groups", group, i), f"{task!r} is no task of this suite")
+            for i, task in enumerate(tasks)
+            if task not in known
+        ]
+        if not tasks:
+            problems.append(Problem(path, line, f"group {group!r} names no tasks"))
+        if f"{suite}/{group}" in self.folders:
+            problems.append(Problem(path, line, f"{group!r} is a task already: rename the group"))
+        return problems
+
+    def group(self, name: str) -> Suite | None:
+        """The tasks of the group `<suite>/<group>` as a part of its suite; None if there is none."""
+        suite_name, _, group = name.partition("/")
+        if suite_name not in self._suite_files:
+            return None
+        suite = self.suite(suite_name)
+        tasks = suite.groups.get(group)
+        return None if tasks is None else suite._replace(tasks=tasks, groups={})
+
+    @property
+    def groups(self) -> list[str]:
+        """Full names of all groups."""
+        found: list[str] = []
+        for name, path in self._suite_files.items():
+            try:
+                found += [f"{name}/{group}" for group in read_yaml(path, SuiteFile).groups]
+            except UserError:  # whoever names the suite is told what is wrong with it
+                continue
+        return sorted(found)
 
     def combining(self, tasks: Collection[str]) -> list[Suite]:
         """The bundled suites that have aggregates over nothing but these tasks."""
@@ -123,9 +165,10 @@ class Registry:
         """What `--tasks` asks for, in order: suites, full names, or bare names looked up in `suite`.
 
         Each choice comes as a suite of its own; single tasks are a suite of one, without aggregates.
+        Names are those of tasks or of groups.
         """
         if not names:
-            return [self.suite(suite)]
+            return [self.group(suite) or self.suite(suite)]
         return [self._select_one(name, suite) for name in names]
 
     def _select_one(self, name: str, suite: str) -> Suite:
@@ -136,7 +179,10 @@ class Registry:
                 return Suite(suite, (f"{suite}/{name}",))
             if name in self.suites:
                 return self.suite(name)
-        known = [*self.folders, *self.suites]
+        group = self.group(name if "/" in name else f"{suite}/{name}")
+        if group is not None:
+            return group
+        known = [*self.folders, *self.suites, *self.groups]
         elsewhere = [full for full in self.folders if full.rpartition("/")[2] == name]
         if elsewhere:
             raise UserError(
@@ -148,6 +194,11 @@ class Registry:
 
     def _hint(self) -> str:
         return "`eval-anything tasks list` shows all; --include DIR adds your own."
+
+
+def _full_names(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    """Names of tasks as a suite's file has them, with the suite where it is left out."""
+    return tuple(task if "/" in task else f"{suite}/{task}" for task in tasks)
 
 
 def _holds_others(root: Path) -> bool:

@@ -1,9 +1,9 @@
 """What a judged run costs beside the bare client: python tests/benchmarks/judging_speed.py [N]
 
 A server on loopback answers every chat call after 50 ms. The floor makes 2 N calls with the openai
-package and its aiohttp transport, 64 at a time, and nothing else. The run answers N samples and has
-each judged by a rubric: 2 N calls too, with reading, records, scores and results. The second run takes
-all verdicts from the file. Whole processes are timed, floor and run in turn.
+package and its aiohttp transport, 64 at a time, and nothing else; aiohttp alone makes them too. The run
+answers N samples and has each judged by a rubric: 2 N calls too, with reading, records, scores and
+results. The second run takes all verdicts from the file. Whole processes are timed, in turn.
 """
 
 from __future__ import annotations
@@ -85,6 +85,22 @@ async def floor(url: str, calls: int) -> None:
     await client.close()
 
 
+async def bare_floor(url: str, calls: int) -> None:
+    """aiohttp alone: what a leaner client than the openai package could come to."""
+    import aiohttp
+
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with aiohttp.ClientSession() as session:
+
+        async def one(i: int) -> None:
+            messages = [{"role": "user", "content": f"Question {i}: " + "word " * 30}]
+            body = {"model": "bench", "messages": messages}
+            async with gate, session.post(f"{url}/chat/completions", json=body) as reply:
+                (await reply.json())["choices"][0]["message"]["content"]
+
+        await asyncio.gather(*(one(i) for i in range(calls)))
+
+
 def timed(command: list[str], environment: dict[str, str], cwd: Path) -> float:
     """Seconds of a whole process that must exit 0."""
     start = time.perf_counter()
@@ -108,7 +124,7 @@ def main(samples: int) -> None:
         assert server.stdout is not None
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
         spec = f"openai/bench@{url}"
-        seconds: dict[str, list[float]] = {"floor": [], "run": [], "again": []}
+        seconds: dict[str, list[float]] = {"floor": [], "aiohttp alone": [], "run": [], "again": []}
         try:
             for i in range(ROUNDS):
                 environment = {**os.environ, "EVAL_ANYTHING_HOME": str(root / f"home-{i}")}
@@ -125,8 +141,9 @@ def main(samples: int) -> None:
                 ]
                 again += ["--tasks", "mine/qa", "--include", "mine"]
                 again += ["--judge", f"synergy_rubric={spec}", "--out", f"again-{i}"]
-                bare = [sys.executable, me, "floor", url, str(2 * samples)]
-                seconds["floor"].append(timed(bare, environment, root))
+                for name in ("floor", "aiohttp alone"):
+                    bare = [sys.executable, me, name, url, str(2 * samples)]
+                    seconds[name].append(timed(bare, environment, root))
                 seconds["run"].append(timed([*run, "--out", f"run-{i}"], environment, root))
                 seconds["again"].append(timed(again, environment, root))
         finally:
@@ -134,7 +151,8 @@ def main(samples: int) -> None:
     median = {name: round(statistics.median(values), 2) for name, values in seconds.items()}
     ratios = {
         "run / floor": round(median["run"] / median["floor"], 2),
-        "from kept verdicts / run": round(median["again"] / median["run"], 2),
+        "run / aiohttp alone": round(median["run"] / median["aiohttp alone"], 2),
+        "from kept verdicts / run": round(median["again"] / median["run"], 3),
     }
     print(json.dumps({"samples": samples, "seconds": median, "ratios": ratios, "all": seconds}))
 
@@ -144,5 +162,7 @@ if __name__ == "__main__":
         asyncio.run(serve())
     elif sys.argv[1:2] == ["floor"]:
         asyncio.run(floor(sys.argv[2], int(sys.argv[3])))
+    elif sys.argv[1:2] == ["aiohttp alone"]:
+        asyncio.run(bare_floor(sys.argv[2], int(sys.argv[3])))
     else:
         main(int(sys.argv[1]) if sys.argv[1:] else 2000)

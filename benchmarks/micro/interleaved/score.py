@@ -6,8 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from eval_anything.content import Part, Response, Sample, Score, TextPart
+from eval_anything.content import Part, Response, Sample, Score
 from eval_anything.micro.shown import mean, seen_in, share
+from eval_anything.sequences import likeness, merged_texts
 
 SHUFFLES = 20
 CONTROL_SEED = "micro-interleaved-control"
@@ -24,7 +25,7 @@ def interleaved(sample: Sample, response: Response) -> dict[str, Score]:
     """All metrics; unscored where there are several parts and their source does not tell the order."""
     slots: list[dict[str, Any]] = sample.targets["slots"]
     wanted = [slot["modality"] for slot in slots]
-    seen = [_seen(part, slots) for part in _merged(response.parts)]
+    seen = [_seen(part, slots) for part in merged_texts(response.parts)]
     if not response.order_known and len(seen) > 1:
         reason = "the source of the response does not tell the order of its parts"
         return {name: Score(None, explanation=reason) for name in _METRICS}
@@ -57,17 +58,6 @@ _METRICS = (
 )
 
 
-def _merged(parts: Sequence[Part]) -> list[Part]:
-    """The parts with adjacent texts joined: whether a text comes in pieces is no structure."""
-    merged: list[Part] = []
-    for part in parts:
-        if merged and isinstance(part, TextPart) and isinstance(merged[-1], TextPart):
-            merged[-1] = TextPart(f"{merged[-1].text}\n\n{part.text}")
-        else:
-            merged.append(part)
-    return merged
-
-
 def _seen(part: Part, slots: Sequence[dict[str, Any]]) -> _Seen:
     attributes = seen_in(Response((part,)), part.modality)
     shares = [
@@ -77,8 +67,7 @@ def _seen(part: Part, slots: Sequence[dict[str, Any]]) -> _Seen:
 
 
 def _structure(wanted: Sequence[str], seen: Sequence[_Seen]) -> float:
-    longest = max(len(wanted), len(seen))
-    return 1 - _edit_distance(wanted, [part.modality for part in seen]) / longest
+    return likeness(wanted, [part.modality for part in seen])
 
 
 def _content(wanted: Sequence[str], seen: Sequence[_Seen]) -> float:
@@ -92,13 +81,3 @@ def _redundant(wanted: Sequence[str], seen: Sequence[_Seen], whole: float) -> fl
     if not rests:
         return 1.0
     return mean([float(_structure(wanted, r) + _content(wanted, r) >= whole) for r in rests])
-
-
-def _edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Insertions, deletions and replacements that make one sequence the other (Levenshtein 1966)."""
-    row = list(range(len(other) + 1))
-    for i, left in enumerate(one, start=1):
-        before, row[0] = row[0], i
-        for j, right in enumerate(other, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (left != right))
-    return row[-1]
