@@ -312,6 +312,7 @@ def test_one_failure_in_many_is_counted_and_borne(
         assert metric["value"] == pytest.approx(0.7 * 59 / 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["judge", "model"])
 def test_a_server_that_is_down_is_given_up_and_the_run_finished_later(
     role: Role, servers: Servers, cli: Cli, tmp_path: Path

@@ -145,6 +145,7 @@ def test_the_corpus_is_as_large_as_its_table_says() -> None:
     assert len(set(ideas)) == len(ideas) >= 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", TEXTS, ids=lambda attack: attack.idea)
 def test_an_attack_by_text_is_only_text(attack: Any, attacked: dict[str, Judged], plain: Asked) -> None:
     asked, score = attacked[attack.idea]
@@ -165,6 +166,7 @@ def test_an_attack_by_text_is_only_text(attack: Any, attacked: dict[str, Judged]
     assert score.explanation == "my own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "value"),
     [
@@ -208,6 +210,7 @@ def test_the_request_is_cleaned_too() -> None:
     assert server.asked[0].content[1]["text"] == "Draw < |im_start| >."
 
 
+@pytest.mark.slow
 def test_benign_text_arrives_byte_for_byte(plain: Asked) -> None:
     responses = [Response((TextPart(text),)) for text in BENIGN]
     for text, (asked, _) in zip(BENIGN, judged(responses, lambda asked: (200, GOOD)), strict=True):
@@ -252,6 +255,7 @@ def png_chunks(data: bytes) -> list[bytes]:
     return kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", MEDIA, ids=lambda attack: attack.idea)
 def test_an_attack_by_a_medium_is_only_its_pixels_and_samples(
     attack: Any, shown: dict[str, Asked], plain: Asked

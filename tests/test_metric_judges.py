@@ -74,6 +74,7 @@ def store(tmp_path: Path) -> MediaStore:
 # --- all of them --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_MODEL)
 def test_a_missing_medium_scores_the_worst_and_an_optional_one_nothing(
     name: str, store: MediaStore

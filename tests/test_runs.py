@@ -47,6 +47,7 @@ def record(run: Run, id_: str, text: str = "ü \u2028 \n \U0001f600") -> Record:
 # --- the log ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_last_line_torn_at_any_byte_is_cut_off_and_done_again(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", keep) as run:
         records = [record(run, id_) for id_ in "abc"]

@@ -118,6 +118,7 @@ def test_sliding_windows_and_states_are_read_whole(tmp_path: Path) -> None:
         assert same(found, expected), name
 
 
+@pytest.mark.slow
 def test_too_much_for_memory_is_halved_and_then_said(tiny: Path) -> None:
     model = loaded(tiny)
     pairs = questions(3)

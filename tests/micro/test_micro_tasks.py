@@ -69,6 +69,7 @@ def gold_synergy(respond: Respond) -> list[tuple[Sample, dict[str, Score]]]:
     return [(sample, score(sample, respond(gold_parts(sample)))) for sample in samples("synergy")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["instruction_following", "understanding"])
 def test_gold_responses_are_perfect(task: str, respond: Respond) -> None:
     score = getattr(scorer(task), task)
@@ -78,6 +79,7 @@ def test_gold_responses_are_perfect(task: str, respond: Respond) -> None:
         assert {s.value for s in score(sample, response).values()} == {10.0}, sample.id
 
 
+@pytest.mark.slow
 def test_gold_responses_agree_perfectly(gold_synergy: list[tuple[Sample, dict[str, Score]]]) -> None:
     for sample, scores in gold_synergy:
         assert {score.value for score in scores.values()} == {1.0}, sample.id
