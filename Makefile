@@ -4,6 +4,7 @@
 # make micro  trains the embedded model again from its seed and compares its figures
 # make reward the same for the learned judge of the micro world, calibration included
 # make baseline  stores the run that the project gates its own checkpoint against
+# make experiment  is language feedback worth more than preferences? All arms, into docs/experiment.md
 # make validity  simulates the error rates of intervals and gate, then gates 40 unchanged checkpoints
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ DEMO := $(BIN)/eval-anything run --model micro --suite micro --out runs/demo
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test lint programs micro reward baseline validity clean
+.PHONY: demo check test lint programs micro reward baseline experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
@@ -52,6 +53,9 @@ baseline: $(VENV)/.installed
 	@rm -rf tests/data/baseline/media tests/data/baseline/report.html tests/data/baseline/.lock
 	@sed -i 's|"run": ".*/tests/data/baseline"|"run": "tests/data/baseline"|' tests/data/baseline/results.json
 
+experiment: $(VENV)/.train-installed
+	@OMP_NUM_THREADS=1 $(BIN)/python -m align_plugins.experiment
+
 validity: $(VENV)/.test-installed
 	@$(BIN)/python -m tests.benchmarks.validity
 	@$(BIN)/python -m tests.benchmarks.unchanged
@@ -67,6 +71,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.test-installed: $(VENV)/.installed
 	@echo 'installing what the tests need ...'
 	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.train-installed: $(VENV)/.installed
+	@$(PIP) -e '.[train]'
 	@touch $@
 
 clean:

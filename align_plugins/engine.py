@@ -6,8 +6,9 @@ losses over our batches, figures in its log, and a stop at the first number that
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,32 +96,39 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError
         for a disk that is full."""
-        broken = next(
-            (n for n, p in self.model.named_parameters() if p.requires_grad and not p.isfinite().all()),
-            None,
-        )
-        if broken is not None:
-            step = self.state.global_step
-            raise NotFiniteError(f"the weights are no numbers at step {step}: {broken}")
+        check_weights(self.model, self.state.global_step)
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
             self._save_beside(self.model, Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        where = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        try:
+        with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
-        except OSError as error:
-            raise cannot_write(where, error) from None
-        except Exception as error:
-            # Weights and optimiser are written by code that is not Python's, with errors of its own.
-            said = str(error)
-            if any(sign in said for sign in _DISK):
-                raise InfrastructureError(
-                    f"cannot write {where}: {said.splitlines()[0]}. The checkpoints before it are kept; "
-                    "mend that and run the same command again to go on."
-                ) from None
-            raise
+
+
+@contextlib.contextmanager
+def saving(where: Path) -> Iterator[None]:
+    """A checkpoint is written inside: InfrastructureError for a disk that is full or read-only."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(where, error) from None
+    except Exception as error:
+        # Weights and optimiser are written by code that is not Python's, with errors of its own.
+        said = str(error)
+        if any(sign in said for sign in _DISK):
+            raise InfrastructureError(
+                f"cannot write {where}: {said.splitlines()[0]}. The checkpoints before it are kept; "
+                "mend that and run the same command again to go on."
+            ) from None
+        raise
+
+
+def check_weights(model: Any, step: int) -> None:
+    """NotFiniteError if a weight that is trained is no number after so many steps."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not weight.isfinite().all():
+            raise NotFiniteError(f"the weights are no numbers at step {step}: {name}")
 
 
 def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transformers.TrainingArguments:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from eval_anything.errors import UserError, near
 from eval_anything.files import pretty_json, write_atomically
 from eval_anything.gating.policy import find_policy, read_policy
-from eval_anything.planning import Options, make_plan
+from eval_anything.planning import Options, Plan, make_plan
 
 NOTE = "training.json"
 """Beside run.json: which step of which training the run measured."""
@@ -87,7 +87,20 @@ class EvaluationSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> int:
     """How many answers one evaluation takes. UserError for what would stop it: unknown tasks, judges
     that are not there, a metric that no task has. Nothing is loaded or written."""
-    plan = make_plan(
+    plan = evaluation_plan(settings, model, runs)
+    if settings.metric is not None:
+        known = [f"{task}:{metric}" for task, found in plan.scorers.items() for metric in found.metrics]
+        if settings.metric not in known:
+            hint = near(settings.metric, known) or f" Known: {', '.join(known)}."
+            raise UserError(f"evaluate.metric: no task gives {settings.metric!r}.{hint}")
+    if settings.policy is not None:
+        read_policy(find_policy(settings.policy))
+    return sum(plan.counts.values()) * plan.repeats
+
+
+def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> Plan:
+    """What one evaluation runs; errors as in `check_evaluation`."""
+    return make_plan(
         Options(
             model=model,
             tasks=settings.tasks,
@@ -102,14 +115,6 @@ def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> in
             out=runs / START,
         )
     )
-    if settings.metric is not None:
-        known = [f"{task}:{metric}" for task, found in plan.scorers.items() for metric in found.metrics]
-        if settings.metric not in known:
-            hint = near(settings.metric, known) or f" Known: {', '.join(known)}."
-            raise UserError(f"evaluate.metric: no task gives {settings.metric!r}.{hint}")
-    if settings.policy is not None:
-        read_policy(find_policy(settings.policy))
-    return sum(plan.counts.values()) * plan.repeats
 
 
 class Measured(NamedTuple):

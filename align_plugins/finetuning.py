@@ -17,7 +17,14 @@ from align_plugins.data.rows import Prompt, file_hash, read_rows, rows_of
 from align_plugins.evaluation import START, check_evaluation
 from align_plugins.settings import TrainSettings, lasting
 from align_plugins.trainer import Trained, Trainer
-from align_plugins.workdir import Checkpoint, Workdir, as_main_says, is_main, open_workdir
+from align_plugins.workdir import (
+    RESUMING,
+    Checkpoint,
+    Workdir,
+    as_main_says,
+    is_main,
+    open_workdir,
+)
 from eval_anything.errors import InfrastructureError, UserError
 from eval_anything.files import cannot_write, pretty_json, write_atomically
 from eval_anything.progress import Progress
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from align_plugins.engine import Step
+    from align_plugins.watching import Watch
 
 S = TypeVar("S", bound=TrainSettings)
 RowT = TypeVar("RowT", bound=Prompt)
@@ -34,7 +42,7 @@ Item = TypeVar("Item")
 
 # What is in a checkpoint for going on with it alone.
 _FOR_RESUMING = ("optimizer.*", "scheduler.pt", "rng_state*", "scaler.pt", "trainer_state.json",
-                 "training_args.bin", "training.json")  # fmt: skip
+                 "training_args.bin", "training.json", RESUMING)  # fmt: skip
 
 
 class Finetuning(Trainer[S], Generic[S, RowT, Item]):
@@ -66,13 +74,14 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
     def length(self, item: Item) -> int:
         """Its tokens, in the longest of its sequences."""
 
-    @abstractmethod
     def collate(self, items: Sequence[Item]) -> dict[str, Any]:
-        """A batch."""
+        """A batch. Not needed by a method with an engine of its own."""
+        raise NotImplementedError
 
-    @abstractmethod
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
-        """The loss of a batch and figures for the log."""
+        """The loss of a batch and figures for the log. Not needed by a method with an engine of its
+        own."""
+        raise NotImplementedError
 
     @abstractmethod
     def save_beside(self, folder: Path) -> None:
@@ -201,28 +210,16 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
     def _fit(self, items: list[Item], work: Workdir, progress: Progress) -> Checkpoint | None:
         """Trains, or goes on; the last checkpoint, None in processes that write nothing."""
-        from align_plugins.engine import Engine, NotFiniteError, arguments_of, steps_of
-        from align_plugins.watching import Watch
+        from align_plugins.engine import NotFiniteError, arguments_of
 
         settings = self.settings
         dropped = work.drop_half_written() if is_main() else []
         if dropped:
             progress.say(f"half-written, ignored: {', '.join(dropped)}")
-        arguments = arguments_of(settings, work.checkpoints, 1)
-        steps = steps_of(settings, len(items), arguments.world_size)
-        arguments = arguments_of(settings, work.checkpoints, steps)
+        steps = self.steps(len(items), arguments_of(settings, work.checkpoints, 1).world_size)
         model = self._trained_part(progress)
-        watch = Watch(self.name, settings, work, progress, self._start_spec())
-        engine = Engine(
-            model,
-            self.step,
-            self.collate,
-            items,
-            arguments,
-            watch.callbacks,
-            self._save_beside,
-            self.counts_tokens,
-        )
+        watch = self.make_watch(work, progress)
+        engine = self.make_engine(model, items, steps, work, watch, progress)
         watch.engine = engine
         whole = work.whole_checkpoints()
         begun = whole[-1] if whole else None
@@ -250,6 +247,41 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
             if is_main():
                 work.drop_half_written()
         return work.whole_checkpoints()[-1] if is_main() else None
+
+    def steps(self, items: int, processes: int) -> int:
+        """How many steps the training has."""
+        from align_plugins.engine import steps_of
+
+        return steps_of(self.settings, items, processes)
+
+    def make_watch(self, work: Workdir, progress: Progress) -> Watch:
+        """What follows the training: log, evaluations, rotation."""
+        from align_plugins.watching import Watch
+
+        return Watch(self.name, self.settings, work, progress, self._start_spec())
+
+    def make_engine(
+        self,
+        model: Any,
+        items: list[Item],
+        steps: int,
+        work: Workdir,
+        watch: Watch,
+        progress: Progress,
+    ) -> Any:
+        """What trains: it has `train(resume_from_checkpoint)` and counts `tokens`."""
+        from align_plugins.engine import Engine, arguments_of
+
+        return Engine(
+            model,
+            self.step,
+            self.collate,
+            items,
+            arguments_of(self.settings, work.checkpoints, steps),
+            watch.callbacks,
+            self._save_beside,
+            self.counts_tokens,
+        )
 
     def _start_spec(self) -> str | None:
         """The SPEC under which the start can be evaluated; None for what is no model of answers."""

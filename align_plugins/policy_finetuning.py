@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from align_plugins.finetuning import Finetuning, Item, RowT, S
 from align_plugins.policies import policy_of
@@ -25,6 +26,10 @@ class PolicyFinetuning(Finetuning[S, RowT, Item]):
 
     def save_beside(self, folder: Path) -> None:
         self.policy.save_beside(folder)
+
+    def lora_task(self) -> dict[str, Any]:
+        frozen = self.policy.frozen
+        return super().lora_task() | ({"exclude_modules": frozen} if frozen else {})
 
     def _start_spec(self) -> str | None:
         return self.policy.spec

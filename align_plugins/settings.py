@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
 import yaml
@@ -29,13 +29,44 @@ class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     merge: bool = False
 
 
-class TrainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every training is told. Paths in a file are relative to it.
+class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of every method. Paths in a file are relative to it.
 
     Attributes:
         model: a SPEC of what is trained: `micro`, a checkpoint's folder, `hf/ID`.
         data: files of rows.
         out: the training's folder; the same command goes on with what is there.
+        more_files: dotted names of other settings that are paths.
+        more_specs: dotted names of other settings that may be the path of a checkpoint.
+    """
+
+    model: str
+    data: str | list[str]
+    out: str
+    allow_contamination: bool = False
+    seed: int = 0
+    device: Literal["auto", "cpu"] = "auto"
+    threads: int | None = None
+    evaluate: EvaluationSettings | None = None
+
+    more_files: ClassVar[tuple[str, ...]] = ()
+    more_specs: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of `data`."""
+        return [Path(self.data)] if isinstance(self.data, str) else [Path(name) for name in self.data]
+
+    @property
+    def waits(self) -> bool:
+        """Whether what evaluations say decides how long the training is."""
+        return self.evaluate is not None and self.evaluate.patience is not None
+
+
+class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of a training by gradient steps.
+
+    Attributes:
         epochs, max_steps: how long; the latter counts if it is given.
         batch_size: rows (pairs, for pairwise methods) of one forward pass, on each device.
         accumulation: batches of one optimiser step.
@@ -46,11 +77,6 @@ class TrainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         trackers: packages that are told of progress: tensorboard, wandb ...
     """
 
-    model: str
-    data: str | list[str]
-    out: str
-    allow_contamination: bool = False
-    seed: int = 0
     epochs: float = 1.0
     max_steps: int | None = None
     batch_size: int = 16
@@ -68,9 +94,6 @@ class TrainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     keep: int = 2
     log_every: int = 10
     trackers: list[str] = []
-    device: Literal["auto", "cpu"] = "auto"
-    threads: int | None = None
-    evaluate: EvaluationSettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulation", "learning_rate", "keep", "log_every"):
@@ -84,13 +107,8 @@ class TrainSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0")
 
-    @property
-    def files(self) -> list[Path]:
-        """The files of `data`."""
-        return [Path(self.data)] if isinstance(self.data, str) else [Path(name) for name in self.data]
 
-
-S = TypeVar("S", bound=TrainSettings)
+S = TypeVar("S", bound=MethodSettings)
 
 
 def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
@@ -100,7 +118,7 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
     the file are relative to it, those in changes to the current directory.
     """
     data: dict[str, Any] = msgspec.to_builtins(read_yaml(path, type_))
-    _place_paths(data, path.parent)
+    _place_paths(data, path.parent, type_)
     for change in changes:
         _apply(data, change, type_)
     try:
@@ -109,17 +127,23 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
         raise UserError(f"{' '.join(changes)}: {error}") from None
 
 
-def _place_paths(data: dict[str, Any], folder: Path) -> None:
+def _place_paths(data: dict[str, Any], folder: Path, type_: type[MethodSettings]) -> None:
     """Makes the paths of a file relative to the current directory."""
 
     def placed(name: str) -> str:
         return str(folder / Path(name).expanduser())
 
-    files = data["data"]
-    data["data"] = placed(files) if isinstance(files, str) else [placed(name) for name in files]
-    data["out"] = placed(data["out"])
-    if (folder / data["model"]).exists():
-        data["model"] = placed(data["model"])
+    for name in ("data", "out", *type_.more_files):
+        for where, key in _places(data, name):
+            named = where.get(key)
+            if isinstance(named, str):
+                where[key] = placed(named)
+            elif named is not None:
+                where[key] = [placed(one) for one in named]
+    for name in ("model", *type_.more_specs):
+        for where, key in _places(data, name):
+            if where.get(key) and (folder / where[key]).exists():
+                where[key] = placed(where[key])
     evaluate = data.get("evaluate")
     if evaluate is not None:
         for name in ("include", "data"):
@@ -129,19 +153,33 @@ def _place_paths(data: dict[str, Any], folder: Path) -> None:
             evaluate["policy"] = placed(policy)
 
 
-def _apply(data: dict[str, Any], change: str, type_: type[TrainSettings]) -> None:
+def _places(data: dict[str, Any], name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """The groups that a dotted name leads into, each with its last word; a list has several."""
+    first, _, rest = name.partition(".")
+    if not rest:
+        yield data, first
+        return
+    inside = data.get(first) or []
+    for group in inside if isinstance(inside, list) else [inside]:
+        yield from _places(group, rest)
+
+
+def _apply(data: dict[str, Any], change: str, type_: type[MethodSettings]) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise UserError(f"{change}: must be KEY=VALUE, such as beta=0.2")
     *groups, last = key.split(".")
-    where, known = data, type_
+    where: dict[str, Any] = data
+    known: type[Struct] | None = type_  # None inside of settings of another method, which it checks
     for group in groups:
-        _must_know(group, known, change)
-        known = _struct_in(get_type_hints(known)[group], change, group)
+        if known is not None:
+            _must_know(group, known, change)
+            known = _struct_in(get_type_hints(known)[group], change, group)
         if not isinstance(where.get(group), dict):
             where[group] = {}
         where = where[group]
-    _must_know(last, known, change)
+    if known is not None:
+        _must_know(last, known, change)
     try:
         where[last] = _number(yaml.safe_load(text))
     except yaml.YAMLError:
@@ -165,8 +203,11 @@ def _must_know(name: str, type_: Any, change: str) -> None:
         raise UserError(f"{change}: unknown key {name!r}.{hint}")
 
 
-def _struct_in(hint: Any, change: str, group: str) -> Any:
+def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
+    """The type of a group; None for one whose keys are not known here."""
     options = [hint, *getattr(hint, "__args__", ())]
+    if hint == dict[str, Any]:
+        return None
     found = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
     if not found:
         raise UserError(f"{change}: {group} has no keys of its own")
@@ -178,5 +219,4 @@ def lasting(settings: TrainSettings) -> Mapping[str, Any]:
     free = {"out", "keep", "log_every", "trackers", "threads", "evaluate", "allow_contamination"}
     found: dict[str, Any] = msgspec.to_builtins(settings)
     kept = {key: value for key, value in found.items() if key not in free}
-    patience = settings.evaluate.patience if settings.evaluate is not None else None
-    return kept if patience is None else kept | {"evaluate": found["evaluate"]}
+    return kept | {"evaluate": found["evaluate"]} if settings.waits else kept

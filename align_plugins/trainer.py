@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
-from align_plugins.settings import TrainSettings, read_settings
+from align_plugins.settings import MethodSettings, read_settings
 from eval_anything.progress import Progress
 
-S = TypeVar("S", bound=TrainSettings)
+S = TypeVar("S", bound=MethodSettings)
 
 
 class Trained(NamedTuple):
@@ -38,7 +38,7 @@ class Trainer(ABC, Generic[S]):
     """
 
     name: ClassVar[str]
-    settings_type: ClassVar[type[TrainSettings]]
+    settings_type: ClassVar[type[MethodSettings]]
 
     def __init__(self, settings: S) -> None:
         self.settings = settings

@@ -25,6 +25,9 @@ from eval_anything.files import cannot_write, hold, pretty_json, write_atomicall
 
 _FORMAT = 1
 
+RESUMING = "resuming"
+"""The folder in a checkpoint that only going on needs, where a method has one."""
+
 
 class Checkpoint(NamedTuple):
     """A whole checkpoint: its step, its folder, and what was noted when it was saved."""

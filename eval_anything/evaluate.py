@@ -50,7 +50,7 @@ def evaluate(
         if batches or todo or _judged(what.scorers):
             with _status_of(run.save):
                 if batches or todo:
-                    _load(what.model)
+                    load_model(what.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
                     pending = asyncio.run(_work(batches, what, run, advance))
                 if todo:
@@ -102,7 +102,8 @@ def _judged(scorers: Mapping[str, TaskScorers]) -> bool:
     return any(s.judged and s.available for task in scorers.values() for s in task.scorers)
 
 
-def _load(model: Model) -> None:
+def load_model(model: Model) -> None:
+    """Loads the weights. UserError says why they do not load."""
     try:
         model.load()
     except UserError:

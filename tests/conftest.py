@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +74,23 @@ def sets(official_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, with one home for all tests, so that archives are unpacked once."""
     monkeypatch.setenv("EVAL_ANYTHING_HOME", str(official_sets.parent / "home"))
     return official_sets
+
+
+@pytest.fixture(scope="session")
+def torchvision(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the torchvision of this torch, which the environment of the tests is without: a
+    build for another torch breaks every processor of transformers."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("torchvision")
+    minor = int(torch.__version__.split(".")[1])
+    release = f"torchvision==0.{minor + 15}.*"  # torch 2.0 came with torchvision 0.15
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    done = subprocess.run([*pip, release], capture_output=True, text=True)
+    if done.returncode != 0:
+        assert "CI" not in os.environ, f"in CI torchvision can be installed: {done.stderr}"
+        pytest.skip(f"{release} cannot be installed here")
+    return folder
 
 
 @pytest.fixture(scope="session")

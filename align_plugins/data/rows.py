@@ -238,10 +238,11 @@ def _wrong_form(line: bytes, error: Exception) -> str:
 
 
 def rows_of(rows: Iterable[Row], kind: type[R], path: Path, wanted_by: str) -> list[R]:
-    """The rows, if all are of the kind that a method needs. FileProblemsError names the first other."""
+    """The rows, if all are of the kind that a method needs; every row has a prompt. FileProblemsError
+    names the first other."""
     found: list[R] = []
     for row in rows:
-        if type(row) is not kind:
+        if not isinstance(row, kind) or kind not in (type(row), Prompt):
             raise FileProblemsError(
                 [
                     Problem(

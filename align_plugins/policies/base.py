@@ -7,16 +7,19 @@ everywhere else. Losses see nothing but per-token log-probabilities, whatever th
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from eval_anything.content import MODALITIES, Message, Modality, Part
+from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
 
 if TYPE_CHECKING:
     import torch
+
+    from eval_anything.models.decoding import Drawn
 
 IGNORED = -100
 """The target of a position that is not learned."""
@@ -78,12 +81,14 @@ class Policy(ABC):
     Attributes:
         name: what messages call the family.
         outputs: the modalities that its responses may have.
+        frozen: regular expression for the names of submodules that stay as they are; empty for none.
         spec: the SPEC under which the evaluation finds the checkpoint it starts from.
         model: the model of transformers, after `load`.
     """
 
     name: ClassVar[str]
     outputs: frozenset[Modality]
+    frozen: ClassVar[str] = ""
     spec: str
     model: Any = None
 
@@ -94,6 +99,26 @@ class Policy(ABC):
     @abstractmethod
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
         """Tokens of a prompt and a response. ValueError says what the policy cannot read or write."""
+
+    def prompt(self, messages: Sequence[Message]) -> Encoded:
+        """A prompt that waits for its response; errors as in `encode`."""
+        return self.encode(messages, (TextPart("."),))._replace(response=[], modalities=[])
+
+    @abstractmethod
+    def respond(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        seeds: Sequence[int],
+        temperature: float,
+        max_new_tokens: int,
+    ) -> list[Drawn]:
+        """A response to each prompt from its own seed, in one batch, as the evaluation asks for them;
+        `logprobs` may be left empty."""
+
+    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+        """A prompt with the response that these tokens are, for one that was sampled."""
+        text = MODALITIES.index(Modality.TEXT)
+        return prompt._replace(response=list(ids), modalities=[text] * len(ids))
 
     @abstractmethod
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
@@ -115,6 +140,14 @@ class Policy(ABC):
 
         return resolve(self.spec, {}).weights()
 
+    def freeze(self, model: Any) -> None:
+        """Keeps the submodules that `frozen` names as they are, in training too: batch norms in them
+        would take the statistics of a batch."""
+        for name, module in model.named_modules():
+            if self.frozen and re.fullmatch(self.frozen, name):
+                module.requires_grad_(False).eval()
+                module.train = lambda mode=True, module=module: module
+
     def logprobs(self, batch: Mapping[str, Any], model: Any = None) -> TokenLogprobs:
         """Log-probabilities of a batch's responses under the policy, or under another `model` of the
         same architecture: its wrapped form in training, or a reference."""
@@ -127,19 +160,38 @@ def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:
     The logits at a position are those of the next token, so targets are read one position on. Only the
     columns in which any row has a target are computed: prompts of a batch cost no logits.
     """
-    import torch
+    from align_plugins.policies.of_logits import chosen_logprobs
 
     targets, modalities = batch["labels"][:, 1:], batch["modalities"][:, 1:]
     wanted = targets != IGNORED
-    columns = wanted.any(dim=0).nonzero()[:, 0]
+    columns = response_columns(batch)
     targets, modalities, wanted = targets[:, columns], modalities[:, columns], wanted[:, columns]
     logits = model(**batch["inputs"], use_cache=False, logits_to_keep=columns).logits
     if logits.shape[1] != len(columns):  # an architecture that gives them all
         logits = logits[:, columns]
-    logits = logits.float()
-    chosen = logits.gather(2, targets.clamp(min=0)[..., None])[..., 0]
-    values = chosen - torch.logsumexp(logits, dim=-1)
+    values = chosen_logprobs(logits.float(), targets.clamp(min=0))
     return TokenLogprobs(values.masked_fill(~wanted, 0.0), wanted, modalities)
+
+
+def response_columns(batch: Mapping[str, Any]) -> torch.Tensor:
+    """The positions whose logits are of a token that any row of a batch learns, int64 (columns,)."""
+    found: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
+    return found
+
+
+def modalities_of(
+    ids: Sequence[int], opens: Mapping[int, Modality], closes: Collection[int]
+) -> list[int]:
+    """The index in MODALITIES of each token: from a mark that opens a medium to one that closes it
+    those of its modality, elsewhere of text."""
+    found = []
+    inside = Modality.TEXT
+    for token in ids:
+        inside = opens.get(token, inside)
+        found.append(MODALITIES.index(inside))
+        if token in closes:
+            inside = Modality.TEXT
+    return found
 
 
 def padded_right(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:

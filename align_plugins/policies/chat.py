@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_plugins.policies.base import Encoded, Policy, labels_of, padded_right
+from align_plugins.policies.base import Encoded, Policy, labels_of
+from align_plugins.policies.batching import inputs_of
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -19,7 +20,7 @@ from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
-    import torch
+    from eval_anything.models.decoding import Drawn
 
 _TEXT = MODALITIES.index(Modality.TEXT)
 
@@ -37,7 +38,20 @@ class ChatPolicy(Policy):
         self.source = source
         self.spec = source.location if source.path is not None else f"hf/{source.location}"
         self.outputs = frozenset({Modality.TEXT})
-        self._family = _family(source, Settings(dtype=dtype))
+        self._family = self._family_of(source, dtype)
+
+    def _family_of(self, source: Source, dtype: str) -> GenericFamily:
+        """What the evaluation asks such a checkpoint with. UserError if that is nothing that this policy
+        trains."""
+        from eval_anything.models.hf.families import family_of
+
+        cls = family_of(source.model_type)
+        if cls is not GenericFamily:
+            raise UserError(
+                f"model: checkpoints of type {source.model_type} (family {cls.name}) are evaluated, but "
+                "no policy trains them yet"
+            )
+        return GenericFamily(source, Settings(dtype=dtype))
 
     def load(self) -> None:
         if self.source.adapter is not None:
@@ -56,50 +70,55 @@ class ChatPolicy(Policy):
         return self._family.inputs
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        foreign = [p.modality for p in response if not isinstance(p, TextPart)]
-        if foreign:
-            raise ValueError(f"its response has {foreign[0]}, and this model answers with text alone")
-        strange = [p.modality for m in messages for p in m.parts if p.modality not in self.source_inputs]
-        if strange:
-            raise ValueError(f"its prompt has {strange[0]}, which this checkpoint cannot read")
+        self._check(messages, response)
         text = "\n\n".join(part.text for part in response if isinstance(part, TextPart))
-        ids = self._response_ids(messages, text)
+        head, text, tail = self._around(messages, text)
+        ids = [*self._text_ids(head + text), self._end(tail)]
         media = any(not isinstance(p, TextPart) for m in messages for p in m.parts)
         said = tuple(messages)
         prompt = [] if media or self._family.processor is not None else self._prompt_ids(said)
         return Encoded(prompt, ids, [_TEXT] * len(ids), said)
 
     def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
-        ids: list[int] = self._family.prompt(_request(messages)).data
+        ids: list[int] = self._family.prompt(request_of(messages)).data
         return ids
 
-    def _response_ids(self, messages: Sequence[Message], text: str) -> list[int]:
-        """The template's text after the prompt up to the end of the answer, tokenised on its own as
-        generation makes it, and the token that ends it."""
-        tokenizer = self._family.tokenizer
+    def _check(self, messages: Sequence[Message], response: Sequence[Part]) -> None:
+        """ValueError for what this checkpoint cannot read or write."""
+        foreign = [p.modality for p in response if p.modality not in self.outputs]
+        if foreign:
+            able = " and ".join(m for m in MODALITIES if m in self.outputs)
+            raise ValueError(f"its response has {foreign[0]}, and this model answers with {able} alone")
+        strange = [p.modality for m in messages for p in m.parts if p.modality not in self.source_inputs]
+        if strange:
+            raise ValueError(f"its prompt has {strange[0]}, which this checkpoint cannot read")
+
+    def _text_ids(self, text: str) -> list[int]:
+        """Text on its own, as generation makes it."""
+        return list(self._family.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _around(self, messages: Sequence[Message], text: str) -> tuple[str, str, str]:
+        """What the template writes between the prompt and an answer, the answer's text as it has it, and
+        what it writes after."""
         turns = [
             {"role": m.role, "content": "".join(p.text for p in m.parts if isinstance(p, TextPart))}
             for m in messages
         ]
-        head, tail = "", ""
-        if self._family.template is not None:
-            before = self._written(turns, True)
-            whole = self._written([*turns, {"role": "assistant", "content": text}], False)
-            if not whole.startswith(before):
-                raise ValueError(
-                    "the chat template writes the prompt otherwise once there is an answer: give the "
-                    "checkpoint one whose prompt, with add_generation_prompt, begins the conversation"
-                )
-            after = whole[len(before) :]
-            for content in (text, text.strip()):
-                if content in after:
-                    head, _, tail = after.partition(content)
-                    text = content
-                    break
-            else:
-                raise ValueError("the chat template leaves the answer out or changes its text")
-        ids = list(tokenizer(head + text, add_special_tokens=False)["input_ids"])
-        return [*ids, self._end(tail)]
+        if self._family.template is None:
+            return "", text, ""
+        before = self._written(turns, True)
+        whole = self._written([*turns, {"role": "assistant", "content": text}], False)
+        if not whole.startswith(before):
+            raise ValueError(
+                "the chat template writes the prompt otherwise once there is an answer: give the "
+                "checkpoint one whose prompt, with add_generation_prompt, begins the conversation"
+            )
+        after = whole[len(before) :]
+        for content in (text, text.strip()):
+            if content and content in after:
+                head, _, tail = after.partition(content)
+                return head, content, tail
+        raise ValueError("the chat template leaves the answer out or changes its text")
 
     def _written(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
         """A conversation of texts as the template writes it; media have no part in where answers end."""
@@ -124,73 +143,76 @@ class ChatPolicy(Policy):
         present = [token for token in stop if written[token] >= 0]
         return min(present, key=written.__getitem__) if present else stop[0]
 
+    def respond(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        seeds: Sequence[int],
+        temperature: float,
+        max_new_tokens: int,
+    ) -> list[Drawn]:
+        from msgspec.structs import replace
+
+        from eval_anything.models.decoding import Drawn, decode, decodes
+
+        family = self._family
+        family.settings = replace(family.settings, max_new_tokens=max_new_tokens)
+        sampling = Sampling(temperature)
+        asked = [
+            family.prompt(Request("", str(seed), 0, tuple(messages), sampling))
+            for seed, messages in zip(seeds, prompts, strict=True)
+        ]
+        if family.processor is None and decodes(self.model):
+            return decode(
+                self.model,
+                [prompt.data for prompt in asked],
+                seeds=[prompt.request.seed for prompt in asked],
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                pad=family.stop[0],
+                stop=family.stop,
+            )
+        drawn = [Drawn([], [], False) for _ in asked]
+        for kind in dict.fromkeys(prompt.kind for prompt in asked):
+            places = [place for place, prompt in enumerate(asked) if prompt.kind == kind]
+            group = [asked[place] for place in places]
+            ids = family.generate(family.build_inputs(group), group)
+            for place, row in zip(places, ids, strict=True):
+                drawn[place] = Drawn(row, [], bool(row) and row[-1] in family.stop)
+        return drawn
+
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         text = self._family.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
         return (TextPart(text),) if text else ()
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """Padding is on the right, where no real token looks: text alone needs no mask, and attention is
-        faster without. Media are read here, a batch at a time."""
+        """Media are read here, a batch at a time, and once where both sides of a pair have them."""
         pad = self._family.tokenizer.pad_token_id
-        made = [self._inputs(row) for row in rows]
-        prompts = [list(inputs.pop("input_ids")) for inputs in made]
-        ids = [[*prompt, *row.response] for prompt, row in zip(prompts, rows, strict=True)]
-        labels, modalities = labels_of([len(prompt) for prompt in prompts], rows)
-        inputs: dict[str, torch.Tensor] = {"input_ids": padded_right(ids, pad if pad is not None else 0)}
-        media = sorted({name for own in made for name in own})
-        if media:
-            inputs["attention_mask"] = padded_right([[1] * len(row) for row in ids], 0)
-        for name in media:
-            inputs[name] = _joined(
-                name, [own[name] for own in made if name in own], prompts, inputs["input_ids"].shape
-            )
+        read: dict[tuple[Message, ...], tuple[list[int], dict[str, Any]]] = {}
+        for row in rows:
+            if not row.prompt and row.messages not in read:
+                read[row.messages] = self._inputs(row.messages)
+        made = [(row.prompt, {}) if row.prompt else read[row.messages] for row in rows]
+        ids = [[*prompt, *row.response] for (prompt, _), row in zip(made, rows, strict=True)]
+        labels, modalities = labels_of([len(prompt) for prompt, _ in made], rows)
+        inputs = inputs_of(ids, [media for _, media in made], pad if pad is not None else 0)
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
-    def _inputs(self, row: Encoded) -> dict[str, Any]:
-        """What the model takes for one prompt: its token ids as a list, and tensors of its media."""
-        if row.prompt:
-            return {"input_ids": row.prompt}
-        prompt = self._family.prompt(_request(row.messages))
-        found = dict(self._family.build_inputs([prompt]))
+    def _inputs(self, messages: tuple[Message, ...]) -> tuple[list[int], dict[str, Any]]:
+        """What the model takes for one prompt: its token ids, and tensors of its media."""
+        found = dict(self._family.build_inputs([self._family.prompt(request_of(messages))]))
         found.pop("attention_mask", None)
-        found["input_ids"] = found["input_ids"][0].tolist()
-        return {k: v if k == "input_ids" else v.cpu() for k, v in found.items()}
+        ids: list[int] = found.pop("input_ids")[0].tolist()
+        return ids, {name: value.cpu() for name, value in found.items()}
+
+    def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of one row without the media that the `body` of a model turns into tokens first."""
+        return dict(inputs)
 
     def save_beside(self, folder: Path) -> None:
         holder = self._family.processor
         (holder if holder is not None else self._family.tokenizer).save_pretrained(folder)
 
 
-def _joined(
-    name: str, values: Sequence[Any], prompts: Sequence[Sequence[int]], shape: Sequence[int]
-) -> torch.Tensor:
-    """One tensor of a batch: rows that run along the tokens are filled up with 0 (text, in all the
-    families that have such), media stand one after another."""
-    import torch
-
-    along = [v.ndim == 2 and v.shape == (1, len(p)) for v, p in zip(values, prompts, strict=False)]
-    if len(values) == shape[0] and all(along) and name.endswith("token_type_ids"):
-        return padded_right([v[0].tolist() + [0] * (shape[1] - v.shape[1]) for v in values], 0)
-    try:
-        return torch.cat(list(values))
-    except RuntimeError as error:
-        raise UserError(
-            f"the media of this batch differ in size ({name}: {error}): set batch_size: 1 and use "
-            "accumulation"
-        ) from None
-
-
-def _request(messages: tuple[Message, ...]) -> Request:
+def request_of(messages: tuple[Message, ...]) -> Request:
+    """A prompt as the evaluation's code takes it."""
     return Request("", "", 0, messages, Sampling())
-
-
-def _family(source: Source, settings: Settings) -> GenericFamily:
-    from eval_anything.models.hf.families import family_of
-
-    cls = family_of(source.model_type)
-    if cls is not GenericFamily:
-        raise UserError(
-            f"model: checkpoints of type {source.model_type} (family {cls.name}) are evaluated, but no "
-            "policy trains them yet"
-        )
-    return GenericFamily(source, settings)

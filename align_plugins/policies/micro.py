@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_plugins.policies.base import Encoded, Policy, labels_of, padded_right
+from align_plugins.policies.base import Encoded, Policy, labels_of, modalities_of, padded_right
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.checkpoint import check_complete
+
+if TYPE_CHECKING:
+    from eval_anything.models.decoding import Drawn
 
 
 class MicroPolicy(Policy):
@@ -58,6 +61,36 @@ class MicroPolicy(Policy):
         if part.sha256 not in self._codes:
             self._codes[part.sha256] = codec.encode_part(part)
         return self._codes[part.sha256]
+
+    def respond(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        seeds: Sequence[int],
+        temperature: float,
+        max_new_tokens: int,
+    ) -> list[Drawn]:
+        from eval_anything.micro import vocabulary
+        from eval_anything.models.decoding import decode
+
+        known = vocabulary.ids()
+        return decode(
+            self.model,
+            [self.prompt(messages).prompt for messages in prompts],
+            seeds=seeds,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            pad=known[vocabulary.PAD],
+            stop=[known[vocabulary.EOS]],
+        )
+
+    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+        """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
+        from eval_anything.micro import vocabulary
+
+        known = vocabulary.ids()
+        opens = {known[mark]: modality for modality, mark in vocabulary.OPEN.items()}
+        closes = {known[mark] for mark in vocabulary.CLOSE.values()}
+        return prompt._replace(response=list(ids), modalities=modalities_of(ids, opens, closes))
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         from eval_anything.micro import codec

@@ -16,7 +16,7 @@ from eval_anything.media import MediaStore
 from eval_anything.micro.agreement import agreement, name_of, pairs_of, shared_names
 from eval_anything.micro.demonstrator import demonstrate
 from eval_anything.micro.exchange import Exchange, draw_exchange
-from eval_anything.micro.feedback import shown_by
+from eval_anything.micro.feedback import Shown, shown_by
 from eval_anything.micro.render import render
 from eval_anything.micro.tasks import media_name, plans, sample_json
 from eval_anything.micro.words import read
@@ -96,7 +96,11 @@ def synergy_calibration(n: int = 500, seed: int = 1) -> list[Pair]:
 def agreements(exchange: Exchange, answer: Sequence[Item]) -> dict[str, float]:
     """How far (0..1) the parts of an answer agree, for each pair of modalities that is asked for; the
     same as the task micro/synergy finds in the answer's files."""
-    shown = shown_by(answer)
+    return agreements_shown(exchange, shown_by(answer))
+
+
+def agreements_shown(exchange: Exchange, shown: Shown) -> dict[str, float]:
+    """As `agreements`, of what an answer shows."""
     gold_text = next((read(item) for item in exchange.answer if isinstance(item, str)), None)
     return {
         name_of(pair): agreement(

@@ -126,8 +126,14 @@ def gumbel(temperature: float, seeds: Sequence[int]) -> Any:
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def add_noise(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        noise = torch.stack([torch.rand(logits.shape[-1], generator=g) for g in generators])
-        gumbel = -torch.log(-torch.log(noise.clamp_(1e-20, 1 - 1e-7)))
-        return logits.float() / temperature + gumbel.to(logits.device)
+        return logits.float() / temperature + gumbel_noise(logits, generators)
 
     return add_noise
+
+
+def gumbel_noise(logits: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Gumbel noise for logits (rows, vocabulary), each row's from its own generator."""
+    import torch
+
+    noise = torch.stack([torch.rand(logits.shape[-1], generator=g) for g in generators])
+    return (-torch.log(-torch.log(noise.clamp_(1e-20, 1 - 1e-7)))).to(logits.device)

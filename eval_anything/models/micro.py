@@ -81,20 +81,21 @@ class MicroModel(Model):
 
     def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         from eval_anything.micro import codec, vocabulary
-        from eval_anything.models.generation import generate_ids, padded
+        from eval_anything.models.decoding import decode
 
         ids = vocabulary.ids()
         start = time.perf_counter()
         prompts = [codec.encode_prompt(request.messages) for request in requests]
-        answers = generate_ids(
+        drawn = decode(
             self._loaded,
-            padded(prompts, ids[vocabulary.PAD], self._loaded.device),
+            prompts,
             seeds=[request.seed for request in requests],
             temperature=requests[0].sampling.temperature,
             max_new_tokens=self.arguments["max_new_tokens"],
             pad=ids[vocabulary.PAD],
             stop=[ids[vocabulary.EOS]],
         )
+        answers = [one.ids for one in drawn]
         seconds = time.perf_counter() - start
         return [
             self._response(len(prompt), answer, seconds, store)

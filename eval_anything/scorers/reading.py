@@ -1,11 +1,13 @@
-"""What a reward model reads: a prompt and parts of a response as token ids.
+"""What a reward model reads: a prompt and parts of a response as token ids, and perhaps as media.
 
-A checkpoint of the micro world reads all modalities as tokens; any other is a text reward model.
+A checkpoint of the micro world reads all modalities as tokens; one with a processor reads what that
+takes; any other is a text reward model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -28,8 +30,23 @@ class Question(NamedTuple):
     parts: Sequence[Part]
 
 
+_PROCESSOR = "processor_config.json"
+_PARTS = {
+    Modality.IMAGE: "image_processor",
+    Modality.AUDIO: "feature_extractor",
+    Modality.VIDEO: "video_processor",
+}
+
+
+class Reading(NamedTuple):
+    """Token ids, and the tensors that the model takes beside them, each of one row or of media."""
+
+    ids: list[int]
+    media: Mapping[str, Any] = {}
+
+
 class Reader(Protocol):
-    """Turns a question into token ids."""
+    """Turns a question into what a model takes."""
 
     sees: frozenset[Modality]
     files: tuple[str, ...]
@@ -37,8 +54,8 @@ class Reader(Protocol):
     def load(self, path: Path) -> None:
         """Reads what it needs from the checkpoint. Any exception says that this is not possible."""
 
-    def ids(self, question: Question) -> list[int]:
-        """The token ids. UnreadableError if there are none."""
+    def read(self, question: Question) -> Reading:
+        """What the model is given. UnreadableError if that is nothing."""
 
 
 class MicroReader:
@@ -52,7 +69,7 @@ class MicroReader:
 
         check_description(path)
 
-    def ids(self, question: Question) -> list[int]:
+    def read(self, question: Question) -> Reading:
         from eval_anything.micro import codec
 
         try:
@@ -60,7 +77,7 @@ class MicroReader:
         except ValueError as error:
             raise UnreadableError(f"the judge cannot read the prompt: {error}") from None
         try:
-            return prompt + codec.encode_response(question.parts)
+            return Reading(prompt + codec.encode_response(question.parts))
         except ValueError as error:
             # Where a file lies is no part of what is wrong with it, and differs from run to run.
             reason = str(error)
@@ -84,15 +101,78 @@ class TextReader:
 
         self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
 
-    def ids(self, question: Question) -> list[int]:
+    def read(self, question: Question) -> Reading:
         turns = [_turn(m.role, m.parts) for m in question.messages]
         turns.append(_turn("assistant", question.parts))
         if not self.tokenizer.chat_template:
-            return list(self.tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
+            text = "\n\n".join(turn["content"] for turn in turns)
+            return Reading(list(self.tokenizer(text)["input_ids"]))
         try:
-            return list(self.tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"])
+            encoded = self.tokenizer.apply_chat_template(turns, return_dict=True)
         except Exception as error:  # a template may raise anything, for a role that it does not know
             raise UnreadableError(f"the chat template refuses this conversation: {error}") from None
+        return Reading(list(encoded["input_ids"]))
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads."""
+        self.tokenizer.save_pretrained(folder)
+
+
+class MediaReader:
+    """For checkpoints that see or hear: prompt and response through processor and chat template, as
+    the evaluation asks such models; media of the response stand in the assistant's turn."""
+
+    files: tuple[str, ...] = (*TextReader.files, _PROCESSOR)
+
+    def __init__(self, path: Path) -> None:
+        self.sees = frozenset({Modality.TEXT, *media_of(path)})
+        self.family: Any = None
+        self.tokenizer: Any = None
+
+    def load(self, path: Path) -> None:
+        from eval_anything.models.hf.families import family_of
+        from eval_anything.models.hf.family import Settings
+        from eval_anything.models.hf.source import find_source
+
+        source = find_source(path, "", "")
+        cls = family_of(source.model_type)
+        family: Any = cls(source, Settings(more=cls.options))
+        family.load_processing(reads_media=True)
+        self.family, self.tokenizer = family, family.tokenizer
+        self.sees = frozenset(family.inputs)
+
+    def check(self, question: Question) -> None:
+        """UnreadableError for a prompt that it cannot see."""
+        strange = {part.modality for turn in question.messages for part in turn.parts} - self.sees
+        if strange:
+            raise UnreadableError(f"the prompt has {names_of(strange)}, which this judge cannot see")
+
+    def read(self, question: Question) -> Reading:
+        self.check(question)
+        turns = [*question.messages, Message("assistant", tuple(question.parts))]
+        try:
+            found = dict(self.family.conversation([_clean(turn) for turn in turns]))
+        except Exception as error:  # a template may raise anything, and so may a processor
+            raise UnreadableError(f"the processor refuses this conversation: {error}") from None
+        found.pop("attention_mask")
+        ids: list[int] = found.pop("input_ids")[0].tolist()
+        return Reading(ids, found)
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads."""
+        self.family.processor.save_pretrained(folder)
+
+
+def media_of(path: Path) -> set[Modality]:
+    """The media that the processor of a checkpoint takes; none if it has no processor."""
+    file = path / _PROCESSOR
+    saved = json.loads(file.read_bytes()) if file.is_file() else {}
+    return {modality for modality, part in _PARTS.items() if saved.get(part)}
+
+
+def _clean(turn: Message) -> Message:
+    parts = (TextPart(guard.clean_text(p.text)) if isinstance(p, TextPart) else p for p in turn.parts)
+    return Message(turn.role, tuple(parts))
 
 
 def _turn(role: str, parts: Sequence[Part]) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Kind `reward_model`: a scalar head on a checkpoint of transformers, whose sigmoid is the value.
+"""Kind `reward_model`: scalar heads on a checkpoint of transformers, whose sigmoids are the values.
 
 Metrics named like pairs of modalities (`text_image`) score the two parts of that pair alone, all on one
-scale, and `synergy` is their mean; otherwise there is one metric, on the whole response. What the
-model reads is in `reading.py`, the model in `reward_head.py`.
+scale, and `synergy` is their mean; otherwise the metrics are the model's heads, on the whole response:
+one metric of any name is the overall one, several have the names of heads. What the model reads is in
+`reading.py`, the model in `reward_head.py` and `reward_class.py`.
 """
 
 from __future__ import annotations
@@ -33,15 +34,18 @@ from eval_anything.scorers import guard
 from eval_anything.scorers.assemble import NoModel
 from eval_anything.scorers.base import Scorer
 from eval_anything.scorers.reading import (
+    MediaReader,
     MicroReader,
     NothingShownError,
     Question,
     Reader,
     TextReader,
     UnreadableError,
+    media_of,
     names_of,
 )
-from eval_anything.scorers.reward_head import Batcher, Head
+from eval_anything.scorers.reward_class import heads_of
+from eval_anything.scorers.reward_head import Batcher, Head, Scalars
 from eval_anything.tasks.task import Metric, sha256_of
 
 OVERALL = "synergy"
@@ -63,10 +67,18 @@ class RewardModelScorer(Scorer):
 
     kind = "reward_model"
 
-    def __init__(self, folder: JudgeFolder, file: JudgeFile, path: Path, reader: Reader) -> None:
+    def __init__(
+        self,
+        folder: JudgeFolder,
+        file: JudgeFile,
+        path: Path,
+        reader: Reader,
+        heads: Mapping[str, int],
+    ) -> None:
         self.name = folder.name
         self.metrics = file.metrics
         self._pairs = {name: _PAIRS[name] for name in file.metrics if name in _PAIRS}
+        self._heads = heads
         self._sees = reader.sees & set(file.sees)
         self._ask = Batcher(Head(path, reader).scalars)
         files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
@@ -76,20 +88,21 @@ class RewardModelScorer(Scorer):
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         if self._pairs:
             return await self._score_pairs(sample, response)
-        ((name, metric),) = self.metrics.items()
         missing = set(sample.contract.required) - set(response.modalities)
-        return {name: _score(metric, await self._opinion(sample, response.parts, missing))}
+        said = await self._said(sample, response.parts, missing)
+        return {name: _score(self.metrics[name], _opinion(said, h)) for name, h in self._heads.items()}
 
     async def _score_pairs(self, sample: Sample, response: Response) -> dict[str, Score]:
         """A score for every declared pair that is required or present, and their mean."""
         required, present = set(sample.contract.required), set(response.modalities)
         wanted = {n: p for n, p in self._pairs.items() if set(p) <= required or set(p) <= present}
-        opinions = await asyncio.gather(
+        said = await asyncio.gather(
             *(
-                self._opinion(sample, _parts_of(response, pair), set(pair) - present)
+                self._said(sample, _parts_of(response, pair), set(pair) - present)
                 for pair in wanted.values()
             )
         )
+        opinions = [_opinion(one, 0) for one in said]
         scores = {
             name: _score(self.metrics[name], opinion)
             for name, opinion in zip(wanted, opinions, strict=True)
@@ -100,7 +113,10 @@ class RewardModelScorer(Scorer):
             )
         return scores
 
-    async def _opinion(self, sample: Sample, parts: Sequence[Part], missing: set[Modality]) -> Opinion:
+    async def _said(
+        self, sample: Sample, parts: Sequence[Part], missing: set[Modality]
+    ) -> Opinion | Scalars:
+        """What the model gives, or the opinion where it need not be asked or cannot tell."""
         if missing:
             return Opinion(0.0, f"no {names_of(missing)}, which is required")
         if not parts:
@@ -109,7 +125,7 @@ class RewardModelScorer(Scorer):
         if unseen:
             return Opinion(None, f"the response has {names_of(unseen)}, which this judge cannot see")
         try:
-            scalar = await self._ask(Question(sample.messages, parts))
+            return await self._ask(Question(sample.messages, parts))
         except NothingShownError as error:
             return Opinion(0.0, str(error))
         except UnreadableError as error:
@@ -118,9 +134,6 @@ class RewardModelScorer(Scorer):
             raise
         except Exception as error:  # out of memory, a token that the model lacks ...
             return Opinion(None, f"the model failed: {type(error).__name__}: {error}")
-        if not math.isfinite(scalar):
-            return Opinion(None, f"the model gave {scalar}")
-        return Opinion(0.5 * (1 + math.tanh(scalar / 2)), scalar=scalar)  # the sigmoid, never too large
 
 
 def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
@@ -130,15 +143,25 @@ def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bo
         return NoModel(folder.name, file.kind, file.metrics)
     path = _checkpoint(folder, file, model)
     check_complete(path)
-    architectures = json.loads((path / "config.json").read_bytes()).get("architectures") or [""]
+    config = json.loads((path / "config.json").read_bytes())
+    architectures = config.get("architectures") or [""]
     if not architectures[0].endswith("ForSequenceClassification"):
         raise UserError(
             f"{path} holds {architectures[0] or 'an unnamed model'}, not a reward model: save it from "
             "AutoModelForSequenceClassification with num_labels=1"
         )
-    reader: Reader = MicroReader() if (path / "codec.json").is_file() else TextReader()
-    _check_metrics(folder, file.metrics, reader)
-    return RewardModelScorer(folder, file, path, reader)
+    names = heads_of(config)
+    reader = _reader_of(path)
+    _check_metrics(folder, file.metrics, reader, names)
+    alone = len(file.metrics) == 1
+    heads = {m: names.index(m) if m in names else 0 for m in file.metrics if m in names or alone}
+    return RewardModelScorer(folder, file, path, reader, heads)
+
+
+def _reader_of(path: Path) -> Reader:
+    if (path / "codec.json").is_file():
+        return MicroReader()
+    return MediaReader(path) if media_of(path) else TextReader()
 
 
 def _checkpoint(folder: JudgeFolder, file: JudgeFile, model: str | None) -> Path:
@@ -157,21 +180,29 @@ def _checkpoint(folder: JudgeFolder, file: JudgeFile, model: str | None) -> Path
         raise UserError(f"{folder.path / 'judge.yaml'}: checkpoint: {error}") from None
 
 
-def _check_metrics(folder: JudgeFolder, metrics: Mapping[str, Metric], reader: Reader) -> None:
-    """UserError unless there are pairs with nothing but their mean, or exactly one metric."""
+def _check_metrics(
+    folder: JudgeFolder, metrics: Mapping[str, Metric], reader: Reader, heads: Sequence[str]
+) -> None:
+    """UserError unless there are pairs with nothing but their mean, or one metric, or heads."""
     where = folder.path / "judge.yaml"
     pairs = [name for name in metrics if name in _PAIRS]
     others = [name for name in metrics if name not in _PAIRS]
     if pairs and any(name != OVERALL for name in others):
         raise UserError(f"{where}: beside pairs of modalities there is only {OVERALL!r}: {others}")
-    if not pairs and len(others) > 1:
+    if not pairs and len(others) > 1 and not set(others) <= set(heads):
+        if len(heads) > 1:
+            raise UserError(
+                f"{where}: this reward model has the heads {', '.join(heads)}; metrics must be among "
+                f"them, not {', '.join(name for name in others if name not in heads)}"
+            )
         raise UserError(
             f"{where}: a reward model gives one number: one metric, or pairs such as text_image, "
             f"not {', '.join(others)}"
         )
     unseen = next((name for name in pairs if not reader.sees >= set(_PAIRS[name])), None)
     if unseen is not None:
-        raise UserError(f"judge {folder.name}: a text reward model cannot see the pair {unseen}")
+        kind = "this" if isinstance(reader, MediaReader) else "a text"
+        raise UserError(f"judge {folder.name}: {kind} reward model cannot see the pair {unseen}")
 
 
 def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]:
@@ -184,6 +215,16 @@ def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]
         elif modality in response.modalities:
             parts.append(TextPart(response.text))
     return parts
+
+
+def _opinion(said: Opinion | Scalars, head: int) -> Opinion:
+    """What one head of the model says."""
+    if isinstance(said, Opinion):
+        return said
+    scalar = said[head]
+    if not math.isfinite(scalar):
+        return Opinion(None, f"the model gave {scalar}")
+    return Opinion(0.5 * (1 + math.tanh(scalar / 2)), scalar=scalar)  # the sigmoid, never too large
 
 
 def _mean(opinions: Mapping[str, Opinion]) -> Opinion:

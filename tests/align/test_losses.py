@@ -12,6 +12,7 @@ from align_plugins.losses.dpo import Sides, dpo_loss, log_ratios
 from align_plugins.losses.reward import reward_loss
 from align_plugins.losses.sft import sft_loss
 from align_plugins.policies.base import IGNORED, TokenLogprobs, logprobs
+from align_plugins.policies.of_logits import chosen_logprobs
 from eval_anything.content import Modality
 
 CONVERSATIONS = [
@@ -160,3 +161,17 @@ def test_the_regulariser_pulls_rewards_to_zero() -> None:
     assert chosen.grad is not None
     assert without.grad is not None
     assert chosen.grad.item() - without.grad.item() == pytest.approx(0.001 * 3, abs=1e-5)
+
+
+def test_log_probabilities_and_their_gradients_are_those_of_log_softmax() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, 11, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 11, (3, 5))
+    wanted = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    found = chosen_logprobs(logits, targets)
+    assert torch.allclose(found, wanted)
+    weights = torch.randn(3, 5, dtype=torch.float64)
+    (slope,) = torch.autograd.grad((found * weights).sum(), logits)
+    (wanted_slope,) = torch.autograd.grad((wanted * weights).sum(), logits)
+    assert torch.allclose(slope, wanted_slope)
+    assert torch.autograd.gradcheck(lambda x: chosen_logprobs(x, targets), logits)

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from helpers import jpeg, wav
+from families import FAMILIES, asked, by_hand, check_logprobs, medium, sums
+from helpers import jpeg
 from tiny import tiny_llama
-from tiny_media import tiny_llava, tiny_qwen2_audio
 
 from align_plugins.data.rows import Demonstration, Preference, read_rows
 from align_plugins.micro_data import DEMONSTRATIONS, PAIRS
 from align_plugins.policies import policy_of
 from align_plugins.policies.base import IGNORED, Policy
-from eval_anything.content import MODALITIES, MediaPart, Message, Modality, Part, TextPart
+from eval_anything.content import MODALITIES, Modality, TextPart
 from eval_anything.errors import UserError
-from eval_anything.media import MediaStore, media_part
+from eval_anything.media import MediaStore
 
 # As chat templates of today have it: a token ends the turn, and a newline follows.
 IM = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-def _asked(*parts: Part) -> tuple[Message, ...]:
-    return (Message("user", parts),)
-
-
-def _by_hand(policy: Policy, messages: Any, response: tuple[Part, ...]) -> float:
-    """The log-probability of a response alone in its batch, from the full logits."""
-    item = policy.encode(messages, response)
-    batch = policy.collate([item])
-    ids = batch["inputs"]["input_ids"]
-    with torch.no_grad():
-        logits = policy.model(**batch["inputs"]).logits.log_softmax(-1)[0]
-    start = ids.shape[1] - len(item.response)
-    return sum(logits[start - 1 + i, token].item() for i, token in enumerate(item.response))
-
-
-def _sums(policy: Policy, *rows: tuple[Any, tuple[Part, ...]]) -> list[float]:
-    with torch.no_grad():
-        tokens = policy.logprobs(policy.collate([policy.encode(*row) for row in rows]))
-    return tokens.sums().sum(1).tolist()
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +34,8 @@ def micro() -> Policy:
 
 def test_micro_by_hand_and_in_any_company(micro: Policy, micro_data: Path) -> None:
     rows = [row for row in read_rows(micro_data / PAIRS)[:6] if isinstance(row, Preference)]
-    together = _sums(micro, *((row.messages, row.chosen) for row in rows))
-    alone = [_by_hand(micro, row.messages, row.chosen) for row in rows]
+    together = sums(micro, *((row.messages, row.chosen) for row in rows))
+    alone = [by_hand(micro, row.messages, row.chosen) for row in rows]
     assert together == pytest.approx(alone, abs=1e-3)
     assert len({len(micro.encode(row.messages, row.chosen).response) for row in rows}) > 1
 
@@ -116,7 +93,7 @@ def _with_template(path: Path, template: str, special: tuple[str, ...]) -> Polic
 
 def test_what_a_template_writes_after_an_answer_is_not_learned(tmp_path: Path) -> None:
     policy = _with_template(tmp_path / "im", IM, ("<|im_start|>", "<|im_end|>"))
-    item = policy.encode(_asked(TextPart("0 1 2?")), (TextPart("3 4"),))
+    item = policy.encode(asked(TextPart("0 1 2?")), (TextPart("3 4"),))
     tokenizer: Any = policy._family.tokenizer  # type: ignore[attr-defined]
     written = tokenizer.decode(item.prompt + item.response)
     assert written == "<|im_start|>user\n0 1 2?<|im_end|>\n<|im_start|>assistant\n3 4<|im_end|>"
@@ -126,7 +103,7 @@ def test_what_a_template_writes_after_an_answer_is_not_learned(tmp_path: Path) -
 def test_without_an_end_in_the_template_the_checkpoints_own_is_learned(tiny: Path) -> None:
     policy = policy_of(str(tiny))
     policy.load()
-    item = policy.encode(_asked(TextPart("0 1 2?")), (TextPart("3 4"),))
+    item = policy.encode(asked(TextPart("0 1 2?")), (TextPart("3 4"),))
     tokenizer: Any = policy._family.tokenizer  # type: ignore[attr-defined]
     assert tokenizer.decode(item.prompt) == "user: 0 1 2?\nassistant:"
     assert tokenizer.decode(item.response) == " 3 4</s>"
@@ -136,64 +113,45 @@ def test_a_template_that_hides_the_answer_is_refused(tmp_path: Path) -> None:
     policy = _with_template(tmp_path / "im", IM.replace("{{ m.content }}", "{{ m.content | upper }}"),
                             ("<|im_start|>", "<|im_end|>"))  # fmt: skip
     with pytest.raises(ValueError, match="changes its text"):
-        policy.encode(_asked(TextPart("What?")), (TextPart("Paris"),))
+        policy.encode(asked(TextPart("What?")), (TextPart("Paris"),))
 
 
 def test_text_by_hand_and_in_any_company(tiny: Path) -> None:
     policy = policy_of(str(tiny))
     policy.load()
     rows = [
-        (_asked(TextPart("What is the capital of France?")), (TextPart("Paris"),)),
-        (_asked(TextPart("0 1 2?")), (TextPart("3 4 5 6 7 8 9 and so on"),)),
+        (asked(TextPart("What is the capital of France?")), (TextPart("Paris"),)),
+        (asked(TextPart("0 1 2?")), (TextPart("3 4 5 6 7 8 9 and so on"),)),
     ]
-    assert _sums(policy, *rows) == pytest.approx([_by_hand(policy, *row) for row in rows], abs=1e-3)
+    assert sums(policy, *rows) == pytest.approx([by_hand(policy, *row) for row in rows], abs=1e-3)
 
 
 def test_padding_is_never_learned(tiny: Path) -> None:
     policy = policy_of(str(tiny))
     policy.load()
-    items = [policy.encode(_asked(TextPart("Hi")), (TextPart(t),)) for t in ("a", "a b c d e f")]
+    items = [policy.encode(asked(TextPart("Hi")), (TextPart(t),)) for t in ("a", "a b c d e f")]
     labels = policy.collate(items)["labels"]
     assert [(row != IGNORED).sum().item() for row in labels] == [len(i.response) for i in items]
     assert labels[0, -1] == IGNORED
 
 
-MEDIA: dict[str, tuple[Callable[[Path], Path], Modality, str, bytes, bytes]] = {
-    "llava": (tiny_llava, Modality.IMAGE, "a.jpg", jpeg((200, 30, 30)), jpeg((20, 30, 250), noise=5)),
-    "qwen2_audio": (tiny_qwen2_audio, Modality.AUDIO, "a.wav", wav(1.0), wav(0.5, hertz=1500)),
-}
-
-
-def _medium(folder: Path, name: str, data: bytes, modality: Modality) -> MediaPart:
-    (folder / name).write_bytes(data)
-    return media_part(folder / name, modality)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MEDIA)
+@pytest.mark.parametrize("name", ["llava", "qwen2_audio", "emu3"])
 def test_taking_the_medium_away_changes_the_log_probability(name: str, tmp_path: Path) -> None:
-    make, modality, file, one, other = MEDIA[name]
-    policy = policy_of(str(make(tmp_path / "model")))
+    family = FAMILIES[name]
+    policy = policy_of(str(family.make(tmp_path / "model")))
     policy.load()
-    question, answer = TextPart("What is this?"), (TextPart("A lighthouse."),)
-    first = _medium(tmp_path, f"1{file}", one, modality)
-    second = _medium(tmp_path, f"2{file}", other, modality)
-    rows = [_asked(first, question), _asked(second, question), _asked(question)]
-    sums = [_sums(policy, (row, answer))[0] for row in rows]
-    assert len({round(value, 4) for value in sums}) == 3, sums
-    # A batch of rows with and without a medium, of different length, says the same.
-    assert _sums(policy, *((row, answer) for row in rows)) == pytest.approx(sums, abs=2e-3)
-    assert sums[0] == pytest.approx(_by_hand(policy, rows[0], answer), abs=1e-3)
+    check_logprobs(family, policy, tmp_path)
 
 
 def test_a_response_that_a_model_cannot_give_is_refused(tiny: Path, tmp_path: Path) -> None:
     policy = policy_of(str(tiny))
     policy.load()
-    picture = _medium(tmp_path, "a.jpg", jpeg(), Modality.IMAGE)
+    picture = medium(tmp_path, "a.jpg", jpeg(), Modality.IMAGE)
     with pytest.raises(ValueError, match="response has image"):
-        policy.encode(_asked(TextPart("Draw")), (picture,))
+        policy.encode(asked(TextPart("Draw")), (picture,))
     with pytest.raises(ValueError, match="prompt has image"):
-        policy.encode(_asked(picture), (TextPart("A house."),))
+        policy.encode(asked(picture), (TextPart("A house."),))
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

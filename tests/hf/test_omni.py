@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from inner import HERE, inner
+from inner import inner
 
 
 @pytest.mark.slow
 def test_qwen_omni(torchvision: Path) -> None:
-    done = inner("-p", "torchvision_ops", HERE / "qwen_omni.py", path=torchvision)
+    done = inner(Path(__file__).with_name("qwen_omni.py"), torchvision=torchvision)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "25 passed" in done.stdout

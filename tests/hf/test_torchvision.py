@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import Cli
-from inner import HERE, inner
+from inner import environment, inner
 
 
 @pytest.mark.slow
 def test_qwen2_5_vl(torchvision: Path) -> None:
-    done = inner("-p", "torchvision_ops", HERE / "qwen2_5_vl.py", path=torchvision)
+    done = inner(Path(__file__).with_name("qwen2_5_vl.py"), torchvision=torchvision)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 passed" in done.stdout
 
@@ -23,12 +23,9 @@ def test_qwen2_5_vl(torchvision: Path) -> None:
 @pytest.mark.slow
 def test_a_missing_or_broken_torchvision_is_said(cli: Cli, torchvision: Path, tmp_path: Path) -> None:
     """The checkpoint is made where torchvision works; here it is missing, then of another build."""
-    made = "import torchvision_ops, sys, pathlib, tiny_media; "
-    made += "tiny_media.tiny_qwen2_5_vl(pathlib.Path(sys.argv[1]))"
-    lookup = os.pathsep.join(map(str, (torchvision, HERE, HERE.parent)))
-    environment = {**os.environ, "PYTHONPATH": lookup}
+    made = "import sys, pathlib, tiny_media; tiny_media.tiny_qwen2_5_vl(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", made, str(tmp_path / "qwen")]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    subprocess.run(command, env=environment(torchvision), check=True, capture_output=True)
     run = ["run", "--model", "qwen", "--tasks", "open/selection", "--limit", "1"]
     missing = cli(*run)
     assert missing.code == 2
@@ -36,7 +33,7 @@ def test_a_missing_or_broken_torchvision_is_said(cli: Cli, torchvision: Path, tm
     if torch.version.cuda is None:  # else the wheel fits, and nothing is broken
         broken = subprocess.run(
             [sys.executable, "-m", "eval_anything", *run],
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(torchvision)},
             cwd=tmp_path,
             capture_output=True,
             text=True,

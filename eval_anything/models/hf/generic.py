@@ -62,13 +62,7 @@ class GenericFamily(Family):
         auto, reads_media = auto_class(
             self.source.location, self.source.config, self.settings.trust_remote_code
         )
-        holder = self._load_processing(reads_media)
-        self._template = loading.load_chat_template(self.settings, holder, self.source.processing)
-        if self._template is None and reads_media:
-            raise UserError(
-                f"{self.source.location} reads media, and only a chat template can say where they stand "
-                "in the prompt: leave out --model-arg chat_template=none"
-            )
+        self.load_processing(reads_media)
         self.model = self._load_weights(auto)
         loading.check_vocabulary(self.tokenizer, self.model, self.source.processing)
         self._stop = loading.stop_ids(self.tokenizer, self.model)
@@ -76,6 +70,16 @@ class GenericFamily(Family):
         if self.processor is None:
             self.positions = getattr(config, "max_position_embeddings", None)
         self._suppressed = sorted({getattr(config, n) for n in _PLACEHOLDERS if hasattr(config, n)})
+
+    def load_processing(self, reads_media: bool) -> None:
+        """Tokenizer or processor and the chat template: what `conversation` needs."""
+        holder = self._load_processing(reads_media)
+        self._template = loading.load_chat_template(self.settings, holder, self.source.processing)
+        if self._template is None and reads_media:
+            raise UserError(
+                f"{self.source.location} reads media, and only a chat template can say where they stand "
+                "in the prompt: leave out --model-arg chat_template=none"
+            )
 
     def _load_weights(self, auto: Any) -> Any:
         """What reads prompts and writes text: `auto` is the class for the whole checkpoint."""
@@ -161,26 +165,36 @@ class GenericFamily(Family):
             )
         return self._processed([prompt.request.messages for prompt in prompts])
 
+    def conversation(self, messages: Sequence[Message]) -> Mapping[str, Any]:
+        """What the processor makes of a whole conversation that ends with an answer: tensors with one
+        row, as they are before there is a model."""
+        inputs: Mapping[str, Any] = self._through_processor([messages], open_for_answer=False)
+        return inputs
+
     def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
-        """What the processor makes of conversations. Text that looks like a control token, or like a
-        placeholder, stays text."""
+        """What the processor makes of prompts."""
+        inputs = self._through_processor(batch, open_for_answer=True)
+        on_device: Mapping[str, Any] = inputs.to(self.model.device, dtype=self.model.dtype)
+        return on_device
+
+    def _through_processor(self, batch: Sequence[Sequence[Message]], open_for_answer: bool) -> Any:
+        """Text that looks like a control token, or like a placeholder, stays text."""
         audio = getattr(self.processor, "feature_extractor", None)
         rate = audio.sampling_rate if audio is not None else None
         found = conversations(batch, rate, self._sampler())
         options: dict[str, Any] = {"padding": True, "padding_side": "left"}
         if found.videos:
             options |= {"video_metadata": found.videos, "do_sample_frames": False}
-        inputs: Mapping[str, Any] = self.processor.apply_chat_template(
+        return self.processor.apply_chat_template(
             found.turns,
             chat_template=self._template,
-            add_generation_prompt=True,
+            add_generation_prompt=open_for_answer,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
             sanitize_control_tokens=True,
             processor_kwargs=options,
-        ).to(self.model.device, dtype=self.model.dtype)
-        return inputs
+        )
 
     def _sampler(self) -> Sampler | None:
         """The choice of frames that the video processor makes where its config says how: asked before a

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from eval_anything.content import Modality, Part, TextPart
@@ -58,7 +59,6 @@ class Emu3Family(GenericFamily):
     def load(self) -> None:
         check_asked(self)
         super().load()
-        leave_out_check(self.processor)
         self._tokens = _tokens_of(self.tokenizer, self.model)
         self._opening: list[int] = []
         if self.mode == "text":
@@ -70,7 +70,7 @@ class Emu3Family(GenericFamily):
         """The prompt ends where the codes begin."""
         assert self._template is not None
         self._size = self._asked_size()
-        opening = f"{self.tokenizer.boi_token}{self._size}{self.tokenizer.image_wrapper_token}"
+        opening = self._opening_of(self._size)
         self._template = self._template.removesuffix("\n") + opening
         self._opening = self.tokenizer.encode(opening, add_special_tokens=False)
         config = self.model.generation_config
@@ -85,6 +85,7 @@ class Emu3Family(GenericFamily):
 
     def _load_processing(self, reads_media: bool) -> Any:
         holder = super()._load_processing(reads_media)
+        leave_out_check(self.processor)
         if self.mode == "image":
             holder.chat_template = plain_template(holder.image_token, "\n\n")
         return holder
@@ -143,23 +144,50 @@ class Emu3Family(GenericFamily):
         if self.mode == "text":
             return answers
         return [
-            answer._replace(parts=tuple(self._parts([*self._opening, *ids], store)))
+            answer._replace(parts=tuple(part for part, _ in self.pieces([*self._opening, *ids], store)))
             for answer, ids in zip(answers, output, strict=True)
         ]
 
-    def _parts(self, ids: list[int], store: MediaStore) -> Iterator[Part]:
-        """Text and images in their order, without what leads over; an image that was cut is left out."""
+    def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
+        """Text and images in their order, each with its tokens, without what leads over; an image that
+        was cut is left out. ValueError for an image whose layout was not enforced and is none."""
         while ids:
             found = _next_image(ids, self._tokens, self.tokenizer)
             before = ids if found is None else ids[: found.start]
             text = self.tokenizer.decode(before, skip_special_tokens=True).strip()
             if text:
-                yield TextPart(text)
+                yield TextPart(text), before
             if found is None:
                 return
-            codes, ids = ids[found.codes : found.end], ids[found.end :]
+            codes = ids[found.codes : found.end]
             if len(codes) == found.size.tokens + 2:
-                yield self._picture(codes, found.size, store)
+                _check_layout(codes, found.size, self._tokens)
+                yield self._picture(codes, found.size, store), ids[found.start : found.end]
+            ids = ids[found.end :]
+
+    def image_ids(self, path: Path) -> list[int]:
+        """The tokens of an image as an answer holds it, at the size that the processor gives it."""
+        import torch
+        from PIL import Image
+
+        from eval_anything.media import read_image
+
+        pixels = self.processor.image_processor([Image.fromarray(read_image(path))], return_tensors="pt")
+        with torch.inference_mode():
+            codes = self.model.model.get_image_tokens(
+                pixels["pixel_values"].to(self.model.device), pixels["image_sizes"]
+            )
+        height, width = (int(n) // self.processor.downsample_ratio for n in pixels["image_sizes"][0])
+        return [
+            *self.tokenizer.encode(self._opening_of(_Size(height, width)), add_special_tokens=False),
+            *codes.tolist(),
+            self._tokens.frame_end,
+            self._tokens.end,
+        ]
+
+    def _opening_of(self, size: _Size) -> str:
+        """What stands before the codes of an image."""
+        return f"{self.tokenizer.boi_token}{size}{self.tokenizer.image_wrapper_token}"
 
     def _picture(self, codes: list[int], size: _Size, store: MediaStore) -> Part:
         import torch
@@ -235,7 +263,8 @@ def _next_image(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> _Image |
         return None
     wrapper = ids.index(tokens.wrapper)
     start, size = _announced(ids[:wrapper], tokens, tokenizer)
-    assert size is not None, "the processor and the layout let no image begin without its size"
+    if size is None:
+        raise ValueError("an image begins without its size")
     return _Image(start, wrapper + 1, wrapper + 1 + size.tokens + 2, size)
 
 
@@ -246,6 +275,20 @@ def _announced(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> tuple[int
             found = _SIZE.fullmatch(tokenizer.decode(ids[len(ids) - back + 1 :]))
             return len(ids) - back, _Size(int(found[1]), int(found[2])) if found else None
     return len(ids), None
+
+
+def _check_layout(ids: Sequence[int], size: _Size, tokens: _Tokens) -> None:
+    """ValueError unless these are rows of codes, each with its mark, and the marks of the end."""
+    import torch
+
+    grid = torch.tensor(ids[: size.tokens]).view(size.height, size.width + 1)
+    codes = torch.isin(grid[:, :-1], tokens.codes.cpu()).all()
+    marks = (grid[:, -1] == tokens.row_end).all() and ids[size.tokens :] == [
+        tokens.frame_end,
+        tokens.end,
+    ]
+    if not (codes and marks):
+        raise ValueError(f"an image of {size} codes is not laid out as one")
 
 
 class _Layout:

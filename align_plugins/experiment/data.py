@@ -1,0 +1,211 @@
+"""The data of one seed: prompts, two answers of the start to each, and what noisy annotators say.
+
+A label is one judgement of an annotator who is wrong with the same probability whatever is asked: which
+of two answers is better (`pairs.jsonl`), or what is wrong with one answer (`feedback.jsonl`). A wrong
+preference is the other one; a wrong critique is that of another answer to the same prompt.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from align_plugins.data.rows import Feedback, Preference, Prompt, write_rows
+from align_plugins.feedback.answers import ask, sample_of, task_of
+from align_plugins.micro_data import FEEDBACK, PAIRS, PROMPTS, Files, draw_prompts, utility_shown
+from eval_anything.content import MediaPart, Message, Modality, Part, Record, Response
+from eval_anything.errors import InfrastructureError
+from eval_anything.files import pretty_json, write_atomically
+from eval_anything.micro.demonstrator import demonstrate
+from eval_anything.micro.exchange import Exchange
+from eval_anything.micro.feedback import Shown, critique, critique_items
+from eval_anything.micro.perceive import perceive
+from eval_anything.micro.tasks import sample_json
+from eval_anything.micro.words import read
+from eval_anything.models.base import Sampling
+from eval_anything.models.spec import resolve
+from eval_anything.progress import Progress
+
+COUNTS = "counts.json"
+# Prompts for which both answers are as good make no pair: so many more are drawn than are needed.
+_SPARE = 2.2
+
+
+class Drawn(NamedTuple):
+    """A prompt as it is in the world, and as it is asked."""
+
+    id: str
+    exchange: Exchange
+    messages: tuple[Message, ...]
+    source_id: str
+
+
+class Answered(NamedTuple):
+    """What an answer shows and says, and how good it is."""
+
+    response: Response
+    shown: Shown
+    utility: float
+
+
+def make_data(
+    folder: Path, model: str, labels: int, prompts: int, noise: float, seed: int, progress: Progress
+) -> None:
+    """Writes the files of a seed into `folder`, unless they are there: `labels` pairs, as many
+    critiques, and `prompts` more prompts that have no labels."""
+    if (folder / COUNTS).is_file():
+        return
+    drawn = _draw(folder, drawn_for(labels), "labelled", seed)
+    first = _answers(folder, "first", drawn, model, seed, progress)
+    second = _answers(folder, "second", drawn, model, seed, progress)
+    pairs, wrong = _pairs(drawn, first, second, labels, noise, seed)
+    if len(pairs) < labels:
+        raise InfrastructureError(f"{folder}: only {len(pairs)} of {labels} pairs are no ties")
+    write_rows(folder / PAIRS, pairs)
+    feedback = list(islice(_feedback(drawn, first, noise, seed), labels))
+    write_rows(folder / FEEDBACK, feedback)
+    more = _draw(folder, prompts, "unlabelled", seed)
+    write_rows(
+        folder / PROMPTS,
+        [Prompt(id=d.id, messages=d.messages, source_id=d.source_id) for d in more],
+    )
+    counts = {"pairs": len(pairs), "wrong_pairs": wrong, "critiques": len(feedback)}
+    write_atomically(folder / COUNTS, pretty_json(counts))
+
+
+def drawn_for(labels: int) -> int:
+    """How many prompts are answered twice for so many labels."""
+    return round(labels * _SPARE)
+
+
+def cut(source: Path, rows: int, target: Path) -> Path:
+    """The first rows of a file as a file beside it, which shares its media."""
+    lines = source.read_bytes().splitlines(keepends=True)[:rows]
+    write_atomically(target, b"".join(lines))
+    return target
+
+
+def exchanges(name: str, n: int, seed: int) -> dict[str, Exchange]:
+    """The prompts of a file as they are in the world, by id: `labelled` or `unlabelled` ones."""
+    stream = draw_prompts(random.Random(f"experiment-{name}-{seed}"))
+    return {f"{name}-{number:05d}": one for number, one in enumerate(islice(stream, n), start=1)}
+
+
+def _draw(folder: Path, n: int, name: str, seed: int) -> list[Drawn]:
+    files = Files(folder)
+    return [
+        Drawn(identity, one, files.messages(one), str(sample_json(one, "")["source_id"]))
+        for identity, one in exchanges(name, n, seed).items()
+    ]
+
+
+def _answers(
+    folder: Path, name: str, drawn: Sequence[Drawn], model: str, seed: int, progress: Progress
+) -> list[Answered | None]:
+    """An answer of the start to each prompt at temperature 1; None where there is none."""
+    task = task_of(name, [sample_of(d.id, d.messages, d.source_id) for d in drawn])
+    records = ask(task, resolve(model, {}), folder / name, Sampling(1.0, seed), progress)
+    return [_answered(d.exchange, records[d.id]) for d in drawn]
+
+
+def _answered(exchange: Exchange, record: Record) -> Answered | None:
+    return None if record.error is not None else answered(exchange, record.parts)
+
+
+def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
+    """What the parts of an answer show, exactly."""
+    response = Response(tuple(parts))
+    shown: dict[Modality, Mapping[str, str | None] | None] = {}
+    if response.text.strip():
+        shown[Modality.TEXT] = read(response.text)
+    for modality in response.modalities:
+        medium = response.first(modality)
+        if medium is not None:
+            shown[modality] = _seen(medium)
+    readable = {modality: attributes or {} for modality, attributes in shown.items()}
+    return Answered(response, shown, utility_shown(exchange, readable, response.text))
+
+
+_known_media: dict[str, Mapping[str, str | None] | None] = {}
+
+
+def _seen(medium: MediaPart) -> Mapping[str, str | None] | None:
+    """The attributes of a medium, None if it cannot be read. The world has few: each is read once."""
+    if medium.sha256 not in _known_media:
+        percept = perceive(medium)
+        _known_media[medium.sha256] = None if percept.problem else percept.attributes
+    return _known_media[medium.sha256]
+
+
+def truth_of(pairs: Sequence[Preference], known: Mapping[str, Exchange]) -> dict[str, float]:
+    """How right pairs are: shares whose chosen answer is better in truth, and as good; the mean gain of
+    utility."""
+    gains = [
+        answered(known[p.id], p.chosen).utility - answered(known[p.id], p.rejected).utility
+        for p in pairs
+    ]
+    n = len(gains)
+    return {
+        "better": sum(gain > 0 for gain in gains) / n,
+        "equal": sum(gain == 0 for gain in gains) / n,
+        "gain": sum(gains) / n,
+    }
+
+
+def _pairs(
+    drawn: Sequence[Drawn],
+    first: Sequence[Answered | None],
+    second: Sequence[Answered | None],
+    most: int,
+    noise: float,
+    seed: int,
+) -> tuple[list[Preference], int]:
+    """Pairs that are no ties, and how many of their labels are wrong."""
+    flips = random.Random(f"experiment-pairs-{seed}")
+    found: list[Preference] = []
+    wrong = 0
+    for d, one, other in zip(drawn, first, second, strict=True):
+        if one is None or other is None or one.utility == other.utility or len(found) == most:
+            continue
+        chosen, rejected = (one, other) if one.utility > other.utility else (other, one)
+        if flips.random() < noise:
+            chosen, rejected = rejected, chosen
+            wrong += 1
+        found.append(
+            Preference(
+                id=d.id,
+                messages=d.messages,
+                source_id=d.source_id,
+                metadata={"utilities": [chosen.utility, rejected.utility]},
+                chosen=chosen.response.parts,
+                rejected=rejected.response.parts,
+            )
+        )
+    return found, wrong
+
+
+def _feedback(
+    drawn: Sequence[Drawn], answered: Sequence[Answered | None], noise: float, seed: int
+) -> Iterator[Feedback]:
+    """A critique of the first answer to each prompt."""
+    rng = random.Random(f"experiment-feedback-{seed}")
+    for d, one in zip(drawn, answered, strict=True):
+        if one is None:
+            continue
+        exchange = d.exchange
+        if rng.random() < noise:
+            said = critique_items(exchange, demonstrate(exchange, rng))
+        else:
+            said = critique(
+                exchange.outputs, exchange.asked, exchange.accepted, one.shown, one.response.text
+            )
+        yield Feedback(
+            id=d.id,
+            messages=d.messages,
+            source_id=d.source_id,
+            response=one.response.parts,
+            critique=said,
+        )

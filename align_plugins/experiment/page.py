@@ -1,0 +1,203 @@
+"""docs/experiment.md and its figure, from what the arms came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from align_plugins.experiment.analysis import (
+    Analysis,
+    Compared,
+    Figure,
+    Outcome,
+    analyse,
+    figure,
+)
+from align_plugins.experiment.figure import Dot, svg
+from align_plugins.experiment.plan import BASE, Claim, Plan
+from eval_anything.content import MODALITIES
+from eval_anything.files import write_atomically
+
+PAGE, PICTURE = "experiment.md", "experiment.svg"
+
+_HEAD = """# Is language feedback worth more than binary preferences?
+
+`make experiment` asks this on the [micro world](micro.md), where every answer can be judged without
+error, and writes this page. Its plan is [experiment.yaml](../align_plugins/experiment/experiment.yaml),
+which was fixed before anything ran. What came of it can be written again with
+`python -m align_plugins.experiment page`.
+
+Every arm starts from the bundled model `micro` and gets the same number of labels from annotators who
+are wrong with probability {noise:g}: which of two answers is better, or, in words, what is wrong with
+one answer. Answers are drawn at temperature 1, second and refined ones too, and every arm learns from as
+many pairs, once. The critic of the LLF arms learns from its critiques alone; it also says which second
+answers are better, so no arm has a label beyond its budget. *Resampled without feedback* is the same
+pipeline, but the second answer is drawn without the critique: what it gains does not come from mending.
+
+Numbers are greedy, over {seeds} seeds (data, critic and training are drawn anew with each) and all items
+of the tasks; intervals are over seeds and items. It is a model of 0.9 M parameters in a toy world: it
+shows whether the code does what the paper's method claims, and nothing of larger models. One advantage
+of LLF is no label: `micro` saw 10,000 conversations with feedback when it was made, so it knows how to
+mend an answer, as a chat model would.
+
+![Selection, synergy and instruction following of every arm](experiment.svg)
+"""
+
+
+def write_page(plan: Plan, out: Path, docs: Path) -> Path:
+    """Writes the page and its figure into `docs`; the path of the page."""
+    found = analyse(plan, out)
+    titles = {BASE: "Start", **{arm.name: arm.title for arm in plan.arms}}
+    sections = [
+        _HEAD.format(noise=plan.noise, seeds=len(plan.seeds)),
+        "## Arms\n",
+        _arms(found, titles),
+        "## Claims\n",
+        _claims(plan, found, titles),
+        "## Modalities\n",
+        _modalities(found, titles),
+        "## Budgets\n",
+        _budgets(plan, found, titles),
+    ]
+    write_atomically(docs / PICTURE, _picture(found, titles).encode())
+    write_atomically(docs / PAGE, "\n".join(sections).encode())
+    return docs / PAGE
+
+
+def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
+    panels: dict[str, list[Dot | None]] = {}
+    ranges = {}
+    for key in found.primary:
+        name = key[1].replace("_", " ")
+        ranges[name] = found.outcomes[BASE].items[key].range
+        panels[name] = []
+        for outcome in found.outcomes.values():
+            value = _figure(outcome, key)
+            panels[name].append(None if value is None else Dot(value.value, value.low, value.high))
+    rows = [titles[name] for name in found.outcomes]
+    return svg("Every arm with its 95 % interval; the dashed line is the start", rows, panels, ranges)
+
+
+def _figure(outcome: Outcome, key: tuple[str, str]) -> Figure | None:
+    items = outcome.items.get(key)
+    return None if items is None else figure(items.values, items.clusters)
+
+
+def _arms(found: Analysis, titles: Mapping[str, str]) -> str:
+    head = ["arm", "seeds", *(metric.replace("_", " ") for _, metric in found.primary)]
+    rows = [
+        [titles[name], str(outcome.seeds), *(_cell(_figure(outcome, key)) for key in found.primary)]
+        if outcome.items
+        else [titles[name], "0", *["not run"] * len(found.primary)]
+        for name, outcome in found.outcomes.items()
+    ]
+    return _table(head, rows)
+
+
+def _cell(value: Figure | None) -> str:
+    return "" if value is None else f"{value.value:.3f} ({value.low:.3f} .. {value.high:.3f})"
+
+
+def _claims(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
+    rows = []
+    for claim in plan.claims:
+        compared = [one for one in found.claims if one.claim == claim]
+        pair = f"{titles[claim.candidate]} - {titles[claim.base]}"
+        cells = [_change(one.difference, one.p_holm) for one in compared] or ["not run"] * len(
+            found.primary
+        )
+        rows.append([claim.says, pair, *cells, verdict(claim, compared)])
+    head = ["claim", "difference", *(m.replace("_", " ") for _, m in found.primary), "holds here"]
+    family = len(found.claims)
+    return (
+        f"{_table(head, rows)}\n"
+        f"p are Holm's, over all {family} differences that were tested. A claim holds on a metric where "
+        "p is below 0.05 in its direction; one of *as good as* is tested against a loss of its margin.\n"
+    )
+
+
+def _change(value: Figure, p: float) -> str:
+    return f"{value.value:+.3f} ({value.low:+.3f} .. {value.high:+.3f}), p = {p:.2g}"
+
+
+def verdict(claim: Claim, compared: Sequence[Compared]) -> str:
+    """What a claim came to, in words: on how many of its metrics it holds, or the opposite does."""
+    if not compared:
+        return "not run"
+    held = [one.key[1].replace("_", " ") for one in compared if one.significant]
+    against = [
+        one.key[1].replace("_", " ")
+        for one in compared
+        if not one.significant and one.difference.value < 0 and one.p_holm < 0.05
+    ]
+    if len(held) == len(compared):
+        return "yes"
+    said = [f"on {', '.join(held)}"] if held else ["not shown"]
+    return "; ".join([*said, *([f"the opposite on {', '.join(against)}"] if against else [])])
+
+
+def _modalities(found: Analysis, titles: Mapping[str, str]) -> str:
+    keys = {
+        str(m): next((k for k in found.outcomes[BASE].items if k[1] == f"if_{m}"), None)
+        for m in MODALITIES
+    }
+    rows = [
+        [titles[name], *(_cell(_figure(outcome, key)) if key else "" for key in keys.values())]
+        for name, outcome in found.outcomes.items()
+        if outcome.items
+    ]
+    fallen = [fall for fall in found.falls if fall.p_holm < 0.05]
+    if not found.falls:
+        return "No arm has been run.\n"
+    told = (
+        "Significant falls against the start (one-sided, Holm over all arms and modalities): "
+        + "; ".join(
+            f"{titles[f.arm]} in {f.modality}, {_change(f.difference, f.p_holm)}" for f in fallen
+        )
+        if fallen
+        else "No modality of any arm falls significantly against the start (one-sided, Holm over all "
+        "arms and modalities)"
+    )
+    return f"Instruction following by modality, 0 to 10.\n\n{_table(['arm', *keys], rows)}\n{told}.\n"
+
+
+def _budgets(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
+    rows = []
+    for arm in plan.arms:
+        outcome = found.outcomes[arm.name]
+        if outcome.took:
+            took = outcome.took
+            rows.append(
+                [
+                    titles[arm.name],
+                    f"{plan.pairs_of(arm):,}",
+                    f"{took['pairs']:,.0f}",
+                    f"{100 * took['better']:.0f} / {100 * took['equal']:.0f} %",
+                    f"{took['gain']:+.2f}",
+                    f"{took['learned_tokens']:,.0f}",
+                    f"{took['drawn_tokens']:,.0f}",
+                    f"{took['seconds']:,.0f}",
+                ]
+            )
+    head = [
+        "arm",
+        "labels",
+        "pairs",
+        "right / equal",
+        "gain",
+        "tokens learned from",
+        "tokens drawn",
+        "seconds",
+    ]
+    return (
+        f"{_table(head, rows)}\n"
+        "Means over seeds, on one thread each. Right are pairs whose chosen answer is better in truth, "
+        "equal those whose answers are as good; the gain is that of exact utility. No arm knows these. "
+        "Drawn are first responses, critiques and second responses; answers that were labelled are not "
+        "counted. Arms of a seed share stages: the arm that came first has their seconds.\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

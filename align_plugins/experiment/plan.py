@@ -1,0 +1,111 @@
+"""The plan of an experiment: arms, seeds, budgets, claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from align_plugins.micro_data import FEEDBACK, PAIRS, PROMPTS
+from eval_anything.yamlfile import FileProblemsError, Problem, read_yaml
+
+PLAN = Path(__file__).with_name("experiment.yaml")
+BASE = "base"
+"""The arm that is not trained."""
+
+
+class Arm(Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to train; `share` (0..1) of the labels and pairs. Prompts without labels cost nothing."""
+
+    name: str
+    title: str
+    settings: dict[str, Any]
+    share: float = 1.0
+
+
+class Claim(Struct, frozen=True, forbid_unknown_fields=True):
+    """A candidate that should be above a base; with a `margin` (share of a metric's range), not below it
+    by more than that."""
+
+    candidate: str
+    base: str
+    says: str
+    margin: float | None = None
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """An experiment. `settings` are those of `feedback` that all arms share; `critic` holds what the
+    file's arms repeat by reference, and nothing reads it."""
+
+    model: str
+    seeds: list[int]
+    labels: int
+    prompts: int
+    noise: float
+    tasks: list[str]
+    settings: dict[str, Any]
+    arms: list[Arm]
+    claims: list[Claim] = []
+    critic: dict[str, Any] = {}
+
+    def settings_of(self, arm: Arm, seed: int) -> dict[str, Any]:
+        """The file that `eval-anything train feedback` gets, in a folder beside `data` and `stages`."""
+        merged = _merged(self.settings, arm.settings)
+        named = {name: f"../data/{name_of(name, arm.share)}" for name in (PAIRS, FEEDBACK)}
+        named[PROMPTS] = f"../data/{PROMPTS}"
+        return {
+            "model": self.model,
+            "out": ".",
+            "seed": seed,
+            "stages": "../stages",
+            "most": self.pairs_of(arm),
+            "evaluate": {"tasks": self.tasks, "start": False},
+            **_renamed(merged, named),
+        }
+
+    def pairs_of(self, arm: Arm) -> int:
+        """How many pairs, and labels, the arm gets."""
+        return round(arm.share * self.labels)
+
+
+def name_of(file: str, share: float) -> str:
+    """The name of the file with that share of the rows."""
+    return file if share == 1 else f"{Path(file).stem}-{round(100 * share)}.jsonl"
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file. FileProblemsError names what is wrong."""
+    plan = read_yaml(path, Plan)
+    names = [arm.name for arm in plan.arms]
+    problems = [f"arm {n!r} is there twice: rename one" for n in set(names) if names.count(n) > 1]
+    known = {BASE, *names}
+    for claim in plan.claims:
+        problems += [
+            f"claims: there is no arm {name!r}"
+            for name in (claim.candidate, claim.base)
+            if name not in known
+        ]
+    if BASE in names:
+        problems.append(f"arm {BASE!r} is the start itself: rename it")
+    if problems:
+        raise FileProblemsError([Problem(path, 0, message) for message in problems])
+    return plan
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, the second one above, group by group."""
+    found = dict(one)
+    for key, value in other.items():
+        before = found.get(key)
+        both = isinstance(before, dict) and isinstance(value, dict)
+        found[key] = _merged(before or {}, value) if both else value
+    return found
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The value with names of files replaced wherever they stand."""
+    if isinstance(value, dict):
+        return {key: _renamed(inner, names) for key, inner in value.items()}
+    return names.get(value, value) if isinstance(value, str) else value

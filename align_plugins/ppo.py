@@ -1,0 +1,259 @@
+"""`ppo`: proximal policy optimisation of a policy's own answers to prompts (losses/ppo.py).
+
+Each step is a round: a response to each of `rollout` prompts, its reward, and one or several passes of
+learning over them. The reference, which the KL is measured from, is the start: below the adapters, or a
+frozen copy.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from align_plugins.data.rows import Prompt
+from align_plugins.evaluation import Evaluations, evaluation_plan
+from align_plugins.losses.ppo import Estimator
+from align_plugins.policies import policy_of
+from align_plugins.policy_finetuning import PolicyFinetuning
+from align_plugins.rl.rewards import Rewards, RewardSource, reward_weights, sample_of
+from align_plugins.rl.rollout import Asked
+from align_plugins.settings import MethodSettings, TrainSettings
+from align_plugins.trainer import Trained
+from align_plugins.workdir import Workdir
+from eval_anything.errors import UserError
+from eval_anything.judges import find_judges
+from eval_anything.progress import Progress
+
+if TYPE_CHECKING:
+    from align_plugins.watching import Watch
+
+
+class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of `ppo`. `batch_size` and `accumulation` cut a round into steps of the optimiser;
+    `max_steps`, `save_every` and `log_every` count rounds, and so does the learning rate's schedule.
+
+    Attributes:
+        rewards: judges and checkpoints of reward models, with their weights.
+        include, allow_code: further folders of judges, as for `eval-anything run`.
+        rollout: prompts of a round, on each device.
+        ppo_epochs: how often a round's responses are learned from.
+        temperature: of sampling; the policy that is trained is the one at this temperature.
+        max_new_tokens: of a response.
+        clip: how far the probability of a token may move in a round: 1 - clip to 1 + clip.
+        value_clip, value_weight: the same bound for values, and the weight of their loss.
+        gamma, gae_lambda: discount, and how far advantages look ahead, both 0 to 1.
+        kl_weight: price of a nat of KL from the reference, on the scale of the rewards as they are used.
+        kl_target: nats of KL of a response that the weight is adapted to; without it it is fixed.
+        kl_horizon: responses in which the weight may change much.
+        kl_estimator: k1 or k3.
+        whiten_rewards: whether the rewards of a round get mean 0 and deviation 1.
+        reference: SPEC of another reference of the same architecture; without it the start.
+        stop_on_alarm: whether to stop where the reward rose and the evaluated metric fell. Training
+            then waits for each evaluation.
+    """
+
+    rewards: list[RewardSource]
+    include: list[str] = []
+    allow_code: bool = False
+    rollout: int = 64
+    ppo_epochs: int = 1
+    temperature: float = 1.0
+    max_new_tokens: int = 128
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_weight: float = 0.1
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    kl_weight: float = 0.02
+    kl_target: float | None = None
+    kl_horizon: float = 10_000.0
+    kl_estimator: Estimator = "k1"
+    whiten_rewards: bool = True
+    reference: str | None = None
+    stop_on_alarm: bool = False
+
+    more_files: ClassVar[tuple[str, ...]] = ("include",)
+    more_specs: ClassVar[tuple[str, ...]] = ("reference", "rewards.checkpoint", "rewards.model")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rewards:
+            raise ValueError("rewards names none")
+        for name in ("rollout", "ppo_epochs", "max_new_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("temperature", "clip", "value_clip", "kl_horizon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0")
+        for name in ("value_weight", "kl_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1")
+        if self.kl_target is not None and not self.kl_target > 0:
+            raise ValueError("kl_target must be above 0")
+        if self.stop_on_alarm and self.evaluate is None:
+            raise ValueError("stop_on_alarm needs `evaluate`: without it nothing is looked at")
+
+    @property
+    def waits(self) -> bool:
+        return super().waits or self.stop_on_alarm
+
+
+class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
+    """Makes responses likelier that are rewarded above expectation, near the reference."""
+
+    name: ClassVar[str] = "ppo"
+    settings_type: ClassVar[type[MethodSettings]] = PpoSettings
+    row_type = Prompt
+
+    def __init__(self, settings: PpoSettings) -> None:
+        super().__init__(settings)
+        self._rewards: Rewards | None = None
+        self._reference: Any = None
+
+    def train(self, progress: Progress) -> Trained:
+        try:
+            return super().train(progress)
+        finally:
+            if self._rewards is not None:
+                self._rewards.close()
+
+    def _check_evaluation(self, progress: Progress) -> None:
+        settings = self.settings
+        self._rewards = Rewards(settings.rewards, settings.include, settings.allow_code)
+        super()._check_evaluation(progress)
+        if settings.evaluate is not None:
+            self._refuse_reward_as_metric(self._rewards)
+
+    def _refuse_reward_as_metric(self, rewards: Rewards) -> None:
+        """The metric that checkpoints are chosen by must come of a judge that gives no reward."""
+        evaluate = self.settings.evaluate
+        assert evaluate is not None
+        plan = evaluation_plan(evaluate, self.policy.spec, Path(self.settings.out) / "runs")
+        task, _, metric = (evaluate.metric or "").rpartition(":")
+        if not task:
+            task = next(iter(plan.tasks))
+            metric = plan.tasks[task].file.primary
+        judges = find_judges([Path(path) for path in evaluate.include])
+        for scorer in plan.scorers[task].scorers:
+            if metric not in scorer.metrics:
+                continue
+            weights = None
+            if scorer.name in judges:
+                weights = reward_weights(scorer.name, evaluate.judges.get(scorer.name), judges)
+            if rewards.gives(scorer, weights):
+                raise UserError(
+                    f"evaluate: {task}:{metric} is given by {scorer.name}, which is a reward of this "
+                    "training: it rises whatever becomes of the answers. Choose checkpoints by another "
+                    "judge: `metric: TASK:METRIC`"
+                )
+
+    def load(self) -> None:
+        from align_plugins.engine import without_dropout
+
+        super().load()
+        without_dropout(self.model)
+
+    def encode(self, row: Prompt) -> Asked:
+        return Asked(self.policy.prompt(row.messages), sample_of(row))
+
+    def length(self, item: Asked) -> int:
+        return item.prompt.tokens + self.settings.max_new_tokens
+
+    def prepare(self, items: list[Asked], work: Workdir, progress: Progress) -> list[Asked]:
+        """Makes the reference, while the start's weights are in place."""
+        settings = self.settings
+        if settings.reference is not None:
+            self._reference = self._other_reference(settings.reference)
+        elif settings.lora is None:
+            import copy
+
+            self._reference = copy.deepcopy(self.model).eval().requires_grad_(False)
+        return items
+
+    def _other_reference(self, spec: str) -> Any:
+        from align_plugins.engine import without_dropout
+
+        other = policy_of(spec)
+        other.load()
+        own, its = self.model.config, other.model.config
+        differences = [
+            f"{name} ({getattr(own, name, None)} and {getattr(its, name, None)})"
+            for name in ("model_type", "architectures", "vocab_size")
+            if getattr(own, name, None) != getattr(its, name, None)
+        ]
+        if differences:
+            raise UserError(
+                f"reference: {spec} is not of the architecture of {self.settings.model}: they differ in "
+                f"{', '.join(differences)}, so its log-probabilities are of other tokens"
+            )
+        without_dropout(other.model)
+        return other.model.eval().requires_grad_(False)
+
+    def steps(self, items: int, processes: int) -> int:
+        """How many rounds a training has."""
+        settings = self.settings
+        if settings.max_steps is not None:
+            return settings.max_steps
+        return max(1, math.ceil(items * settings.epochs / (settings.rollout * processes)))
+
+    def make_watch(self, work: Workdir, progress: Progress) -> Watch:
+        from align_plugins.rl.watch import PpoWatch
+
+        settings = self.settings
+        return PpoWatch(self.name, settings, work, progress, self._start_spec(), settings.stop_on_alarm)
+
+    def make_engine(
+        self,
+        model: Any,
+        items: list[Asked],
+        steps: int,
+        work: Workdir,
+        watch: Watch,
+        progress: Progress,
+    ) -> Any:
+        from align_plugins.rl.engine import PpoEngine
+
+        if self.settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        assert self._rewards is not None
+        return PpoEngine(
+            self.policy,
+            model,
+            self._reference,
+            items,
+            self._rewards,
+            self.settings,
+            steps,
+            work.checkpoints,
+            watch,
+            self._save_beside,
+            progress.say,
+        )
+
+    def finish(self, work: Workdir, progress: Progress) -> dict[str, Any]:
+        from align_plugins.rl.alarm import alarms, told
+
+        note = work.whole_checkpoints()[-1].note
+        lines = []
+        if note["first_reward"] is not None and note["reward"] is not None:
+            lines.append(
+                f"reward: {note['first_reward']:.4f} in the first round, {note['reward']:.4f} in those "
+                "before the last checkpoint"
+            )
+        idle = note["idle_rounds"]
+        if idle:
+            lines.append(f"nothing was learned in {idle} rounds, for want of rewards that differ")
+        raised = []
+        if self.settings.evaluate is not None:
+            raised = alarms(Evaluations(self.settings.evaluate, work.runs, progress.say))
+        lines += [alarm.line for alarm in raised]
+        return {
+            "reward": {"first": note["first_reward"], "last": note["reward"]},
+            "idle_rounds": idle,
+            "alarms": told(raised),
+            "lines": lines,
+        }
