@@ -99,7 +99,8 @@ def profile(entry: Entry, records: Mapping[str, Sequence[Record]], prompts: Prom
             low, high = score.range
             share = (score.value - low) / (high - low)
             item = (share if score.better == "higher" else 1 - share, f"{task} {record.source_id}")
-            for modality in {part.modality for part in record.parts}:
+            answers = (*record.turns, record.parts)
+            for modality in {part.modality for parts in answers for part in parts}:
                 writes.setdefault(modality, []).append(item)
             for modality in prompts.inputs(task, record.item[:ITEM]):
                 reads.setdefault(modality, []).append(item)

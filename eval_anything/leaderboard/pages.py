@@ -27,6 +27,7 @@ SCRIPTS = (
     "cell.js",
     "model.js",
     "parts.js",
+    "turns.js",
     "sound.js",
     "samples.js",
     "paired.js",

@@ -6,12 +6,12 @@ changed since shows no wrong prompts, but none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from eval_anything.content import MediaPart, Message, Modality
+from eval_anything.content import FromTurn, MediaPart, Modality, Part, Sample
 from eval_anything.judges import find_judges
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media
@@ -22,6 +22,14 @@ from eval_anything.tasks.task import Task, sha256_of
 
 ITEM = 16
 """How much of an item's sha256 pages know it by."""
+
+
+class Question(NamedTuple):
+    """What one turn asks: (role, parts) of its messages. `FromTurn` stands for what the model gave
+    before; in a `fresh` turn it is shown nothing else of that."""
+
+    messages: tuple[tuple[str, tuple[Part | FromTurn, ...]], ...]
+    fresh: bool = False
 
 
 class Prompts:
@@ -38,8 +46,7 @@ class Prompts:
 
     def inputs(self, name: str, item: str) -> tuple[Modality, ...]:
         """The modalities that a prompt has, by the item's short sha256; empty if it is not known."""
-        messages = self._of(name)[1].get(item, ())
-        found = {part.modality for message in messages for part in message.parts}
+        found = {part.modality for part in _parts(self._of(name)[1].get(item, ()))}
         return tuple(m for m in Modality if m in found)
 
     def digest(self, names: Iterable[str]) -> str:
@@ -47,12 +54,12 @@ class Prompts:
         tasks = [self.task(name) for name in names]
         return sha256_of([t.parts_of_fingerprint if t is not None else None for t in tasks])
 
-    def _read(self, name: str) -> tuple[Task | None, Mapping[str, tuple[Message, ...]]]:
+    def _read(self, name: str) -> tuple[Task | None, Mapping[str, tuple[Question, ...]]]:
         folder = self._registry.folders.get(name)
         if folder is None:
             return None, {}
         task = load_task(folder, self._judges)
-        return task, {task.item(s)[:ITEM]: task.messages(s) for s in task.samples}
+        return task, {task.item(s)[:ITEM]: _questions(task, s) for s in task.samples}
 
     def write(
         self, name: str, key: str, items: set[str], media: Media, chunks: Chunks
@@ -60,21 +67,46 @@ class Prompts:
         """Writes the prompts of these items as chunks `<key>`, which maps an item to the number of its
         chunk, and `<key>-<k>`. How many are known, the keys, and the files of media."""
         known = {item: found for item, found in self._of(name)[1].items() if item in items}
-        parts = [p for messages in known.values() for m in messages for p in m.parts]
-        media.add(p for p in parts if isinstance(p, MediaPart))
+        shown_media = [p for q in known.values() for p in _parts(q) if isinstance(p, MediaPart)]
+        media.add(shown_media)
         texts = Texts(chunks)
         shown = [
-            [item, [[m.role, [shown_part(p, media, texts) for p in m.parts]] for m in messages]]
-            for item, messages in sorted(known.items())
+            [item, [_shown(question, media, texts) for question in questions]]
+            for item, questions in sorted(known.items())
         ]
         places: dict[str, int] = {}
         keys = [key]
         for k, part in enumerate(split(shown)):
             keys.append(f"{key}-{k}")
-            rows: dict[str, Any] = {str(item): messages for item, messages in part}
+            rows: dict[str, Any] = {str(item): questions for item, questions in part}
             chunks.write(keys[-1], rows)
             places |= dict.fromkeys(rows, k)
         chunks.write(key, places)
-        described = [media.shown(p) for p in parts if isinstance(p, MediaPart)]
+        described = [media.shown(part) for part in shown_media]
         files = {d[name] for d in described for name in ("f", "th") if name in d}
         return len(known), sorted({*keys, *texts.keys}), sorted(files)
+
+
+def _questions(task: Task, sample: Sample) -> tuple[Question, ...]:
+    first = Question(tuple((m.role, m.parts) for m in task.messages(sample)))
+    return (first, *(Question((("user", turn.parts),), turn.fresh) for turn in sample.turns))
+
+
+def _parts(questions: Iterable[Question]) -> Iterator[Part | FromTurn]:
+    return (part for question in questions for _, parts in question.messages for part in parts)
+
+
+def _shown(question: Question, media: Media, texts: Texts) -> dict[str, Any]:
+    """{"asked": [[role, parts], ...], "fresh"}."""
+    asked = [
+        [role, [_shown_or_named(part, media, texts) for part in parts]]
+        for role, parts in question.messages
+    ]
+    return {"asked": asked, "fresh": question.fresh}
+
+
+def _shown_or_named(part: Part | FromTurn, media: Media, texts: Texts) -> dict[str, Any]:
+    """A part, or the turn whose answer it is from: {"m", "from"}."""
+    if isinstance(part, FromTurn):
+        return {"m": part.modality, "from": part.turn}
+    return shown_part(part, media, texts)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import MediaPart, Modality, Record, TextPart
+from eval_anything.content import MediaPart, Modality, Part, Record, TextPart
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media
 from eval_anything.leaderboard.parts import Texts, shown_part
@@ -72,16 +72,20 @@ def write_samples(
 ) -> tuple[TaskSamples, Written]:
     """Writes the chunks of one task, named `key` and `key-<k>`."""
     records = sorted(records, key=lambda r: (r.sample_id, r.repeat))
-    media.add(p for r in records for p in r.parts if isinstance(p, MediaPart))
+    media.add(p for r in records for p in _given(r) if isinstance(p, MediaPart))
     metrics = _metrics(records, primary)
     place = {metric.name: str(i) for i, metric in enumerate(metrics)}
     texts = Texts(chunks)
     files: set[str] = set()
-    whole = []
+    whole, thumbnails = [], []
     for record in records:
-        shown = [shown_part(part, media, texts) for part in record.parts]
+        answers = [
+            [shown_part(part, media, texts) for part in parts] for parts in (*record.turns, record.parts)
+        ]
+        shown = [part for parts in answers for part in parts]
         files |= {part[name] for part in shown for name in ("f", "th") if name in part}
-        whole.append(_whole(record, shown, place, texts))
+        thumbnails.append(_thumbnail(shown))
+        whole.append(_whole(record, answers, place, texts))
     starts, written = [], 0
     keys = []
     for k, part in enumerate(split(whole)):
@@ -89,7 +93,7 @@ def write_samples(
         written += len(part)
         keys.append(f"{key}-{k}")
         chunks.write(keys[-1], part)
-    rows = [_row(r, sample["p"], place) for r, sample in zip(records, whole, strict=True)]
+    rows = [_row(r, thumbnail, place) for r, thumbnail in zip(records, thumbnails, strict=True)]
     found = TaskSamples(metrics, starts, rows)
     keys += write_rows(found, key, chunks)
     return found, Written([*keys, *sorted(texts.keys)], sorted(files))
@@ -129,10 +133,20 @@ def _metrics(records: Sequence[Record], primary: str) -> list[MetricOf]:
     return sorted(found.values(), key=lambda m: (m.name != primary, m.name))
 
 
-def _row(record: Record, parts: Sequence[dict[str, Any]], place: dict[str, str]) -> Row:
-    modalities = "".join(_LETTERS[m] for m in Modality if any(p.modality is m for p in record.parts))
-    text = next((p.text for p in record.parts if isinstance(p, TextPart)), "")
+def _given(record: Record) -> tuple[Part, ...]:
+    """All that the model gave, of all turns in their order."""
+    return tuple(part for parts in (*record.turns, record.parts) for part in parts)
+
+
+def _thumbnail(parts: Sequence[dict[str, Any]]) -> str:
     pictures = (part.get("th") or (part.get("f", "") if part["m"] == "image" else "") for part in parts)
+    return next(filter(None, pictures), "")
+
+
+def _row(record: Record, thumbnail: str, place: dict[str, str]) -> Row:
+    given = _given(record)
+    modalities = "".join(_LETTERS[m] for m in Modality if any(p.modality is m for p in given))
+    text = next((p.text for p in given if isinstance(p, TextPart)), "")
     return Row(
         sample_id=_short(record.sample_id),
         item=record.item[:ITEM],
@@ -141,19 +155,20 @@ def _row(record: Record, parts: Sequence[dict[str, Any]], place: dict[str, str])
         modalities=modalities,
         failure=record.error.kind if record.error is not None else "",
         excerpt=" ".join(text[: 4 * _EXCERPT].split())[:_EXCERPT],
-        thumbnail=next(filter(None, pictures), ""),
+        thumbnail=thumbnail,
         values={place[name]: score.value for name, score in record.scores.items()},
         groups=record.groups,
     )
 
 
 def _whole(
-    record: Record, parts: list[dict[str, Any]], place: dict[str, str], texts: Texts
+    record: Record, answers: list[list[dict[str, Any]]], place: dict[str, str], texts: Texts
 ) -> dict[str, Any]:
-    """p: parts; s: value and explanation by the metric's place; e: failure; l: seconds; u: tokens;
-    stop; o: whether the order of parts is known; d: what the model adds, as JSON."""
+    """p: parts; t: those of the answers to earlier turns, if there were any; s: value and explanation by
+    the metric's place; e: failure; l: seconds; u: tokens; stop; o: whether the order of parts is known;
+    d: what the model adds, as JSON."""
     found: dict[str, Any] = {
-        "p": parts,
+        "p": answers[-1],
         "s": {
             place[name]: [score.value, texts.shown(score.explanation)]
             for name, score in record.scores.items()
@@ -163,6 +178,8 @@ def _whole(
         "stop": record.stop_reason,
         "o": record.order_known,
     }
+    if record.turns:
+        found["t"] = answers[:-1]
     if record.error is not None:
         found["e"] = [record.error.kind, texts.shown(record.error.message)]
     if record.details:

@@ -82,7 +82,6 @@
       notices();
       body.parentNode.setAttribute("aria-rowcount", rows.length + 2);
       grid.style.setProperty("--columns", columns.length);
-      lookAcross();
       table.reset(rows.length);
       empty.hidden = rows.length > 0;
       const measured = rows.filter((row) => !row.published).length;
@@ -102,12 +101,12 @@
     const scroller = EA.el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Table of models and metrics" }, grid);
     const table = EA.windowed({
       scroller, body, height: ROW,
-      row: (i) => drawRow(i),
+      row: () => newRow(),
       spacer: () => EA.el("tr", { "aria-hidden": "true", class: "spacer" }, EA.el("td", {})),
       whole: (n) => whole(n),
+      look: () => lookAcross(),
     });
     const whole = (n) => n <= WINDOW && n * columns.length <= CELLS;
-    scroller.addEventListener("scroll", () => requestAnimationFrame(scrolled), { passive: true });
 
     const sortBy = (key, first) => {
       if (view.sort === key) view.dir = view.dir === "desc" ? "asc" : "desc";
@@ -147,53 +146,62 @@
       head.replaceChildren(top, second);
     };
 
-    const drawRow = (i) => {
-      const row = rows[i];
-      const name = row.published
-        ? EA.el("span", { class: "name" }, EA.said(row.name))
-        : EA.el("a", { class: "name", href: EA.href("model", { run: row.id }) }, EA.said(row.name));
-      const about = row.published ? EA.el("small", {}, "published, not measured here") : EA.said(row.folder, "small");
-      const box = row.published ? EA.el("span", { class: "nobox" }) : EA.el("input", {
-        type: "checkbox", "aria-label": `Choose ${EA.modelLabel(row)}`, checked: selected.has(row.id), onchange: () => choose(row),
-      });
-      return EA.el("tr", { "aria-rowindex": i + 3, tabindex: "-1", class: row.published ? "published" : selected.has(row.id) ? "chosen" : "" },
-        EA.el("th", { scope: "row", class: "model" }, EA.el("div", { class: "who" }, box, EA.el("div", { class: "names" }, name, about))),
-        columns.map((c, j) => (j >= across[0] && j < across[1] ? EA.boardCell(row, c) : EA.el("td"))));
+    // A row that can be drawn as one model after another. In a long table the cells beyond the sides of
+    // the window are empty until they come into sight.
+    const newRow = () => {
+      let row = null;
+      const box = EA.el("input", { type: "checkbox", onchange: () => choose(row) });
+      const name = EA.said("");
+      const folder = EA.said("", "small");
+      const link = EA.el("a", { class: "name" }, name);
+      const names = EA.el("div", { class: "names" }, link, folder);
+      const who = EA.el("div", { class: "who" }, box, names);
+      const element = EA.el("tr", { tabindex: "-1" }, EA.el("th", { scope: "row", class: "model" }, who));
+      const cells = [];
+      const draw = (i) => {
+        row = rows[i];
+        element.setAttribute("aria-rowindex", i + 3);
+        const chosen = selected.has(row.id);
+        element.className = row.published ? "published" : chosen ? "chosen" : "";
+        if (row.published) {
+          who.replaceChildren(EA.el("span", { class: "nobox" }), EA.el("div", { class: "names" },
+            EA.el("span", { class: "name" }, EA.said(row.name)), EA.el("small", {}, "published, not measured here")));
+        } else {
+          if (!box.parentNode) who.replaceChildren(box, names);
+          box.ariaLabel = `Choose ${EA.modelLabel(row)}`;
+          box.checked = chosen;
+          link.href = EA.href("model", { run: row.id });
+          EA.retext(name, row.name);
+          EA.retext(folder, row.folder);
+        }
+        while (cells.length > columns.length) cells.pop().element.remove();
+        for (let j = 0; j < columns.length; j++) {
+          if (!cells[j]) {
+            cells[j] = EA.boardCell();
+            element.append(cells[j].element);
+          }
+          if (j >= across[0] && j < across[1]) cells[j].draw(row, columns[j]);
+          else cells[j].clear();
+        }
+      };
+      return { element, draw };
     };
 
-    // In a long table the cells beyond the sides of the window are empty until they come into sight.
     let across = [0, Infinity];
+    let printing = false;
     const lookAcross = () => {
-      const long = !whole(rows.length);
-      const width = long ? head.rows[1]?.cells[0]?.offsetWidth || 1 : 1;
-      const first = Math.floor(scroller.scrollLeft / width);
-      across = long ? [first - 1, first + Math.ceil(scroller.clientWidth / width) + 1] : [0, Infinity];
-    };
-    const fill = () => {
-      for (const tr of body.querySelectorAll("tr[aria-rowindex]")) {
-        const row = rows[Number(tr.getAttribute("aria-rowindex")) - 3];
-        columns.slice(Math.max(0, across[0]), across[1]).forEach((c, k) => {
-          const td = tr.cells[Math.max(0, across[0]) + k + 1];
-          if (!td.firstChild) td.replaceWith(EA.boardCell(row, c));
-        });
-      }
-    };
-    const scrolled = () => {
       const before = across.join();
-      lookAcross();
-      if (across.join() !== before) fill();
+      const width = (!printing && !whole(rows.length) && head.rows[1]?.cells[0]?.offsetWidth) || 0;
+      const first = Math.floor(scroller.scrollLeft / width);
+      across = width ? [first - 1, first + Math.ceil(scroller.clientWidth / width) + 1] : [0, Infinity];
+      return across.join() !== before;
     };
 
     // --- choosing, filtering -----------------------------------------------------------------
     const choose = (row) => {
       if (!selected.delete(row.id)) selected.add(row.id);
       const place = rows.indexOf(row);
-      const drawn = table.row(place);
-      if (drawn) {
-        drawn.classList.toggle("chosen", selected.has(row.id));
-        const box = drawn.querySelector("input");
-        if (box) box.checked = selected.has(row.id);
-      }
+      table.row(place)?.draw(place);
       chips();
       note();
     };
@@ -280,7 +288,7 @@
     const step = (by) => {
       if (!rows.length) return;
       active = Math.max(0, Math.min(rows.length - 1, active + by));
-      table.reveal(active, head.offsetHeight).focus({ preventScroll: true });
+      table.reveal(active, head.offsetHeight).element.focus({ preventScroll: true });
     };
     const current = () => {
       const focused = document.activeElement?.closest("tr[aria-rowindex]");
@@ -300,12 +308,11 @@
       "/": () => search.focus(),
     };
     const before = () => {
-      across = [0, Infinity];
+      printing = true;
       table.whole(true, PRINTED);
-      fill();
     };
     const after = () => {
-      lookAcross();
+      printing = false;
       table.whole(false);
     };
     addEventListener("beforeprint", before);

@@ -3,32 +3,80 @@
 (() => {
   EA.className = (i) => String.fromCharCode(65 + (i % 26));
 
-  EA.boardCell = (row, column) => {
+  // What a cell says; `button` is whether it has a card.
+  const told = (row, column) => {
     const cell = row.cells[column.place];
-    if (!cell) return EA.el("td", { class: "none" }, EA.el("span", { "aria-label": "no value" }, "–"));
+    if (!cell) return { kind: "none", value: "–" };
     const [value, low, high, n, failed, rankLow, rankHigh, group = 0, invalid = ""] = cell;
-    if (row.published) return EA.el("td", {}, EA.el("span", { class: "value" }, EA.number(value, column.scale)), EA.el("small", { class: "meta" }, "published"));
-    const open = () => EA.cellCard(row, column);
-    if (value === null) {
-      return EA.el("td", { class: "bad" }, EA.el("button", { type: "button", class: "value", onclick: open }, invalid ? "INVALID" : "unscored"),
-        EA.said(invalid, "small", { class: "meta" }));
-    }
-    const members = column.classes[group]?.[0] || 1;
-    const top = rankLow === 1 && members > 1;
-    const td = EA.el("td", { class: top ? "best" : "" },
-      EA.el("span", { class: "first" },
-        EA.el("button", { type: "button", class: "value", onclick: open }, EA.number(value, column.scale)),
-        group ? EA.el("span", { class: "class", title: "not comparable with the unmarked ones" }, EA.className(group)) : null,
-        rankLow && members > 1 ? EA.el("span", { class: top ? "rank top" : "rank" }, `#${EA.ranks(rankLow, rankHigh)}${top ? " ★" : ""}`) : null),
-      EA.el("span", { class: "ci" }, EA.interval(low, high, column.scale)),
-      n === null ? null : EA.el("small", { class: failed ? "meta failed" : "meta" }, `n ${n}${failed ? ` · ${EA.percent(failed / n)} failed` : ""}`));
-    if (column.range && low !== null) {
-      td.classList.add("barred");
-      td.style.setProperty("--low", EA.place(low, column.range));
-      td.style.setProperty("--high", EA.place(high, column.range));
-      td.style.setProperty("--at", EA.place(value, column.range));
-    }
-    return td;
+    if (row.published) return { kind: "", value: EA.number(value, column.scale), about: "published" };
+    if (value === null) return { kind: "bad", button: true, value: invalid ? "INVALID" : "unscored", about: invalid };
+    const ranked = rankLow && (column.classes[group]?.[0] || 1) > 1;
+    const top = ranked && rankLow === 1;
+    const bar = column.range && low !== null ? [low, high, value].map((v) => EA.place(v, column.range)) : null;
+    return {
+      kind: bar ? "barred" : "", button: true, bar, top, failed, value: EA.number(value, column.scale),
+      group: group ? EA.className(group) : "",
+      rank: ranked ? `#${EA.ranks(rankLow, rankHigh)}${top ? " ★" : ""}` : "",
+      interval: EA.interval(low, high, column.scale),
+      about: n === null ? "" : `n ${n}${failed ? ` · ${EA.percent(failed / n)} failed` : ""}`,
+    };
+  };
+
+  // Gives an element these children, but for null; those that it has already are left alone.
+  const hold = (element, ...children) => {
+    const now = children.filter((child) => child);
+    if (now.length === element.childNodes.length && now.every((child, i) => child === element.childNodes[i])) return;
+    element.replaceChildren(...now);
+  };
+
+  const saying = (element, text) => {
+    if (!text) return null;
+    EA.retext(element, text);
+    return element;
+  };
+
+  // {element, draw(row, column), clear()}: a cell that can show one number after another.
+  EA.boardCell = () => {
+    let row = null;
+    let column = null;
+    const button = EA.el("button", { type: "button", class: "value", onclick: () => EA.cellCard(row, column) }, "");
+    const plain = EA.el("span", { class: "value" }, "");
+    const group = EA.el("span", { class: "class", title: "not comparable with the unmarked ones" }, "");
+    const rank = EA.el("span", { class: "rank" }, "");
+    const first = EA.el("span", { class: "first" });
+    const interval = EA.el("span", { class: "ci" }, "");
+    const about = EA.el("small", { class: "meta" }, "");
+    const bar = EA.el("i", { class: "range" });
+    const element = EA.el("td");
+    return {
+      element,
+      draw(newRow, newColumn) {
+        if (row === newRow && column === newColumn) return;
+        [row, column] = [newRow, newColumn];
+        const says = told(row, column);
+        if (element.className !== says.kind) {
+          element.className = says.kind;
+          plain.className = says.kind === "none" ? "" : "value";
+          plain.ariaLabel = says.kind === "none" ? "no value" : null;
+          about.dir = says.kind === "bad" ? "auto" : ""; // a text of somebody else
+        }
+        rank.classList.toggle("top", Boolean(says.top));
+        about.classList.toggle("failed", Boolean(says.failed));
+        if (says.bar) {
+          const [low, high, at] = says.bar.map((share) => 100 * share);
+          const room = 100 - (high - low); // a position in per cent is one of the room that is left
+          bar.style.backgroundPosition = `${at}% 0, ${room ? (100 * low) / room : 0}% 0`;
+          bar.style.backgroundSize = `3px 100%, ${high - low}% 100%`;
+        }
+        hold(first, saying(says.button ? button : plain, says.value), saying(group, says.group), saying(rank, says.rank));
+        hold(element, first, saying(interval, says.interval), saying(about, says.about), says.bar ? bar : null);
+      },
+      clear() {
+        row = column = null;
+        element.className = "";
+        hold(element);
+      },
+    };
   };
 
   const money = (value) => (value === null || value === undefined ? "not known" : value === 0 ? "none" : value.toPrecision(3));

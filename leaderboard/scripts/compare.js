@@ -100,11 +100,11 @@
     let at = Math.max(0, pairs.findIndex((p) => p.a.id === params.sample));
     let flip = null;
 
-    // Parts of one modality in the order of both responses, side by side.
+    // Parts of one modality in the order of both answers, side by side.
     const matched = (left, right) => {
       const rows = [];
       for (const kind of ["text", "image", "audio", "video"]) {
-        const [x, y] = [left, right].map((s) => s.p.filter((part) => part.m === kind));
+        const [x, y] = [left, right].map((parts) => parts.filter((part) => part.m === kind));
         for (let i = 0; i < Math.max(x.length, y.length); i++) rows.push([kind, x[i], y[i]]);
       }
       return rows;
@@ -128,15 +128,27 @@
       for (const item of list.children) item.firstChild.setAttribute("aria-current", String(Number(item.dataset.at) === at));
       const item = list.children[at];
       if (item) ranking.scrollTop = item.offsetTop - ranking.clientHeight / 2;
-      const [left, right, prompt] = await Promise.all([EA.wholeSample(a, pair.a), EA.wholeSample(b, pair.b), EA.prompt(task, pair.a.item)]);
+      const [left, right, questions] = await Promise.all([EA.wholeSample(a, pair.a), EA.wholeSample(b, pair.b), EA.questions(task, pair.a.item)]);
       if (pairs[at] !== pair) return;
       flip = null;
-      const both = matched(left, right).map((row) => [row[0], together(row)]).filter((row) => row[1]);
       const heading = EA.said(pair.a.id, "h2", { tabindex: "-1" });
-      const side = (letter, run, sample, samples, value) => EA.el("section", { class: `half ${letter}`, "aria-label": `Response of ${letter.toUpperCase()}` },
-        EA.el("h3", {}, EA.el("span", { class: "letter" }, letter.toUpperCase()), EA.said(EA.modelLabel(run)), EA.el("span", { class: "score" }, EA.number(value, metric.range))),
-        EA.response(sample, letter.toUpperCase()),
-        EA.el("details", {}, EA.el("summary", {}, "Scores and why"), EA.scoresTable(samples, sample)));
+      // The scores are of all turns: they stand beneath the last one.
+      const turns = EA.turns(questions, left, right);
+      const side = (letter, run, sample, samples, value, [turn, name]) => {
+        const last = turn === turns.length - 1;
+        return EA.el("section", { class: `half ${letter}`, "aria-label": `Response of ${letter.toUpperCase()}${name}` },
+          EA.el("h3", {}, EA.el("span", { class: "letter" }, letter.toUpperCase()), EA.said(EA.modelLabel(run)),
+            last ? EA.el("span", { class: "score" }, EA.number(value, metric.range)) : null),
+          EA.response(sample, `${letter.toUpperCase()}${name}`, turn),
+          last ? EA.el("details", {}, EA.el("summary", {}, "Scores and why"), EA.scoresTable(samples, sample)) : null);
+      };
+      const both = (name, turn) => {
+        const found = matched(...[left, right].map((sample) => EA.answers(sample)[turn] || []))
+          .map((row) => [row[0], together(row)]).filter((row) => row[1]);
+        return found.length ? EA.el("section", { class: "duels", "aria-label": `A against B${name}` }, found.map(([kind, element]) => EA.el("div", { class: `against of-${kind}` }, EA.el("h3", {}, { text: "Text: what differs", image: "Images: swipe", audio: "Sounds: one playhead", video: "Clips in step" }[kind]), element))) : "";
+      };
+      const asked = (name, prompt) =>
+        prompt ? EA.el("details", { class: "asked", open: true }, EA.el("summary", {}, `Prompt${name}`), prompt) : "";
       stage.replaceChildren(
         EA.el("div", { class: "title" }, heading, EA.el("div", { class: "row" },
           EA.el("span", { class: pair.gain < 0 ? "delta worse" : pair.gain > 0 ? "delta better" : "delta" }, `${EA.signed(pair.gain, metric.range)} for B`),
@@ -144,9 +156,11 @@
           EA.el("span", { class: "soft" }, `${at + 1} of ${pairs.length}`),
           EA.el("button", { type: "button", disabled: at === pairs.length - 1, onclick: () => show(at + 1) }, "Next →"),
           EA.el("button", { type: "button", onclick: EA.copyLink }, "Copy link"))),
-        EA.el("details", { class: "asked", open: true }, EA.el("summary", {}, "Prompt"), prompt),
-        both.length ? EA.el("section", { class: "duels", "aria-label": "A against B" }, both.map(([kind, element]) => EA.el("div", { class: `against of-${kind}` }, EA.el("h3", {}, { text: "Text: what differs", image: "Images: swipe", audio: "Sounds: one playhead", video: "Clips in step" }[kind]), element))) : null,
-        EA.el("div", { class: "halves" }, side("a", one, left, a, pair.from), side("b", two, right, b, pair.to)));
+        ...turns.flatMap(([turn, name]) => [
+          asked(name, EA.prompt(questions, turn)),
+          both(name, turn),
+          EA.el("div", { class: "halves" }, side("a", one, left, a, pair.from, [turn, name]), side("b", two, right, b, pair.to, [turn, name])),
+        ]));
       if (focus) heading.focus();
     };
 

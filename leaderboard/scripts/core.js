@@ -66,6 +66,11 @@ const EA = {};
     return element;
   };
 
+  // Another text for an element that has one: a new node would cost more.
+  EA.retext = (element, text) => {
+    if (element.firstChild.data !== text) element.firstChild.data = text;
+  };
+
   // Text that somebody else wrote: kept apart from the direction of what is around it.
   EA.said = (text, name = "bdi", attributes = {}) => EA.el(name, { ...attributes, dir: "auto" }, text);
 

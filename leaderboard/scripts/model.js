@@ -34,9 +34,13 @@
         EA.el("div", { class: "figures" }, profile.map((c) => EA.chart(c)))));
     }
 
-    const line = (c) => EA.el("tr", { class: c.main ? "main" : "" },
-      EA.el("th", { scope: "row" }, EA.said(c.label), c.better === "lower" ? EA.el("small", {}, " lower is better") : null),
-      EA.boardCell(row, c));
+    const line = (c) => {
+      const cell = EA.boardCell();
+      cell.draw(row, c);
+      return EA.el("tr", { class: c.main ? "main" : "" },
+        EA.el("th", { scope: "row" }, EA.said(c.label), c.better === "lower" ? EA.el("small", {}, " lower is better") : null),
+        cell.element);
+    };
     const named = (c) => (c.task ? `${c.suite}/${c.task}` : `${c.suite}: aggregates`);
     const tasks = [...new Set(columns.map(named))];
     main.append(section("Numbers", EA.el("div", { class: "cards" }, tasks.map((task) => EA.el("table", { class: "numbers" },

@@ -38,26 +38,12 @@
   // A part of a prompt or a response; `whose` says which, for those who do not see it.
   EA.part = (part, whose) => {
     if (part.x) return EA.el("p", { class: "wrong" }, `This ${part.m} cannot be shown: `, EA.said(part.x));
+    if (part.from) return EA.el("p", { class: "soft" }, `(its own ${part.m} of turn ${part.from})`);
     if (part.m === "text") return EA.text(part.t);
     const label = `${part.m} of ${whose}`;
     if (part.m === "image") {
       return EA.el("button", { type: "button", class: "picture", "aria-label": `Open the ${label}`, onclick: () => EA.viewer(part, label) }, EA.picture(part, ""));
     }
     return part.m === "audio" ? EA.sound(part, label) : EA.clip(part, label);
-  };
-
-  EA.response = (sample, whose) => EA.el("div", { class: "parts" },
-    sample.e ? EA.el("div", { class: "wrong" }, EA.el("b", {}, `The model failed (${sample.e[0]}): `), EA.text(sample.e[1], "span")) : null,
-    sample.p.length ? sample.p.map((part) => EA.part(part, whose)) : EA.el("p", { class: "soft" }, "No parts."),
-    sample.o ? null : EA.el("p", { class: "soft" }, "The order of parts of different modality is not known."));
-
-  // The prompt of an item; tasks that are not at hand have none.
-  EA.prompt = async (task, item) => {
-    const key = EA.board().prompts[task];
-    const places = key ? await EA.load(key) : {};
-    if (!(item in places)) return EA.el("p", { class: "soft" }, "The prompt is not shown: its task was not at hand when this site was built, or has changed since.");
-    const messages = (await EA.load(`${key}-${places[item]}`))[item];
-    return EA.el("div", { class: "parts" }, messages.map(([role, parts]) => EA.el("div", {},
-      messages.length > 1 ? EA.el("p", { class: "role" }, role) : null, parts.map((part) => EA.part(part, "the prompt")))));
   };
 })();

@@ -87,12 +87,15 @@
       EA.note("samples", view);
     };
 
-    const drawRow = (i) => {
+    const drawRow = (element, i) => {
       const row = rows[i];
       const metric = metrics[metricAt()];
       const v = value(row);
       const link = { ...view, sample: row.id, repeat: row.repeat || "" };
-      return EA.el("li", { class: i === open ? "open" : "", "aria-setsize": rows.length, "aria-posinset": i + 1 },
+      element.className = i === open ? "open" : "";
+      element.ariaSetSize = rows.length;
+      element.ariaPosInSet = i + 1;
+      element.replaceChildren(
         EA.el("a", { href: EA.href("samples", link), "aria-current": i === open ? "true" : null, onclick: (event) => { event.preventDefault(); show(i); } },
           row.thumb ? EA.el("img", { src: EA.file(row.thumb), alt: "", loading: "lazy", width: 44, height: 44 }) : EA.el("span", { class: "nothumb", "aria-hidden": "true" }, row.mods.toUpperCase() || "–"),
           EA.el("span", { class: "what" }, EA.el("span", { class: "id" }, EA.said(row.id), row.repeat ? ` #${row.repeat + 1}` : ""),
@@ -100,17 +103,25 @@
           EA.el("span", { class: "score" }, v === undefined ? "" : v === null ? "unscored" : EA.number(v, metric.range))));
     };
 
+    const newRow = () => {
+      const element = EA.el("li");
+      return { element, draw: (i) => drawRow(element, i) };
+    };
+
     const mark = () => {
       for (const element of listBody.querySelectorAll("li.open")) {
         element.classList.remove("open");
         element.firstChild.removeAttribute("aria-current");
       }
-      const drawn = list.row(open);
+      const drawn = list.row(open)?.element;
       if (drawn) {
         drawn.classList.add("open");
         drawn.firstChild.setAttribute("aria-current", "true");
       }
     };
+
+    const section = (kind, title, content) =>
+      content ? EA.el("section", { class: kind, "aria-label": title }, EA.el("h2", {}, title), content) : "";
 
     const show = async (i, focus = true) => {
       if (!rows[i]) return;
@@ -121,7 +132,7 @@
       EA.note("samples", view);
       list.reveal(i);
       mark();
-      const [sample, prompt] = await Promise.all([EA.wholeSample(samples, row), EA.prompt(task, row.item)]);
+      const [sample, questions] = await Promise.all([EA.wholeSample(samples, row), EA.questions(task, row.item)]);
       if (rows[open] !== row) return; // another one was opened meanwhile
       const heading = EA.said(row.repeat ? `${row.id} #${row.repeat + 1}` : row.id, "h1", { tabindex: "-1" });
       const tokens = Object.entries(sample.u).map(([k, v]) => `${v} tokens ${k}`);
@@ -134,8 +145,10 @@
           others.length ? EA.el("a", { class: "button", href: EA.href("compare", { a: run.id, b: others[0].id, task, sample: row.id }) }, "Compare") : null,
           EA.el("button", { type: "button", onclick: EA.copyLink }, "Copy link"))),
         EA.el("p", { class: "groups" }, Object.entries(row.groups).map(([k, v]) => EA.el("span", { class: "tag" }, EA.said(`${k}: ${v}`)))),
-        EA.el("section", { class: "asked", "aria-label": "Prompt" }, EA.el("h2", {}, "Prompt"), prompt),
-        EA.el("section", { class: "answered", "aria-label": "Response" }, EA.el("h2", {}, "Response"), EA.response(sample, "the response")),
+        ...EA.turns(questions, sample).flatMap(([turn, name]) => [
+          section("asked", `Prompt${name}`, EA.prompt(questions, turn)),
+          section("answered", `Response${name}`, EA.response(sample, `the response${name}`, turn)),
+        ]),
         EA.scoresTable(samples, sample),
         EA.el("p", { class: "soft" }, EA.said(facts)),
         sample.d ? EA.el("details", {}, EA.el("summary", {}, "Details of the model"), EA.text(sample.d, "pre", { class: "text" })) : "");
@@ -158,7 +171,7 @@
     const count = EA.el("p", { class: "count" });
     const listBody = EA.el("ul", {});
     const scroller = EA.el("div", { class: "list", tabindex: "0", role: "region", "aria-label": "Samples" }, listBody);
-    const list = EA.windowed({ scroller, body: listBody, height: ROW, row: drawRow, spacer: () => EA.el("li", { "aria-hidden": "true", class: "spacer" }), whole: (n) => n <= WINDOW });
+    const list = EA.windowed({ scroller, body: listBody, height: ROW, row: newRow, spacer: () => EA.el("li", { "aria-hidden": "true", class: "spacer" }), whole: (n) => n <= WINDOW });
     const detail = EA.el("article", { class: "detail", "aria-label": "Sample" });
     const empty = EA.el("p", { class: "empty", hidden: true }, "No sample matches.");
     main.append(EA.el("div", { class: "bar" }, EA.el("div", { class: "filters", role: "search" },

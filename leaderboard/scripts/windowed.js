@@ -1,51 +1,58 @@
 "use strict";
 // A table, or a list, of rows of one height. Long ones hold the rows in sight alone: a browser takes
-// seconds to lay out ten thousand.
+// seconds to lay out ten thousand. What leaves the sight is drawn anew as what comes into it: elements
+// made and thrown away would cost more, and their collection would hold up a frame now and then.
 (() => {
-  const MORE = 3; // rows beyond the ones in sight
+  const MORE = 2; // rows beyond the ones in sight
 
   // scroller: the element that scrolls; body: holds the rows; height: of a row in pixels;
-  // row(i): makes one; spacer(): makes an element that keeps the room of rows that are not there.
-  EA.windowed = ({ scroller, body, height, row, spacer, whole }) => {
+  // row(): makes {element, draw(i)}, which can be drawn as one row after another;
+  // spacer(): makes an element that keeps the room of rows that are not there; whole(n): are all n there;
+  // look(): reads what rows depend on beside their number, and says if it has changed.
+  EA.windowed = ({ scroller, body, height, row, spacer, whole, look = () => false }) => {
     let count = 0;
     let all = false;
     let from = 0;
-    let to = 0;
-    const drawn = new Map();
+    let shown = []; // the rows from `from` on
     const above = spacer();
     const below = spacer();
+    body.replaceChildren(above, below);
     const tall = (element, rows) => {
       element.style.height = `${rows * height}px`;
       element.hidden = rows <= 0;
     };
 
+    // Layout is read first and written then: the other way the browser would do it twice.
     const show = () => {
-      const seen = [scroller.scrollTop / height, (scroller.scrollTop + scroller.clientHeight) / height];
-      // After a jump the rows in sight come first, those beyond in the next frame.
-      const jumped = drawn.size > 0 && (seen[0] > to || seen[1] < from);
-      const more = jumped ? 0 : MORE;
-      if (jumped) soon();
-      const first = all ? 0 : Math.max(0, Math.floor(seen[0]) - more);
-      const last = all ? count : Math.min(count, Math.ceil(seen[1]) + more);
-      if (first === from && last === to && drawn.size) return;
-      for (const [i, element] of drawn) {
-        if (i < first || i >= last) {
-          element.remove();
-          drawn.delete(i);
-        }
-      }
+      const room = scroller.clientHeight;
+      const top = Math.min(scroller.scrollTop, Math.max(0, count * height - room)); // fewer rows than before
+      const first = all ? 0 : Math.max(0, Math.floor(top / height) - MORE);
+      const last = all ? count : Math.min(count, Math.ceil((top + room) / height) + MORE);
+      const changed = look();
+      if (!changed && first === from && last === from + shown.length) return;
+      const kept = (place) => place >= first && place < last;
+      const spare = [];
+      shown.forEach((one, k) => {
+        if (kept(from + k)) return;
+        // The focus must not find itself on another row.
+        if (one.element.contains(document.activeElement)) one.element.remove();
+        else spare.push(one);
+      });
+      const now = [];
       let next = below;
       for (let i = last - 1; i >= first; i--) {
-        let element = drawn.get(i);
-        if (!element) {
-          element = row(i);
-          drawn.set(i, element);
-          next.before(element);
-        }
-        next = element;
+        let one = shown[i - from];
+        if (!one) {
+          one = spare.pop() || row();
+          one.draw(i);
+          if (one.element.nextSibling !== next) next.before(one.element);
+        } else if (changed) one.draw(i);
+        now.push(one);
+        next = one.element;
       }
+      for (const one of spare) one.element.remove();
+      shown = now.reverse();
       from = first;
-      to = last;
       tall(above, first);
       tall(below, count - last);
     };
@@ -63,34 +70,30 @@
     const resized = new ResizeObserver(soon);
     resized.observe(scroller);
 
-    const table = {
-      // Draws anew; `n` rows.
+    return {
+      // Other rows, `n` of them.
       reset(n) {
         count = n;
         all = whole(n);
-        drawn.clear();
-        from = to = 0;
-        body.replaceChildren(above, below);
+        from = -1 - shown.length; // none is where it was
         show();
       },
-      row: (i) => drawn.get(i),
-      // Brings row i into sight and returns its element.
+      row: (i) => shown[i - from],
+      // Brings row i into sight and returns it.
       reveal(i, header = 0) {
         const top = i * height;
         const room = scroller.clientHeight - header;
         if (top < scroller.scrollTop) scroller.scrollTop = top;
         else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
         show();
-        return drawn.get(i);
+        return shown[i - from];
       },
       // For the printer: all rows at once, up to `most`.
       whole(on, most) {
         all = on ? count <= most : whole(count);
-        from = to = -1;
         show();
       },
       close: () => resized.disconnect(),
     };
-    return table;
   };
 })();

@@ -3,7 +3,9 @@
     .venv/bin/python tests/benchmarks/leaderboard_speed.py
 
 Prints the figures with their bounds and the load of the machine, and exits 1 if one is missed:
-- 10,000 rows x 20 columns: first rows within 300 ms, sort within 200 ms, no frame over 100 ms;
+- 10,000 rows x 20 columns: first rows within 300 ms, sort within 200 ms, no frame over 100 ms (medians
+  of five tries; on a machine with a load above its cores frames wait for other work, so there the main
+  thread's own time decides, and the output says so);
 - 200 models x 40 metrics: the page with its table at most 1.5 MB before media;
 - 100 runs x 500 samples: a build in at most 60 s, with one more run in at most a fifth of that (the
   fastest of three, which other work disturbed least), within 2 GB of memory.
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +258,9 @@ _SORT = """async (i) => {
 }"""
 
 
-def heaviest_step(page: Any) -> float:
-    """Milliseconds of the main thread's own time that the heaviest of 40 jumps over 55 rows takes,
-    whatever else the machine does."""
+def jumps(page: Any) -> list[float]:
+    """Milliseconds of the main thread's own time that each of 40 jumps over 55 rows takes, in the two
+    frames after it, whatever else the machine does."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -274,14 +277,14 @@ def heaviest_step(page: Any) -> float:
         before = spent()
         page.evaluate(step)
         steps.append(spent() - before)
-    return max(steps)
+    return steps
 
 
 def pages(root: Path) -> None:
-    """10,000 rows in Chromium, five times over: medians, and the longest frame of the run that other
-    work on the machine disturbed least."""
+    """10,000 rows in Chromium, five times over: medians."""
     from playwright.sync_api import sync_playwright
 
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
     tall_site(root / "tall")
     firsts, sorts, longest, late, steps = [], [], [], [], []
     with sync_playwright() as playwright:
@@ -296,20 +299,30 @@ def pages(root: Path) -> None:
             page.wait_for_timeout(500)
             sorts.append(statistics.median(page.evaluate(_SORT, i) for i in (3, 3, 7)))
             longest.append(max(page.evaluate(_FRAMES)))
-            steps.append(heaviest_step(page))
+            steps.append(jumps(page))
             nodes = page.evaluate("document.querySelectorAll('*').length")
             page.close()
         browser.close()
     report("10,000 rows x 20 columns: first rows after navigation", statistics.median(firsts), 300, "ms")
     report("10,000 rows x 20 columns: sort", statistics.median(sorts), 200, "ms")
-    report("10,000 rows x 20 columns: longest frame while scrolling", min(longest), 100, "ms")
-    text = "a jump over 55 rows, two frames: of the main thread's own time"
-    print(f"{text:64} {statistics.median(steps):9.1f} ms", flush=True)
+    heaviest = [max(tries) for tries in steps]
+    frame = f"longest frame while scrolling (best of five {min(longest):.0f})"
+    own = f"heaviest jump, main thread's own time (best {min(heaviest):.0f})"
+    if load <= cores:
+        report(frame, statistics.median(longest), 100, "ms")
+        print(f"{own:64} {statistics.median(heaviest):9.1f} ms", flush=True)
+    else:
+        print(f"{frame:64} {statistics.median(longest):9.1f} ms", flush=True)
+        print(f"load {load:.1f} on {cores} cores: the main thread's own time decides", flush=True)
+        report(own, statistics.median(heaviest), 100, "ms")
+    text = "a jump over 55 rows, main thread's own time"
+    print(f"{text:64} {statistics.median(chain.from_iterable(steps)):9.1f} ms", flush=True)
     print(
         f"{'all rows there, after navigation':64} {statistics.median(late):9.1f} ms; {nodes} elements",
         flush=True,
     )
-    print(json.dumps({"first": firsts, "sort": sorts, "longest frame": longest}))
+    tries = {"first": firsts, "sort": sorts, "longest frame": longest, "heaviest jump": heaviest}
+    print(json.dumps(tries))
 
 
 def main() -> int:

@@ -71,6 +71,59 @@ def test_classes_are_never_interleaved(tab: Tab, site: Path) -> None:
     assert "sampling" in page.locator(".notices").inner_text()
 
 
+def test_rows_out_of_sight_become_those_in_sight(tab: Tab, site: Path) -> None:
+    """A jump in a long list makes no elements, keeps the order, and moves the focus to no other row."""
+    page = tab.open(site)
+    page.evaluate(
+        """() => {
+          const scroller = EA.el("div", {});
+          scroller.style.cssText = "height: 200px; overflow: auto";
+          const body = EA.el("div");
+          scroller.append(body);
+          document.getElementById("main").prepend(scroller);
+          const made = [];
+          const row = () => {
+            const element = EA.el("p", { tabindex: "-1", class: "recycled" }, "");
+            element.style.cssText = "height: 20px; margin: 0";
+            made.push(element);
+            return { element, draw: (i) => EA.retext(element, `row ${i}`) };
+          };
+          const spacer = () => EA.el("div");
+          const table = EA.windowed({ scroller, body, height: 20, row, spacer, whole: () => false });
+          table.reset(1000);
+          window.recycling = { scroller, table, made };
+        }"""
+    )
+    shown = "[...document.querySelectorAll('.recycled')].map(e => e.textContent)"
+    assert page.evaluate(shown) == [f"row {i}" for i in range(12)]
+    expected = [f"row {i}" for i in range(498, 512)]
+    page.evaluate("recycling.scroller.scrollTop = 10000")
+    until(page, f"{shown}[0] === 'row 498'")
+    assert page.evaluate(shown) == expected
+    page.evaluate("recycling.scroller.scrollTop = 5000")
+    until(page, f"{shown}[0] === 'row 248'")
+    assert page.evaluate("recycling.made.length") == 14
+    page.evaluate("recycling.table.row(255).element.focus()")
+    page.evaluate("recycling.scroller.scrollTop = 10000")
+    until(page, f"{shown}[0] === 'row 498'")
+    assert page.evaluate(shown) == expected
+    assert page.evaluate("document.activeElement === document.body")
+    page.evaluate("recycling.table.reset(3)")
+    assert page.evaluate(shown) == ["row 0", "row 1", "row 2"]
+
+
+def test_a_cell_opens_the_card_of_the_row_that_it_shows_now(tab: Tab, site: Path) -> None:
+    page = tab.open(site)
+    for _ in range(2):
+        page.click("thead button:has-text('selection')")
+        for name in ("tuned-100", "tuned-300"):
+            page.locator("tr", has_text=name).locator("button.value").first.click()
+            page.wait_for_selector("dialog[open]")
+            assert name in page.locator("dialog h2").inner_text()
+            page.keyboard.press("Escape")
+            until(page, "!document.querySelector('dialog')")
+
+
 def test_search_filters_columns_and_the_link_of_the_view(tab: Tab, site: Path) -> None:
     page = tab.open(site)
     page.keyboard.press("/")
