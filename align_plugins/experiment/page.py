@@ -19,6 +19,7 @@ from eval_anything.content import MODALITIES
 from eval_anything.files import write_atomically
 
 PAGE, PICTURE = "experiment.md", "experiment.svg"
+BEGIN, END = "<!-- written by hand, kept when the page is written again -->", "<!-- end -->"
 
 _HEAD = """# Is language feedback worth more than binary preferences?
 
@@ -50,6 +51,7 @@ def write_page(plan: Plan, out: Path, docs: Path) -> Path:
     titles = {BASE: "Start", **{arm.name: arm.title for arm in plan.arms}}
     sections = [
         _HEAD.format(noise=plan.noise, seeds=len(plan.seeds)),
+        *_findings(docs / PAGE),
         "## Arms\n",
         _arms(found, titles),
         "## Claims\n",
@@ -62,6 +64,13 @@ def write_page(plan: Plan, out: Path, docs: Path) -> Path:
     write_atomically(docs / PICTURE, _picture(found, titles).encode())
     write_atomically(docs / PAGE, "\n".join(sections).encode())
     return docs / PAGE
+
+
+def _findings(page: Path) -> list[str]:
+    """What somebody wrote on the results into the page that is there."""
+    before = page.read_text("utf-8") if page.is_file() else ""
+    _, begin, rest = before.partition(BEGIN)
+    return [f"{begin}{rest.partition(END)[0]}{END}\n"] if begin else []
 
 
 def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
@@ -80,7 +89,10 @@ def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
 
 def _figure(outcome: Outcome, key: tuple[str, str]) -> Figure | None:
     items = outcome.items.get(key)
-    return None if items is None else figure(items.values, items.clusters)
+    if items is None:
+        return None
+    found, (least, most) = figure(items.values, items.clusters), items.range
+    return found._replace(low=max(found.low, least), high=min(found.high, most))
 
 
 def _arms(found: Analysis, titles: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from align_plugins.data.rows import Feedback, Preference, read_rows, rows_of
 from align_plugins.experiment.analysis import Items, analyse, difference, figure
 from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
-from align_plugins.experiment.page import verdict, write_page
+from align_plugins.experiment.page import BEGIN, END, PAGE, verdict, write_page
 from align_plugins.experiment.plan import BASE, PLAN, Claim, Plan, name_of, read_plan
 from align_plugins.experiment.running import arm_folder, missing_method, run_plan
 from align_plugins.feedback.pipeline import FeedbackTrainer
@@ -53,6 +53,11 @@ def test_dpo_beats_the_base_on_greedy_selection(tmp_path: Path) -> None:
     page = write_page(plan, out, tmp_path / "docs").read_text("utf-8")
     assert "| better than the start | DPO on binary pairs - Start |" in page
     assert page.count("| yes |") == 1
+    written = f"{BEGIN}\n## What came of it\n\nIt helps.\n{END}\n"
+    (tmp_path / "docs" / PAGE).write_text(page.replace("## Arms\n", f"{written}\n## Arms\n"), "utf-8")
+    again = write_page(plan, out, tmp_path / "docs").read_text("utf-8")
+    assert again.count(written) == 1
+    assert again.replace(written, "").split() == page.split()
     # What is there is not run again; what an arm is told decides.
     result = arm_folder(out, "dpo", 0) / "result.json"
     before = result.stat().st_mtime_ns
