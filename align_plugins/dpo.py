@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from align_plugins.batch_finetuning import BatchFinetuning
 from align_plugins.data.rows import Preference
 from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
@@ -57,7 +58,10 @@ class PairItem(NamedTuple):
     reference: tuple[tuple[float, ...], ...] = ()
 
 
-class DpoTrainer(PolicyFinetuning[DpoSettings, Preference, PairItem]):
+class DpoTrainer(
+    PolicyFinetuning[DpoSettings, Preference, PairItem],
+    BatchFinetuning[DpoSettings, Preference, PairItem],
+):
     """Makes the chosen responses likelier than the rejected ones, as measured from the start's
     policy."""
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
+from align_plugins.figures import Tally
 from align_plugins.settings import TrainSettings
 from eval_anything.errors import EvalError, InfrastructureError
 from eval_anything.files import cannot_write
@@ -64,7 +65,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         self.model_accepts_loss_kwargs = counts_tokens
         self._step = step
         self._save_beside = save_beside
-        self._figures: dict[str, tuple[torch.Tensor | float, float]] = {}
+        self._tally = Tally()
         self.tokens = 0
 
     def compute_loss(
@@ -79,18 +80,15 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         if not torch.isfinite(step.loss):
             raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
         self.tokens += step.tokens * self.args.world_size
-        for name, (value, weight) in step.figures.items():
-            total, weights = self._figures.get(name, (0.0, 0.0))
-            self._figures[name] = (total + value.detach() * weight, weights + weight)
+        self._tally.add({name: (value.detach(), n) for name, (value, n) in step.figures.items()})
         if num_items_in_batch is not None:  # several processes average their gradients
             return step.loss * self.args.world_size
         return step.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the figures since the last line."""
-        sums = self._figures.items()
-        means = {name: float(total) / weight for name, (total, weight) in sums if weight}
-        self._figures = {}
+        means = self._tally.means()
+        self._tally = Tally()
         super().log({**logs, **means, "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What sft, reward and dpo share: data, engine, checkpoints, evaluation and the account at the end."""
+"""What all methods share: data, checkpoints, evaluation and the account at the end."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ from eval_anything.progress import Progress
 from eval_anything.yamlfile import FileProblemsError, Problem
 
 if TYPE_CHECKING:
-    import torch
-
-    from align_plugins.engine import Step
     from align_plugins.watching import Watch
 
 S = TypeVar("S", bound=TrainSettings)
@@ -46,16 +43,14 @@ _FOR_RESUMING = ("optimizer.*", "scheduler.pt", "rng_state*", "scaler.pt", "trai
 
 
 class Finetuning(Trainer[S], Generic[S, RowT, Item]):
-    """A method whose engine is `transformers.Trainer`. A subclass says what its rows are, how they are
-    encoded, how they become a batch, and what the loss of a batch is.
+    """A method that learns from rows. A subclass says what they are, how they are encoded, and what
+    engine learns from them.
 
     Attributes:
         row_type: the kind of rows that it learns from.
-        counts_tokens: whether `step` divides by the number of tokens of the whole optimiser step.
     """
 
     row_type: type[RowT]
-    counts_tokens: bool = False
     model: Any = None
 
     @abstractmethod
@@ -74,14 +69,21 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
     def length(self, item: Item) -> int:
         """Its tokens, in the longest of its sequences."""
 
-    def collate(self, items: Sequence[Item]) -> dict[str, Any]:
-        """A batch. Not needed by a method with an engine of its own."""
-        raise NotImplementedError
+    @abstractmethod
+    def steps(self, items: int, processes: int) -> int:
+        """How many steps the training has."""
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
-        """The loss of a batch and figures for the log. Not needed by a method with an engine of its
-        own."""
-        raise NotImplementedError
+    @abstractmethod
+    def make_engine(
+        self,
+        model: Any,
+        items: list[Item],
+        steps: int,
+        work: Workdir,
+        watch: Watch,
+        progress: Progress,
+    ) -> Any:
+        """What trains: it has `train(resume_from_checkpoint)` and counts `tokens`."""
 
     @abstractmethod
     def save_beside(self, folder: Path) -> None:
@@ -248,40 +250,11 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
                 work.drop_half_written()
         return work.whole_checkpoints()[-1] if is_main() else None
 
-    def steps(self, items: int, processes: int) -> int:
-        """How many steps the training has."""
-        from align_plugins.engine import steps_of
-
-        return steps_of(self.settings, items, processes)
-
     def make_watch(self, work: Workdir, progress: Progress) -> Watch:
         """What follows the training: log, evaluations, rotation."""
         from align_plugins.watching import Watch
 
         return Watch(self.name, self.settings, work, progress, self._start_spec())
-
-    def make_engine(
-        self,
-        model: Any,
-        items: list[Item],
-        steps: int,
-        work: Workdir,
-        watch: Watch,
-        progress: Progress,
-    ) -> Any:
-        """What trains: it has `train(resume_from_checkpoint)` and counts `tokens`."""
-        from align_plugins.engine import Engine, arguments_of
-
-        return Engine(
-            model,
-            self.step,
-            self.collate,
-            items,
-            arguments_of(self.settings, work.checkpoints, steps),
-            watch.callbacks,
-            self._save_beside,
-            self.counts_tokens,
-        )
 
     def _start_spec(self) -> str | None:
         """The SPEC under which the start can be evaluated; None for what is no model of answers."""

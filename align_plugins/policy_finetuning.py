@@ -11,7 +11,7 @@ from align_plugins.policies.micro import MicroPolicy
 
 
 class PolicyFinetuning(Finetuning[S, RowT, Item]):
-    """A method whose checkpoints answer as the start does. A subclass adds rows, batches and a loss."""
+    """A method whose checkpoints answer as the start does. A subclass adds rows and an engine."""
 
     def __init__(self, settings: S) -> None:
         super().__init__(settings)

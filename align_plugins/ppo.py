@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation import Evaluations, evaluation_plan
 from align_plugins.losses.ppo import Estimator
@@ -235,7 +237,7 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
         )
 
     def finish(self, work: Workdir, progress: Progress) -> dict[str, Any]:
-        from align_plugins.rl.alarm import alarms, told
+        from align_plugins.rl.alarm import alarms
 
         note = work.whole_checkpoints()[-1].note
         lines = []
@@ -254,6 +256,6 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
         return {
             "reward": {"first": note["first_reward"], "last": note["reward"]},
             "idle_rounds": idle,
-            "alarms": told(raised),
+            "alarms": [msgspec.structs.asdict(alarm) for alarm in raised],
             "lines": lines,
         }

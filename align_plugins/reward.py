@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from align_plugins.batch_finetuning import BatchFinetuning
 from align_plugins.data.rows import Preference
 from align_plugins.dpo import without_ties
-from align_plugins.finetuning import Finetuning
 from align_plugins.losses.reward import aspect_loss, reward_loss
 from align_plugins.policies import policy_of
 from align_plugins.policies.base import padded_right
@@ -98,7 +98,7 @@ class RewardItem(NamedTuple):
     cluster: str
 
 
-class RewardTrainer(Finetuning[RewardSettings, Preference, RewardItem]):
+class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
     """Scalar heads on a checkpoint, which give the chosen responses more than the rejected ones."""
 
     name: ClassVar[str] = "reward"

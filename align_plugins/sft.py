@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from align_plugins.batch_finetuning import BatchFinetuning
 from align_plugins.data.rows import Demonstration
 from align_plugins.losses.sft import sft_loss
 from align_plugins.policies.base import Encoded
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from align_plugins.engine import Step
 
 
-class SftTrainer(PolicyFinetuning[TrainSettings, Demonstration, Encoded]):
+class SftTrainer(
+    PolicyFinetuning[TrainSettings, Demonstration, Encoded],
+    BatchFinetuning[TrainSettings, Demonstration, Encoded],
+):
     """Learns the responses of demonstrations."""
 
     name: ClassVar[str] = "sft"

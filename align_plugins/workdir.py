@@ -130,19 +130,11 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
     if not is_main():
         yield work
         return
-    if work.path.is_file():
-        raise UserError(f"out: {path} is a file; it should be a folder")
     about = work.path / "train.json"
     strangers = work.path.is_dir() and [p for p in work.path.iterdir() if p.name != ".lock"]
     if strangers and not about.is_file():
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
-    try:
-        work.checkpoints.mkdir(parents=True, exist_ok=True)
-        lock = (work.path / ".lock").open("ab")
-    except OSError as error:
-        raise cannot_write(work.path, error) from None
-    with lock:
-        hold(lock, f"out: {path} is in use by another process: wait, or choose another")
+    with hold_folder(work.path, path):
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
         if about.is_file() and (work.whole_checkpoints() or work.result.is_file()):
             _must_agree(msgspec.json.decode(about.read_bytes()), now, path)
@@ -151,7 +143,26 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
             work.reference.unlink(missing_ok=True)
             shutil.rmtree(work.runs, ignore_errors=True)
             write_atomically(about, pretty_json(now))
+        try:
+            work.checkpoints.mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(work.path, error) from None
         yield work
+
+
+@contextlib.contextmanager
+def hold_folder(path: Path, named: Path) -> Iterator[None]:
+    """Makes a training's folder and keeps other processes out; `named` is what the user calls it."""
+    if path.is_file():
+        raise UserError(f"out: {named} is a file; it should be a folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("ab")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    with lock:
+        hold(lock, f"out: {named} is in use by another process: wait, or choose another")
+        yield
 
 
 def _must_agree(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

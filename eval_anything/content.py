@@ -99,6 +99,10 @@ class Contract(Struct, frozen=True, forbid_unknown_fields=True):
         return not self.allowed
 
 
+ANYTHING = Contract(allowed=MODALITIES)
+"""Of a response that may have any modality."""
+
+
 class FromTurn(Struct, frozen=True):
     """In a later question: what the model itself gave in an earlier turn (1 is its first answer), all of
     its text or the first medium of the modality."""

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from eval_anything.content import (
-    MODALITIES,
-    Contract,
+    ANYTHING,
     Part,
     Response,
     Sample,
@@ -32,7 +31,6 @@ from eval_anything.tasks.task import sha256_of
 from eval_anything.yamlfile import FileProblemsError, Problem
 
 _MOST_PROBLEMS = 20
-_ANYTHING = Contract(allowed=MODALITIES)
 _SIDES = {"a": 1.0, "b": -1.0, "tie": 0.0}
 _KEYS = ["label", "a", "b", "preferred"]
 
@@ -117,7 +115,7 @@ def micro_labels(folder: Path, limit: int | None = None) -> Labels:
 
 
 def _row(line: bytes, root: Path) -> Labelled:
-    row, sample = label_row_from_json(line, root, _ANYTHING)
+    row, sample = label_row_from_json(line, root, ANYTHING)
     given = [parts for parts in (row.parts, row.a, row.b) if parts is not None]
     responses = tuple(Response(parts_from_json(parts, root)) for parts in given)
     if row.preferred is not None:

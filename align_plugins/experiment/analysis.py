@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from align_plugins.experiment.plan import BASE, Claim, Plan
-from align_plugins.experiment.running import TRUTH, arm_folder, missing_method
+from align_plugins.experiment.running import TRUTH, arm_folder
 from eval_anything.content import MODALITIES
 from eval_anything.errors import UserError
 from eval_anything.paired import holm
@@ -69,13 +69,12 @@ class Figure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An arm: its metrics, how many seeds are there, what it took (a mean over seeds), or why it is not
-    there."""
+    """An arm: its metrics, how many seeds are there, what it took (a mean over seeds). One that
+    was not run has none of these."""
 
     items: Mapping[Key, Items]
     seeds: int
     took: Mapping[str, float]
-    missing: str = ""
 
 
 class Compared(NamedTuple):
@@ -112,7 +111,7 @@ class Analysis(NamedTuple):
 
 
 def analyse(plan: Plan, out: Path) -> Analysis:
-    """Reads what is there of an experiment; arms that are not there are told as missing."""
+    """Reads what is there of an experiment; arms that are not there have no items."""
     if not (out / BASE / "results.json").is_file():
         raise UserError(f"{out}: nothing has been run there: `make experiment` does")
     outcomes = {BASE: Outcome(_items([out / BASE], plan.tasks), 1, {})}
@@ -125,9 +124,8 @@ def analyse(plan: Plan, out: Path) -> Analysis:
                 last = found["evaluations"][-1]["name"]
                 runs.append(Path(found["best"]["run"]).parent / last)
                 took.append(_took(found) | _truth(result.with_name(TRUTH)))
-        missing = "" if runs else (missing_method(arm) or "not run")
         means = {k: float(np.mean([t[k] for t in took])) for k in took[0]} if took else {}
-        outcomes[arm.name] = Outcome(_items(runs, plan.tasks) if runs else {}, len(runs), means, missing)
+        outcomes[arm.name] = Outcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
     primary = _primary(out, plan.tasks)
     return Analysis(outcomes, primary, _claims(plan, outcomes, primary), _falls(outcomes))
 
@@ -140,13 +138,10 @@ def _primary(out: Path, tasks: Sequence[str]) -> list[Key]:
 def _took(result: Mapping[str, Any]) -> dict[str, float]:
     """What an arm took: pairs, tokens learned from, tokens drawn and read by models, seconds."""
     stages = [stage for stage in result["stages"] if "tokens" in stage["counts"]]
-    pairs = next(s for s in reversed(result["stages"]) if s["name"] == "pairs")
     return {
         "pairs": result["pairs"],
-        "found": pairs["counts"].get("kept", result["pairs"]),
         "learned_tokens": result["tokens"],
         "drawn_tokens": sum(s["counts"]["tokens"]["output"] for s in stages),
-        "stage_seconds": sum(s["seconds"] for s in result["stages"]),
         "seconds": result["seconds"],
     }
 

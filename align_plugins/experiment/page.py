@@ -17,6 +17,7 @@ from align_plugins.experiment.figure import Dot, svg
 from align_plugins.experiment.plan import BASE, Claim, Plan
 from eval_anything.content import MODALITIES
 from eval_anything.files import write_atomically
+from eval_anything.markdown import markdown_table
 
 PAGE, PICTURE = "experiment.md", "experiment.svg"
 BEGIN, END = "<!-- written by hand, kept when the page is written again -->", "<!-- end -->"
@@ -103,7 +104,7 @@ def _arms(found: Analysis, titles: Mapping[str, str]) -> str:
         else [titles[name], "0", *["not run"] * len(found.primary)]
         for name, outcome in found.outcomes.items()
     ]
-    return _table(head, rows)
+    return f"{markdown_table(head, rows)}\n"
 
 
 def _cell(value: Figure | None) -> str:
@@ -122,7 +123,7 @@ def _claims(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
     head = ["claim", "difference", *(m.replace("_", " ") for _, m in found.primary), "holds here"]
     family = len(found.claims)
     return (
-        f"{_table(head, rows)}\n"
+        f"{markdown_table(head, rows)}\n\n"
         f"p are Holm's, over all {family} differences that were tested. A claim holds on a metric where "
         "p is below 0.05 in its direction; one of *as good as* is tested against a loss of its margin.\n"
     )
@@ -170,7 +171,8 @@ def _modalities(found: Analysis, titles: Mapping[str, str]) -> str:
         else "No modality of any arm falls significantly against the start (one-sided, Holm over all "
         "arms and modalities)"
     )
-    return f"Instruction following by modality, 0 to 10.\n\n{_table(['arm', *keys], rows)}\n{told}.\n"
+    table = markdown_table(["arm", *keys], rows)
+    return f"Instruction following by modality, 0 to 10.\n\n{table}\n\n{told}.\n"
 
 
 def _budgets(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
@@ -202,14 +204,9 @@ def _budgets(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
         "seconds",
     ]
     return (
-        f"{_table(head, rows)}\n"
+        f"{markdown_table(head, rows)}\n\n"
         "Means over seeds, on one thread each. Right are pairs whose chosen answer is better in truth, "
         "equal those whose answers are as good; the gain is that of exact utility. No arm knows these. "
         "Drawn are first responses, critiques and second responses; answers that were labelled are not "
         "counted. Arms of a seed share stages: the arm that came first has their seconds.\n"
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval_anything.content import (
+    ANYTHING,
     MODALITIES,
-    Contract,
-    MediaPart,
     Message,
     Part,
     Record,
@@ -26,6 +25,7 @@ from eval_anything.evaluate import load_model
 from eval_anything.judges import find_judges, judge_named
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.replay import stored
 from eval_anything.pipeline import plan, run_batches
 from eval_anything.prices import Spending
 from eval_anything.progress import Progress
@@ -33,8 +33,6 @@ from eval_anything.runs import FORMAT, RunFile, open_run, read_outlines, read_ru
 from eval_anything.scorers.assemble import NoModel, TaskScorers, make_judge
 from eval_anything.scorers.base import Scorer
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
-
-ANYTHING = Contract(allowed=MODALITIES)
 
 
 def sample_of(identity: str, messages: Sequence[Message], source_id: str) -> Sample:
@@ -54,21 +52,13 @@ class Saved(Model):
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
-        raise NotImplementedError("it is made of responses, not named")
+        raise UserError(f"{spec}: answers that are there already have no name to be asked by")
 
     def weights(self) -> str:
         return ""
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
-        return [
-            Response(
-                tuple(
-                    store.put(p.path.read_bytes(), p.modality) if isinstance(p, MediaPart) else p
-                    for p in self._responses[request.sample_id]
-                )
-            )
-            for request in requests
-        ]
+        return [Response(stored(self._responses[r.sample_id], store)) for r in requests]
 
 
 def task_of(name: str, samples: Sequence[Sample]) -> Task:

@@ -39,9 +39,10 @@ from align_plugins.feedback.steps import (
 )
 from align_plugins.settings import MethodSettings
 from align_plugins.trainer import Trained, Trainer
+from align_plugins.workdir import hold_folder
 from eval_anything.content import TextPart
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write, hold, pretty_json, write_atomically
+from eval_anything.files import pretty_json, write_atomically
 from eval_anything.models.spec import resolve
 from eval_anything.progress import Progress
 
@@ -70,15 +71,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
             torch.set_num_threads(settings.threads)
         if settings.evaluate is not None:
             check_evaluation(settings.evaluate, settings.model, self._out / "runs")
-        if self._out.is_file():
-            raise UserError(f"out: {self._out} is a file; it should be a folder")
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            lock = (self._out / ".lock").open("ab")
-        except OSError as error:
-            raise cannot_write(self._out, error) from None
-        with lock:
-            hold(lock, f"out: {self._out} is in use by another process: wait, or choose another")
+        with hold_folder(self._out, self._out):
             found = self._run(progress)
             write_atomically(self._out / "result.json", pretty_json(found))
         return account_of(found)

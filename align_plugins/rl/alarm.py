@@ -8,8 +8,6 @@ alarm is a reason to look, not a proof.
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 
 from align_plugins.evaluation import START, Evaluations, Measured
@@ -85,8 +83,3 @@ def _change(found: Evaluations, since: str, name: str) -> MetricChange | None:
     wanted = found.metric_of(found.run_of(name))
     both = compare(found.run_of(since), found.run_of(name))
     return next((metric for metric in both.metrics if metric.name == wanted), None)
-
-
-def told(raised: list[Alarm]) -> list[dict[str, Any]]:
-    """Alarms for result.json."""
-    return [{name: getattr(one, name) for name in one.__struct_fields__} for one in raised]

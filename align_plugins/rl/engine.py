@@ -21,6 +21,7 @@ from accelerate.utils import DistributedType, gather_object
 from torch.nn.utils.rnn import pad_sequence
 
 from align_plugins.engine import NotFiniteError, check_weights, saving, to_device
+from align_plugins.figures import Figures, Tally
 from align_plugins.losses.ppo import (
     adapted,
     gae,
@@ -33,7 +34,6 @@ from align_plugins.losses.ppo import (
 )
 from align_plugins.policies.base import Encoded, Policy
 from align_plugins.rl.actor_critic import ActorCritic, read
-from align_plugins.rl.figures import Figures, Tally
 from align_plugins.rl.keeping import Memory, keep_trained_weights
 from align_plugins.rl.rewards import Rewards
 from align_plugins.rl.rollout import Asked, Lessons, Taken, order_of, seed_of, take

@@ -20,7 +20,7 @@ from msgspec import Struct
 from align_plugins.data.rows import Prompt
 from align_plugins.policies.base import Policy
 from align_plugins.sampling import Sampled
-from eval_anything.content import MODALITIES, Contract, Failure, Response, Sample, Score
+from eval_anything.content import ANYTHING, MODALITIES, Contract, Failure, Response, Sample, Score
 from eval_anything.errors import UserError, near
 from eval_anything.judges import JudgeFile, JudgeFolder, find_judges, judge_named, read_judge_file
 from eval_anything.media import MediaStore
@@ -225,7 +225,7 @@ def sample_of(row: Prompt) -> Sample:
     """A prompt as judges take it. `contract` and `targets` of its metadata are what a task's samples
     have under these names; without a contract every modality is allowed. ValueError for a wrong one."""
     more = dict(row.metadata)
-    contract = Contract(allowed=MODALITIES)
+    contract = ANYTHING
     try:
         if "contract" in more:
             contract = msgspec.convert(more.pop("contract"), Contract)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from align_plugins.figures import Figures
 from align_plugins.policies.base import Encoded, Policy
-from align_plugins.rl.figures import Figures
 from align_plugins.rl.rewards import Reward, Rewards, response_of
 from align_plugins.sampling import Sampled, sample
 from eval_anything.content import MODALITIES, Sample

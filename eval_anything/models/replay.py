@@ -96,8 +96,8 @@ class ReplayModel(Model):
         if saved is None:
             return Response(error=Failure("missing_output", "the saved outputs lack this sample"))
         if request.turn < len(saved.turns):
-            return Response(_stored(saved.turns[request.turn], store))
-        return msgspec.structs.replace(saved, parts=_stored(saved.parts, store))
+            return Response(stored(saved.turns[request.turn], store))
+        return msgspec.structs.replace(saved, parts=stored(saved.parts, store))
 
     def _read_run(self) -> None:
         for task in read_run_file(self.path).tasks:
@@ -218,7 +218,8 @@ class ReplayModel(Model):
                     self._digest.update(hashlib.sha256(medium.read_bytes()).digest())
 
 
-def _stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
+def stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
+    """Parts with their media in the store."""
     return tuple(
         store.put(_bytes(part.path), part.modality) if isinstance(part, MediaPart) else part
         for part in parts

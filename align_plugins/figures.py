@@ -1,24 +1,29 @@
-"""Figures of rounds, gathered for a line of the log."""
+"""Figures of batches and rounds, gathered for a line of the log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-Figures = dict[str, tuple[float, float]]
-"""Means by name, each with its weight in a mean over rounds and processes."""
+if TYPE_CHECKING:
+    import torch
+
+Figures = dict[str, tuple["float | torch.Tensor", float]]
+"""Means by name, each with its weight in a mean over batches, rounds and processes. A tensor has no
+gradient, and stays on its device until it is told."""
 
 
 class Tally:
     """Figures since the last line of the log. `sums` holds, by name, a weighted sum and the weights."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, tuple[float, float]] = {}
+        self.sums: Figures = {}
 
     def add(self, figures: Figures) -> None:
         """Some more figures."""
         self.take_in({name: (value * weight, weight) for name, (value, weight) in figures.items()})
 
-    def take_in(self, sums: Mapping[str, tuple[float, float]]) -> None:
+    def take_in(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
         """The sums of another."""
         for name, (total, weight) in sums.items():
             before = self.sums.get(name, (0.0, 0.0))
@@ -26,4 +31,4 @@ class Tally:
 
     def means(self) -> dict[str, float]:
         """By name."""
-        return {name: total / weight for name, (total, weight) in self.sums.items() if weight}
+        return {name: float(total) / weight for name, (total, weight) in self.sums.items() if weight}
