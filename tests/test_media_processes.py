@@ -87,7 +87,7 @@ def test_a_process_that_died_between_two_media_is_no_fault_of_the_second(
     pool.decode("image", picture, "uint8")
     (first,) = pool.processes()
     os.kill(first, signal.SIGKILL)
-    time.sleep(0.2)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)  # dead, and still the pool's to find out
     assert pool.decode("image", picture, "uint8").array is not None
     assert gone(first)
 
