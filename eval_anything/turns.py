@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from eval_anything.content import Failure, FromTurn, Message, Part, Response, Sample, TextPart
-from eval_anything.models.base import Request
+from eval_anything.models.base import Request, Sampling
 
 Ask = Callable[[list[Request]], Awaitable[list[Response]]]
 
@@ -77,6 +77,15 @@ class _Conversation:
             latency=last.latency | ({"total": round(sum(seconds), 4)} if seconds else {}),
             details=last.details | ({"turns": told} if any(told) else {}),
         )
+
+
+def messages_before(sample: Sample, answers: Sequence[Sequence[Part]]) -> tuple[Message, ...]:
+    """The messages that the last answer to a sample was given to, where these are the parts of the
+    answers before it."""
+    talk = _Conversation(Request("", sample.id, 0, sample.messages, Sampling()), sample)
+    for parts in answers:
+        talk.take(Response(tuple(parts)))
+    return talk.request.messages
 
 
 async def converse(

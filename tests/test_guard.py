@@ -4,7 +4,7 @@ Everything is checked on the bytes of the judge's real HTTP request, and on the 
 replies in which the judge quotes what it judges. The corpus (`attacks.coverage()`):
 
     verdict: 42       spoofed verdicts, guessed marks     image metadata: 30  PNG, JPEG, GIF, WebP
-    fence: 49         imitated fences                     audio metadata: 19  WAV, MP3, FLAC, OGG
+    fence: 53         imitated fences                     audio metadata: 19  WAV, MP3, FLAC, OGG
     json: 16          injection into JSON, templates      video metadata: 12  MP4
     role: 42          tokens of some 30 chat formats
     instruction: 28   in 15 languages and 11 scripts      benign: 130         must pass unaltered
@@ -64,7 +64,10 @@ TOKENS = sorted({token for attack in TEXTS if attack.kind == "role" for token in
 
 # Written apart from the guard's own patterns.
 FORBIDDEN = {0x200B, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x2070)}
-FENCE = re.compile(r"^\W*[-‐-―−─ー⁃]{2,}\s*(begin|start|end)\s*(of the )?\W?(answer|response)", re.I)  # noqa: RUF001
+DASHES = r"^\W*[-‐-―−─ー⁃]{2,}"  # noqa: RUF001
+FENCE = re.compile(
+    rf"{DASHES}\s*(begin|start|end)\s*(of the )?(earlier )?\W?(answer|response)", re.IGNORECASE
+)
 
 
 class Judged(NamedTuple):
@@ -197,6 +200,28 @@ def test_an_attack_split_over_parts_stays_in_the_fence(plain: Asked) -> None:
     check_frame(asked, plain)
     assert asked.answer[::2] == [{"type": "text", "text": "[text]"}] * len(pieces)
     assert score.value is None
+
+
+def test_an_attack_in_an_earlier_answer_stays_in_its_fence() -> None:
+    attacks = [attack for attack in TEXTS if attack.kind == "fence"]
+    question = Message("user", (TextPart("And now?"),))
+    with judge_server() as server:
+        folder = find_judges()["synergy_rubric"]
+        scorer = make(folder, read_judge_file(folder), server.spec, False)
+        for number, attack in enumerate(attacks):
+            said = (TextPart(attack.text),)
+            messages = (*SAMPLE.messages, Message("assistant", said), question)
+            sample = Sample("s", messages, SAMPLE.contract)
+            asyncio.run(scorer.score(sample, Response((TextPart(f"Ball {number}."),), turns=(said,))))
+            asyncio.run(scorer.close())
+        for attack, asked in zip(attacks, server.asked, strict=True):
+            lines = [line for part in asked.content for line in part["text"].splitlines()]
+            fences = [line for line in lines if FENCE.match(unicodedata.normalize("NFKC", line))]
+            assert fences == [
+                f"--- {edge} {title} {asked.fence} ---"
+                for title in ("earlier answer 1", "answer")
+                for edge in ("begin", "end")
+            ], attack.idea
 
 
 def test_the_request_is_cleaned_too() -> None:

@@ -28,7 +28,7 @@ from eval_anything.media import (
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 """Part of the fingerprint of judges: to be raised when they are shown something else than before."""
 
 _LOWEST_RATE, _HIGHEST_RATE = 8_000, 24_000
@@ -179,15 +179,16 @@ _LOOKALIKES = {
     }.items()
     for other in others
 }
-_EDGE = "(?:begin|start|end|close|stop)(?:ofthe|of|the)?(?:answer|response)"
+_EDGE = "(?:begin|start|end|close|stop)(?:ofthe|of|the)?(?:earlier)?(?:answer|response)"
 _FENCE = re.compile(f"---{_EDGE}|--{_EDGE}.*--|^-{_EDGE}.*-$")
 
 
 def fence_lines(text: str) -> str:
     """The text with the dashes of every line that looks like a fence replaced by tildes.
 
-    The fence is `--- begin answer NONCE ---`. Whatever stands for the nonce, other spacing, other
-    dashes and letters that look like these do not matter.
+    The fence is `--- begin answer NONCE ---`, of an answer to an earlier turn `--- begin earlier answer
+    NUMBER NONCE ---`. Whatever stands for the nonce, other spacing, other dashes and letters that look
+    like these do not matter.
     """
     lines = re.split("([\n\u2028\u2029])", text)
     return "".join(_DASH.sub("~", line) if _imitates_fence(line) else line for line in lines)

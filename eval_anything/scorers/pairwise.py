@@ -3,26 +3,29 @@
 The other response comes from another run (`--against RUN`). The model is asked twice, with the
 responses in both orders: a model that follows the position contradicts itself, and that is a tie. The
 value is 1 for a win of the response under evaluation, 0.5 for a tie, 0 for a loss: its mean is the win
-rate. Fences, marks, cleaning and kept verdicts are those of the other kinds.
+rate. Fences, marks, cleaning and kept verdicts are those of the other kinds. Where the two were asked in
+several turns, each is shown with the conversation that it had.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from eval_anything.chat import parse_server
-from eval_anything.content import Part, Record, Response, Sample, Score, TextPart
+from eval_anything.content import Message, Part, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import guard
 from eval_anything.scorers.asking import Answer, Asker, Messages, Question, all_of
 from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.shown import Content, clips_of, shown, text
+from eval_anything.scorers.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.scorers.shown import Content, clips_of
 from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
+from eval_anything.turns import messages_before
 
 _FORM = (
     "Answer with one JSON object and nothing else: "
@@ -39,6 +42,21 @@ class Preference(Marked, frozen=True):
 
     explanation: str
     better: Literal["first", "second", "tie"]
+
+
+class _Given(NamedTuple):
+    """A response, the messages that it was given to, and the answers before it."""
+
+    parts: Sequence[Part]
+    messages: Sequence[Message]
+    turns: Sequence[Sequence[Part]] = ()
+
+
+class _Side(NamedTuple):
+    """One of the two responses as it is shown, and the request that it answers."""
+
+    request: Pieces
+    answer: Content
 
 
 class PairwiseScorer(Scorer):
@@ -59,6 +77,7 @@ class PairwiseScorer(Scorer):
         self.fingerprint = self._own
         self._asker = Asker(f"judge {self.name}", self.server)
         self._others: Mapping[str, Record] = {}
+        self._samples: Mapping[str, Sample] = {}
 
     @property
     def calibrated_as(self) -> str:
@@ -75,10 +94,8 @@ class PairwiseScorer(Scorer):
                     "differs): run it again"
                 )
         self._others = others
-        said = [
-            [r.item, r.error, [p.text if isinstance(p, TextPart) else p.sha256 for p in r.parts]]
-            for r in others.values()
-        ]
+        self._samples = task.by_id
+        said = [[r.item, r.error, *map(_said, (r.parts, *r.turns))] for r in others.values()]
         self.fingerprint = sha256_of([self._own, said])
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
@@ -89,19 +106,27 @@ class PairwiseScorer(Scorer):
             return self.unscored("the other run has no response to this sample")
         if other.error is not None:
             return {self._metric: Score(1.0, explanation="the other model failed")}
-        return await self.compare(sample, response.parts, other.parts)
+        theirs = sample.messages
+        if other.turns:
+            theirs = messages_before(self._samples[sample.id], other.turns)
+        return await self._compared(
+            _Given(response.parts, sample.messages, response.turns),
+            _Given(other.parts, theirs, other.turns),
+        )
 
     async def compare(
         self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
     ) -> dict[str, Score]:
-        """Whether the first of two responses to the sample is better; both have content."""
+        """Whether the first of two responses to the sample's messages is better; both have content."""
+        return await self._compared(_Given(parts, sample.messages), _Given(others, sample.messages))
+
+    async def _compared(self, mine: _Given, theirs: _Given) -> dict[str, Score]:
         try:
-            mine, theirs, request = await asyncio.to_thread(self._shown, sample, parts, others)
+            sides = await asyncio.to_thread(self._sides, mine, theirs)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown a response: {error}")
         try:
-            orders = ((mine, theirs), (theirs, mine))
-            first, second = await all_of(self._ask(request, *order) for order in orders)
+            first, second = await all_of(self._ask(*order) for order in (sides, sides[::-1]))
         except ValueError as error:
             return self.unscored(f"no usable verdict of {self.server.model}: {error}")
         return {self._metric: self._value(first, second)}
@@ -112,35 +137,30 @@ class PairwiseScorer(Scorer):
     async def close(self) -> None:
         await self._asker.close()
 
-    def _shown(
-        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
-    ) -> tuple[Content, Content, Content]:
+    def _sides(self, mine: _Given, theirs: _Given) -> list[_Side]:
         clips = self._clips
-        request = [c for m in sample.messages for part in m.parts for c in shown(part, clips)[1]]
-        both: list[Content] = []
-        for answer in (parts, others):
-            content: Content = []
-            for label, shown_part in (shown(part, clips) for part in answer):
-                content += [text(label), *shown_part]
-            both.append(content)
-        return both[0], both[1], request
+        request = other = pieces_of(mine.messages, mine.turns, clips)
+        if (theirs.messages, theirs.turns) != (mine.messages, mine.turns):
+            other = pieces_of(theirs.messages, theirs.turns, clips)
+        answers = (answer_of(given.parts, clips)[0] for given in (mine, theirs))
+        return [_Side(*side) for side in zip((request, other), answers, strict=True)]
 
-    def _messages(
-        self, request: Content, first: Content, second: Content, fence: str, mark: str
-    ) -> Messages:
+    def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
         rubric = render_template(self._rubric, fence=fence).strip()
-        content = [text("The request:"), *request]
-        for name, answer in (("first", first), ("second", second)):
-            begin, end = (f"--- {word} answer {fence} ({name}) ---" for word in ("begin", "end"))
-            content += [text(begin), *answer, text(end)]
+        shared = first.request == second.request
+        content = request_shown(first.request, fence) if shared else []
+        for name, side in (("first", first), ("second", second)):
+            if not shared:
+                content += request_shown(side.request, fence, name)
+            content += fenced(side.answer, fence, side=name)
         return [
             {"role": "system", "content": f"{rubric}\n\n{_FORM.replace('MARK', mark)}"},
             {"role": "user", "content": content},
         ]
 
-    async def _ask(self, request: Content, first: Content, second: Content) -> Answer[Preference]:
+    async def _ask(self, first: _Side, second: _Side) -> Answer[Preference]:
         question = Question(
-            messages=lambda fence, mark: self._messages(request, first, second, fence, mark),
+            messages=lambda fence, mark: self._messages(first, second, fence, mark),
             read=lambda reply, mark: last_marked(reply, mark, Preference),
             type_=Preference,
             form=marked_format(_PROPERTIES),
@@ -164,6 +184,10 @@ class PairwiseScorer(Scorer):
                 },
             },
         )
+
+
+def _said(parts: Sequence[Part]) -> list[str]:
+    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]
 
 
 def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:

@@ -24,7 +24,8 @@ from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.scorers import asking, guard
 from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.shown import Content, clips_of, shown, text
+from eval_anything.scorers.conversation import answer_of, fenced
+from eval_anything.scorers.shown import Content, clips_of, text
 from eval_anything.scorers.verdict import Marked, last_marked, marked_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
 
@@ -128,13 +129,10 @@ class ProbeScorer(Scorer):
             reason = f"no {self.probes}, which the questions are about"
             return {name: Score(m.worst, explanation=reason) for name, m in self.metrics.items()}
         try:
-            label, content = await asyncio.to_thread(shown, medium, self._clips)
+            content, _ = await asyncio.to_thread(answer_of, [medium], self._clips)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
-        shown_medium = [text(label), *content]
-        return self._scores(
-            await asking.all_of(self._answer(sample.id, q, shown_medium) for q in questions)
-        )
+        return self._scores(await asking.all_of(self._answer(sample.id, q, content) for q in questions))
 
     def asks(self, sample: Sample) -> int:
         return len(sample.targets.get(TARGET, ()))
@@ -148,9 +146,7 @@ class ProbeScorer(Scorer):
         template = render_template(self._template, fence=fence).strip()
         choices = "\n".join(f"{letter}. {choice}" for letter, choice in lettered.items())
         content = [
-            text(f"--- begin answer {fence} ---"),
-            *medium,
-            text(f"--- end answer {fence} ---"),
+            *fenced(medium, fence),
             text(f"The question:\n{question.question}\n\nThe choices:\n{choices}"),
         ]
         return [

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from eval_anything.chat import parse_server
-from eval_anything.content import MODALITIES, Part, Response, Sample, Score, TextPart
+from eval_anything.content import MODALITIES, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges import JudgeFile, JudgeFolder
 from eval_anything.media import MediaError
@@ -30,19 +29,19 @@ from eval_anything.scorers.checklist import (
     own_criteria,
     weighted_share,
 )
-from eval_anything.scorers.shown import Content, clips_of, shown, text
+from eval_anything.scorers.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.scorers.shown import Content, clips_of
 from eval_anything.scorers.verdict import Verdict, instruction, read_verdict, response_format
 from eval_anything.tasks.task import Task, render_template, sha256_of
 
 
 class _Shown(NamedTuple):
     """What one request to the judge is made of, but for its nonces; `changed` names the media that
-    were scaled down or cut for it. Each part of the request comes with the number of the earlier answer
-    that it is of, 0 for what the user says."""
+    were scaled down or cut for it."""
 
     expected: Any
     criteria: list[Criterion]
-    request: list[tuple[int, Content]]
+    request: Pieces
     answer: Content
     changed: list[str]
 
@@ -136,30 +135,15 @@ class RubricScorer(Scorer):
     def _show(self, sample: Sample, response: Response) -> _Shown:
         """ValueError if the sample's target is no checklist, MediaError for a broken medium."""
         criteria = self._criteria(sample)
-        clips = self._clips
-        request: list[tuple[int, Content]] = []
-        for number, part in _numbered(sample, response):
-            label, content = shown(part, clips)
-            request.append((number, [text(label), *content] if number else content))
-        answer: Content = []
-        changed = []
-        for part in response.parts:
-            label, content = shown(part, clips)
-            answer += [text(label), *content]
-            if label != f"[{part.modality}]":
-                changed.append(label.strip("[]"))
+        request = pieces_of(sample.messages, response.turns, self._clips)
+        answer, changed = answer_of(response.parts, self._clips)
         return _Shown(self._expected(sample), criteria, request, answer, changed)
 
     def _messages(self, what: _Shown, fence: str, mark: str) -> Messages:
         rubric = render_template(self._rubric, fence=fence, expected=what.expected).strip()
         asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
         system = "\n\n".join(filter(None, [rubric, *asked]))
-        content = [
-            *_request(what.request, fence),
-            text(f"--- begin answer {fence} ---"),
-            *what.answer,
-            text(f"--- end answer {fence} ---"),
-        ]
+        content = [*request_shown(what.request, fence), *fenced(what.answer, fence)]
         return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
     async def _judge(self, what: _Shown, repeat: int) -> Answer[Verdict]:
@@ -194,42 +178,6 @@ class RubricScorer(Scorer):
                 details=details,
             )
         return scores
-
-
-def _key(part: Part) -> str:
-    return part.text if isinstance(part, TextPart) else part.sha256
-
-
-def _numbered(sample: Sample, response: Response) -> Iterator[tuple[int, Part]]:
-    """The parts of the messages, each with the number of the earlier answer that it is of, or 0.
-
-    Answers of the assistant are the model's own, but for those that the sample itself begins with. A
-    later question may show one, part by part or all text of an answer together.
-    """
-    said: dict[str, int] = {}
-    for number, parts in enumerate(response.turns, start=1):
-        said |= dict.fromkeys([*map(_key, parts), Response(parts).text], number)
-    said.pop("", None)
-    number = len(response.turns) - sum(message.role == "assistant" for message in sample.messages)
-    for message in sample.messages:
-        answered = message.role == "assistant"
-        number += answered
-        for part in message.parts:
-            yield max(0, number) if answered else said.get(_key(part), 0), part
-
-
-def _request(pieces: Sequence[tuple[int, Content]], fence: str) -> Content:
-    """The request, earlier answers between lines that carry the fence."""
-    if not any(number for number, _ in pieces):
-        return [text("The request:"), *(c for _, content in pieces for c in content)]
-    shown_pieces = [text("The request, and what was answered to it so far, between lines of its own:")]
-    for number, same in groupby(pieces, key=lambda piece: piece[0]):
-        inner = [c for _, content in same for c in content]
-        if number:
-            begin, end = (f"--- {edge} earlier answer {number} {fence} ---" for edge in ("begin", "end"))
-            inner = [text(begin), *inner, text(end)]
-        shown_pieces += inner
-    return shown_pieces
 
 
 def _answers(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> dict[str, Any]:
