@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from align_plugins.environment import wants_fsdp
 from align_plugins.finetuning import Finetuning, Item, RowT, S
 from align_plugins.workdir import Workdir
+from eval_anything.errors import UserError
 from eval_anything.progress import Progress
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ class BatchFinetuning(Finetuning[S, RowT, Item]):
     ) -> Any:
         from align_plugins.engine import Engine, arguments_of
 
+        if self.settings.lora is not None and self.saves_merged and wants_fsdp():
+            raise UserError(
+                "lora: adapters are not merged into weights that FSDP shares out among processes: take "
+                "`merge: false`, another model than micro, or data parallelism"
+            )
         return Engine(
             model,
             self.step,

@@ -79,9 +79,11 @@ class DpoTrainer(
         return without_ties(rows, progress)
 
     def encode(self, row: Preference) -> PairItem:
-        return PairItem(
-            self.policy.encode(row.messages, row.chosen), self.policy.encode(row.messages, row.rejected)
+        chosen, rejected = (
+            self.counted(row, self.policy.encode(row.messages, side))
+            for side in (row.chosen, row.rejected)
         )
+        return PairItem(chosen, rejected)
 
     def length(self, item: PairItem) -> int:
         return max(item.chosen.tokens, item.rejected.tokens)

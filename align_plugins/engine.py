@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accelerate.utils import gather_object
+from transformers.integrations import TensorBoardCallback
 
+from align_plugins.environment import TRACKED, on_cpu
 from align_plugins.figures import Tally
 from align_plugins.settings import TrainSettings
 from eval_anything.errors import EvalError, InfrastructureError
@@ -62,6 +65,9 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
             callbacks=list(callbacks),
         )
         self.remove_callback(transformers.PrinterCallback)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+                callback.logging_dir = str(Path(arguments.output_dir).parent / TRACKED)
         self.model_accepts_loss_kwargs = counts_tokens
         self._step = step
         self._save_beside = save_beside
@@ -86,16 +92,23 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         return step.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the figures since the last line."""
-        means = self._tally.means()
+        """Adds the figures of all processes since the last line."""
+        whole = Tally()
+        mine = {name: (float(total), weight) for name, (total, weight) in self._tally.sums.items()}
+        for sums in gather_object([mine]):
+            whole.take_in(sums)
         self._tally = Tally()
-        super().log({**logs, **means, "tokens": self.tokens}, start_time)
+        super().log({**logs, **whole.means(), "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError
         for a disk that is full."""
         check_weights(self.model, self.state.global_step)
         super().save_model(output_dir, _internal_call)
+        if self.is_fsdp_enabled:  # it may have saved shards, and what is evaluated is whole
+            whole = self.accelerator.get_state_dict(self.model)
+            if self.args.should_save:
+                self._save(output_dir, state_dict=whole)
         if self.args.should_save:
             self._save_beside(self.model, Path(output_dir or self.args.output_dir))
 
@@ -125,7 +138,10 @@ def saving(where: Path) -> Iterator[None]:
 def check_weights(model: Any, step: int) -> None:
     """NotFiniteError if a weight that is trained is no number after so many steps."""
     for name, weight in model.named_parameters():
-        if weight.requires_grad and not weight.isfinite().all():
+        spoilt = (~weight.isfinite()).sum()
+        if hasattr(spoilt, "full_tensor"):  # sharded: each process sees its own part alone
+            spoilt = spoilt.full_tensor()
+        if weight.requires_grad and spoilt:
             raise NotFiniteError(f"the weights are no numbers at step {step}: {name}")
 
 
@@ -158,7 +174,7 @@ def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transform
             report_to=settings.trackers or "none",
             disable_tqdm=True,
             remove_unused_columns=False,
-            use_cpu=settings.device == "cpu",
+            use_cpu=on_cpu(settings.device),
             dataloader_pin_memory=torch.cuda.is_available() and settings.device != "cpu",
             eval_strategy="no",
         )

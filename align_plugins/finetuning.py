@@ -14,7 +14,9 @@ import msgspec
 from align_plugins.account import account_of
 from align_plugins.data.contamination import known_prompts, refuse_contaminated
 from align_plugins.data.rows import Prompt, file_hash, read_rows, rows_of
+from align_plugins.environment import check_environment
 from align_plugins.evaluation import START, check_evaluation
+from align_plugins.policies.base import RowError, positions_of, too_long
 from align_plugins.settings import TrainSettings, lasting
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.workdir import (
@@ -39,7 +41,8 @@ Item = TypeVar("Item")
 
 # What is in a checkpoint for going on with it alone.
 _FOR_RESUMING = ("optimizer.*", "scheduler.pt", "rng_state*", "scaler.pt", "trainer_state.json",
-                 "training_args.bin", "training.json", RESUMING)  # fmt: skip
+                 "training_args.bin", "training.json", "pytorch_model_fsdp*", "optimizer_*",
+                 RESUMING)  # fmt: skip
 
 
 class Finetuning(Trainer[S], Generic[S, RowT, Item]):
@@ -67,7 +70,7 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
     @abstractmethod
     def length(self, item: Item) -> int:
-        """Its tokens, in the longest of its sequences."""
+        """Its tokens, in the longest of its sequences; with `max_tokens` those of media are counted."""
 
     @abstractmethod
     def steps(self, items: int, processes: int) -> int:
@@ -100,8 +103,7 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
     def positions(self) -> int | None:
         """The longest sequence that the model takes; None if that is not known."""
-        config = self.model.config.get_text_config(decoder=True)
-        return getattr(config, "max_position_embeddings", None)
+        return positions_of(self.model)
 
     def rows(self, rows: list[RowT], progress: Progress) -> list[RowT]:
         """The rows that are learned from."""
@@ -111,6 +113,7 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
     def train(self, progress: Progress) -> Trained:
         settings = self.settings
+        check_environment(settings)
         if not is_main():
             progress = Progress("silent")
         rows = self._read(progress)
@@ -168,6 +171,8 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft
                 return self._trained(rows, work, progress)
+        except RowError as error:
+            raise self._at(error.row, str(error)) from None
         finally:
             transformers.utils.logging.set_verbosity(verbosity)
 
@@ -189,16 +194,13 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
             try:
                 item = self.encode(row)
             except ValueError as error:
-                raise self._at(row, str(error)) from None
+                raise self._at(row.id, str(error)) from None
             tokens = self.length(item)
             if limit is not None and tokens > limit:
                 long += 1
                 continue
             if positions is not None and tokens > positions:
-                raise self._at(
-                    row,
-                    f"has {tokens} tokens, the model takes {positions}: set max_tokens to leave it out",
-                )
+                raise self._at(row.id, too_long(tokens, positions))
             items.append(item)
         if long:
             progress.say(f"left out: {long} of {len(rows)} rows have more than {limit} tokens")
@@ -206,9 +208,9 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
             raise UserError(f"max_tokens: none of the {len(rows)} rows has at most {limit} tokens")
         return items
 
-    def _at(self, row: RowT, message: str) -> FileProblemsError:
+    def _at(self, row: str, message: str) -> FileProblemsError:
         names = " or ".join(map(str, self.settings.files))
-        return FileProblemsError([Problem(Path(names), 0, f"row {row.id!r}: {message}")])
+        return FileProblemsError([Problem(Path(names), 0, f"row {row!r}: {message}")])
 
     def _fit(self, items: list[Item], work: Workdir, progress: Progress) -> Checkpoint | None:
         """Trains, or goes on; the last checkpoint, None in processes that write nothing."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from align_plugins.finetuning import Finetuning, Item, RowT, S
 from align_plugins.policies import policy_of
+from align_plugins.policies.base import Encoded
 from align_plugins.policies.micro import MicroPolicy
 
 
@@ -23,6 +24,12 @@ class PolicyFinetuning(Finetuning[S, RowT, Item]):
     def load(self) -> None:
         self.policy.load()
         self.model = self.policy.model
+
+    def counted(self, row: RowT, item: Encoded) -> Encoded:
+        """What a row was encoded to, with its name and length. Media of prompts are read for that under
+        `max_tokens` alone. RowError as in `Policy.counted`."""
+        reads_media = self.settings.max_tokens is not None
+        return self.policy.counted(item._replace(row=row.id), reads_media)
 
     def save_beside(self, folder: Path) -> None:
         self.policy.save_beside(folder)

@@ -42,6 +42,7 @@ class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
         ppo_epochs: how often a round's responses are learned from.
         temperature: of sampling; the policy that is trained is the one at this temperature.
         max_new_tokens: of a response.
+        output: what a model answers with that must be told, as in `--model-arg output`.
         clip: how far the probability of a token may move in a round: 1 - clip to 1 + clip.
         value_clip, value_weight: the same bound for values, and the weight of their loss.
         gamma, gae_lambda: discount, and how far advantages look ahead, both 0 to 1.
@@ -62,6 +63,7 @@ class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
     ppo_epochs: int = 1
     temperature: float = 1.0
     max_new_tokens: int = 128
+    output: str = "auto"
     clip: float = 0.2
     value_clip: float = 0.2
     value_weight: float = 0.1
@@ -113,6 +115,7 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
 
     def __init__(self, settings: PpoSettings) -> None:
         super().__init__(settings)
+        self.policy.answer_with(settings.output)
         self._rewards: Rewards | None = None
         self._reference: Any = None
 
@@ -160,7 +163,7 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
         without_dropout(self.model)
 
     def encode(self, row: Prompt) -> Asked:
-        return Asked(self.policy.prompt(row.messages), sample_of(row))
+        return Asked(self.counted(row, self.policy.prompt(row.messages)), sample_of(row))
 
     def length(self, item: Asked) -> int:
         return item.prompt.tokens + self.settings.max_new_tokens

@@ -16,7 +16,7 @@ from align_plugins.data.rows import Preference
 from align_plugins.dpo import without_ties
 from align_plugins.losses.reward import aspect_loss, reward_loss
 from align_plugins.policies import policy_of
-from align_plugins.policies.base import padded_right
+from align_plugins.policies.base import RowError, padded_right, too_long
 from align_plugins.policies.batching import inputs_of
 from align_plugins.policies.chat import ChatPolicy
 from align_plugins.policies.micro import MicroPolicy
@@ -89,13 +89,14 @@ class View(NamedTuple):
 
 class RewardItem(NamedTuple):
     """What is read of both sides of a pair: one view or several. `aspects` are the differences of the
-    ratings, chosen less rejected, 0 where nobody rated."""
+    ratings, chosen less rejected, 0 where nobody rated. `row` is the pair's id, for messages."""
 
     chosen: list[View]
     rejected: list[View]
     margin: float
     aspects: tuple[float, ...]
     cluster: str
+    row: str
 
 
 class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
@@ -155,7 +156,7 @@ class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
         margin = row.margin if self.settings.margins and row.margin is not None else 0.0
         chosen, rejected = (self._views(row.messages, side) for side in (row.chosen, row.rejected))
         aspects = tuple(row.aspects.get(name, 0.0) for name in self.settings.aspects)
-        return RewardItem(chosen, rejected, margin, aspects, row.source_id)
+        return RewardItem(chosen, rejected, margin, aspects, row.source_id, row.id)
 
     def _views(self, messages: Sequence[Message], parts: Sequence[Part]) -> list[View]:
         if self.settings.views == "whole":
@@ -174,8 +175,9 @@ class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
         unseen = {part.modality for part in parts} - self._reader.sees
         if unseen:
             raise ValueError(f"a response has {names_of(unseen)}, which this checkpoint cannot read")
-        media = isinstance(self._reader, MediaReader)
-        if media and self.settings.max_tokens is None:
+        asked = [part for message in messages for part in message.parts]
+        media = any(isinstance(part, MediaPart) for part in (*asked, *parts))
+        if media and isinstance(self._reader, MediaReader) and self.settings.max_tokens is None:
             self._reader.check(question)
             return View(question)
         read = self._reading(question)
@@ -208,21 +210,30 @@ class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
         """Views in rows, the chosen sides' first; `views` says how many each side has."""
         import torch
 
-        sides = [item.chosen for item in items] + [item.rejected for item in items]
-        contents = [view.content for side in sides for view in side]
-        try:
-            read = [self._reading(c) if isinstance(c, Question) else c for c in contents]
-        except UnreadableError as error:
-            raise UserError(f"data: {error}") from None
+        sides = [(i.row, i.chosen) for i in items] + [(i.row, i.rejected) for i in items]
+        read = [self._content(row, view.content) for row, side in sides for view in side]
         pad = self.model.config.get_text_config(decoder=True).pad_token_id
         rows = [one.ids for one in read]
         mask = padded_right([[1] * len(row) for row in rows], 0)
         return {
             "inputs": inputs_of(rows, [one.media for one in read], pad) | {"attention_mask": mask},
-            "views": torch.tensor([len(side) for side in sides]),
+            "views": torch.tensor([len(side) for _, side in sides]),
             "margin": torch.tensor([item.margin for item in items]),
             "aspects": torch.tensor([item.aspects for item in items]),
         }
+
+    def _content(self, row: str, content: Reading | Question) -> Reading:
+        """RowError for media of a row that cannot be read, or are too many tokens."""
+        if isinstance(content, Reading):
+            return content
+        try:
+            read = self._reading(content)
+        except UnreadableError as error:
+            raise RowError(row, str(error)) from None
+        positions = self.positions()
+        if positions is not None and len(read.ids) > positions:
+            raise RowError(row, too_long(len(read.ids), positions))
+        return read
 
     def _rewards(self, model: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Rewards of the chosen and of the rejected responses, float32 (pairs, heads)."""

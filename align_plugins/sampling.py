@@ -37,6 +37,7 @@ class Sampled(NamedTuple):
 def sample(
     policy: Policy,
     conversations: Sequence[Sequence[Message]],
+    prompts: Sequence[Encoded] = (),
     *,
     seeds: Sequence[int],
     temperature: float = 1.0,
@@ -47,9 +48,10 @@ def sample(
 
     A response comes from its own seed: what else is in a batch changes nothing but the last bits of its
     log-probabilities. At temperature 0 the likeliest token is taken, and log-probabilities are those of
-    the undivided logits. ValueError, as from `Policy.encode`, for a prompt that the policy cannot read.
+    the undivided logits. `prompts` is what `Policy.prompt` gave for them, if that is there. ValueError,
+    as from `Policy.encode`, for a prompt that the policy cannot read, and RowError as in `Policy.check`.
     """
-    prompts = [policy.prompt(messages) for messages in conversations]
+    prompts = prompts or [policy.prompt(messages) for messages in conversations]
     found: list[Sampled | None] = [None] * len(prompts)
     training = policy.model.training
     policy.model.eval()
@@ -57,12 +59,17 @@ def sample(
         order = sorted(range(len(prompts)), key=lambda i: prompts[i].tokens)
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            drawn = policy.respond(
-                [conversations[i] for i in places],
-                [seeds[i] for i in places],
-                temperature,
-                max_new_tokens,
-            )
+            try:
+                drawn = policy.respond(
+                    [conversations[i] for i in places],
+                    [seeds[i] for i in places],
+                    temperature,
+                    max_new_tokens,
+                )
+            except Exception:
+                for i in places:  # it may be the fault of one of them
+                    policy.check(prompts[i], max_new_tokens)
+                raise
             rows = [policy.written(prompts[i], one.ids) for i, one in zip(places, drawn, strict=True)]
             values = _logprobs(policy, rows, drawn, temperature)
             for place, row, one, of_tokens in zip(places, rows, drawn, values, strict=True):

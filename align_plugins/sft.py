@@ -30,7 +30,7 @@ class SftTrainer(
     counts_tokens = True
 
     def encode(self, row: Demonstration) -> Encoded:
-        return self.policy.encode(row.messages, row.response)
+        return self.counted(row, self.policy.encode(row.messages, row.response))
 
     def length(self, item: Encoded) -> int:
         return item.tokens

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from align_plugins.environment import check_environment
 from align_plugins.settings import TrainSettings, lasting
 from align_plugins.trainer import Trained, Trainer
 from eval_anything.errors import UserError, near
@@ -31,7 +32,7 @@ class Learner:
             if key not in known:
                 raise UserError(f"{where}.{key}: unknown key.{near(key, known)}")
         # What is wrong is said before anything runs.
-        self.settings(model="micro", data="data", out="out", **here)
+        check_environment(self.settings(model="micro", data="data", out="out", **here), f"{where}.")
 
     def settings(self, **more: Any) -> TrainSettings:
         """The settings, with `more` for what is set here."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
+from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ IGNORED = -100
 """The target of a position that is not learned."""
 
 
+class RowError(ValueError):
+    """Why a row cannot be learned from, found when its batch is made. `row` is its id."""
+
+    def __init__(self, row: str, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 class Encoded(NamedTuple):
     """A prompt and a response as tokens.
 
@@ -34,16 +43,20 @@ class Encoded(NamedTuple):
         response: its token ids, with the token that ends it.
         modalities: the index in MODALITIES of each token of the response.
         messages: the prompt itself, for policies whose prompts carry media.
+        unmade: how many tokens `collate` makes of the prompt; 0 where they are not counted.
+        row: the id of the row that it comes from, for messages.
     """
 
     prompt: list[int]
     response: list[int]
     modalities: list[int]
     messages: tuple[Message, ...] = ()
+    unmade: int = 0
+    row: str = ""
 
     @property
     def tokens(self) -> int:
-        return len(self.prompt) + len(self.response)
+        return len(self.prompt) + self.unmade + len(self.response)
 
 
 class TokenLogprobs(NamedTuple):
@@ -92,9 +105,22 @@ class Policy(ABC):
     spec: str
     model: Any = None
 
+    def answer_with(self, output: str) -> None:
+        """Says what `respond` draws, where a checkpoint must be told (`--model-arg output`): called
+        before `load`. UserError for what it does not know."""
+        if output != "auto":
+            raise UserError(
+                f"output: {output!r}: a policy of kind {self.name} is not told what to answer with"
+            )
+
     @abstractmethod
     def load(self) -> None:
         """Loads the weights as they are trained, in float32. UserError if they cannot be."""
+
+    @property
+    def head(self) -> Any:
+        """The module that makes logits of hidden states, where `respond` draws."""
+        return self.model.get_output_embeddings()
 
     @abstractmethod
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
@@ -103,6 +129,17 @@ class Policy(ABC):
     def prompt(self, messages: Sequence[Message]) -> Encoded:
         """A prompt that waits for its response; errors as in `encode`."""
         return self.encode(messages, (TextPart("."),))._replace(response=[], modalities=[])
+
+    def counted(self, row: Encoded, reads_media: bool) -> Encoded:
+        """A row that knows its tokens, but for those of a prompt with media unless these may be read for
+        it. RowError for a prompt that cannot be read."""
+        return row
+
+    def check(self, row: Encoded, more: int = 0) -> None:
+        """RowError for a row that cannot be read, or is too long once it has so many tokens more."""
+        tokens, positions = self.counted(row, reads_media=True).tokens + more, positions_of(self.model)
+        if positions is not None and tokens > positions:
+            raise RowError(row.row, too_long(tokens, positions))
 
     @abstractmethod
     def respond(
@@ -113,7 +150,7 @@ class Policy(ABC):
         max_new_tokens: int,
     ) -> list[Drawn]:
         """A response to each prompt from its own seed, in one batch, as the evaluation asks for them;
-        `logprobs` may be left empty."""
+        `logprobs` may be left empty. ValueError for a prompt that cannot be read or is too long."""
 
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """A prompt with the response that these tokens are, for one that was sampled."""
@@ -128,7 +165,7 @@ class Policy(ABC):
     @abstractmethod
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """A batch: {"inputs": what the model takes, "labels", "modalities"}, the latter two int64
-        (rows, length) over the positions of input_ids."""
+        (rows, length) over the positions of input_ids. RowError as in `check`."""
 
     @abstractmethod
     def save_beside(self, folder: Path) -> None:
@@ -152,6 +189,17 @@ class Policy(ABC):
         """Log-probabilities of a batch's responses under the policy, or under another `model` of the
         same architecture: its wrapped form in training, or a reference."""
         return logprobs(self.model if model is None else model, batch)
+
+
+def positions_of(model: Any) -> int | None:
+    """The longest sequence that a model takes; None if that is not known."""
+    config = model.config.get_text_config(decoder=True)
+    return getattr(config, "max_position_embeddings", None)
+
+
+def too_long(tokens: int, positions: int) -> str:
+    """What is wrong with a row of so many tokens."""
+    return f"has {tokens} tokens, the model takes {positions}: set max_tokens to leave it out"
 
 
 def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:

@@ -9,10 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_plugins.policies.base import Encoded, Policy, labels_of
+from align_plugins.policies.base import (
+    Encoded,
+    Policy,
+    RowError,
+    labels_of,
+    positions_of,
+    too_long,
+)
 from align_plugins.policies.batching import inputs_of
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
-from eval_anything.errors import UserError
+from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf.family import Settings
@@ -39,6 +46,7 @@ class ChatPolicy(Policy):
         self.spec = source.location if source.path is not None else f"hf/{source.location}"
         self.outputs = frozenset({Modality.TEXT})
         self._family = self._family_of(source, dtype)
+        self._counted: tuple[tuple[Message, ...], int] = ((), 0)
 
     def _family_of(self, source: Source, dtype: str) -> GenericFamily:
         """What the evaluation asks such a checkpoint with. UserError if that is nothing that this policy
@@ -74,9 +82,9 @@ class ChatPolicy(Policy):
         text = "\n\n".join(part.text for part in response if isinstance(part, TextPart))
         head, text, tail = self._around(messages, text)
         ids = [*self._text_ids(head + text), self._end(tail)]
-        media = any(not isinstance(p, TextPart) for m in messages for p in m.parts)
         said = tuple(messages)
-        prompt = [] if media or self._family.processor is not None else self._prompt_ids(said)
+        made = not _has_media(said) and self._family.processor is None
+        prompt = self._prompt_ids(said) if made else []
         return Encoded(prompt, ids, [_TEXT] * len(ids), said)
 
     def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
@@ -175,7 +183,11 @@ class ChatPolicy(Policy):
         for kind in dict.fromkeys(prompt.kind for prompt in asked):
             places = [place for place, prompt in enumerate(asked) if prompt.kind == kind]
             group = [asked[place] for place in places]
-            ids = family.generate(family.build_inputs(group), group)
+            inputs = family.build_inputs(group)
+            tokens, positions = inputs["input_ids"].shape[1] + max_new_tokens, positions_of(self.model)
+            if positions is not None and tokens > positions:
+                raise ValueError(too_long(tokens, positions))
+            ids = family.generate(inputs, group)
             for place, row in zip(places, ids, strict=True):
                 drawn[place] = Drawn(row, [], bool(row) and row[-1] in family.stop)
         return drawn
@@ -186,16 +198,36 @@ class ChatPolicy(Policy):
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Media are read here, a batch at a time, and once where both sides of a pair have them."""
-        pad = self._family.tokenizer.pad_token_id
+        pad, positions = self._family.tokenizer.pad_token_id, positions_of(self.model)
         read: dict[tuple[Message, ...], tuple[list[int], dict[str, Any]]] = {}
         for row in rows:
             if not row.prompt and row.messages not in read:
-                read[row.messages] = self._inputs(row.messages)
+                read[row.messages] = self._read(row)
         made = [(row.prompt, {}) if row.prompt else read[row.messages] for row in rows]
         ids = [[*prompt, *row.response] for (prompt, _), row in zip(made, rows, strict=True)]
+        for row, own in zip(rows, ids, strict=True):
+            if positions is not None and len(own) > positions:
+                raise RowError(row.row, too_long(len(own), positions))
         labels, modalities = labels_of([len(prompt) for prompt, _ in made], rows)
         inputs = inputs_of(ids, [media for _, media in made], pad if pad is not None else 0)
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
+
+    def counted(self, row: Encoded, reads_media: bool) -> Encoded:
+        """Both sides of a pair have the same prompt, which is read once."""
+        if row.prompt or (_has_media(row.messages) and not reads_media):
+            return row
+        if self._counted[0] != row.messages:
+            self._counted = (row.messages, len(self._read(row)[0]))
+        return row._replace(unmade=self._counted[1])
+
+    def _read(self, row: Encoded) -> tuple[list[int], dict[str, Any]]:
+        """`_inputs` of a row's prompt. RowError says why there are none."""
+        try:
+            return self._inputs(row.messages)
+        except EvalError:
+            raise
+        except Exception as error:  # a template may raise anything, and so may a processor
+            raise RowError(row.row, f"its prompt cannot be read: {error}") from None
 
     def _inputs(self, messages: tuple[Message, ...]) -> tuple[list[int], dict[str, Any]]:
         """What the model takes for one prompt: its token ids, and tensors of its media."""
@@ -211,6 +243,10 @@ class ChatPolicy(Policy):
     def save_beside(self, folder: Path) -> None:
         holder = self._family.processor
         (holder if holder is not None else self._family.tokenizer).save_pretrained(folder)
+
+
+def _has_media(messages: tuple[Message, ...]) -> bool:
+    return any(not isinstance(part, TextPart) for message in messages for part in message.parts)
 
 
 def request_of(messages: tuple[Message, ...]) -> Request:

@@ -1,100 +1,26 @@
-"""Emu3: text and images in and out, all of them tokens of one vocabulary.
-
-An image of a response is the codes that the checkpoint's own encoder gives, in the layout that the
-evaluation enforces (`Emu3Family`): what is trained is what `--model-arg output=any` asks for.
-"""
+"""Emu3: text and images in and out, all of them tokens of one vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from align_plugins.policies.base import Encoded, modalities_of
-from align_plugins.policies.chat import ChatPolicy, request_of
-from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.media import MediaStore
+from align_plugins.policies.image_tokens import ImageTokenPolicy
 from eval_anything.models.hf.families.emu3 import Emu3Family
 from eval_anything.models.hf.family import Settings
 from eval_anything.models.hf.source import Source
 
 
-class Emu3Policy(ChatPolicy):
-    """A response is text and images in any order, and the token that ends it; the tokens around the
-    codes of an image count as the image's.
-
-    Images of prompts become their codes once, before training, as the model itself would make them. So
-    its encoder has no part in training: batch norms in it would take the statistics of a batch.
-    """
+class Emu3Policy(ImageTokenPolicy):
+    """Images are brought to the size that the processor gives them. Batch norms in their encoder would
+    take the statistics of a batch in training."""
 
     name: ClassVar[str] = "emu3"
-    frozen: ClassVar[str] = r".*\bvqmodel\b.*"
     _family: Emu3Family
-
-    def __init__(self, source: Source, dtype: str = "float32") -> None:
-        super().__init__(source, dtype)
-        self.outputs = frozenset({Modality.TEXT, Modality.IMAGE})
-        self._images: dict[str, list[int]] = {}  # tokens by sha256: they come up again and again
-        self._last: tuple[tuple[Message, ...], list[int]] = ((), [])
 
     def _family_of(self, source: Source, dtype: str) -> Emu3Family:
         return Emu3Family(source, Settings(dtype=dtype, output="any", more=Emu3Family.options))
 
-    def load(self) -> None:
-        super().load()
-        self.freeze(self.model)
-
-    def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        self._check(messages, response)
-        texts = (part.text for part in response if isinstance(part, TextPart))
-        said = next((text for text in texts if text.strip()), ".")
-        text, _, tail = self._around(messages, said)
-        ids: list[int] = []
-        for place, part in enumerate(response):
-            if isinstance(part, TextPart):
-                follows = place > 0 and isinstance(response[place - 1], TextPart)
-                text += ("\n\n" if follows else "") + part.text
-            else:
-                ids += [*self._text_ids(text), *self._image_ids(part)]
-                text = ""
-        ids += [*self._text_ids(text), self._end(tail)]
-        return self.written(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
-
-    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+    @property
+    def _marks(self) -> tuple[int, int]:
         tokenizer = self._family.tokenizer
-        opens = {tokenizer.boi_token_id: Modality.IMAGE}
-        kinds = modalities_of(ids, opens, {tokenizer.eoi_token_id})
-        return prompt._replace(response=list(ids), modalities=kinds)
-
-    def _image_ids(self, part: MediaPart) -> list[int]:
-        if part.sha256 not in self._images:
-            self._images[part.sha256] = self._family.image_ids(part.path)
-        return self._images[part.sha256]
-
-    def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
-        """A prompt whose placeholders of images are their codes. Both sides of a pair have the same."""
-        if self._last[0] != messages:
-            inputs = self._family.build_inputs([self._family.prompt(request_of(messages))])
-            ids = self.as_tokens(self.model.model, inputs)["input_ids"]
-            self._last = (messages, ids[0].tolist())
-        return self._last[1]
-
-    def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        import torch
-
-        found = dict(inputs)
-        if "pixel_values" in found:
-            pixels, sizes = (found.pop(name) for name in ("pixel_values", "image_sizes"))
-            with torch.no_grad():
-                codes = body.get_image_tokens(pixels.to(body.device), sizes)
-            ids = found["input_ids"]
-            here = ids == body.vocabulary_mapping.image_token_id
-            found["input_ids"] = ids.masked_scatter(here, codes.to(ids))
-        return found
-
-    def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        """Images keep the codes that they are made of: pixels do not lead back to all of them."""
-        found = list(self._family.pieces(list(ids), store))
-        for part, own in found:
-            if isinstance(part, MediaPart):
-                self._images[part.sha256] = own
-        return tuple(part for part, _ in found)
+        return tokenizer.boi_token_id, tokenizer.eoi_token_id

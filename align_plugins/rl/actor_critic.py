@@ -30,28 +30,40 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
     those of the last forward pass, (rows, positions whose logits were asked for).
     """
 
-    def __init__(self, model: Any, temperature: float) -> None:
+    def __init__(self, policy: Policy, model: Any, temperature: float) -> None:
         super().__init__()
         self.model = model
+        self._head = (policy.head,)  # in a tuple, since it is a part of the model already
         self.temperature = temperature
         weight = model.get_output_embeddings().weight
         self.value_head = torch.nn.Linear(weight.shape[1], 1, device=weight.device)
         torch.nn.init.zeros_(self.value_head.weight)
         torch.nn.init.zeros_(self.value_head.bias)
         self.values: torch.Tensor | None = None
+        self._no_split_modules = getattr(model, "_no_split_modules", None)  # for a sharding by layers
+
+    def optimiser(self, rate: float, decay: float) -> Any:
+        """AdamW of what is trained; matrices decay, biases and norms do not."""
+        weights = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=rate)
 
     def forward(self, **inputs: Any) -> Any:
         """What the model gives, with `logits` at the temperature."""
         seen: list[torch.Tensor] = []
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(
-            lambda module, given: seen.append(given[0])
-        )
+        hook = self._head[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
         try:
             output = self.model(**inputs)
         finally:
             hook.remove()
         output.logits = output.logits / self.temperature
-        self.values = self.value_head(seen[0].to(self.value_head.weight.dtype))[..., 0]
+        head = self.value_head
+        with torch.autocast(head.weight.device.type, enabled=False):  # returns need all their digits
+            self.values = head(seen[0].to(head.weight.dtype))[..., 0]
+        output["hidden_states"] = (self.values,)  # processes look there for weights that have a part
         return output
 
 

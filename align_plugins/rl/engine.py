@@ -7,6 +7,7 @@ goes on from a checkpoint does what the unbroken one does.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import random
 import warnings
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, gather_object
 from torch.nn.utils.rnn import pad_sequence
 
 from align_plugins.engine import NotFiniteError, check_weights, saving, to_device
-from align_plugins.figures import Figures, Tally
+from align_plugins.environment import TRACKED, on_cpu
+from align_plugins.figures import Tally
 from align_plugins.losses.ppo import (
     adapted,
     gae,
@@ -36,17 +38,23 @@ from align_plugins.policies.base import Encoded, Policy
 from align_plugins.rl.actor_critic import ActorCritic, read
 from align_plugins.rl.keeping import Memory, keep_trained_weights
 from align_plugins.rl.rewards import Rewards
-from align_plugins.rl.rollout import Asked, Lessons, Taken, order_of, seed_of, take
+from align_plugins.rl.rollout import (
+    Asked,
+    Lessons,
+    Taken,
+    order_of,
+    seed_of,
+    take,
+    token_figures,
+)
+from align_plugins.rl.sharding import is_sharded, shard, take_over
 from align_plugins.sampling import Tempered
 from align_plugins.workdir import RESUMING
-from eval_anything.content import MODALITIES
-from eval_anything.errors import UserError
 
 if TYPE_CHECKING:
     from align_plugins.ppo import PpoSettings
 
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-_COPIES = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 class PpoEngine:
@@ -82,21 +90,24 @@ class PpoEngine:
         self._watch = watch
         self._save_beside = save_beside
         self._say = say
+        # What sees, hears or draws beside a language model has no part in some batches.
+        parts = model.config.get_text_config(decoder=True) is not model.config
         self._accelerator = Accelerator(
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=parts)],
             mixed_precision=_PRECISIONS[settings.precision],
-            cpu=settings.device == "cpu",
+            cpu=on_cpu(settings.device),
             log_with=settings.trackers or None,
-            project_dir=str(folder.parent),
+            project_config=ProjectConfiguration(str(folder.parent), str(folder.parent / TRACKED)),
         )
-        if self._accelerator.distributed_type not in _COPIES:
-            raise UserError(
-                "ppo runs with a copy of the model on each device, not with "
-                f"{self._accelerator.distributed_type.value}: choose data parallelism in the "
-                "configuration of accelerate"
-            )
-        self._actor = ActorCritic(model, settings.temperature)
-        self._module, self._optimiser = self._prepared()
-        if reference is not None:
+        self._sharded = is_sharded(self._accelerator)
+        self._model = model.to(self._accelerator.device)
+        actor = ActorCritic(policy, model, settings.temperature)
+        self._actor = copy.deepcopy(actor) if self._sharded else actor
+        optimiser = self._actor.optimiser(settings.learning_rate, settings.weight_decay)
+        self._module, self._optimiser = self._accelerator.prepare(self._actor, optimiser)
+        if reference is not None and self._sharded:
+            self._reference = shard(self._accelerator, reference)
+        elif reference is not None:
             reference.to(self._accelerator.device)
         self._schedule = transformers.get_scheduler(
             settings.schedule,
@@ -105,23 +116,13 @@ class PpoEngine:
             num_training_steps=steps,
         )
         self._memory = Memory(settings.kl_weight)
-        keep_trained_weights(self._accelerator, self._actor)
+        if not self._sharded:  # accelerate keeps shards in a way of its own
+            keep_trained_weights(self._accelerator, self._actor)
         self._accelerator.register_for_checkpointing(self._schedule, self._memory)
         self._tally = Tally()
         self.state = transformers.TrainerState(
             max_steps=steps, is_world_process_zero=self._accelerator.is_main_process
         )
-
-    def _prepared(self) -> tuple[Any, Any]:
-        settings = self._settings
-        weights = [p for p in self._actor.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
-        found: tuple[Any, Any] = self._accelerator.prepare(self._actor, optimiser)
-        return found
 
     # --- rounds --------------------------------------------------------------------------------
 
@@ -132,9 +133,18 @@ class PpoEngine:
         control = transformers.TrainerControl()
         if resume_from_checkpoint is not None:
             self._accelerator.load_state(str(Path(resume_from_checkpoint) / RESUMING))
+            self._take_over()
             state.global_step = self._memory.step
         if settings.trackers:
             self._accelerator.init_trackers("ppo")
+        try:
+            self._rounds(control)
+        finally:
+            for tracker in self._accelerator.trackers:  # they write in threads of their own
+                tracker.finish()
+
+    def _rounds(self, control: transformers.TrainerControl) -> None:
+        settings, state = self._settings, self.state
         while state.global_step < state.max_steps and not control.should_training_stop:
             self._unsummed = 0
             self._round()
@@ -154,23 +164,21 @@ class PpoEngine:
                 self._save()
                 self._watch.on_save(None, state, control)
                 self._memory.since_save = [0.0, 0.0]
-        if settings.trackers:
-            self._accelerator.end_training()
 
     def _round(self) -> None:
         settings, accelerator = self._settings, self._accelerator
         many = settings.rollout * accelerator.num_processes
         first = self.state.global_step * many + settings.rollout * accelerator.process_index
         places = range(first, first + settings.rollout)
-        with accelerator.autocast():
-            taken = take(
-                self._policy,
-                [self._asked[self._order(place)] for place in places],
-                self._rewards,
-                seeds=[seed_of(settings.seed, place) for place in places],
-                temperature=settings.temperature,
-                max_new_tokens=settings.max_new_tokens,
-            )
+        taken = take(
+            self._policy,
+            [self._asked[self._order(place)] for place in places],
+            self._rewards,
+            seeds=[seed_of(settings.seed, place) for place in places],
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+            precision=accelerator.autocast(),
+        )
         self._unsummed += taken.tokens
         self._tally.add(taken.figures)
         if not self._worth_learning(taken):
@@ -184,6 +192,12 @@ class PpoEngine:
             order = random.Random(name).sample(range(len(rows)), len(rows))
             for start in range(0, len(order), size):
                 self._update(rows, lessons, order[start : start + size])
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Has the model that answers and is saved be the one that was trained."""
+        if self._sharded:
+            take_over(self._model, self._actor.model)
 
     def _worth_learning(self, taken: Taken) -> bool:
         """Whether the rewards of all processes differ; they are noted."""
@@ -210,7 +224,7 @@ class PpoEngine:
         settings, device = self._settings, self._accelerator.device
         rows = [one.row for one in taken.sampled]
         old, values, kl = self._looked_at(rows)
-        self._log_tokens(taken, old, kl)
+        self._tally.add(token_figures(taken, old, kl))
         known = [reward.value is not None for reward in taken.rewards]
         scores = torch.tensor([reward.value or 0.0 for reward in taken.rewards], device=device)
         chosen = torch.tensor(known, device=device)
@@ -269,7 +283,7 @@ class PpoEngine:
         model = self._reference
         without: Any = contextlib.nullcontext()
         if model is None:
-            model = self._actor.model
+            model = self._model
             without = model.disable_adapter()
         with self._accelerator.autocast(), without:
             tokens = self._policy.logprobs(batch, Tempered(model, self._settings.temperature))
@@ -343,24 +357,6 @@ class PpoEngine:
 
     # --- log and checkpoints -------------------------------------------------------------------
 
-    def _log_tokens(self, taken: Taken, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]) -> None:
-        """KL of a response (nats), whole and by modality, entropy of a token (nats), and how far the
-        sampler's log-probabilities are from those that are learned with."""
-        n, tokens = float(len(kl)), torch.cat(list(old))
-        drawn = torch.tensor([v for one in taken.sampled for v in one.logprobs]).to(tokens)
-        figures: Figures = {
-            "kl": (sum(float(k.sum()) for k in kl) / n, n),
-            "entropy": (-float(tokens.mean()), float(len(tokens))),
-            "sampling_gap": (float((tokens - drawn).abs().mean()), float(len(tokens))),
-        }
-        price = torch.cat(list(kl))
-        kinds = torch.tensor([m for one in taken.sampled for m in one.row.modalities]).to(price.device)
-        for index, modality in enumerate(MODALITIES):
-            having = float(sum(index in one.row.modalities for one in taken.sampled))
-            if having:
-                figures[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
-        self._tally.add(figures)
-
     def _log(self, control: transformers.TrainerControl) -> None:
         """The means over rounds and processes since the last line."""
         whole = Tally()
@@ -380,11 +376,12 @@ class PpoEngine:
     def _save(self) -> None:
         """A checkpoint that is evaluated, and beside it what going on needs."""
         path = self._folder / f"checkpoint-{self.state.global_step}"
-        check_weights(self._actor, self.state.global_step)
+        check_weights(self._model, self.state.global_step)
+        check_weights(self._actor.value_head, self.state.global_step)
         with saving(path):
             if self._accelerator.is_main_process:
-                self._actor.model.save_pretrained(path)
-                self._save_beside(self._actor.model, path)
+                self._model.save_pretrained(path)
+                self._save_beside(self._model, path)
             self._accelerator.wait_for_everyone()
             self._accelerator.save_state(str(path / RESUMING))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import tempfile
@@ -81,16 +82,20 @@ def take(
     seeds: Sequence[int],
     temperature: float,
     max_new_tokens: int,
+    precision: contextlib.AbstractContextManager[object],
 ) -> Taken:
-    """Samples a response to each prompt and has it judged. Media lie in a folder that is gone after."""
+    """Samples a response to each prompt, in this precision, and has it judged. Media lie in a folder
+    that is gone after."""
     begun = time.perf_counter()
-    sampled = sample(
-        policy,
-        [one.sample.messages for one in asked],
-        seeds=seeds,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-    )
+    with precision:
+        sampled = sample(
+            policy,
+            [one.sample.messages for one in asked],
+            [one.prompt for one in asked],
+            seeds=seeds,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+        )
     seconds = time.perf_counter() - begun
     tokens = sum(len(one.row.response) for one in sampled)
     begun = time.perf_counter()
@@ -120,3 +125,26 @@ def take(
         if values:
             figures[f"reward_with_{modality}"] = (sum(values) / len(values), float(len(values)))
     return Taken(sampled, given, figures, tokens)
+
+
+def token_figures(taken: Taken, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]) -> Figures:
+    """KL of a response (nats), whole and by modality, entropy of a token (nats), and how far the
+    sampler's log-probabilities are from those that are learned with.
+
+    `old` and `kl` hold for each response a vector (tokens,): log-probabilities under the policy that
+    sampled, and the KL from the reference.
+    """
+    n, tokens = float(len(kl)), torch.cat(list(old))
+    drawn = torch.tensor([v for one in taken.sampled for v in one.logprobs]).to(tokens)
+    figures: Figures = {
+        "kl": (sum(float(k.sum()) for k in kl) / n, n),
+        "entropy": (-float(tokens.mean()), float(len(tokens))),
+        "sampling_gap": (float((tokens - drawn).abs().mean()), float(len(tokens))),
+    }
+    price = torch.cat(list(kl))
+    kinds = torch.tensor([m for one in taken.sampled for m in one.row.modalities]).to(price.device)
+    for index, modality in enumerate(MODALITIES):
+        having = float(sum(index in one.row.modalities for one in taken.sampled))
+        if having:
+            figures[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
+    return figures

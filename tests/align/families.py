@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from helpers import (
     write_jsonl,
 )
 from test_ppo import judge
-from tiny_image_out import tiny_emu3
+from tiny_image_out import tiny_chameleon, tiny_emu3, tiny_janus
 from tiny_media import tiny_llava, tiny_qwen2_5_vl, tiny_qwen2_audio
 
 from align_plugins.data.rows import read_rows
@@ -63,6 +64,15 @@ FAMILIES = {
     "emu3": Family(
         tiny_emu3, Modality.IMAGE, "png", (png(size=24, noise=1), png((0, 0, 90), 24)), draws=True
     ),
+    "chameleon": Family(
+        partial(tiny_chameleon, decoder=True),
+        Modality.IMAGE,
+        "png",
+        (png(size=32, noise=1), png((0, 0, 90), 32)),
+        draws=True,
+    ),
+    # Its responses are text here; images are in test_policies_janus.py.
+    "janus": Family(tiny_janus, Modality.IMAGE, "png", (png(size=24, noise=1), png((0, 0, 90), 24))),
     # Their processor needs torchvision: see needs_torchvision.py.
     "qwen2_5_vl": Family(
         tiny_qwen2_5_vl, Modality.IMAGE, "png", (png(size=56, noise=1), png(size=56, noise=2))
@@ -143,7 +153,8 @@ def check_lora_step(family: Family, method: str, cli: Cli, folder: Path) -> None
     tasks = _task(folder, family)
     model = family.make(folder / "model")
     data = write_jsonl(folder / "rows.jsonl", _rows(family, method))
-    asking = {"max_new_tokens": "4", **({"output": "any"} if family.draws else {})}
+    # Room for an image of Chameleon.
+    asking = {"max_new_tokens": "20", "output": "any"} if family.draws else {"max_new_tokens": "4"}
     evaluate = {"tasks": ["mine/demo"], "include": [str(tasks)], "start": False, "model_args": asking}
     more: dict[str, Any] = {"held_out": 0.0} if method == "reward" else {"evaluate": evaluate}
     if method == "ppo":

@@ -15,7 +15,7 @@ METHODS = ["sft", "dpo", "reward", "ppo"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("family", ["qwen2_audio", "emu3"])
+@pytest.mark.parametrize("family", ["qwen2_audio", "emu3", "chameleon", "janus"])
 def test_a_step_of_lora(family: str, method: str, cli: Cli, tmp_path: Path) -> None:
     check_lora_step(FAMILIES[family], method, cli, tmp_path)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eval_anything.content import Modality
+from eval_anything.content import MediaPart, Modality
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
 from eval_anything.models.hf.families.pictures import (
@@ -106,13 +106,16 @@ class JanusFamily(GenericFamily):
         if self.mode == "text":
             return super().decode(output, inputs, prompts, store)
         read = inputs["attention_mask"].sum(dim=1).tolist()
-        return [self._drawn(codes, n, store) for codes, n in zip(output, read, strict=True)]
+        return [
+            Answer((self.picture(codes, store),), "stop", {"input": n, "output": len(codes)})
+            for codes, n in zip(output, read, strict=True)
+        ]
 
-    def _drawn(self, codes: list[int], read: int, store: MediaStore) -> Answer:
+    def picture(self, codes: list[int], store: MediaStore) -> MediaPart:
+        """The image that codes stand for."""
         import torch
 
         with torch.inference_mode():
             row = torch.tensor([codes], device=self.model.device)
             pixels = self.model.decode_image_tokens(row)[0].permute(2, 0, 1)
-        part = picture_part(pixels, self.processor.image_processor, store)
-        return Answer((part,), "stop", {"input": read, "output": len(codes)})
+        return picture_part(pixels, self.processor.image_processor, store)

@@ -1,0 +1,102 @@
+"""Models to which text and images are tokens of one vocabulary, so a response can hold both.
+
+An image of a response is the codes that the checkpoint's own encoder gives, in the layout that the
+evaluation enforces: what is trained is what `--model-arg output=any` asks for.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from align_plugins.policies.base import Encoded, modalities_of
+from align_plugins.policies.chat import ChatPolicy, request_of
+from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
+from eval_anything.media import MediaStore
+from eval_anything.models.hf.families.chameleon import ChameleonFamily
+from eval_anything.models.hf.families.emu3 import Emu3Family
+from eval_anything.models.hf.source import Source
+
+
+class ImageTokenPolicy(ChatPolicy):
+    """A response is text and images in any order, and the token that ends it; the tokens around the
+    codes of an image count as the image's.
+
+    Images of prompts become their codes once, before training, as the model itself would make them. So
+    its encoder has no part in training: an image must stay the codes that it is.
+    """
+
+    frozen: ClassVar[str] = r".*\bvqmodel\b.*"
+    _family: Emu3Family | ChameleonFamily
+
+    def __init__(self, source: Source, dtype: str = "float32") -> None:
+        super().__init__(source, dtype)
+        self.outputs = frozenset({Modality.TEXT, Modality.IMAGE})
+        self._images: dict[str, list[int]] = {}  # tokens by sha256: they come up again and again
+        self._last: tuple[tuple[Message, ...], list[int]] = ((), [])
+
+    @property
+    @abstractmethod
+    def _marks(self) -> tuple[int, int]:
+        """The tokens with which an image begins and ends."""
+
+    def load(self) -> None:
+        super().load()
+        self.freeze(self.model)
+
+    def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
+        self._check(messages, response)
+        texts = (part.text for part in response if isinstance(part, TextPart))
+        said = next((text for text in texts if text.strip()), ".")
+        text, _, tail = self._around(messages, said)
+        ids: list[int] = []
+        for place, part in enumerate(response):
+            if isinstance(part, TextPart):
+                follows = place > 0 and isinstance(response[place - 1], TextPart)
+                text += ("\n\n" if follows else "") + part.text
+            else:
+                ids += [*self._text_ids(text), *self._image_ids(part)]
+                text = ""
+        ids += [*self._text_ids(text), self._end(tail)]
+        return self.written(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
+
+    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+        begin, end = self._marks
+        kinds = modalities_of(ids, {begin: Modality.IMAGE}, {end})
+        return prompt._replace(response=list(ids), modalities=kinds)
+
+    def _image_ids(self, part: MediaPart) -> list[int]:
+        if part.sha256 not in self._images:
+            self._images[part.sha256] = self._family.image_ids(part.path)
+        return self._images[part.sha256]
+
+    def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
+        """A prompt whose placeholders of images are their codes. Both sides of a pair have the same."""
+        if self._last[0] != messages:
+            inputs = self._family.build_inputs([self._family.prompt(request_of(messages))])
+            ids = self.as_tokens(self.model.model, inputs)["input_ids"]
+            self._last = (messages, ids[0].tolist())
+        return self._last[1]
+
+    def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        import torch
+
+        found = dict(inputs)
+        if "pixel_values" in found:
+            pixels = found.pop("pixel_values").to(body.device)
+            sizes = [found.pop("image_sizes")] if "image_sizes" in found else []
+            with torch.no_grad():
+                codes = body.get_image_tokens(pixels, *sizes)
+            ids = found["input_ids"]
+            here = ids == body.vocabulary_mapping.image_token_id
+            found["input_ids"] = ids.masked_scatter(here, codes.to(ids))
+        return found
+
+    def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
+        """Images keep the codes that they are made of: pixels do not lead back to all of them."""
+        found = list(self._family.pieces(list(ids), store))
+        for part, own in found:
+            if isinstance(part, MediaPart):
+                self._images[part.sha256] = own
+        return tuple(part for part, _ in found)

@@ -1,0 +1,67 @@
+"""Janus with the logits of both its heads in one forward pass.
+
+The forward of transformers gives those of text alone; the head for the codes of images is reached by its
+`generate` alone. What is done with codes here is what that does, for all of them at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+
+class Places(NamedTuple):
+    """Positions of a batch: int64 indices of rows and of columns, each row with each column."""
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    def of(self, batch: torch.Tensor) -> torch.Tensor:
+        """What a tensor (rows, length, ...) has there."""
+        return batch[self.rows[:, None], self.columns]
+
+
+class Logits(NamedTuple):
+    """Of each head at the places that it was asked for, (rows, columns, its vocabulary)."""
+
+    text: torch.Tensor
+    codes: torch.Tensor
+
+    def __truediv__(self, temperature: float) -> Logits:
+        return Logits(self.text / temperature, self.codes / temperature)
+
+
+# Its name is what config.json says of a checkpoint that is saved.
+class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):  # type: ignore[misc]
+    """The model of transformers; ids from the size of its vocabulary on are codes of images."""
+
+    @functools.wraps(transformers.JanusForConditionalGeneration.forward)  # `generate` asks what it takes
+    def forward(
+        self, *given: Any, text_at: Places | None = None, codes_at: Places | None = None, **named: Any
+    ) -> Any:
+        """As in transformers; with `text_at` and `codes_at` the logits are `Logits`, and attention_mask
+        and pixel_values are all that is taken beside input_ids."""
+        if text_at is None or codes_at is None:
+            return super().forward(*given, **named)
+        output = self.model(
+            inputs_embeds=self._embedded(named["input_ids"]),
+            attention_mask=named.get("attention_mask"),
+            pixel_values=named.get("pixel_values"),
+            use_cache=False,
+        )
+        states = output.last_hidden_state
+        text = self.lm_head(text_at.of(states))
+        return CausalLMOutputWithPast(
+            logits=Logits(text, self.model.generation_head(codes_at.of(states)))
+        )
+
+    def _embedded(self, ids: torch.Tensor) -> torch.Tensor:
+        words = self.config.text_config.vocab_size
+        drawn = ids >= words
+        embeddings = self.get_input_embeddings()(ids.masked_fill(drawn, 0))
+        of_codes = self.prepare_embeddings_for_image_generation(ids[drawn] - words)
+        return embeddings.masked_scatter(drawn[..., None], of_codes.to(embeddings.dtype))
