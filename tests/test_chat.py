@@ -65,6 +65,7 @@ def test_a_passing_fault_is_tried_again(fault: str) -> None:
     assert len(server.bodies) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [f for f in ONCE if not f.startswith("429")])
 def test_a_lasting_fault_is_the_servers(fault: str) -> None:
     with serve(lambda number, body: ONCE[fault]) as server:

@@ -107,6 +107,7 @@ def with_fault(name: str, fault: Sent, times: float) -> tuple[dict[str, str], di
     return {**arguments, "timeout": "0.7"}, {**good, path: route}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fault"),
     [

@@ -116,6 +116,7 @@ def test_a_length_with_an_image_is_that_of_the_batch(sees: Path, tmp_path: Path)
     assert trainer.length(item) == collated(trainer, item)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "ppo"])
 def test_what_is_too_long_is_left_out(method: str, hears: Path, cli: Cli, tmp_path: Path) -> None:
     sounds = {f"{n}.wav": wav(0.4, hertz=300 + 100 * n) for n in range(3)} | {"long.wav": wav(8)}
@@ -126,6 +127,7 @@ def test_what_is_too_long_is_left_out(method: str, hears: Path, cli: Cli, tmp_pa
     assert f"{method}: 3 rows" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_row_beyond_the_positions_is_named(method: str, hears: Path, cli: Cli, tmp_path: Path) -> None:
     data = rows(tmp_path, method, {"short.wav": wav(0.4), "long.wav": wav(8)})
@@ -136,6 +138,7 @@ def test_a_row_beyond_the_positions_is_named(method: str, hears: Path, cli: Cli,
     assert not (tmp_path / "out" / "final").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "limit"), [*((name, None) for name in METHODS), ("sft", 1000)])
 def test_a_broken_medium_is_named(
     method: str, limit: int | None, sees: Path, cli: Cli, tmp_path: Path

@@ -172,6 +172,7 @@ def opened(data: bytes) -> tuple[int, int, Any]:
         return file.getframerate(), file.getnchannels(), np.frombuffer(frames, "<i2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_as_the_documented_call(case: Case, tmp_path: Path, temperature: float) -> None:
     prompts = [user(text) for text in TEXTS]
@@ -190,6 +191,7 @@ def test_as_the_documented_call(case: Case, tmp_path: Path, temperature: float) 
     assert sound(responses[0]) != sound(responses[1])
 
 
+@pytest.mark.slow
 def test_an_answer_depends_on_its_seed_and_not_on_its_batch(case: Case, tmp_path: Path) -> None:
     prompts = [user(TEXTS[0]), user(TEXTS[1]), user(TEXTS[0])]
     first, _, again = ask(case.model, prompts, tmp_path)

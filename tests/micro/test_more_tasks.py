@@ -86,6 +86,7 @@ def test_size_split_and_rules(task: str) -> None:
             assert not any(is_held_out(thing) for thing in (*script.things, *told))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", PLANS)
 def test_gold_answers_score_the_best_value(task: str, respond: Respond) -> None:
     for sample, response, scores in _gold(task, respond):

@@ -85,6 +85,7 @@ def test_rendering_keeps_each_medium_once(tmp_path: Path) -> None:
     assert isinstance(first.a, Response)
 
 
+@pytest.mark.slow
 def test_the_bundled_judge_errs_as_its_figures_say() -> None:
     from eval_anything.micro.reward import CHECKPOINT, figures_of, load
 
