@@ -287,8 +287,10 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
             raise UserError(f"lora: {error}") from None
         if self.settings.gradient_checkpointing:
             model.enable_input_require_grads()
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        progress.say(f"lora: {trained:,} weights are trained")
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        for weight in trained:  # a new head too, which is of the type of what lies below
+            weight.data = weight.data.float()
+        progress.say(f"lora: {sum(weight.numel() for weight in trained):,} weights are trained")
         return model
 
     def lora_task(self) -> dict[str, Any]:
@@ -329,10 +331,11 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
 
 def _merged(model: Any) -> Any:
-    """The base model with the adapter's changes in its weights, as a copy."""
+    """The base model with the adapter's changes in its weights, as a copy in float32: in a smaller type
+    small changes are lost."""
     import copy
 
-    return copy.deepcopy(model).merge_and_unload()
+    return copy.deepcopy(model).float().merge_and_unload()
 
 
 def _copy_final(last: Checkpoint, final: Path) -> None:

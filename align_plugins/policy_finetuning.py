@@ -16,7 +16,7 @@ class PolicyFinetuning(Finetuning[S, RowT, Item]):
 
     def __init__(self, settings: S) -> None:
         super().__init__(settings)
-        self.policy = policy_of(settings.model)
+        self.policy = policy_of(settings.model, settings.loaded)
 
     def weights(self) -> str:
         return self.policy.weights()

@@ -108,7 +108,7 @@ class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
 
     def __init__(self, settings: RewardSettings) -> None:
         super().__init__(settings)
-        policy = policy_of(settings.model)
+        policy = policy_of(settings.model, settings.loaded)
         assert isinstance(policy, MicroPolicy | ChatPolicy)
         self.policy = policy
         self._reader: Any = None  # of a policy that is not micro
@@ -136,7 +136,7 @@ class RewardTrainer(BatchFinetuning[RewardSettings, Preference, RewardItem]):
         logging.set_verbosity_error()  # it warns that the head is new, which is what is wanted
         try:
             self.model = scored_class(config).from_pretrained(
-                path, config=config, dtype="float32", use_safetensors=True
+                path, config=config, dtype=self.settings.loaded, use_safetensors=True
             )
         except ValueError as error:
             raise UserError(f"model: {path} cannot have a scalar head: {error}") from None

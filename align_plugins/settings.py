@@ -20,13 +20,14 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Adapters of low rank in place of all weights (Hu et al. 2021, arXiv 2106.09685). `merge` writes
     the result as a whole checkpoint; else it is the adapter's folder, beside which the base must
-    stay."""
+    stay. `weights` is the type that weights below the adapters are kept in; adapters are float32."""
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
     targets: str | list[str] = "all-linear"
     merge: bool = False
+    weights: Literal["float32", "bfloat16"] = "float32"
 
 
 class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,6 +107,13 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
         for name in ("warmup", "weight_decay", "max_grad_norm", "save_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0")
+        if self.loaded != "float32" and self.precision != self.loaded:
+            raise ValueError(f"lora: weights: {self.loaded} goes with precision: {self.loaded}")
+
+    @property
+    def loaded(self) -> Literal["float32", "bfloat16"]:
+        """The type that the start's weights are loaded in."""
+        return "float32" if self.lora is None else self.lora.weights
 
 
 S = TypeVar("S", bound=MethodSettings)

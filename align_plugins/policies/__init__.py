@@ -20,10 +20,10 @@ def policy_of(spec: str, dtype: str = "float32") -> Policy:
     from eval_anything.models.micro import BUNDLED
 
     if spec == "micro":
-        return MicroPolicy(BUNDLED)
+        return MicroPolicy(BUNDLED, dtype)
     path = Path(spec).expanduser()
     if (path / "codec.json").is_file():
-        return MicroPolicy(path)
+        return MicroPolicy(path, dtype)
     if path.exists() or spec.startswith("hf/"):
         source = find_source(path if path.exists() else spec.removeprefix("hf/"), "", "")
         own = {"janus": JanusPolicy, "emu3": Emu3Policy, "chameleon": ChameleonPolicy}

@@ -115,7 +115,7 @@ class Policy(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Loads the weights as they are trained, in float32. UserError if they cannot be."""
+        """Loads the weights in the type that they are trained in. UserError if they cannot be."""
 
     @property
     def head(self) -> Any:

@@ -20,10 +20,11 @@ class MicroPolicy(Policy):
 
     name: ClassVar[str] = "micro"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: str = "float32") -> None:
         check_complete(path)
         self.spec = str(path)
         self.path = path
+        self._dtype = dtype
         self._codes: dict[str, list[int]] = {}  # of media, by sha256: they come up again and again
         self.outputs = frozenset(MODALITIES)
 
@@ -32,7 +33,7 @@ class MicroPolicy(Policy):
         from eval_anything.models.generation import load_causal_lm
 
         check_description(self.path)
-        self.model = load_causal_lm(self.path, "float32")
+        self.model = load_causal_lm(self.path, self._dtype)
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
         from eval_anything.micro import vocabulary

@@ -69,6 +69,19 @@ def test_bfloat16_learns_over_float32_weights_and_resumes(
     assert [line["kl"] for line in logged(half)] == [line["kl"] for line in lines]
 
 
+@pytest.mark.slow
+def test_adapters_over_weights_in_bfloat16(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
+    """The reference is what lies below them, and what is saved is whole and exact."""
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, **SHORT, precision="bfloat16")
+    out = _trained(cli, "ppo", path, "lora={rank: 4, weights: bfloat16}")
+    lines = logged(out)
+    assert lines[0]["kl"] == pytest.approx(0, abs=1e-4)
+    assert all(math.isfinite(line[name]) for line in lines for name in ("reward", "kl", "value_loss"))
+    rounded = {name: tensor.to(torch.bfloat16) for name, tensor in weights(BUNDLED).items()}
+    moved = [n for n, tensor in weights(out / "final").items() if not tensor.equal(rounded[n].float())]
+    assert 0 < len(moved) < len(rounded)
+
+
 @pytest.mark.parametrize("method", ["ppo", "sft"])
 @pytest.mark.parametrize(
     ("change", "message"),

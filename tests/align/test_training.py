@@ -19,8 +19,10 @@ from tiny import tiny_llama
 
 from align_plugins.data.rows import Preference, read_rows
 from align_plugins.micro_data import DEMONSTRATIONS, PAIRS
+from eval_anything.extensions import TRAINERS, extension
 from eval_anything.models.micro import BUNDLED
 from eval_anything.models.spec import resolve
+from eval_anything.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +127,31 @@ def test_lora_saves_an_adapter_that_is_evaluated(cli: Cli, tmp_path: Path, text_
     )  # fmt: skip
     assert run.code in (0, 1), run.err
     assert run.json["tasks"]["open/selection"]["samples"] == 2
+
+
+@pytest.mark.parametrize("method", ["dpo", "reward"])
+def test_weights_below_adapters_in_half_the_memory(
+    method: str, cli: Cli, tmp_path: Path, text_pairs: Path
+) -> None:
+    """The frozen ones alone: what is trained, a new head too, keeps its small steps."""
+    lora = {"rank": 4, "weights": "bfloat16"}
+    more: dict[str, Any] = {"precision": "bfloat16", "lora": lora, "max_steps": 3, "log_every": 1}
+    path = config(tmp_path, text_pairs, model=str(tiny_llama(tmp_path / "model")), **more)
+    refused = cli("train", method, "--config", path, "precision=float32")
+    assert refused.code == 2
+    assert "weights: bfloat16 goes with precision: bfloat16" in refused.err
+    trainer = extension(TRAINERS, method, "method").from_config(path)
+    trainer.load()
+    trained = trainer._trained_part(Progress("silent"))
+    kinds = {(weight.requires_grad, weight.dtype) for weight in trained.parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+    done = cli("train", method, "--config", path)
+    assert done.code == 0, done.err
+    losses = [line["loss"] for line in logged(tmp_path / "out") if "loss" in line]
+    assert losses[0] == pytest.approx(math.log(2), abs=0.02)
+    saved = weights(tmp_path / "out" / "checkpoints" / "checkpoint-3")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    assert any(tensor.abs().sum() > 0 for name, tensor in saved.items() if "lora_B" in name)
 
 
 def test_lora_of_micro_is_merged(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
