@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from accelerate.utils import gather_object
 from transformers.integrations import TensorBoardCallback
 
 from align_plugins.environment import TRACKED, on_cpu
@@ -93,12 +92,9 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the figures of all processes since the last line."""
-        whole = Tally()
-        mine = {name: (float(total), weight) for name, (total, weight) in self._tally.sums.items()}
-        for sums in gather_object([mine]):
-            whole.take_in(sums)
+        means = self._tally.means()
         self._tally = Tally()
-        super().log({**logs, **whole.means(), "tokens": self.tokens}, start_time)
+        super().log({**logs, **means, "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError

@@ -14,21 +14,27 @@ gradient, and stays on its device until it is told."""
 
 
 class Tally:
-    """Figures since the last line of the log. `sums` holds, by name, a weighted sum and the weights."""
+    """Figures since the last line of the log. `_sums` holds, by name, a weighted sum and the weights."""
 
     def __init__(self) -> None:
-        self.sums: Figures = {}
+        self._sums: Figures = {}
 
     def add(self, figures: Figures) -> None:
         """Some more figures."""
-        self.take_in({name: (value * weight, weight) for name, (value, weight) in figures.items()})
+        self._take_in({name: (value * weight, weight) for name, (value, weight) in figures.items()})
 
-    def take_in(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
+    def _take_in(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
         """The sums of another."""
         for name, (total, weight) in sums.items():
-            before = self.sums.get(name, (0.0, 0.0))
-            self.sums[name] = (before[0] + total, before[1] + weight)
+            before = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = (before[0] + total, before[1] + weight)
 
     def means(self) -> dict[str, float]:
-        """By name."""
-        return {name: float(total) / weight for name, (total, weight) in self.sums.items() if weight}
+        """By name, over all processes: all of them ask at the same time."""
+        from accelerate.utils import gather_object
+
+        mine = {name: (float(total), weight) for name, (total, weight) in self._sums.items()}
+        whole = Tally()
+        for sums in gather_object([mine]):
+            whole._take_in(sums)
+        return {name: float(total) / weight for name, (total, weight) in whole._sums.items() if weight}

@@ -171,6 +171,9 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
     def prepare(self, items: list[Asked], work: Workdir, progress: Progress) -> list[Asked]:
         """Makes the reference, while the start's weights are in place."""
         settings = self.settings
+        missing = self.policy.out_of_reach(settings.max_new_tokens)
+        if missing:
+            progress.say(missing)
         if settings.reference is not None:
             self._reference = self._other_reference(settings.reference)
         elif settings.lora is None:

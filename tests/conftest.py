@@ -37,6 +37,14 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def no_priority_in_real_time() -> Iterator[None]:
+    """Codecs may take it, as root; all that a test starts then inherits it, and nothing else runs."""
+    yield
+    if sys.platform == "linux":
+        assert os.sched_getscheduler(0) not in (os.SCHED_FIFO, os.SCHED_RR)
+
+
 @pytest.fixture
 def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     """`eval-anything` with these arguments, in this process, from an empty directory."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -121,7 +122,9 @@ def by_decord(path: Path, wanted: Sequence[int]) -> list[np.ndarray] | None:
 def test_an_index_gives_exactly_this_frame_by_either_reader(tmp_path: Path, name: str) -> None:
     file, options = CLIPS[name]
     path = tmp_path / file
-    times = make_clip(path, **options)
+    # libsvtav1 gives the thread that opens it, as root, the highest priority in real time: not this one.
+    with ThreadPoolExecutor(1) as thread:
+        times = thread.submit(make_clip, path, **options).result()
     video = read_frames(path, indices=WANTED)
     assert [number_of(pixels) for pixels in video.frames] == WANTED
     assert video.times == pytest.approx([times[index] for index in WANTED], abs=0.0011)

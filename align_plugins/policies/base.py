@@ -152,6 +152,10 @@ class Policy(ABC):
         """A response to each prompt from its own seed, in one batch, as the evaluation asks for them;
         `logprobs` may be left empty. ValueError for a prompt that cannot be read or is too long."""
 
+    def out_of_reach(self, max_new_tokens: int) -> str:
+        """What `respond` would draw and cannot within so many tokens, in words; empty for nothing."""
+        return ""
+
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """A prompt with the response that these tokens are, for one that was sampled."""
         text = MODALITIES.index(Modality.TEXT)

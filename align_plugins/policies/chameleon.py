@@ -39,6 +39,12 @@ class ChameleonPolicy(ImageTokenPolicy):
         processor = self._family.processor
         return processor.image_start_token_id, processor.image_end_token_id
 
+    def out_of_reach(self, max_new_tokens: int) -> str:
+        room = self._family.room
+        if not self._family.draws or max_new_tokens >= room:
+            return ""
+        return f"an image takes {room} tokens and max_new_tokens is {max_new_tokens}: none is drawn"
+
     def _written(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
         """With the separator that the processor adds to prompts."""
         end = self._family.tokenizer.sep_token if open_for_answer else ""

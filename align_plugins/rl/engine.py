@@ -359,11 +359,9 @@ class PpoEngine:
 
     def _log(self, control: transformers.TrainerControl) -> None:
         """The means over rounds and processes since the last line."""
-        whole = Tally()
-        for sums in gather_object([self._tally.sums]):
-            whole.take_in(sums)
+        means = self._tally.means()
         self._tally = Tally()
-        logs = whole.means() | {
+        logs = means | {
             "learning_rate": self._schedule.get_last_lr()[0],
             "kl_weight": self._memory.kl_weight,
             "epoch": round(self.state.epoch or 0.0, 6),

@@ -179,6 +179,7 @@ def test_it_draws_what_the_evaluation_draws(policy: ChameleonPolicy, tmp_path: P
 def test_without_the_decoder_it_answers_with_text_alone(bare: Path) -> None:
     """At a temperature at which all tokens are about as likely."""
     policy = _policy(bare)
+    assert policy.out_of_reach(1) == ""
     drawn = policy.respond([DRAW] * 20, range(20), temperature=100.0, max_new_tokens=20)
     tokens = policy._family.tokenizer.convert_ids_to_tokens([i for one in drawn for i in one.ids])
     marks = ("<image>", "<racm3:break>", "<eoss>")
@@ -250,6 +251,12 @@ def test_images_are_learned_and_evaluated(
         assert lines[0]["share_image"] > 0
         assert lines[0]["sampling_gap"] < 1e-4
         assert lines[0]["invalid"] == 0
+        short = cli(
+            "train", method, "--config", path, "out=short", "max_new_tokens=17", "max_steps=1",
+            "evaluate=null",
+        )  # fmt: skip
+        assert "an image takes 18 tokens and max_new_tokens is 17: none is drawn" in short.err
+        assert "none is drawn" not in done.err
     before, after = weights(checkpoint), weights(tmp_path / "out" / "final")
     assert after.keys() == before.keys()
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}

@@ -88,6 +88,11 @@ class ChameleonFamily(GenericFamily):
         decoder: Any = self.model.model.vqmodel.decoder
         return decoder is not None
 
+    @property
+    def room(self) -> int:
+        """Tokens of a whole image."""
+        return self._tokens.room
+
     def _check_images(self) -> None:
         """UserError where images were asked for and cannot be."""
         if not self.draws:
