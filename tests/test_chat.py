@@ -134,7 +134,7 @@ def test_a_server_that_answers_one_at_a_time_gets_fewer_requests() -> None:
         says("hi")(handler)
 
     with serve(lambda number, body: slow) as server:
-        replies = _ask(server.base_url, times=80, timeout=1.0)
+        replies = _ask(server.base_url, times=120, timeout=1.5)
     assert all(isinstance(reply, Reply) for reply in replies)
 
 
