@@ -216,6 +216,12 @@ class GenericFamily(Family):
         return sample
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+        return self._new_ids(inputs, prompts, self.settings.max_new_tokens)
+
+    def _new_ids(
+        self, inputs: Mapping[str, Any], prompts: Sequence[Prompt], most: int, **more: Any
+    ) -> list[list[int]]:
+        """At most so many new tokens for each prompt, from its own seed; `more` goes to `generate`."""
         from eval_anything.models.generation import generate_ids
 
         pad = self.tokenizer.pad_token_id
@@ -224,10 +230,11 @@ class GenericFamily(Family):
             inputs,
             seeds=[prompt.request.seed for prompt in prompts],
             temperature=prompts[0].request.sampling.temperature,
-            max_new_tokens=self.settings.max_new_tokens,
+            max_new_tokens=most,
             pad=self._stop[0] if pad is None else pad,
             stop=self._stop,
             suppress=self._suppressed,
+            **more,
         )
 
     def decode(

@@ -140,26 +140,14 @@ class ChameleonFamily(GenericFamily):
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
         if self.mode == "text":
             return super().generate(inputs, prompts)
-        from eval_anything.models.generation import generate_ids
-
         drawn = self.mode == "image"
         # The codes, the end of the image, and the token that ends the answer.
         new = self._tokens.length + 2 if drawn else self.settings.max_new_tokens
         end = inputs["input_ids"].shape[1] + new
         layout = _Layout(self._tokens, self.model, end, after=self._stop[0] if drawn else None)
-        pad = self.tokenizer.pad_token_id
+        more = self._unguided(len(prompts)) if drawn else {}
         with self._guided():
-            return generate_ids(
-                self.model,
-                inputs,
-                seeds=[prompt.request.seed for prompt in prompts],
-                temperature=prompts[0].request.sampling.temperature,
-                max_new_tokens=new,
-                pad=self._stop[0] if pad is None else pad,
-                stop=self._stop,
-                prefix_allowed_tokens_fn=layout,
-                **(self._unguided(len(prompts)) if drawn else {}),
-            )
+            return self._new_ids(inputs, prompts, new, prefix_allowed_tokens_fn=layout, **more)
 
     @contextlib.contextmanager
     def _guided(self) -> Iterator[None]:

@@ -113,8 +113,6 @@ class Emu3Family(GenericFamily):
             return super().generate(inputs, prompts)
         import torch
 
-        from eval_anything.models.generation import generate_ids
-
         drawn = self.mode == "image"
         # The layout, and the token that ends the answer.
         new = self._size.tokens + 3 if drawn else self.settings.max_new_tokens
@@ -122,20 +120,8 @@ class Emu3Family(GenericFamily):
         if drawn and self._negative is not None:
             rows = torch.tensor(self._negative, device=self.model.device).repeat(len(prompts), 1)
             more = {"negative_prompt_ids": rows, "negative_prompt_attention_mask": torch.ones_like(rows)}
-        pad = self.tokenizer.pad_token_id
-        after = self._stop[:1] if drawn else None
-        return generate_ids(
-            self.model,
-            inputs,
-            seeds=[prompt.request.seed for prompt in prompts],
-            temperature=prompts[0].request.sampling.temperature,
-            max_new_tokens=new,
-            pad=self._stop[0] if pad is None else pad,
-            stop=self._stop,
-            suppress=self._suppressed,
-            prefix_allowed_tokens_fn=_Layout(self._tokens, self.tokenizer, after),
-            **more,
-        )
+        layout = _Layout(self._tokens, self.tokenizer, self._stop[:1] if drawn else None)
+        return self._new_ids(inputs, prompts, new, prefix_allowed_tokens_fn=layout, **more)
 
     def decode(
         self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
