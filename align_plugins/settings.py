@@ -10,9 +10,68 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from align_plugins.evaluation import EvaluationSettings
 from eval_anything.errors import UserError, near
-from eval_anything.yamlfile import read_yaml
+from eval_anything.files.yaml_files import read_yaml
+
+
+class EvaluationSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What checkpoints are evaluated on; most names are those of the options of `eval-anything run`.
+
+    Attributes:
+        tasks: tasks or suites.
+        start: whether the model that is trained is evaluated before, to compare with.
+        metric: what the best checkpoint is chosen by, `task:metric`; the first task's primary metric if
+            it is left out.
+        patience: stop after so many evaluated checkpoints without a better one. Training then waits for
+            each evaluation.
+        policy: a gate's policy, with the start as baseline.
+        threads: of the process that evaluates.
+        device: CUDA_VISIBLE_DEVICES of the process that evaluates.
+        timeout: seconds that one evaluation may take.
+    """
+
+    tasks: list[str]
+    suite: str | None = None
+    include: list[str] = []
+    data: list[str] = []
+    allow_code: bool = False
+    judges: dict[str, str] = {}
+    model_args: dict[str, str] = {}
+    limit: int | None = None
+    repeats: int = 1
+    seed: int = 0
+    temperature: float = 0.0
+    start: bool = True
+    metric: str | None = None
+    patience: int | None = None
+    policy: str | None = None
+    threads: int = 1
+    device: str | None = None
+    timeout: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ValueError("tasks names none")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError("patience must be at least 1")
+        if self.metric is not None and ":" not in self.metric:
+            raise ValueError("metric must be task:metric, such as micro/selection:selection")
+
+    def command(self, model: str, out: Path) -> list[str]:
+        """The arguments of `eval-anything` that evaluate a checkpoint."""
+        words = ["run", "--model", model, "--tasks", ",".join(self.tasks), "--out", str(out)]
+        words += ["--seed", str(self.seed), "--repeats", str(self.repeats)]
+        words += ["--temperature", str(self.temperature), "--json"]
+        words += ["--suite", self.suite] if self.suite is not None else []
+        words += ["--limit", str(self.limit)] if self.limit is not None else []
+        words += ["--allow-code"] if self.allow_code else []
+        words += [word for path in self.include for word in ("--include", path)]
+        words += [word for path in self.data for word in ("--data", path)]
+        words += [word for pair in self.judges.items() for word in ("--judge", "=".join(pair))]
+        return words + [
+            word for pair in self.model_args.items() for word in ("--model-arg", "=".join(pair))
+        ]
+
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from align_plugins.settings import MethodSettings, read_settings
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
 
 S = TypeVar("S", bound=MethodSettings)
 

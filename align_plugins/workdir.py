@@ -19,11 +19,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from align_plugins.evaluation import NOTE
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write, hold, pretty_json, write_atomically
+from eval_anything.files.writing import cannot_write, hold, pretty_json, write_atomically
+
+NOTE = "training.json"
+"""Beside run.json: which step of which training the run measured."""
+
 
 _FORMAT = 1
+
 
 RESUMING = "resuming"
 """The folder in a checkpoint that only going on needs, where a method has one."""

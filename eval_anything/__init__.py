@@ -1,6 +1,9 @@
 """eval-anything: evaluation of any-to-any models (text, images, audio and video, in and out)."""
 
+from __future__ import annotations
+
 __version__ = "0.1.0"
+
 
 _FUNCTIONS = {"compare": "eval_anything.comparison", "gate": "eval_anything.gating.gate"}
 

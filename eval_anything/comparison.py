@@ -15,13 +15,15 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.agreement import attenuated_effect
-from eval_anything.amg import FORMULAS
 from eval_anything.errors import UserError
-from eval_anything.paired import Paired, benjamini_hochberg, holm, paired
-from eval_anything.runs import Outline, RunFile, read_outlines, read_run_file
+from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
+from eval_anything.statistics.aggregates import FORMULAS
+from eval_anything.statistics.agreement import attenuated_effect
+from eval_anything.statistics.paired import Paired, benjamini_hochberg, holm, paired
 
 _MOST_FLIPS = 20
+
+
 _BOOTSTRAPS = 2000
 
 

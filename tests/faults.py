@@ -14,7 +14,7 @@ from scripted_server import streams as stream
 
 from eval_anything.content import FailureKind
 from eval_anything.models.openai.settings import read_settings
-from eval_anything.servers import _LONGEST_WAIT, _TIMEOUT
+from eval_anything.servers.client import _LONGEST_WAIT, _TIMEOUT
 
 Role = Literal["judge", "model"]
 Effect = tuple[str, int]  # what the record says, and the exit code

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval_anything.judges import find_judges, read_judge_file
-from eval_anything.scorers.program import ProgramScorer
+from eval_anything.judges.folder import find_judges, read_judge_file
+from eval_anything.judges.kinds.program import ProgramScorer
 
 
 class Result(NamedTuple):

@@ -19,13 +19,13 @@ from typing import Any
 from judge_server import MARK, Asked
 
 from eval_anything.content import Modality, TextPart
-from eval_anything.labels import Labelled
+from eval_anything.judges.calibration.labels import Labelled
 from eval_anything.media import MediaStore
-from eval_anything.micro.agreement import Attributes, agreement, pairs_of, shared_names
-from eval_anything.micro.gold import gold_items
-from eval_anything.micro.perceive import perceive, perceive_text
-from eval_anything.micro.words import read
-from eval_anything.micro.world import MOTIONS, Clip, path_of
+from eval_anything.micro.world.gold import gold_items
+from eval_anything.micro.world.perceive import perceive, perceive_text
+from eval_anything.micro.world.synergy import Attributes, agreement, pairs_of, shared_names
+from eval_anything.micro.world.things import MOTIONS, Clip, path_of
+from eval_anything.micro.world.words import read
 
 Seen = dict[Modality, Attributes]
 Content = Sequence[dict[str, Any]]

@@ -19,9 +19,9 @@ from loopback import LoopbackServer, QuietHandler, running
 from eval_anything.content import Message, Response, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
+from eval_anything.models.checked import checked
 from eval_anything.models.openai import ChatModel
-from eval_anything.pipeline import checked
-from eval_anything.prices import Spending
+from eval_anything.servers.prices import Spending
 
 HELLO = (Message("user", (TextPart("hello"),)),)
 

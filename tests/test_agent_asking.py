@@ -16,7 +16,7 @@ from eval_anything.content import Message, Modality, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.grammar import render
 from eval_anything.models.agent.plan import Plan, PlanError
-from eval_anything.models.agent.reading import read_json, read_message
+from eval_anything.models.agent.plan_parser import read_json, read_message
 from eval_anything.models.base import Request, Sampling
 
 FOX = plan(text="A fox.", image="a fox asleep in a teacup", audio="soft snoring")

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from eval_anything import agreement
-from eval_anything.agreement import (
+from eval_anything.statistics import agreement
+from eval_anything.statistics.agreement import (
     Figure,
     accuracy,
     attenuated_effect,
@@ -29,7 +29,7 @@ from eval_anything.agreement import (
     sensitivity_specificity,
     spearman,
 )
-from eval_anything.stats import mean_interval
+from eval_anything.statistics.intervals import mean_interval
 
 NAN = math.nan
 

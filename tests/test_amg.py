@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from eval_anything.amg import AMG_INPUTS, FORMULAS, amg, chance_corrected, mean
+from eval_anything.statistics.aggregates import AMG_INPUTS, FORMULAS, amg, chance_corrected, mean
 
 UNDERSTANDING = ("perc", "reas", "IF", "safe")
 COLUMNS = (*UNDERSTANDING, "AMU", *AMG_INPUTS, "AMG", "overall")

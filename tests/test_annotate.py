@@ -13,12 +13,13 @@ from annotating import annotated_task, saved_answers, serving
 from helpers import Cli, bundled_judge, make_task, text_sample, write_jsonl
 from labelled import make_judge_folder
 
-from align_plugins.data.rows import Feedback, Preference, read_rows
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Feedback, Preference
 from eval_anything.annotate.export import export
 from eval_anything.annotate.log import read_annotations, standing
 from eval_anything.content import Response, TextPart
 from eval_anything.errors import UserError
-from eval_anything.scorers.base import score_response
+from eval_anything.judges.scorer import score_response
 from eval_anything.tasks.load import folder_at, load_task
 
 

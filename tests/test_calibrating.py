@@ -14,10 +14,11 @@ from judge_server import Asked, JudgeServer, judge_server
 from labelled import JUDGE_YAML, SCORE_PY, flipping, grade, judge_pairs, make_judge_folder, pair
 from micro_judge import MicroJudge, unlike
 
-from eval_anything.calibrating import calibrate
-from eval_anything.judges import find_judges
-from eval_anything.labels import Labels, micro_labels
-from eval_anything.scorers.assemble import make_judge
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.calibration.labels import Labels
+from eval_anything.judges.calibration.measure import calibrate
+from eval_anything.judges.folder import find_judges
+from eval_anything.micro.world.labels import micro_labels
 
 
 @pytest.fixture

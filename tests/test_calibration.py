@@ -16,11 +16,12 @@ from helpers import Cli, answers, make_task, medium_sample, png, text_sample, wa
 from judge_server import JudgeServer, judge_server
 from labelled import JUDGE_YAML, SCORE_PY, flipping, grade, judge_pairs, make_judge_folder, pair, text
 
-from eval_anything.bundled import content_folder
-from eval_anything.calibration import calibration_summary, calibrations_of, load_calibration
-from eval_anything.judges import find_judges
-from eval_anything.labels import micro_labels, read_labels
-from eval_anything.scorers.assemble import make_judge
+from eval_anything.files.places import content_folder
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.calibration.labels import read_labels
+from eval_anything.judges.calibration.store import calibration_summary, calibrations_of, load_calibration
+from eval_anything.judges.folder import find_judges
+from eval_anything.micro.world.labels import micro_labels
 
 
 @pytest.fixture
@@ -310,7 +311,7 @@ def test_a_bundled_judge_may_carry_its_calibrations(
     bundled = tmp_path / "bundled"
     (bundled / "digit").mkdir(parents=True)
     (bundled / "digit" / "calibration.json").write_text(json.dumps([found]))
-    monkeypatch.setattr("eval_anything.calibration.content_folder", lambda kind: bundled)
+    monkeypatch.setattr("eval_anything.judges.calibration.store.content_folder", lambda kind: bundled)
     loaded = load_calibration(found["fingerprint"])
     assert loaded is not None
     assert loaded.summary == {

@@ -8,11 +8,10 @@ import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
-from eval_anything.canaries import canaries, is_rewarded
-from eval_anything.content import Contract, Modality, Sample, Score, TextPart
+from eval_anything.content import Contract, Metric, Modality, Sample, Score, TextPart
+from eval_anything.judges.canaries import canaries, is_rewarded
 from eval_anything.media import MediaStore, check_decodes
-from eval_anything.runs import read_run
-from eval_anything.tasks.task import Metric
+from eval_anything.runs.directory import read_run
 
 TASK = talk_task("synergy_rubric, selection_contract")
 IDS = [f"s{i}" for i in range(8)]

@@ -12,8 +12,8 @@ from helpers import Cli, make_task, text_sample
 from scripted_server import Reply as Scripted
 from scripted_server import completion, drips, fails, raw, resets, says, serve, stalls, streams
 
-from eval_anything.chat import ChatClient, Reply, ReplyError, Server, parse_server
 from eval_anything.errors import ServerError, UserError
+from eval_anything.servers.chat import ChatClient, Reply, ReplyError, Server, parse_server
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 

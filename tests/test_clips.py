@@ -18,13 +18,13 @@ from judge_server import GOOD
 from test_guard import at, judged
 
 from eval_anything.content import Modality, Response, TextPart
-from eval_anything.encode import encode_mp4
 from eval_anything.errors import UserError
-from eval_anything.judge_check import check_judge, judge_at
-from eval_anything.judges import JudgeFolder, find_judges
+from eval_anything.judges.asking.guard import clean_clip
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.check import check_judge, judge_at
+from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.media import MediaError, media_part, read_video
-from eval_anything.scorers.assemble import make_judge
-from eval_anything.scorers.guard import clean_clip
+from eval_anything.media.encode import encode_mp4
 
 VIDEO = Modality.VIDEO
 MEDIA = media_attacks()
@@ -51,7 +51,7 @@ def test_a_clip_stays_the_same_clip(tmp_path: Path) -> None:
 
 
 def test_a_long_clip_is_thinned_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eval_anything.scorers.guard._MOST_CLIP_PIXELS", 4 * 64 * 48 + 1)
+    monkeypatch.setattr("eval_anything.judges.asking.guard._MOST_CLIP_PIXELS", 4 * 64 * 48 + 1)
     clean = clean_clip(at(tmp_path, "a.mp4", encode_mp4(gradual((64, 48)), 6)))
     assert clean.note == "4 of 12 frames"
     after = read_video(at(tmp_path, "b.mp4", clean.data))

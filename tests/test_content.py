@@ -24,11 +24,9 @@ from eval_anything.content import (
     Response,
     Score,
     TextPart,
-    path_inside,
-    record_from_json,
-    record_to_json,
-    sample_from_json,
 )
+from eval_anything.files.places import path_inside
+from eval_anything.jsonl import record_from_json, record_to_json, sample_from_json
 
 CONTRACT = Contract(required=(Modality.TEXT,))
 # Any code point, lone surrogates and line ends of every kind included.

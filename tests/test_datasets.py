@@ -15,14 +15,14 @@ from helpers import Cli, make_task, png, wav, write_jsonl
 from official import write_tar
 
 from eval_anything.content import MediaPart
-from eval_anything.datasets import archives
-from eval_anything.datasets.archives import unpack, unpacked
-from eval_anything.datasets.choices import choices, chosen
-from eval_anything.datasets.media import MediaFinder
-from eval_anything.datasets.rows import read_rows
 from eval_anything.errors import UserError
+from eval_anything.scoring.votes import brier, checked_votes, most_voted
+from eval_anything.tasks.datasets import archives
+from eval_anything.tasks.datasets.archives import unpack, unpacked
+from eval_anything.tasks.datasets.choices import choices, chosen
+from eval_anything.tasks.datasets.media import MediaFinder
+from eval_anything.tasks.datasets.rows import read_rows
 from eval_anything.tasks.load import folder_at, load_task
-from eval_anything.votes import brier, checked_votes, most_voted
 
 
 def refused(archive: Path, into: Path) -> str:

@@ -33,8 +33,8 @@ from judge_server import talk_task
 from scripted_server import Reply, ScriptedServer, serve
 
 from eval_anything.content import FailureKind
-from eval_anything.scorers.verdict import Verdict
-from eval_anything.servers import _TIMEOUT, Client
+from eval_anything.judges.asking.verdict import Verdict
+from eval_anything.servers.client import _TIMEOUT, Client
 
 CASES = [
     pytest.param(role, name, id=f"{role}-{name}")
@@ -178,7 +178,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> set[float]:
         self.timeout = SHORT
 
     monkeypatch.setattr(Client, "__init__", make)
-    monkeypatch.setattr("eval_anything.servers._LONGEST_WAIT", 0.5)
+    monkeypatch.setattr("eval_anything.servers.client._LONGEST_WAIT", 0.5)
     return real
 
 

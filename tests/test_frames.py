@@ -18,8 +18,8 @@ import pytest
 
 from eval_anything.media import MediaError, probe, read_frames, read_video
 from eval_anything.media.frames import decord_frames, pyav_frames
-from eval_anything.media.kinds import kind_of_file
 from eval_anything.media.pool import Pool
+from eval_anything.media.sniff import kind_of_file
 from eval_anything.media.timeline import read_timeline
 
 BITS = 10

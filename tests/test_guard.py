@@ -36,9 +36,7 @@ from judge_server import GOOD, Asked, JudgeServer, judge_server
 from PIL import Image
 
 from eval_anything.content import Contract, Message, Modality, Response, Sample, Score, TextPart
-from eval_anything.judges import JudgeFolder, find_judges, read_judge_file
-from eval_anything.media import MediaError, media_part, read_audio
-from eval_anything.scorers.guard import (
+from eval_anything.judges.asking.guard import (
     clean_audio,
     clean_clip,
     clean_frames,
@@ -46,7 +44,9 @@ from eval_anything.scorers.guard import (
     clean_text,
     fence_lines,
 )
-from eval_anything.scorers.rubric import make
+from eval_anything.judges.folder import JudgeFolder, find_judges, read_judge_file
+from eval_anything.judges.kinds.rubric import make
+from eval_anything.media import MediaError, media_part, read_audio
 
 TEXT, IMAGE, AUDIO, VIDEO = Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
 PROMPT = "Show me a red ball."

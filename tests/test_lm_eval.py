@@ -14,8 +14,8 @@ import lm_eval
 import pytest
 from lm_eval_tasks import ALL, long_question, question, write_tasks
 
-from eval_anything.harness.export import export
-from eval_anything.models.micro import BUNDLED
+from eval_anything.lm_eval.export import export
+from eval_anything.micro.model.adapter import BUNDLED
 
 _BOOTSTRAPS = 100
 
@@ -66,7 +66,7 @@ def closing() -> Iterator[list[Any]]:
 
 
 def ours(spec: str, closing: list[Any]) -> Any:
-    from eval_anything.harness.lm import EvalAnythingLM
+    from eval_anything.lm_eval.lm import EvalAnythingLM
 
     closing.append(EvalAnythingLM(spec))
     return closing[-1]
@@ -127,7 +127,7 @@ def test_on_the_micro_checkpoint(tmp_path: Path, closing: list[Any]) -> None:
 
 @pytest.mark.slow
 def test_it_is_called_by_name(tiny: Path, tasks: Path) -> None:
-    import eval_anything.harness.lm  # noqa: F401  registers it
+    import eval_anything.lm_eval.lm  # noqa: F401  registers it
 
     arguments = {"model_args": f"model={tiny},device=cpu", "limit": 2, "device": "cuda:0"}
     found = evaluated("eval_anything", tasks, ["own_choice"], **arguments)
@@ -138,7 +138,7 @@ def test_it_is_called_by_name(tiny: Path, tasks: Path) -> None:
 def test_a_seed_decides_what_is_drawn(tiny: Path, closing: list[Any]) -> None:
     from lm_eval.api.instance import Instance
 
-    from eval_anything.harness.lm import EvalAnythingLM
+    from eval_anything.lm_eval.lm import EvalAnythingLM
 
     def drawn(seed: int) -> list[str]:
         lm = EvalAnythingLM(str(tiny), seed=seed)
@@ -175,7 +175,7 @@ def test_our_task_in_lm_eval_scores_as_here(tmp_path: Path, closing: list[Any], 
 
 def test_an_export_of_another_version_is_refused(tmp_path: Path) -> None:
     from eval_anything.errors import UserError
-    from eval_anything.harness.export import Exported
+    from eval_anything.lm_eval.export import Exported
 
     name, _ = export(["micro/understanding"], tmp_path)["micro/understanding"]
     task = Exported("micro/understanding", tmp_path / name)

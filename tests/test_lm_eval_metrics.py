@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from eval_anything.harness.generation import read_generation
-from eval_anything.harness.metrics import NO_END, document_score, ends_of, summaries
-from eval_anything.stats import student
+from eval_anything.lm_eval.generation import read_generation
+from eval_anything.lm_eval.metrics import NO_END, document_score, ends_of, summaries
+from eval_anything.statistics.intervals import student
 
 
 def perplexity(items: list[tuple[float, int]]) -> float:

@@ -9,7 +9,7 @@ from helpers import Cli
 from lm_eval_tasks import question, write_tasks, write_yaml
 
 from eval_anything.errors import UserError
-from eval_anything.harness import names
+from eval_anything.lm_eval import names
 
 
 @pytest.mark.parametrize(

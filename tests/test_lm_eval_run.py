@@ -267,7 +267,7 @@ def test_without_the_hub_it_is_said_so(tmp_path: Path) -> None:
 
 
 def test_without_the_package_it_is_said_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eval_anything.harness import names
+    from eval_anything.lm_eval import names
 
     monkeypatch.setattr(names, "find_spec", lambda name: None)
     done = cli("run", "--model", "micro", "--tasks", "lm_eval/arc_easy")

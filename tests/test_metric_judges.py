@@ -16,12 +16,12 @@ from helpers import TASK_YAML, Cli, Result, answers, make_task, write_jsonl
 from numpy.typing import NDArray
 
 from eval_anything.content import Contract, Message, Modality, Part, Response, Sample, Score, TextPart
-from eval_anything.encode import encode_png, encode_wav
 from eval_anything.errors import UserError
-from eval_anything.judges import find_judges, read_judge_file
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.folder import find_judges, read_judge_file
+from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaStore
-from eval_anything.scorers.assemble import make_judge
-from eval_anything.scorers.base import Scorer, score_response
+from eval_anything.media.encode import encode_png, encode_wav
 
 RATE = 22050
 TEXT, IMAGE, AUDIO = Modality.TEXT, Modality.IMAGE, Modality.AUDIO
@@ -294,7 +294,7 @@ metrics: {length: {range: [0, 10]}}
 OWN_CODE = """\
 from pathlib import Path
 from eval_anything.content import Score
-from eval_anything.scorers.measure import LocalModel
+from eval_anything.scoring.media import LocalModel
 
 def make(path):
     model = LocalModel(path, lambda path: float(Path(path, "sub", "weights").read_text()))
@@ -494,7 +494,7 @@ def test_clip_score_of_what_is_missing(clip: Path, store: MediaStore) -> None:
 
 
 def code_of_word_error_rate() -> Any:
-    from eval_anything.scorers.program import load_function
+    from eval_anything.files.code import load_function
 
     folder = find_judges()["word_error_rate"].path
     return {name: load_function(folder, f"score.py:{name}") for name in ("words", "word_error_rate")}

@@ -11,10 +11,10 @@ import pytest
 from helpers import Cli, write_jsonl
 from PIL import Image
 
-from eval_anything.micro.gold import gold_parts
-from eval_anything.micro.rebuild import FIGURES, disagreements
-from eval_anything.models.micro import BUNDLED
-from eval_anything.runs import read_run
+from eval_anything.micro.making.rebuild import FIGURES, disagreements
+from eval_anything.micro.model.adapter import BUNDLED
+from eval_anything.micro.world.gold import gold_parts
+from eval_anything.runs.directory import read_run
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 

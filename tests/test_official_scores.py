@@ -12,7 +12,7 @@ import pytest
 from helpers import Cli, mp4, png, wav, write_jsonl
 from judge_server import Asked, JudgeServer, judge_server
 
-from eval_anything.amg import amg
+from eval_anything.statistics.aggregates import amg
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 

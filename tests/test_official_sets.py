@@ -18,8 +18,8 @@ from helpers import Cli, mp4, write_jsonl
 from official import AMU, FOLLOWING, SELECTION
 
 from eval_anything.content import MediaPart, Modality, Sample, TextPart
-from eval_anything.datasets.find import MissingDataError
 from eval_anything.errors import UserError
+from eval_anything.tasks.datasets.find import MissingDataError
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 from eval_anything.tasks.task import Task

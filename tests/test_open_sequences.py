@@ -20,7 +20,7 @@ from judge_server import Asked, JudgeServer, judge_server
 from open_suite import MODALITY, OPEN, SEQUENCED, Row, asked_of, loaded, prompt, rows, table
 
 from eval_anything.content import MODALITIES
-from eval_anything.naming import only_named
+from eval_anything.scoring.short_answers import only_named
 
 CARD_KEYS = {
     "interleaved": ("combination", "language", "difficulty", "domain"),

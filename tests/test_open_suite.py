@@ -13,7 +13,7 @@ from helpers import Cli
 from open_suite import CHOSEN, INSTRUCTED, OPEN, PROMPTED, TASKS, Row, loaded, prompt, rows, table
 
 from eval_anything.content import MODALITIES
-from eval_anything.scorers.probe import letter, questions_of
+from eval_anything.judges.kinds.probe import letter, questions_of
 
 LETTERS = {m: m[0] for m in MODALITIES}
 CARD_KEYS = {

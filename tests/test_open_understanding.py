@@ -13,7 +13,7 @@ import pytest
 from open_suite import OPEN, Row, loaded, prompt, rows, table
 
 from eval_anything.content import Response, TextPart
-from eval_anything.scorers.program import load_function
+from eval_anything.files.code import load_function
 
 
 def test_items_need_two_media_and_come_without_each_of_them() -> None:

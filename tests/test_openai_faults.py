@@ -30,10 +30,10 @@ from shapes_server import (
     serve_shapes,
 )
 
-from eval_anything import bodies
 from eval_anything.content import Response
 from eval_anything.errors import ServerError, UserError
-from eval_anything.prices import BudgetError, Spending
+from eval_anything.servers import replies as bodies
+from eval_anything.servers.prices import BudgetError, Spending
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 

@@ -31,7 +31,7 @@ from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore, read_audio, read_frames, read_image
 from eval_anything.models.openai import ChatModel, inputs
-from eval_anything.prices import Spending
+from eval_anything.servers.prices import Spending
 
 IMAGE, AUDIO, VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
 GOOD = answer(completion(choice({"content": "hi"})))

@@ -34,8 +34,8 @@ from shapes_server import (
 from eval_anything.content import Modality, Part, TextPart
 from eval_anything.models.openai.replies import Content, read_reply
 from eval_anything.models.openai.streams import ChatFold
-from eval_anything.prices import Spending
-from eval_anything.servers import ReplyError
+from eval_anything.servers.client import ReplyError
+from eval_anything.servers.prices import Spending
 
 PNG, OTHER_PNG, JPEG, WAV, MP4 = png(), png((1, 2, 3)), jpeg(), wav(rate=24000), mp4()
 PCM = WAV[44:]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from eval_anything.agreement import attenuated_effect
-from eval_anything.paired import benjamini_hochberg, holm, paired
-from eval_anything.stats import spread
+from eval_anything.statistics.agreement import attenuated_effect
+from eval_anything.statistics.intervals import spread
+from eval_anything.statistics.paired import benjamini_hochberg, holm, paired
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=2, max_size=12)
 

@@ -10,7 +10,7 @@ from helpers import Cli, make_task, text_sample
 from scripted_server import says, serve
 
 from eval_anything.errors import UserError
-from eval_anything.prices import BudgetError, Spending, read_prices
+from eval_anything.servers.prices import BudgetError, Spending, read_prices
 
 # The scripted server says that a reply took 11 tokens in and 7 out: 25 units of money.
 PRICES = """\

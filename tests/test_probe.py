@@ -13,7 +13,6 @@ import pytest
 from helpers import Cli, make_task, mp4, png, text_sample, wav, write_jsonl
 from judge_server import Asked, JudgeServer, judge_server
 
-from eval_anything.chat import ChatClient, Reply
 from eval_anything.content import (
     Contract,
     MediaPart,
@@ -25,11 +24,12 @@ from eval_anything.content import (
     TextPart,
 )
 from eval_anything.errors import ServerError, UserError
-from eval_anything.judges import find_judges
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.folder import find_judges
+from eval_anything.judges.kinds.probe import Question, chance_corrected, letter
+from eval_anything.judges.scorer import score_response
 from eval_anything.media import media_part
-from eval_anything.scorers.assemble import make_judge
-from eval_anything.scorers.base import score_response
-from eval_anything.scorers.probe import Question, chance_corrected, letter
+from eval_anything.servers.chat import ChatClient, Reply
 
 AUDIO, IMAGE, VIDEO = Modality.AUDIO, Modality.IMAGE, Modality.VIDEO
 JUDGE = "instruction_audio_probe"
@@ -353,7 +353,7 @@ def test_faults_of_the_server_are_no_scores(
     sound: MediaPart,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eval_anything.servers._pause", lambda _: 0.0)
+    monkeypatch.setattr("eval_anything.servers.client._pause", lambda _: 0.0)
     fair = takes()
     server.reply = lambda asked: (status, "no") if question_of(asked)[0] == "Where?" else fair(asked)
     with pytest.raises(error):

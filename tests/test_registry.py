@@ -12,7 +12,7 @@ import pytest
 from helpers import TASK_YAML, Cli, make_task
 
 from eval_anything.errors import UserError
-from eval_anything.judges import find_judges
+from eval_anything.judges.folder import find_judges
 from eval_anything.tasks.registry import Registry
 
 SUITE = "title: Mine\ndescription: My own.\ntasks: [b, a]\n"

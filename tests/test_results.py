@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from helpers import TASK_YAML, Cli, Result, answers, make_task, text_sample, write_jsonl
 
-from eval_anything.amg import amg
 from eval_anything.errors import UserError
-from eval_anything.results import TaskResult, Value, aggregates
-from eval_anything.stats import mean_interval
+from eval_anything.evaluation.results import TaskResult, Value, aggregates
+from eval_anything.statistics.aggregates import amg
+from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
 
 OWN = """\

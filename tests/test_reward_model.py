@@ -14,13 +14,13 @@ import pytest
 from helpers import Cli, answers, make_task, png, text_sample, wav, write_jsonl
 
 from eval_anything.content import Contract, Message, Modality, Response, Sample, Score, TextPart
-from eval_anything.judges import find_judges
+from eval_anything.judges.assemble import make_judge
+from eval_anything.judges.folder import find_judges
+from eval_anything.judges.kinds.reward.head import Head
+from eval_anything.judges.scorer import Scorer
 from eval_anything.media import MediaStore
-from eval_anything.micro.pairs import RenderedPair, render_pair, synergy_calibration
-from eval_anything.runs import read_run
-from eval_anything.scorers.assemble import make_judge
-from eval_anything.scorers.base import Scorer
-from eval_anything.scorers.reward_head import Head
+from eval_anything.micro.making.pairs import RenderedPair, render_pair, synergy_calibration
+from eval_anything.runs.directory import read_run
 
 BUNDLED = "micro_synergy_rm"
 PAIRS = synergy_calibration(24)
@@ -118,7 +118,7 @@ def test_a_batch_gives_the_same_values_as_single_questions(
 def test_the_values_are_those_that_the_figures_are_made_of(
     bundled: Scorer, rendered: list[RenderedPair]
 ) -> None:
-    from eval_anything.micro.reward import CHECKPOINT, judged, load
+    from eval_anything.micro.making.reward import CHECKPOINT, judged, load
 
     of_ids = judged(load(find_judges()[BUNDLED].path / CHECKPOINT), PAIRS)
     of_files = iter(ask(bundled, _sides(rendered)))

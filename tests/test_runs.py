@@ -27,7 +27,7 @@ from tiny import tiny_llama
 
 from eval_anything.content import Modality, Record, Score, TextPart
 from eval_anything.errors import UserError
-from eval_anything.runs import Run, RunFile, open_run, read_run, records_path
+from eval_anything.runs.directory import Run, RunFile, open_run, read_run, records_path
 
 TASK = "mine/demo"
 FILE = RunFile(1, "m", "m", "0" * 64, {}, {}, 0, 1, [TASK], {TASK: 3}, {}, {}, [], "now", "running")

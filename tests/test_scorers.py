@@ -274,11 +274,11 @@ def test_a_fingerprint_does_not_change_with_limit_seed_title_or_rows(cli: Cli, d
 
 
 def test_the_code_fingerprint_covers_engine_modules_that_are_imported(tmp_path: Path) -> None:
-    from eval_anything.scorers.program import code_fingerprint
+    from eval_anything.files.code import code_fingerprint
 
     plain, with_stats, with_content = (tmp_path / name for name in ("a.py", "b.py", "c.py"))
     plain.write_text("x = 1\n")
-    with_stats.write_text("from eval_anything import stats\n")
+    with_stats.write_text("from eval_anything.statistics import intervals\n")
     with_content.write_text("from eval_anything.content import Score\n")
     import hashlib
 

@@ -21,7 +21,7 @@ from eval_anything.content import (
     Sample,
     TextPart,
 )
-from eval_anything.scorers.base import score_response
+from eval_anything.judges.scorer import score_response
 
 PARTS: dict[str, Part] = {
     "t": TextPart("words"),

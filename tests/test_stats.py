@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from eval_anything.stats import mean_interval, student, wilson
+from eval_anything.statistics.intervals import mean_interval, student, wilson
 
 UNIT = (0.0, 1.0)
 ROWS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from("abcdef")), min_size=1, max_size=40)

@@ -17,24 +17,14 @@ from helpers import RECORD_FIELDS, TASK_YAML, Cli, answers, make_task, png, text
 from scripted_server import serve
 from shapes_server import Asked, Sent, answer, choice, completion, serve_shapes, uri
 
-from eval_anything.content import (
-    Contract,
-    FromTurn,
-    Message,
-    Modality,
-    Record,
-    Sample,
-    TextPart,
-    Turn,
-    label_row_from_json,
-    record_from_json,
-    record_to_json,
-)
+from eval_anything.content import Contract, FromTurn, Message, Modality, Record, Sample, TextPart, Turn
+from eval_anything.files.hashing import sha256_of
+from eval_anything.jsonl import label_row_from_json, record_from_json, record_to_json
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.openai.inputs import media_of_users
-from eval_anything.runs import read_run
-from eval_anything.tasks.task import Task, TaskFile, TaskFolder, sha256_of
+from eval_anything.runs.directory import read_run
+from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 # A model of somebody else's package. It tells how often it was asked, draws when told to, and obeys
 # "fail", "raise" and "say nothing"; while a file `down` is there, its server is gone in later turns.

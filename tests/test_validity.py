@@ -11,8 +11,8 @@ import pytest
 from helpers import bundled_judge, mp4, png, wav
 
 from eval_anything.content import Contract, Modality, Part, Response, Sample, TextPart
+from eval_anything.judges.scorer import score_response
 from eval_anything.media import MediaStore
-from eval_anything.scorers.base import score_response
 
 JUDGE = bundled_judge("validity")
 SAMPLE = Sample("s", (), Contract(required=(Modality.TEXT,)))

@@ -13,11 +13,11 @@ import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
-from eval_anything.chat import parse_server
 from eval_anything.errors import InfrastructureError
-from eval_anything.scorers.asking import Answer, Asker, Question
-from eval_anything.scorers.verdict import Marked, last_marked, marked_format
-from eval_anything.verdicts import Verdicts
+from eval_anything.judges.asking.ask import Answer, Asker, Question
+from eval_anything.judges.asking.cache import Verdicts
+from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
+from eval_anything.servers.chat import parse_server
 
 TASK = talk_task()
 IDS = [f"s{i}" for i in range(12)]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from eval_anything.content import Contract, Modality
-from eval_anything.yamlfile import FileProblemsError, line_of, read_yaml
+from eval_anything.files.yaml_files import FileProblemsError, line_of, read_yaml
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

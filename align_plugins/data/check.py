@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from align_plugins.data.contamination import hits, known_prompts
-from align_plugins.data.rows import KINDS, Preference, Row, parts_in, read_what_is_right, row_key
-from eval_anything.cli.output import print_json
+from align_plugins.data.files import read_what_is_right
+from align_plugins.data.rows import KINDS, Preference, Row, parts_in, row_key
+from eval_anything.cli.printing import print_json
 from eval_anything.content import MODALITIES, Part, TextPart
 from eval_anything.errors import Exit
 from eval_anything.media import MediaError, check_decodes
-from eval_anything.table import table
+from eval_anything.output.tables import table
 
 _SHOWN = 10
+
+
 _LONGEST = 100
 
 

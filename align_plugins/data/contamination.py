@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from align_plugins.data.rows import Row, prompt_key
-from eval_anything.datasets.find import MissingDataError
 from eval_anything.errors import UserError
+from eval_anything.tasks.datasets.find import MissingDataError
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 

@@ -6,16 +6,19 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from align_plugins.data.foreign import convert_row
-from align_plugins.data.rows import Row, write_rows
-from eval_anything.cli.output import print_json
-from eval_anything.datasets.rows import Row as ForeignRow
-from eval_anything.datasets.rows import read_rows as read_foreign
+from align_plugins.data.files import write_rows
+from align_plugins.data.importers import convert_row
+from align_plugins.data.rows import Row
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
+from eval_anything.files.yaml_files import FileProblemsError, Problem
 from eval_anything.media import MediaStore
-from eval_anything.yamlfile import FileProblemsError, Problem
+from eval_anything.tasks.datasets.rows import Row as ForeignRow
+from eval_anything.tasks.datasets.rows import read_rows as read_foreign
 
 ROWS = "rows.jsonl"
+
+
 _MOST_PROBLEMS = 20
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from align_plugins.experiment.page import write_page
 from align_plugins.experiment.plan import PLAN, read_plan
-from align_plugins.experiment.running import run_plan
+from align_plugins.experiment.run import run_plan
 from eval_anything.errors import EvalError, UserError
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
 
 
 def main() -> int:

@@ -18,12 +18,12 @@ import msgspec
 import numpy as np
 
 from align_plugins.experiment.plan import BASE, Claim, Plan
-from align_plugins.experiment.running import TRUTH, arm_folder
+from align_plugins.experiment.run import TRUTH, arm_folder
 from eval_anything.content import MODALITIES
 from eval_anything.errors import UserError
-from eval_anything.paired import holm
-from eval_anything.runs import read_outlines
-from eval_anything.stats import Floats, cluster_codes, spread, student
+from eval_anything.runs.directory import read_outlines
+from eval_anything.statistics.intervals import Floats, cluster_codes, spread, student
+from eval_anything.statistics.paired import holm
 
 Key = tuple[str, str]
 """Task and metric."""

@@ -13,23 +13,33 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from align_plugins.data.rows import Feedback, Preference, Prompt, write_rows
-from align_plugins.feedback.answers import ask, sample_of, task_of
-from align_plugins.micro_data import FEEDBACK, PAIRS, PROMPTS, Files, draw_prompts, utility_shown
+from align_plugins.data.files import write_rows
+from align_plugins.data.rows import Feedback, Preference, Prompt
+from align_plugins.experiment.micro_data import (
+    FEEDBACK,
+    PAIRS,
+    PROMPTS,
+    Files,
+    draw_prompts,
+    utility_shown,
+)
+from align_plugins.methods.feedback.collect import ask, sample_of, task_of
 from eval_anything.content import MediaPart, Message, Modality, Part, Record, Response
 from eval_anything.errors import InfrastructureError
-from eval_anything.files import pretty_json, write_atomically
-from eval_anything.micro.demonstrator import demonstrate
-from eval_anything.micro.exchange import Exchange
-from eval_anything.micro.feedback import Shown, critique, critique_items
-from eval_anything.micro.perceive import perceive
-from eval_anything.micro.tasks import sample_json
-from eval_anything.micro.words import read
+from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.micro.making.demonstrator import demonstrate
+from eval_anything.micro.making.exchange import Exchange
+from eval_anything.micro.making.tasks import sample_json
+from eval_anything.micro.world.feedback import Shown, critique, critique_items
+from eval_anything.micro.world.perceive import perceive
+from eval_anything.micro.world.words import read
 from eval_anything.models.base import Sampling
 from eval_anything.models.spec import resolve
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
 
 COUNTS = "counts.json"
+
+
 # Prompts for which both answers are as good make no pair: so many more are drawn than are needed.
 _SPARE = 2.2
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from align_plugins.experiment.analysis import (
-    Analysis,
-    Compared,
-    Figure,
-    Outcome,
-    analyse,
-    figure,
-)
+from align_plugins.experiment.analysis import Analysis, Compared, Figure, Outcome, analyse, figure
 from align_plugins.experiment.figure import Dot, svg
 from align_plugins.experiment.plan import BASE, Claim, Plan
 from eval_anything.content import MODALITIES
-from eval_anything.files import write_atomically
-from eval_anything.markdown import markdown_table
+from eval_anything.files.writing import write_atomically
+from eval_anything.output.tables import markdown_table
 
 PAGE, PICTURE = "experiment.md", "experiment.svg"
+
+
 BEGIN, END = "<!-- written by hand, kept when the page is written again -->", "<!-- end -->"
+
 
 _HEAD = """# Is language feedback worth more than binary preferences?
 

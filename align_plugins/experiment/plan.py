@@ -8,10 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from align_plugins.micro_data import FEEDBACK, PAIRS, PROMPTS
-from eval_anything.yamlfile import FileProblemsError, Problem, read_yaml
+from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
+from eval_anything.files.yaml_files import FileProblemsError, Problem, read_yaml
 
 PLAN = Path(__file__).with_name("experiment.yaml")
+
+
 BASE = "base"
 """The arm that is not trained."""
 

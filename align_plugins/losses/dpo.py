@@ -23,6 +23,7 @@ from eval_anything.content import MODALITIES, Modality
 if TYPE_CHECKING:
     import torch
 
+
 Form = Literal["sigmoid", "ipo"]
 
 

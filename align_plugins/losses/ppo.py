@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
+
 Estimator = Literal["k1", "k3"]
 
 

@@ -17,7 +17,7 @@ def policy_of(spec: str, dtype: str = "float32") -> Policy:
     from align_plugins.policies.emu3 import Emu3Policy
     from align_plugins.policies.janus import JanusPolicy
     from align_plugins.policies.micro import MicroPolicy
-    from eval_anything.models.micro import BUNDLED
+    from eval_anything.micro.model.adapter import BUNDLED
 
     if spec == "micro":
         return MicroPolicy(BUNDLED, dtype)

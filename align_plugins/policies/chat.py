@@ -13,11 +13,11 @@ from align_plugins.policies.base import (
     Encoded,
     Policy,
     RowError,
+    inputs_of,
     labels_of,
     positions_of,
     too_long,
 )
-from align_plugins.policies.batching import inputs_of
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
@@ -27,7 +27,8 @@ from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
-    from eval_anything.models.decoding import Drawn
+    from eval_anything.models.local.decoding import Drawn
+
 
 _TEXT = MODALITIES.index(Modality.TEXT)
 
@@ -160,7 +161,7 @@ class ChatPolicy(Policy):
     ) -> list[Drawn]:
         from msgspec.structs import replace
 
-        from eval_anything.models.decoding import Drawn, decode, decodes
+        from eval_anything.models.local.decoding import Drawn, decode, decodes
 
         family = self._family
         family.settings = replace(family.settings, max_new_tokens=max_new_tokens)

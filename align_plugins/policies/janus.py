@@ -25,7 +25,8 @@ from eval_anything.models.hf.family import Settings
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
-    from eval_anything.models.decoding import Drawn
+    from eval_anything.models.local.decoding import Drawn
+
 
 _TEXT, _IMAGE = MODALITIES.index(Modality.TEXT), MODALITIES.index(Modality.IMAGE)
 
@@ -200,7 +201,7 @@ class JanusPolicy(ChatPolicy):
         import torch
 
         from align_plugins.policies.janus_heads import Places
-        from align_plugins.policies.of_logits import chosen_logprobs
+        from align_plugins.policies.logprobs import chosen_logprobs
 
         targets, modalities = batch["labels"][:, 1:], batch["modalities"][:, 1:]
         wanted = targets != IGNORED

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from align_plugins.policies.base import Encoded, Policy, labels_of, modalities_of, padded_right
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
-from eval_anything.models.checkpoint import check_complete
+from eval_anything.models.local.checkpoint import check_complete
 
 if TYPE_CHECKING:
-    from eval_anything.models.decoding import Drawn
+    from eval_anything.models.local.decoding import Drawn
 
 
 class MicroPolicy(Policy):
@@ -29,14 +29,14 @@ class MicroPolicy(Policy):
         self.outputs = frozenset(MODALITIES)
 
     def load(self) -> None:
-        from eval_anything.micro.vocabulary import check_description
-        from eval_anything.models.generation import load_causal_lm
+        from eval_anything.micro.model.vocabulary import check_description
+        from eval_anything.models.local.generation import load_causal_lm
 
         check_description(self.path)
         self.model = load_causal_lm(self.path, self._dtype)
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        from eval_anything.micro import vocabulary
+        from eval_anything.micro.model import vocabulary
 
         known = vocabulary.ids()
         prompt: list[int] = []
@@ -55,7 +55,7 @@ class MicroPolicy(Policy):
         return Encoded(prompt, ids, modalities)
 
     def _tokens(self, part: Part) -> list[int]:
-        from eval_anything.micro import codec
+        from eval_anything.micro.model import codec
 
         if isinstance(part, TextPart):
             return codec.encode_part(part)
@@ -70,8 +70,8 @@ class MicroPolicy(Policy):
         temperature: float,
         max_new_tokens: int,
     ) -> list[Drawn]:
-        from eval_anything.micro import vocabulary
-        from eval_anything.models.decoding import decode
+        from eval_anything.micro.model import vocabulary
+        from eval_anything.models.local.decoding import decode
 
         known = vocabulary.ids()
         return decode(
@@ -86,7 +86,7 @@ class MicroPolicy(Policy):
 
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
-        from eval_anything.micro import vocabulary
+        from eval_anything.micro.model import vocabulary
 
         known = vocabulary.ids()
         opens = {known[mark]: modality for modality, mark in vocabulary.OPEN.items()}
@@ -94,7 +94,7 @@ class MicroPolicy(Policy):
         return prompt._replace(response=list(ids), modalities=modalities_of(ids, opens, closes))
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        from eval_anything.micro import codec
+        from eval_anything.micro.model import codec
 
         decoded = codec.decode(ids)
         if decoded.problems:
@@ -105,7 +105,7 @@ class MicroPolicy(Policy):
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Padding is on the right, where no real token looks: no mask is needed."""
-        from eval_anything.micro import vocabulary
+        from eval_anything.micro.model import vocabulary
 
         pad = vocabulary.ids()[vocabulary.PAD]
         inputs = {"input_ids": padded_right([row.prompt + row.response for row in rows], pad)}
@@ -113,8 +113,8 @@ class MicroPolicy(Policy):
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
     def save_beside(self, folder: Path) -> None:
-        from eval_anything.micro.checkpoint_files import make_tokenizer
-        from eval_anything.micro.vocabulary import save_description
+        from eval_anything.micro.model.checkpoint_files import make_tokenizer
+        from eval_anything.micro.model.vocabulary import save_description
 
         make_tokenizer().save_pretrained(folder)
         save_description(folder)

@@ -19,7 +19,7 @@ import msgspec
 
 from eval_anything.annotate.log import Annotation, read_annotations, standing
 from eval_anything.errors import UserError
-from eval_anything.files import write_atomically
+from eval_anything.files.writing import write_atomically
 
 
 def export(path: Path) -> dict[str, Path]:

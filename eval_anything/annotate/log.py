@@ -15,9 +15,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Contract, MessageJson, PartJson
+from eval_anything.content import Contract
 from eval_anything.errors import UserError
-from eval_anything.files import append_whole, cannot_write, hold
+from eval_anything.files.writing import append_whole, cannot_write, hold
+from eval_anything.jsonl import MessageJson, PartJson
 
 Kind = Literal["vote", "preference", "grade"]
 
@@ -68,6 +69,8 @@ class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
 
 _decoder = msgspec.json.Decoder(Annotation)
+
+
 _START = b'{"kind":"'
 """How every line starts."""
 

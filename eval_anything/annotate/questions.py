@@ -14,12 +14,13 @@ from msgspec import Struct
 from eval_anything.annotate.log import Kind
 from eval_anything.content import MediaPart, Message, Part, Response, Sample, TextPart
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Request, Sampling
-from eval_anything.models.replay import ReplayModel
-from eval_anything.runs import is_run, read_outlines
-from eval_anything.tasks.task import Task, sha256_of
-from eval_anything.turns import converse
+from eval_anything.models.replay.model import ReplayModel
+from eval_anything.models.turns import converse
+from eval_anything.runs.directory import is_run, read_outlines
+from eval_anything.tasks.task import Task
 
 
 class Candidate(NamedTuple):

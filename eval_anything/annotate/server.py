@@ -18,13 +18,19 @@ from typing import Any
 import msgspec
 
 from eval_anything.annotate.session import Answer, RefusedError, Session
-from eval_anything.bundled import content_folder
 from eval_anything.content import MediaPart
 from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.files.places import content_folder
 
 _HOST = "127.0.0.1"
+
+
 _LONGEST_BODY = 1_000_000
+
+
 _PIECE = 1 << 18
+
+
 _FILES = {
     "": ("annotate/page.html", "text/html; charset=utf-8"),
     "annotate.js": ("annotate/annotate.js", "text/javascript; charset=utf-8"),
@@ -33,6 +39,8 @@ _FILES = {
     "base.css": ("styles/base.css", "text/css; charset=utf-8"),
     "icon.svg": ("styles/icon.svg", "image/svg+xml"),
 }
+
+
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
@@ -45,6 +53,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 

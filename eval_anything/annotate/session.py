@@ -11,16 +11,9 @@ from msgspec import Struct
 
 from eval_anything.annotate.log import Annotation, Log, Shown, standing
 from eval_anything.annotate.questions import Question
-from eval_anything.content import (
-    MODALITIES,
-    MediaPart,
-    MessageJson,
-    Modality,
-    Part,
-    TextPart,
-    parts_to_json,
-)
+from eval_anything.content import MODALITIES, MediaPart, Modality, Part, TextPart
 from eval_anything.errors import UserError
+from eval_anything.jsonl import MessageJson, parts_to_json
 from eval_anything.tasks.task import Task
 
 LONGEST_CRITIQUE = 20_000

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eval_anything.agreement import krippendorff_alpha
 from eval_anything.annotate.log import Annotation, Kind
+from eval_anything.statistics.agreement import krippendorff_alpha
 
 # How two different answers differ: not at all alike; in their order (b, tie, a); as numbers.
 _LEVELS: dict[Kind, Literal["nominal", "ordinal", "interval"]] = {
@@ -17,6 +17,8 @@ _LEVELS: dict[Kind, Literal["nominal", "ordinal", "interval"]] = {
     "preference": "ordinal",
     "grade": "interval",
 }
+
+
 _SIDES = {"b": -1.0, "tie": 0.0, "a": 1.0}
 
 

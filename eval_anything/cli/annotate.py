@@ -8,12 +8,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.table import table
+from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
+
 
 _SUITE = "open"  # where bare names of tasks are looked up
 
@@ -131,7 +132,7 @@ def _exported(path: Path) -> dict[str, str]:
 
 
 def _task(options: Namespace) -> Task:
-    from eval_anything.judges import find_judges
+    from eval_anything.judges.folder import find_judges
     from eval_anything.tasks.load import load_task
     from eval_anything.tasks.registry import Registry
 

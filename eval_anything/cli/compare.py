@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.comparison import Comparison, Flip, GroupChange, MetricChange, compare
 from eval_anything.errors import Exit
-from eval_anything.markdown import escape, markdown_table
-from eval_anything.paired import Paired
-from eval_anything.table import table
+from eval_anything.output.tables import escape, markdown_table, table
+from eval_anything.statistics.paired import Paired
 
 _FLIPS = 5
+
+
 _HEADER = ["task", "metric", "base", "candidate", "change", "95 % interval", "p (Holm)", "sees", "-/+"]
+
+
 _LEGEND = (
     "change: up is good. p: of the primary metrics, corrected by Holm; of the others, for false "
     "discoveries. sees: the loss that so many samples show with 80 % power (in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from eval_anything.extensions import DATA, extension
+from eval_anything.plugins import DATA, extension
 
 
 def command(options: Namespace) -> int:

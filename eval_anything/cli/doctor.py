@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from eval_anything import __version__
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
-from eval_anything.table import table
+from eval_anything.output.tables import table
 
 # What an optional group of packages is for; the groups themselves are read from the installation.
 _ENABLES = {
@@ -25,6 +25,8 @@ _ENABLES = {
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
     "test": "`make test`: the project's own tests",
 }
+
+
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.output import print_json
-from eval_anything.datasets.declaration import DataSet
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
+from eval_anything.tasks.datasets.declaration import DataSet
 from eval_anything.tasks.registry import Registry, read_task_file
 
 
 def fetch(options: Namespace) -> Exit:
     """Downloads what is not there yet, and checks what is."""
-    from eval_anything.datasets.fetch import fetch as download
+    from eval_anything.tasks.datasets.fetch import fetch as download
 
     registry = Registry(options.include)
     sets: dict[str, list[DataSet]] = {}

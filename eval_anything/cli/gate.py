@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.files import write_atomically
+from eval_anything.files.writing import write_atomically
 from eval_anything.gating.gate import GateExit, gate
 from eval_anything.gating.plan import plan_gate
 from eval_anything.gating.policy import POLICY, schema
 from eval_anything.gating.report import text, write_gate
-from eval_anything.table import table
+from eval_anything.output.tables import table
 
 
 def run_gate(options: Namespace) -> int:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eval_anything.cli.output import cost_lines, money_text, print_json
+from eval_anything.cli.printing import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.judges import find_judges, judge_named, read_judge_file
-from eval_anything.progress import Progress
-from eval_anything.table import table
+from eval_anything.judges.folder import find_judges, judge_named, read_judge_file
+from eval_anything.output.progress import Progress
+from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
-    from eval_anything.calibration import Calibration, Measured
-    from eval_anything.labels import Labels
+    from eval_anything.judges.calibration.labels import Labels
+    from eval_anything.judges.calibration.store import Calibration, Measured
 
 
 def list_judges(options: Namespace) -> Exit:
@@ -40,7 +40,7 @@ def list_judges(options: Namespace) -> Exit:
 
 def show_judge(options: Namespace) -> Exit:
     """What a judge gives, where it is, and how good it is with each model that was measured."""
-    from eval_anything.calibration import calibrations_of
+    from eval_anything.judges.calibration.store import calibrations_of
 
     folder = judge_named(options.name, find_judges(options.include))
     file = read_judge_file(folder)
@@ -72,7 +72,7 @@ def show_judge(options: Namespace) -> Exit:
 
 def validate_judge(options: Namespace) -> Exit:
     """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
-    from eval_anything.judge_check import check_judge, judge_at
+    from eval_anything.judges.check import check_judge, judge_at
 
     folder = judge_at(options.path)
     file = check_judge(folder)
@@ -85,11 +85,16 @@ def validate_judge(options: Namespace) -> Exit:
 
 def calibrate_judge(options: Namespace) -> Exit:
     """Measures a judge against labels, shows what was found and what it cost, and keeps it."""
-    from eval_anything.calibrating import asked_again, calibrate, check_labels, metric_to_measure
-    from eval_anything.calibration import save_calibration
-    from eval_anything.estimate import estimate_calibration
-    from eval_anything.prices import Spending
-    from eval_anything.scorers.assemble import make_judge
+    from eval_anything.evaluation.estimate import estimate_calibration
+    from eval_anything.judges.assemble import make_judge
+    from eval_anything.judges.calibration.measure import (
+        asked_again,
+        calibrate,
+        check_labels,
+        metric_to_measure,
+    )
+    from eval_anything.judges.calibration.store import save_calibration
+    from eval_anything.servers.prices import Spending
 
     progress = Progress("silent" if options.json else "auto")
     folder = judge_named(options.name, find_judges(options.include))
@@ -131,7 +136,8 @@ def calibrate_judge(options: Namespace) -> Exit:
 @contextmanager
 def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
     """The labels that are asked for, with media that exist as long as the context."""
-    from eval_anything.labels import micro_labels, read_labels
+    from eval_anything.judges.calibration.labels import read_labels
+    from eval_anything.micro.world.labels import micro_labels
 
     if options.micro:
         with TemporaryDirectory(prefix="eval-anything-") as media:
@@ -188,7 +194,7 @@ def _calibration(calibration: Calibration) -> str:
 
 
 def _measured(title: str, measured: Measured) -> str:
-    from eval_anything.agreement import attenuation
+    from eval_anything.statistics.agreement import attenuation
 
     accuracy = measured.figures.get("accuracy")
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
 
 

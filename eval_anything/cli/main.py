@@ -20,6 +20,7 @@ exit codes: 0 done; 1 too many samples failed, or a judged metric is invalid; 2 
 that cannot be compared; 4 disk, network or server failed; 5 stopped early. After 4 and 5 the same
 command goes on where it stopped."""
 
+
 # Errors of the path that a user gave, not of the disk below it.
 _WRONG_PATH = {
     errno.ENOENT,
@@ -241,7 +242,7 @@ def _add_tasks(commands: Any) -> None:
     fetch = _command(tasks, "fetch", "download what a suite is not bundled with", "fetch:fetch")
     fetch.add_argument("name", metavar="SUITE")
     _add_include(fetch)
-    export = _command(tasks, "export", "tasks as a folder for another tool", "harness:export_tasks")
+    export = _command(tasks, "export", "tasks as a folder for another tool", "lm_eval:export_tasks")
     export.add_argument("form", metavar="lm_eval", choices=["lm_eval"])
     export.add_argument("names", metavar="NAME", nargs="+")
     export.add_argument("--out", metavar="DIR", type=Path, required=True, help="where")

@@ -6,10 +6,10 @@ import inspect
 from argparse import Namespace
 from typing import Any
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.models.spec import load_class, model_entry_points
-from eval_anything.table import table
+from eval_anything.output.tables import table
 
 
 def list_models(options: Namespace) -> Exit:

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_anything.cli.output import cost_lines, money_text, print_json
+from eval_anything.cli.printing import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.estimate import estimate
-from eval_anything.evaluate import evaluate
-from eval_anything.judged import effect_text, quality_text
-from eval_anything.outcome import Outcome
-from eval_anything.planning import Options, Plan, make_plan
-from eval_anything.progress import Progress
-from eval_anything.report import write_report
-from eval_anything.table import results_table, table
+from eval_anything.evaluation.estimate import estimate
+from eval_anything.evaluation.evaluate import evaluate
+from eval_anything.evaluation.outcome import Outcome
+from eval_anything.evaluation.plan import Options, Plan, make_plan
+from eval_anything.evaluation.report import results_table, write_report
+from eval_anything.judges.calibration.effects import effect_text, quality_text
+from eval_anything.output.progress import Progress
+from eval_anything.output.tables import table
 
 
 def run(options: Namespace) -> Exit:

@@ -6,11 +6,10 @@ from argparse import Namespace
 from decimal import Decimal
 from typing import Any
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.leaderboard.published import PublishedCell, published_cells
-from eval_anything.leaderboard.reference import Reference, read_reference
-from eval_anything.table import table
+from eval_anything.leaderboard.reference import PublishedCell, Reference, published_cells, read_reference
+from eval_anything.output.tables import table
 from eval_anything.tasks.registry import Registry, Suite, count_samples, read_task_file
 
 

@@ -8,12 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.content import FromTurn, Sample
 from eval_anything.errors import Exit, UserError, near
-from eval_anything.harness.names import PREFIX
-from eval_anything.judges import JudgeFolder, find_judges
-from eval_anything.table import table
+from eval_anything.judges.folder import JudgeFolder, find_judges
+from eval_anything.lm_eval.names import PREFIX
+from eval_anything.output.tables import table
 from eval_anything.tasks.registry import Registry, count_samples, read_task_file
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
@@ -21,7 +21,7 @@ from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 def list_tasks(options: Namespace) -> Exit:
     """One line a task; a folder with mistakes is listed with the first of them."""
     if options.suite == PREFIX:
-        from eval_anything.cli.harness import list_names
+        from eval_anything.cli.lm_eval import list_names
 
         return list_names(options)
     registry = Registry(options.include)
@@ -88,7 +88,7 @@ def _scored_by(file: TaskFile) -> list[str]:
 def show_task(options: Namespace) -> Exit:
     """What a task is, its metrics, and its first sample; or what a suite is."""
     if options.name.startswith(f"{PREFIX}/"):
-        from eval_anything.cli.harness import show_name
+        from eval_anything.cli.lm_eval import show_name
 
         return show_name(options)
     registry = Registry(options.include)
@@ -111,7 +111,7 @@ def show_task(options: Namespace) -> Exit:
     metrics = {name: file.metrics[name].description for name in file.metrics}
     for judge in file.judges:
         if judge in judges:
-            from eval_anything.judges import read_judge_file
+            from eval_anything.judges.folder import read_judge_file
 
             found = read_judge_file(judges[judge]).metrics
             metrics |= {name: found[name].description for name in found}
@@ -158,7 +158,7 @@ def _loaded(
     folder: TaskFolder, judges: dict[str, JudgeFolder], data: list[Path]
 ) -> tuple[Task | None, str]:
     """The task; or None, and what to do, if its data set is not on this machine."""
-    from eval_anything.datasets.find import MissingDataError
+    from eval_anything.tasks.datasets.find import MissingDataError
     from eval_anything.tasks.load import load_task
 
     try:
@@ -226,6 +226,7 @@ outputs: [text, image]          # modalities that a good response may have
 judges: [selection_contract]    # `eval-anything judges list` shows all
 primary: selection              # the one metric that stands for this task
 """
+
 
 _SAMPLES = (
     '{"id": "1", "messages": [{"role": "user", "parts": [{"modality": "text", "text": '

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from eval_anything.cli.output import print_json
+from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
-from eval_anything.extensions import TRAINERS, extension
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
+from eval_anything.plugins import TRAINERS, extension
 
 
 class Trained(Protocol):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from eval_anything.comparison import Side
 from eval_anything.gating.decide import Verdict
 from eval_anything.gating.policy import RunRule, TaskRule, Tier
-from eval_anything.stats import mean_interval
+from eval_anything.statistics.intervals import mean_interval
 
 
 class Rule(NamedTuple):

@@ -14,10 +14,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.paired import Paired, holm, paired
-from eval_anything.stats import Floats, Ints, student
+from eval_anything.statistics.intervals import Floats, Ints, student
+from eval_anything.statistics.paired import Paired, holm, paired
 
 Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
+
+
 ORDER: tuple[Verdict, ...] = ("PASS", "WARN", "INCONCLUSIVE", "BLOCK", "INVALID")
 
 

@@ -15,14 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.comparison import (
-    Comparison,
-    MetricChange,
-    Side,
-    compare_sides,
-    pair,
-    read_side,
-)
+from eval_anything.comparison import Comparison, MetricChange, Side, compare_sides, pair, read_side
 from eval_anything.errors import UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (
@@ -35,7 +28,7 @@ from eval_anything.gating.decide import (
     worst,
 )
 from eval_anything.gating.policy import Policy, TaskRule, find_policy, read_policy
-from eval_anything.stats import cluster_codes
+from eval_anything.statistics.intervals import cluster_codes
 
 
 class GateExit(IntEnum):

@@ -14,7 +14,7 @@ from eval_anything.errors import UserError
 from eval_anything.gating.checks import Rule
 from eval_anything.gating.gate import differences, rules_of
 from eval_anything.gating.policy import find_policy, read_policy
-from eval_anything.stats import Floats, cluster_codes, spread
+from eval_anything.statistics.intervals import Floats, cluster_codes, spread
 
 _POWER = 0.8
 

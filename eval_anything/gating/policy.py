@@ -11,11 +11,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError
-from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
+from eval_anything.files.places import content_folder
+from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
 
 Tier = Literal["critical", "supporting", "advisory"]
+
 
 POLICY = """\
 # A candidate run is compared with the baseline, sample by sample. Margins are shares of a metric's

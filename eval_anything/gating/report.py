@@ -8,20 +8,27 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from eval_anything.comparison import MetricChange
-from eval_anything.files import pretty_json, write_atomically
+from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.decide import TaskDecision
 from eval_anything.gating.gate import Against, GateResult
-from eval_anything.markdown import escape, markdown_table
-from eval_anything.paired import Paired
-from eval_anything.table import table
+from eval_anything.output.tables import escape, markdown_table, table
+from eval_anything.statistics.paired import Paired
 
 _SIGNS = {"PASS": "✅", "WARN": "⚠️", "BLOCK": "⛔", "INCONCLUSIVE": "❔", "INVALID": "❌"}
+
+
 _COUNTS = {"failure": "failures", "error": "errors", "skipped": "skipped"}
+
+
 _FLIPS = 5
+
+
 _LEGEND = (
     "Changes are shares of a metric's range, up is good; MDE: the loss that this many samples show with "
     "80 % power."
 )
+
+
 # XML 1.0 has no way to write these.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

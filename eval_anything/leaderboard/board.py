@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.amg import FORMULAS
 from eval_anything.leaderboard.prompts import Prompts
 from eval_anything.leaderboard.ranks import Ranks, TaskDraws, rank_intervals
-from eval_anything.leaderboard.reading import Entry
+from eval_anything.leaderboard.read_runs import Entry
 from eval_anything.leaderboard.reference import Reference
 from eval_anything.leaderboard.samples import TaskSamples
-from eval_anything.stats import Floats
+from eval_anything.statistics.aggregates import FORMULAS
+from eval_anything.statistics.intervals import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 Samples = Mapping[tuple[str, str], TaskSamples]
 """By run id and task."""

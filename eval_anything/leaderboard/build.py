@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Struct
 
 import eval_anything
-from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError
-from eval_anything.files import write_atomically
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.places import content_folder
+from eval_anything.files.writing import write_atomically
 from eval_anything.leaderboard.board import Column, cells_of, columns_of, reference_rows
 from eval_anything.leaderboard.cards import card, dimensions, latency_of, profile
 from eval_anything.leaderboard.chunks import Chunks, split
@@ -26,18 +27,22 @@ from eval_anything.leaderboard.media import Media, link
 from eval_anything.leaderboard.overview import cost_of, write_histories, write_scatters
 from eval_anything.leaderboard.pages import single_file, write_index
 from eval_anything.leaderboard.prompts import Prompts
-from eval_anything.leaderboard.reading import Entry, LeftOut, read_entries
+from eval_anything.leaderboard.read_runs import Entry, LeftOut, read_entries
 from eval_anything.leaderboard.reference import Reference, read_reference
 from eval_anything.leaderboard.samples import TaskSamples, read_rows, write_samples
 from eval_anything.leaderboard.site import check_out, is_site, new_site
-from eval_anything.runs import read_run
-from eval_anything.tasks.task import sha256_of
+from eval_anything.runs.directory import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 _MANIFEST = "build.json"
+
+
 _WITHOUT_SCRIPTS = 200  # rows of the table that needs no scripts
+
+
 _FIRST_ROWS = 250_000  # bytes of rows that the page gets at once
 
 

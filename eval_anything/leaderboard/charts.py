@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 Tree = list[Any]
 
+
 _WIDTH = 640.0
 
 

@@ -13,9 +13,14 @@ import msgspec
 
 T = TypeVar("T")
 
+
 LARGEST = 500_000
 """Bytes of a chunk. A single item that is larger is a chunk of its own."""
+
+
 _ROOM = 2_000  # for the call, and what chunks hold beside their items
+
+
 _END = b");\n"
 
 

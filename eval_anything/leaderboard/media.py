@@ -18,15 +18,24 @@ from typing import TYPE_CHECKING, Any
 from eval_anything.content import MediaPart, Modality
 from eval_anything.leaderboard.loudness import RATE, loudness
 from eval_anything.media import MediaError, probe, read_audio, read_frames, read_image
-from eval_anything.media.kinds import checked_kind, head_of
+from eval_anything.media.sniff import checked_kind, head_of
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 _THUMBNAIL = 320  # pixels of the longer side
+
+
 _POSTER = 480
+
+
 _SMALL = 40_000  # bytes: a picture no larger than this and its thumbnail is its own thumbnail
+
+
 _PEAKS = 160
+
+
 _FULL = 255
 
 

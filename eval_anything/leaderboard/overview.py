@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from eval_anything.leaderboard.board import Column
 from eval_anything.leaderboard.charts import Point, Tree, history, scatter
 from eval_anything.leaderboard.chunks import Chunks
-from eval_anything.leaderboard.reading import Entry
+from eval_anything.leaderboard.read_runs import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 # checkpoint-500 is what transformers writes; step500, step_500 and global_step500 are others' names.
 _STEP = re.compile(r"^(.*?)[-_.]?(?:checkpoint|global_step|step)[-_]?(\d+)$", re.IGNORECASE)

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError
-from eval_anything.media.kinds import EXTENSIONS
-from eval_anything.pages import page_templates
+from eval_anything.files.places import content_folder
+from eval_anything.files.templates import page_templates
+from eval_anything.media.sniff import EXTENSIONS
 
 LARGEST_FILE = 25_000_000
 """Bytes of a site in one file: what browsers still open at once."""
+
+
 SCRIPTS = (
     "core.js",
     "route.js",
@@ -38,6 +40,8 @@ SCRIPTS = (
     "app.js",
 )
 """In the order in which they run."""
+
+
 _STYLES = ("base.css", "board.css", "pages.css")
 
 

@@ -10,6 +10,8 @@ from eval_anything.leaderboard.chunks import Chunks, clean
 from eval_anything.leaderboard.media import Media
 
 _INLINE = 8_000  # characters; what is longer is shown on demand
+
+
 _PIECE = 80_000  # characters of a chunk: six bytes each at worst
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.content import FromTurn, MediaPart, Modality, Part, Sample
-from eval_anything.judges import find_judges
+from eval_anything.files.hashing import sha256_of
+from eval_anything.judges.folder import find_judges
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media
 from eval_anything.leaderboard.parts import Texts, shown_part
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
-from eval_anything.tasks.task import Task, sha256_of
+from eval_anything.tasks.task import Task
 
 ITEM = 16
 """How much of an item's sha256 pages know it by."""

@@ -23,11 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_anything.leaderboard.samples import TaskSamples
-from eval_anything.stats import Z95, Floats, Ints, student
+from eval_anything.statistics.intervals import Z95, Floats, Ints, student
 
 DRAWS = 1000
+
+
 _LEVEL = 0.95
+
+
 _FEWEST = 6  # clusters that differ
+
+
 _NOTHING = 1e-12
 
 

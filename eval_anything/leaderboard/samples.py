@@ -23,7 +23,11 @@ from eval_anything.leaderboard.parts import Texts, shown_part
 from eval_anything.leaderboard.prompts import ITEM
 
 _EXCERPT = 120
+
+
 _LONGEST_ID = 200
+
+
 _LETTERS = {Modality.TEXT: "t", Modality.IMAGE: "i", Modality.AUDIO: "a", Modality.VIDEO: "v"}
 
 

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval_anything.errors import UserError
-from eval_anything.files import cannot_write, hold
+from eval_anything.files.writing import cannot_write, hold
 
 MARK = b'<meta name="generator" content="eval-anything leaderboard">'
 """In index.html of every site: what has it may be replaced."""
+
+
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
+
+
 _HERE = -100  # AT_FDCWD
 
 

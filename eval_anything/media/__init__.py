@@ -5,7 +5,8 @@ with the reason for an empty, truncated, foreign or oversized file, and for one 
 hangs or asks for too much memory: decoding happens in child processes. docs/media.md says more.
 """
 
-from eval_anything.media.kinds import Kind, MediaError, sniff
+from __future__ import annotations
+
 from eval_anything.media.limits import MAX_BYTES
 from eval_anything.media.read import (
     Probe,
@@ -19,6 +20,7 @@ from eval_anything.media.read import (
     read_sound,
     read_video,
 )
+from eval_anything.media.sniff import Kind, MediaError, sniff
 from eval_anything.media.store import MediaStore, media_part
 
 __all__ = [

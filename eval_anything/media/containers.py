@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eval_anything.media.kinds import Kind, MediaError
+from eval_anything.media.sniff import Kind, MediaError
 
 _DEMUXERS = {
     "video/mp4": "mp4",

@@ -18,21 +18,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.media.containers import opened, picture_stream
-from eval_anything.media.kinds import Kind, MediaError
 from eval_anything.media.limits import MAX_VIDEO_PIXELS
+from eval_anything.media.sniff import Kind, MediaError
 from eval_anything.media.timeline import Timeline
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 _THREADS = min(4, os.cpu_count() or 1)
+
+
 _WORTH_A_SEEK = 16  # frames that need not be decoded
+
+
 _BATCH = 16  # frames that decord holds at once
+
+
 _DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4"})
+
+
 # Decoders that heed skip_frame from packet to packet; dav1d, say, reads it once.
 _SKIPPING_CODECS = frozenset({"h264", "hevc"})
+
+
 # A clip with more pixels than this in all is checked by some of its frames.
 _CHECKED_WHOLE = 64 * 2**20
+
+
 _CHECKED_FRAMES = 16
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval_anything.content import Modality
-from eval_anything.media.kinds import Kind, MediaError
 from eval_anything.media.limits import MAX_PIXELS
+from eval_anything.media.sniff import Kind, MediaError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image as Pillow
+
 
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
 

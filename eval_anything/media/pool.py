@@ -24,13 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eval_anything.errors import InfrastructureError
-from eval_anything.media.kinds import MediaError
 from eval_anything.media.limits import MAX_DECODE_SECONDS, MAX_MEMORY, MAX_RESULT
+from eval_anything.media.sniff import MediaError
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 _START_SECONDS = 120.0
+
+
 # What of the shared file is kept between media; more is given back to the system at once.
 _KEPT_BYTES = 16 * 2**20
 
@@ -264,4 +267,6 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
+
+
 os.register_at_fork(after_in_child=_after_fork)

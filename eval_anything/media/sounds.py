@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eval_anything.media.containers import opened, sound_stream
-from eval_anything.media.kinds import Kind, MediaError
 from eval_anything.media.limits import MAX_AUDIO_SECONDS, MAX_CHANNELS, RATES
-from eval_anything.media.whole import check_whole
+from eval_anything.media.sniff import Kind, MediaError
+from eval_anything.media.truncation import check_whole
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 _BLOCK = 2**17  # values of all channels together
+
+
 _SNDFILE_KINDS = ("audio/wav", "audio/mpeg", "audio/flac", "audio/ogg")
+
+
 _UNKNOWN_TO_SNDFILE = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 
 

@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 from eval_anything.content import MediaPart, Modality
-from eval_anything.files import write_atomically
-from eval_anything.media.kinds import EXTENSIONS, MediaError, checked_kind, head_of
+from eval_anything.files.writing import write_atomically
+from eval_anything.media.sniff import EXTENSIONS, MediaError, checked_kind, head_of
 
 
 def media_part(path: Path, modality: Modality) -> MediaPart:

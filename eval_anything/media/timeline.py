@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.media.containers import opened, picture_stream
-from eval_anything.media.kinds import Kind, MediaError
 from eval_anything.media.limits import MAX_FRAMES, MAX_PIXELS, MAX_SECONDS
+from eval_anything.media.sniff import Kind, MediaError
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.content import Modality
-from eval_anything.media.kinds import Kind, MediaError, kind_of_file
 from eval_anything.media.limits import MAX_RESULT
+from eval_anything.media.sniff import Kind, MediaError, kind_of_file
 
 if TYPE_CHECKING:
     import numpy as np
 
+
 # Whatever decoders leak ends with the process.
 _MEDIA_A_PROCESS = 1000
+
 
 Answer = dict[str, Any]
 

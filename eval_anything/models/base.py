@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from eval_anything.content import Message, Response
-from eval_anything.errors import UserError, near
+from eval_anything.errors import EvalError, UserError, near
 from eval_anything.media import MediaStore
-from eval_anything.prices import Spending
+from eval_anything.servers.prices import Spending
 
 if TYPE_CHECKING:
-    from eval_anything.models.text import TextModel
     from eval_anything.tasks.task import Task
 
 
@@ -137,16 +136,27 @@ def typed_arguments(
     return values
 
 
-def combined(*hashes: str) -> str:
-    """sha256 over several of them, in order."""
-    return hashlib.sha256("+".join(hashes).encode()).hexdigest()
+class Ending(Struct, frozen=True):
+    """Where a continuation ends: before any of these texts, and after so many tokens."""
+
+    until: tuple[str, ...]
+    max_tokens: int
+
+    def cut(self, text: str) -> str:
+        """The text up to the first of the endings."""
+        for end in filter(None, self.until):
+            text = text.split(end)[0]
+        return text
 
 
-def hash_files(paths: Sequence[Path]) -> str:
-    """sha256 over names and bytes of files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: p.name):
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+class TextModel(ABC):
+    """Goes on with the text of requests. `scores` says whether it tells likelihoods too."""
+
+    scores: bool = False
+
+    @abstractmethod
+    async def go_on(
+        self, requests: Sequence[Request], ending: Ending, store: MediaStore
+    ) -> list[Response | EvalError]:
+        """For each request, in order, what follows its messages: a response of one text, which may be
+        empty, or what kept a server from giving it. The model's own failure is in the response."""

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import (
-    Message,
-    Modality,
-    Sample,
-    Turn,
-    path_inside,
-    sample_from_json,
-)
-from eval_anything.datasets.declaration import DataSet, mistakes_in
+from eval_anything.content import Message, Modality, Sample, Turn
 from eval_anything.errors import UserError, near
-from eval_anything.judges import JudgeFolder, find_judges, read_judge_file
+from eval_anything.files.code import check_code
+from eval_anything.files.places import path_inside
+from eval_anything.files.templates import compile_template, render_template
+from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of
+from eval_anything.jsonl import json_message, sample_from_json
+from eval_anything.judges.folder import JudgeFolder, find_judges, read_judge_file
+from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
 from eval_anything.tasks.registry import read_task_file
-from eval_anything.tasks.task import (
-    SAMPLES,
-    Task,
-    TaskFile,
-    TaskFolder,
-    compile_template,
-    render_template,
-)
-from eval_anything.yamlfile import FileProblemsError, Problem, line_of
+from eval_anything.tasks.task import SAMPLES, Task, TaskFile, TaskFolder
 
-_SCORER = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
 _MOST_PROBLEMS = 50
 
 
@@ -110,7 +97,7 @@ def _check_data(root: Path, file: TaskFile, data: DataSet) -> list[Problem]:
             raise ValueError(f"{data.sample} does not exist in this folder")
     except ValueError as error:
         return [*problems, Problem(path, line_of(path, "data", "sample"), f"data.sample: {error}")]
-    from eval_anything.datasets.samples import check_template
+    from eval_anything.tasks.datasets.samples import check_template
 
     return problems + check_template(template)
 
@@ -164,29 +151,12 @@ def _check_groups(root: Path, file: TaskFile, samples: list[Sample]) -> list[Pro
     ]
 
 
-def check_code(root: Path, reference: str) -> str | None:
-    """What is wrong with `file.py:function`, if anything; the code is read, not run."""
-    if not _SCORER.match(reference):
-        return f"must be `file.py:function`, not {reference!r}"
-    filename, function = reference.split(":")
-    try:
-        tree = ast.parse(path_inside(root, filename).read_bytes())
-    except FileNotFoundError:
-        return f"{filename} does not exist in this folder"
-    except (OSError, ValueError, SyntaxError) as error:
-        return f"{filename}: {error}"
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    if function not in names:
-        return f"{filename} defines no function {function!r}.{near(function, names)}"
-    return None
-
-
 def _read_samples(
     folder: TaskFolder, file: TaskFile, data: Sequence[Path], problems: list[Problem]
 ) -> list[Sample]:
     if file.data is not None:
-        from eval_anything.datasets.find import find_snapshot
-        from eval_anything.datasets.samples import sample_lines
+        from eval_anything.tasks.datasets.find import find_snapshot
+        from eval_anything.tasks.datasets.samples import sample_lines
 
         snapshot = find_snapshot(folder.name, file.data, file.licence, data)
         lines, media = sample_lines(file.data, _data_template(folder.path, file.data), snapshot)
@@ -232,19 +202,6 @@ def _lines(root: Path, file: TaskFile, problems: list[Problem]) -> list[tuple[Pr
 
 def _at(where: Problem, message: str) -> Problem:
     return where._replace(message=where.message + message)
-
-
-def json_message(error: Exception, more: Sequence[str] = ()) -> str:
-    """What is wrong with a line of samples.jsonl, or of a file whose rows have `more` keys."""
-    text = str(error)
-    unknown = re.search(r"unknown field `(.+?)`", text)
-    if unknown:
-        known = ["id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh"]
-        known += [*more, "role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
-        return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], known)}"
-    if isinstance(error, msgspec.ValidationError):
-        return text[:1].lower() + text[1:]
-    return f"not valid JSON: {text}"
 
 
 def _disagreements(sample: Sample, file: TaskFile) -> list[str]:

@@ -7,17 +7,16 @@ aggregates, tasks of other suites, and groups, `<suite>/<group>`, which name som
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError, near
+from eval_anything.files.places import content_folder, folders_with
+from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
 from eval_anything.tasks.task import TaskFile, TaskFolder
-from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
 
 
 class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -203,27 +202,9 @@ def _full_names(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
 
 def _holds_others(root: Path) -> bool:
     """Whether a folder without tasks of ours was included for its judges, or tasks for lm_eval."""
-    from eval_anything.harness.names import has_tasks
+    from eval_anything.lm_eval.names import has_tasks
 
     return bool(folders_with(root, "judge.yaml")) or has_tasks(root)
-
-
-def folders_with(root: Path, filename: str) -> list[Path]:
-    """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
-    if (root / filename).is_file():
-        return [root]
-    found = []
-    for first in _folders(root):
-        if Path(first, filename).is_file():
-            found.append(Path(first))
-            continue
-        found += [Path(d) for d in _folders(first) if Path(d, filename).is_file()]
-    return sorted(found)
-
-
-def _folders(root: Path | str) -> list[str]:
-    with os.scandir(root) as entries:
-        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "_"))]
 
 
 def read_task_file(folder: TaskFolder) -> TaskFile:

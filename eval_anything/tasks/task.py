@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from eval_anything.content import (
@@ -16,42 +14,19 @@ from eval_anything.content import (
     FromTurn,
     MediaPart,
     Message,
+    Metric,
     Modality,
     Part,
     Sample,
     TextPart,
     Turn,
 )
-from eval_anything.datasets.declaration import DataSet
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.templates import render_template
+from eval_anything.tasks.datasets.declaration import DataSet
 
 SAMPLES = "samples.jsonl"
 """Where a task's samples are, unless task.yaml says otherwise."""
-
-
-class Metric(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number that a scorer gives: its range, which direction is good, and its floor.
-
-    A sample that the model failed scores the floor; unless given, that is the bad end of the range.
-    """
-
-    range: tuple[float, float]
-    better: Literal["higher", "lower"] = "higher"
-    floor: float | None = None
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        low, high = self.range
-        if not low < high:
-            raise ValueError(f"range must rise, not [{low}, {high}]")
-        if self.floor is not None and not low <= self.floor <= high:
-            raise ValueError(f"floor {self.floor} is outside the range [{low}, {high}]")
-
-    @property
-    def worst(self) -> float:
-        """What a failed sample scores."""
-        if self.floor is not None:
-            return self.floor
-        return self.range[0] if self.better == "higher" else self.range[1]
 
 
 class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,29 +109,6 @@ class Task(Struct, frozen=True, dict=True):
         """sha256 of messages, turns, template and media: what pairs the same item of two runs."""
         asked = [_messages_content(self.messages(sample)), self.template]
         return sha256_of(asked + _turns_content(sample.turns))
-
-
-def render_template(source: str, **variables: Any) -> str:
-    """A prompt template rendered in a sandbox; an undefined name is an error."""
-    rendered: str = compile_template(source).render(**variables)
-    return rendered
-
-
-@lru_cache(maxsize=32)
-def compile_template(source: str) -> Any:
-    """The template, kept for its next use. jinja2.TemplateSyntaxError has the line of a mistake."""
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=False
-    )
-    return environment.from_string(source)
-
-
-def sha256_of(value: Any) -> str:
-    """sha256 (hex) of the value's canonical JSON."""
-    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
 def _messages_content(messages: tuple[Message, ...]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eval_anything.content import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
-from eval_anything.scorers.measure import applies, prompt_medium
+from eval_anything.scoring.media import applies, prompt_medium
 
 RATE = 16000
 LIMIT_DB = 60.0
@@ -24,10 +24,7 @@ def similarity(sample: Sample, response: Response) -> dict[str, Score]:
         }
     import numpy as np  # with torchmetrics it takes seconds: not for samples without sound
     import torch
-    from torchmetrics.functional.audio import (
-        scale_invariant_signal_distortion_ratio,
-        signal_noise_ratio,
-    )
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 
     wanted = read_audio(reference.path, RATE)
     if not wanted.any():

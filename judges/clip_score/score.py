@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from eval_anything.content import Modality, Response, Sample, Score, TextPart
+from eval_anything.judges.kinds.program import ScoreFunction
 from eval_anything.media import read_image
-from eval_anything.scorers.measure import LocalModel, applies, media_of
-from eval_anything.scorers.program import ScoreFunction
+from eval_anything.scoring.media import LocalModel, applies, media_of
 
 
 def make(path: str) -> ScoreFunction:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eval_anything.content import Modality, Response, Sample, Score
 from eval_anything.media import read_image
-from eval_anything.scorers.measure import applies, prompt_medium
+from eval_anything.scoring.media import applies, prompt_medium
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import math
 
 from eval_anything.content import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
-from eval_anything.scorers.measure import applies
+from eval_anything.scoring.media import applies
 
 # The range that librosa's documentation advises, C2 to C7, in Hz.
 LOWEST, HIGHEST = 65.40639132514966, 2093.004522404789

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from align_plugins.micro_data import (
+from align_plugins.experiment.micro_data import (
     DEMONSTRATIONS,
     PAIRS,
     demonstrations,

@@ -11,29 +11,18 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from configs import config, logged, weights
-from helpers import (
-    TASK_YAML,
-    Cli,
-    answers,
-    jpeg,
-    make_task,
-    medium_sample,
-    mp4,
-    png,
-    wav,
-    write_jsonl,
-)
+from helpers import TASK_YAML, Cli, answers, jpeg, make_task, medium_sample, mp4, png, wav, write_jsonl
 from test_ppo import judge
 from tiny_image_out import tiny_chameleon, tiny_emu3, tiny_janus
 from tiny_media import tiny_llava, tiny_qwen2_5_vl, tiny_qwen2_audio
 
-from align_plugins.data.rows import read_rows
+from align_plugins.data.files import read_rows
 from align_plugins.policies.base import Policy
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.extensions import TRAINERS, extension
 from eval_anything.media import media_part
 from eval_anything.models.spec import resolve
-from eval_anything.runs import read_run, read_run_file
+from eval_anything.plugins import TRAINERS, extension
+from eval_anything.runs.directory import read_run, read_run_file
 
 
 class Family(NamedTuple):

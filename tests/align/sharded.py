@@ -13,7 +13,7 @@ from typing import Any
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
-from align_plugins import environment
+from align_plugins.training import environment
 from eval_anything.cli.main import main
 
 _begin = AcceleratorState.__init__

@@ -13,9 +13,11 @@ import pytest
 from configs import config
 from helpers import Cli
 
-from align_plugins.evaluation import NOTE, Evaluations, EvaluationSettings
-from align_plugins.micro_data import DEMONSTRATIONS, PAIRS
-from eval_anything.runs import read_run_file
+from align_plugins.evaluation.checkpoints import Evaluations
+from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
+from align_plugins.settings import EvaluationSettings
+from align_plugins.workdir import NOTE
+from eval_anything.runs.directory import read_run_file
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +110,7 @@ def test_an_evaluation_ends_with_the_training_that_started_it(tmp_path: Path) ->
     """After a kill nothing holds the run: another process goes on with it."""
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from align_plugins.evaluation import EvaluationSettings, Evaluations\n"
+        "from align_plugins.evaluation.checkpoints import EvaluationSettings, Evaluations\n"
         "e = Evaluations(EvaluationSettings(tasks=['micro/selection']), Path(sys.argv[1]), print)\n"
         "e.submit('start', 'micro', {'step': 0})\n"
         "time.sleep(600)\n"
@@ -132,11 +134,11 @@ def test_an_evaluation_ends_with_the_training_that_started_it(tmp_path: Path) ->
 def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     import transformers
 
-    from align_plugins.callback import EvalAnythingCallback
-    from eval_anything.micro import vocabulary
-    from eval_anything.micro.checkpoint_files import make_tokenizer
-    from eval_anything.models.generation import load_causal_lm
-    from eval_anything.models.micro import BUNDLED
+    from align_plugins.evaluation.callback import EvalAnythingCallback
+    from eval_anything.micro.model import vocabulary
+    from eval_anything.micro.model.adapter import BUNDLED
+    from eval_anything.micro.model.checkpoint_files import make_tokenizer
+    from eval_anything.models.local.generation import load_causal_lm
 
     class Codec(transformers.TrainerCallback):  # type: ignore[misc]
         """What such a checkpoint needs beside its tokenizer."""

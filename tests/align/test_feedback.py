@@ -18,9 +18,10 @@ from helpers import Cli, write_jsonl
 from judge_server import Asked, judge_server
 from scripted_server import Reply, ScriptedServer, fails, says, serve
 
-from align_plugins.data.rows import Demonstration, Feedback, Preference, parts_key, read_rows
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Demonstration, Feedback, Preference, parts_key
 from align_plugins.experiment.data import FEEDBACK, PROMPTS, make_data
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
 
 ASK = "what should be?"
 
@@ -432,7 +433,7 @@ def test_judges_and_metrics_must_be_there(cli: Cli, tmp_path: Path, server: Scri
 
 
 def test_prompts_of_benchmarks_are_refused(cli: Cli, tmp_path: Path, server: ScriptedServer) -> None:
-    from eval_anything.bundled import content_folder
+    from eval_anything.files.places import content_folder
 
     source = content_folder("benchmarks") / "open/selection/samples.jsonl"
     sample = json.loads(source.read_text("utf-8").splitlines()[0])

@@ -11,17 +11,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from align_plugins.data.rows import Feedback, Preference, read_rows, rows_of
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Feedback, Preference, rows_of
 from align_plugins.experiment.analysis import Items, analyse, difference, figure
 from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
+from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
 from align_plugins.experiment.page import BEGIN, END, PAGE, verdict, write_page
 from align_plugins.experiment.plan import BASE, PLAN, Claim, Plan, name_of, read_plan
-from align_plugins.experiment.running import arm_folder, missing_method, run_plan
-from align_plugins.feedback.pipeline import FeedbackTrainer
-from align_plugins.micro_data import FEEDBACK, PAIRS, PROMPTS
+from align_plugins.experiment.run import arm_folder, missing_method, run_plan
+from align_plugins.methods.feedback.pipeline import FeedbackTrainer
 from eval_anything.errors import UserError
-from eval_anything.progress import Progress
-from eval_anything.stats import mean_interval
+from eval_anything.output.progress import Progress
+from eval_anything.statistics.intervals import mean_interval
 
 
 def quick(**more: Any) -> Plan:

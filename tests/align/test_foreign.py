@@ -9,7 +9,8 @@ import pytest
 from helpers import Cli, mp4, png, wav, write_jsonl
 
 from align_plugins.data.convert import convert_file
-from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, read_rows
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row
 from eval_anything.content import Part, TextPart
 
 

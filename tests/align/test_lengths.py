@@ -12,10 +12,10 @@ from helpers import Cli, Result, jpeg, wav, write_jsonl
 from test_ppo import judge
 from tiny_media import tiny_llava, tiny_qwen2_audio
 
-from align_plugins.data.rows import read_rows
+from align_plugins.data.files import read_rows
 from align_plugins.policies.base import RowError
-from align_plugins.sampling import sample
-from eval_anything.extensions import TRAINERS, extension
+from align_plugins.training.sampling import sample
+from eval_anything.plugins import TRAINERS, extension
 
 METHODS = ["sft", "dpo", "reward", "ppo"]
 NEW = 4

@@ -10,8 +10,9 @@ from families import FAMILIES, asked, by_hand, check_logprobs, medium, sums
 from helpers import jpeg
 from tiny import tiny_llama
 
-from align_plugins.data.rows import Demonstration, Preference, read_rows
-from align_plugins.micro_data import DEMONSTRATIONS, PAIRS
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Demonstration, Preference
+from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
 from align_plugins.policies import policy_of
 from align_plugins.policies.base import IGNORED, Policy
 from eval_anything.content import MODALITIES, Modality, TextPart
@@ -61,7 +62,7 @@ def test_micro_goes_back_to_parts(micro: Policy, micro_data: Path, tmp_path: Pat
 
 
 def test_micro_reads_what_the_evaluation_asks(micro: Policy, micro_data: Path) -> None:
-    from eval_anything.micro import codec
+    from eval_anything.micro.model import codec
 
     for row in read_rows(micro_data / PAIRS)[:8]:
         assert isinstance(row, Preference)

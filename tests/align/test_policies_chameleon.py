@@ -15,14 +15,14 @@ from helpers import Cli, make_task, png, text_sample, wav, write_jsonl
 from test_ppo import judge
 from tiny_image_out import tiny_chameleon, tiny_chameleon_that_draws
 
+from align_plugins.methods.reward import RewardSettings, RewardTrainer
 from align_plugins.policies import policy_of
 from align_plugins.policies.chameleon import ChameleonPolicy
-from align_plugins.reward import RewardSettings, RewardTrainer
-from align_plugins.sampling import sample
+from align_plugins.training.sampling import sample
 from eval_anything.content import MODALITIES, MediaPart, Modality, TextPart
+from eval_anything.judges.kinds.reward.readers import Question
 from eval_anything.media import MediaStore
-from eval_anything.runs import read_run
-from eval_anything.scorers.reading import Question
+from eval_anything.runs.directory import read_run
 
 DRAW = asked(TextPart("Draw."))
 IMAGE = MODALITIES.index(Modality.IMAGE)

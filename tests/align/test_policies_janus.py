@@ -17,11 +17,11 @@ from helpers import Cli, make_task, png, text_sample, wav, write_jsonl
 from test_ppo import judge
 from tiny_image_out import tiny_janus
 
+from align_plugins.methods.ppo.actor_critic import ActorCritic, read
 from align_plugins.policies import policy_of
 from align_plugins.policies.janus import JanusPolicy
 from align_plugins.policies.janus_heads import Places
-from align_plugins.rl.actor_critic import ActorCritic, read
-from align_plugins.sampling import sample
+from align_plugins.training.sampling import sample
 from eval_anything.content import MODALITIES, MediaPart, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -29,7 +29,7 @@ from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf.families.janus import JanusFamily
 from eval_anything.models.hf.family import Settings
 from eval_anything.models.hf.source import find_source
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 DRAW = asked(TextPart("Draw a lighthouse."))
 LONGER = asked(TextPart("Draw the house of a fisherman by the sea, at night."))

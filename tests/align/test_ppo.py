@@ -16,12 +16,17 @@ from configs import config, logged, weights
 from helpers import Cli, write_jsonl
 from tiny import tiny_llama
 
-from align_plugins.micro_data import DEMONSTRATIONS, PAIRS, demonstrations, write_demonstrations
-from align_plugins.ppo import PpoSettings
+from align_plugins.experiment.micro_data import (
+    DEMONSTRATIONS,
+    PAIRS,
+    demonstrations,
+    write_demonstrations,
+)
+from align_plugins.methods.ppo.settings import PpoSettings
 from align_plugins.settings import lasting, read_settings
-from eval_anything.bundled import content_folder
 from eval_anything.errors import UserError
-from eval_anything.models.micro import BUNDLED
+from eval_anything.files.places import content_folder
+from eval_anything.micro.model.adapter import BUNDLED
 
 SELECTION = {"judge": "selection_contract", "metric": "selection"}
 VALIDITY = {"judge": "validity"}

@@ -14,13 +14,13 @@ from configs import config, logged, weights
 from families import FAMILIES
 from helpers import Cli, write_jsonl
 
-from align_plugins.data.rows import read_rows
-from align_plugins.engine import arguments_of
-from align_plugins.micro_data import DEMONSTRATIONS
-from align_plugins.ppo import PpoTrainer
+from align_plugins.data.files import read_rows
+from align_plugins.experiment.micro_data import DEMONSTRATIONS
+from align_plugins.methods.ppo.trainer import PpoTrainer
+from align_plugins.training.engine import arguments_of
 from align_plugins.workdir import open_workdir
-from eval_anything.models.micro import BUNDLED
-from eval_anything.progress import Progress
+from eval_anything.micro.model.adapter import BUNDLED
+from eval_anything.output.progress import Progress
 
 SELECTION = {"judge": "selection_contract", "metric": "selection"}
 SHORT = {"rewards": [SELECTION], "rollout": 16, "max_steps": 2, "schedule": "constant"}

@@ -16,8 +16,8 @@ from tiny import tiny_llama
 
 from align_plugins.losses.reward import aspect_loss, reward_loss
 from eval_anything.content import Score
-from eval_anything.runs import read_run
-from eval_anything.scorers.reward_class import heads_of
+from eval_anything.judges.kinds.reward.classes import heads_of
+from eval_anything.runs.directory import read_run
 
 
 def _text(text: str) -> list[dict[str, str]]:

@@ -10,18 +10,10 @@ import pytest
 from helpers import Cli, png, write_jsonl
 
 from align_plugins.data.contamination import known_prompts
-from align_plugins.data.rows import (
-    Demonstration,
-    Feedback,
-    Preference,
-    Prompt,
-    prompt_key,
-    read_rows,
-    rows_of,
-    write_rows,
-)
-from align_plugins.micro_data import DEMONSTRATIONS, PAIRS, pairs, utility
-from eval_anything.yamlfile import FileProblemsError
+from align_plugins.data.files import read_rows, write_rows
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, prompt_key, rows_of
+from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS, pairs, utility
+from eval_anything.files.yaml_files import FileProblemsError
 
 
 def _text(text: str) -> dict[str, str]:
@@ -151,7 +143,7 @@ def test_check_finds_duplicates_ties_and_prompts_of_benchmarks(cli: Cli, tmp_pat
 
 
 def _first_sample() -> str:
-    from eval_anything.bundled import content_folder
+    from eval_anything.files.places import content_folder
 
     lines = (content_folder("benchmarks") / "open/selection/samples.jsonl").read_text("utf-8")
     return lines.splitlines()[0]

@@ -11,11 +11,11 @@ from tiny import tiny_llama
 
 from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded, Policy
-from align_plugins.sampling import Tempered, sample
+from align_plugins.training.sampling import Tempered, sample
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
-from eval_anything.judges import find_judges
+from eval_anything.judges.folder import find_judges
 from eval_anything.media import MediaStore, media_part
-from eval_anything.models.generation import generate_ids, padded
+from eval_anything.models.local.generation import generate_ids, padded
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 

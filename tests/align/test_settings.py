@@ -11,9 +11,9 @@ import pytest
 from configs import config
 from helpers import Cli
 
-from align_plugins.dpo import DpoSettings
+from align_plugins.methods.dpo import DpoSettings
+from align_plugins.methods.sft import SftTrainer
 from align_plugins.settings import read_settings
-from align_plugins.sft import SftTrainer
 from eval_anything.errors import UserError
 
 
@@ -107,7 +107,8 @@ def test_help_and_wrong_settings_load_nothing_heavy(tmp_path: Path) -> None:
         "import sys; from eval_anything.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'transformers', 'align_plugins.engine') if m in sys.modules])\n"
+        "heavy = ('torch', 'transformers', 'align_plugins.training.engine')\n"
+        "print([m for m in heavy if m in sys.modules])\n"
     )
     path = config(tmp_path, Path("rows.jsonl"))
     for words in (["train", "--help"], ["train", "sft", "--config", str(path), "seed=x"]):

@@ -13,8 +13,8 @@ import torch
 from configs import config, logged, weights
 from helpers import Cli
 
-from align_plugins import environment
-from align_plugins.micro_data import DEMONSTRATIONS
+from align_plugins.experiment.micro_data import DEMONSTRATIONS
+from align_plugins.training import environment
 
 pytestmark = pytest.mark.slow
 

@@ -17,12 +17,13 @@ from configs import config, logged, weights
 from helpers import Cli, write_jsonl
 from tiny import tiny_llama
 
-from align_plugins.data.rows import Preference, read_rows
-from align_plugins.micro_data import DEMONSTRATIONS, PAIRS
-from eval_anything.extensions import TRAINERS, extension
-from eval_anything.models.micro import BUNDLED
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import Preference
+from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
+from eval_anything.micro.model.adapter import BUNDLED
 from eval_anything.models.spec import resolve
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
+from eval_anything.plugins import TRAINERS, extension
 
 pytestmark = pytest.mark.slow
 
@@ -183,8 +184,9 @@ def test_reward_is_a_judge_at_once(cli: Cli, tmp_path: Path, micro_data: Path) -
 
 
 def test_reward_reads_what_the_judge_reads(tmp_path: Path, micro_data: Path, text_pairs: Path) -> None:
-    from align_plugins.reward import RewardTrainer
-    from eval_anything.scorers.reading import MicroReader, Question, TextReader
+    from align_plugins.methods.reward import RewardTrainer
+    from eval_anything.judges.kinds.reward.readers import Question, TextReader
+    from eval_anything.micro.model.reader import MicroReader
 
     model = tiny_llama(tmp_path / "model")
     text = TextReader()
@@ -256,7 +258,7 @@ def test_nothing_but_ties_is_an_error(cli: Cli, tmp_path: Path, text_pairs: Path
 
 
 def test_prompts_of_benchmarks_are_refused(cli: Cli, tmp_path: Path) -> None:
-    from eval_anything.bundled import content_folder
+    from eval_anything.files.places import content_folder
 
     source = content_folder("benchmarks") / "open/selection/samples.jsonl"
     sample = json.loads(source.read_text("utf-8").splitlines()[0])

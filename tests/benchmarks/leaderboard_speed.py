@@ -35,15 +35,16 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 from browsing import chromium, until
 from helpers import mp4, png, wav
 
-from eval_anything.content import MediaPart, Modality, Record, Score, TextPart, record_to_json
-from eval_anything.files import pretty_json
+from eval_anything.content import MediaPart, Modality, Record, Score, TextPart
+from eval_anything.files.writing import pretty_json
+from eval_anything.jsonl import record_to_json
 from eval_anything.leaderboard.board import Column
 from eval_anything.leaderboard.build import write_board
 from eval_anything.leaderboard.chunks import Chunks
 from eval_anything.leaderboard.pages import write_index
 from eval_anything.media import MediaStore
-from eval_anything.runs import FORMAT, RunFile
-from eval_anything.stats import mean_interval
+from eval_anything.runs.directory import FORMAT, RunFile
+from eval_anything.statistics.intervals import mean_interval
 
 _WORDS = [
     "the",

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from eval_anything.encode import encode_mp4
 from eval_anything.media import read_audio, read_frames, read_image
+from eval_anything.media.encode import encode_mp4
 from eval_anything.media.images import decode_image
-from eval_anything.media.kinds import kind_of_file
+from eval_anything.media.sniff import kind_of_file
 
 COUNT = 8
 RATE = 16_000

@@ -25,9 +25,9 @@ def main(count: int) -> None:
     import torch
 
     from align_plugins.policies import policy_of
-    from align_plugins.sampling import sample
-    from eval_anything.judges import find_judges
-    from eval_anything.models.generation import generate_ids, padded
+    from align_plugins.training.sampling import sample
+    from eval_anything.judges.folder import find_judges
+    from eval_anything.models.local.generation import generate_ids, padded
     from eval_anything.tasks.load import load_task
     from eval_anything.tasks.registry import Registry
 

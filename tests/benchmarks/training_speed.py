@@ -111,11 +111,11 @@ def rows(count: int) -> list[dict[str, str]]:
 def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
     """The engine of `dpo`, as it trains."""
     from align_plugins.data.rows import Preference
-    from align_plugins.dpo import DpoSettings, DpoTrainer
-    from align_plugins.engine import Engine, arguments_of
+    from align_plugins.methods.dpo import DpoSettings, DpoTrainer
+    from align_plugins.training.engine import Engine, arguments_of
     from align_plugins.workdir import Workdir
     from eval_anything.content import Message, TextPart
-    from eval_anything.progress import Progress
+    from eval_anything.output.progress import Progress
 
     out = Path(tempfile.mkdtemp())
     settings = DpoSettings(

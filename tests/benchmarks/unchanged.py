@@ -14,10 +14,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from eval_anything.evaluate import evaluate
+from eval_anything.evaluation.evaluate import evaluate
+from eval_anything.evaluation.plan import Options
 from eval_anything.gating.gate import gate
-from eval_anything.planning import Options
-from eval_anything.progress import Progress
+from eval_anything.output.progress import Progress
 
 MOST = 4
 

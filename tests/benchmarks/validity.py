@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from eval_anything.gating.decide import Differences, decide
-from eval_anything.paired import paired
-from eval_anything.stats import Floats, Ints, mean_interval
+from eval_anything.statistics.intervals import Floats, Ints, mean_interval
+from eval_anything.statistics.paired import paired
 
 ALPHA, MARGIN = 0.05, 0.02
 CLUSTER = 5

@@ -18,12 +18,12 @@ from PIL import Image
 from tiny_omni import tiny_qwen2_5_omni, tiny_qwen3_omni
 
 from eval_anything.content import MODALITIES, Message, Modality, Part, Response, TextPart
-from eval_anything.encode import encode_wav
 from eval_anything.errors import UserError
 from eval_anything.media import read_audio, read_video
+from eval_anything.media.encode import encode_wav
 from eval_anything.models.hf import TransformersModel
 from eval_anything.models.hf.families.omni import OmniFamily
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 CODES = 10
 SYSTEM = (

@@ -15,8 +15,8 @@ from helpers import Cli, make_task, text_sample
 
 from eval_anything.errors import UserError
 from eval_anything.models.base import Request
-from eval_anything.models.hf.batches import Batcher, OutOfMemoryError
 from eval_anything.models.hf.family import Answer, Prompt
+from eval_anything.models.local.batches import Batcher, OutOfMemoryError
 
 PROMPTS = [user("Say it again. " * (1 + i * 5 % 7)) for i in range(12)]
 

@@ -14,7 +14,7 @@ from tiny_image_out import tiny_chameleon
 
 from eval_anything.content import Message, Modality, TextPart
 from eval_anything.models.hf import TransformersModel
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 AROUND = ["<image>", "<racm3:break>", "<eoss>"]
 

@@ -17,7 +17,7 @@ from tiny_image_out import tiny_chameleon, tiny_chameleon_that_draws
 from eval_anything.content import MediaPart, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.models.hf import TransformersModel
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 PROMPTS = ["Draw a lighthouse at night.", "Paris", "Draw the capital of France. " * 4]
 ROOM = 18  # the tokens of an image

@@ -26,7 +26,7 @@ from tiny_image_out import tiny_emu3
 from eval_anything.content import MediaPart, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.models.hf import TransformersModel
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 PROMPTS = ["Draw a lighthouse at night.", "Paris", "Draw the capital of France, and describe it " * 3]
 # 2 x 4 codes of 8 x 8 pixels.

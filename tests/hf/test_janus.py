@@ -7,17 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import (
-    ask,
-    ask_alone,
-    loaded,
-    medium,
-    next_logits,
-    text,
-    texts_are_documented,
-    turn,
-    user,
-)
+from asking import ask, ask_alone, loaded, medium, next_logits, text, texts_are_documented, turn, user
 from helpers import Cli, png
 from PIL import Image
 from tiny_image_out import tiny_janus
@@ -25,7 +15,7 @@ from tiny_image_out import tiny_janus
 from eval_anything.content import Modality, Response
 from eval_anything.errors import UserError
 from eval_anything.models.hf import TransformersModel
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 PROMPTS = ["Draw a lighthouse at night.", "Paris", "Draw the capital of France, and describe it " * 3]
 

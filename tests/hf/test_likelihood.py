@@ -11,8 +11,8 @@ import torch
 from asking import loaded
 from tiny import CHAT, tiny_tokenizer
 
-from eval_anything.models.hf.batches import Batcher
-from eval_anything.models.hf.likelihood import LogLikelihood, loglikelihoods
+from eval_anything.models.local.batches import Batcher
+from eval_anything.models.local.likelihood import LogLikelihood, loglikelihoods
 
 Pairs = list[tuple[list[int], list[int]]]
 

@@ -16,7 +16,7 @@ from tiny_media import tiny_llava
 
 from eval_anything.errors import UserError
 from eval_anything.models.hf import TransformersModel
-from eval_anything.models.hf.batches import token_budget
+from eval_anything.models.local.batches import token_budget
 
 PROMPTS = [user("What is the capital of France?"), user("Draw a lighthouse. " * 3)]
 

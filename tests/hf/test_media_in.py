@@ -132,7 +132,7 @@ def test_a_run_with_what_a_checkpoint_cannot_take(cli: Cli, llava: Path, tmp_pat
     arguments = ["--tasks", "mine/demo", "--include", "mine", "--out", "run", "--max-failed", "1"]
     result = cli("run", "--model", llava, "--model-arg", "max_new_tokens=4", "--json", *arguments)
     assert result.code == 0, result.err
-    from eval_anything.runs import read_run
+    from eval_anything.runs.directory import read_run
 
     errors = {r.sample_id: r.error for r in read_run(tmp_path / "run", "mine/demo")}
     assert errors["t"] is None

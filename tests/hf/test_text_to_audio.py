@@ -18,10 +18,10 @@ from helpers import Cli, png
 from tiny_sounds import tiny_bark, tiny_hifigan, tiny_musicgen, tiny_speecht5, tiny_vits
 
 from eval_anything.content import Modality, Response
-from eval_anything.encode import encode_wav
 from eval_anything.errors import UserError
+from eval_anything.media.encode import encode_wav
 from eval_anything.models.hf import TransformersModel
-from eval_anything.runs import read_run
+from eval_anything.runs.directory import read_run
 
 TEXTS = ["Hello there.", "it's the lamp, isn't it?"]
 Call = Callable[[Path, str, int, dict[str, Any]], tuple[Any, int]]

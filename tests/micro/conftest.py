@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from eval_anything.content import MediaPart, Part, Response, Sample, TextPart, sample_from_json
-from eval_anything.micro.render import Rendered
+from eval_anything.content import MediaPart, Part, Response, Sample, TextPart
+from eval_anything.jsonl import sample_from_json
+from eval_anything.micro.world.render import Rendered
 
 SUITE = Path(__file__).parents[2] / "benchmarks" / "micro"
 Respond = Callable[[Iterable[str | Rendered]], Response]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import eval_anything.micro
-from eval_anything.micro import vocabulary as vocab
-from eval_anything.micro.codec import encode_item
-from eval_anything.micro.demonstrator import demonstration
-from eval_anything.micro.exchange import draw_exchange
-from eval_anything.micro.families import FAMILIES
+from eval_anything.micro.making.demonstrator import demonstration
+from eval_anything.micro.making.exchange import draw_exchange
+from eval_anything.micro.making.families import FAMILIES
+from eval_anything.micro.model import vocabulary as vocab
+from eval_anything.micro.model.codec import encode_item
 
 CHECKPOINT = Path(eval_anything.micro.__file__).parent / "checkpoint"
 
@@ -43,7 +43,7 @@ def test_its_tokenizer_agrees_with_the_codec() -> None:
 
 
 def test_only_the_last_turn_is_learned() -> None:
-    from eval_anything.micro.build import IGNORED, collate, tokenise
+    from eval_anything.micro.making.build import IGNORED, collate, tokenise
 
     sequences = [tokenise(demonstration(random.Random(n), refinement=n % 2 == 0)) for n in range(20)]
     inputs, labels = collate(sequences)
@@ -60,7 +60,8 @@ def test_a_short_training_learns_and_is_reproducible(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from eval_anything.micro.build import Recipe, build, collate, make_sequences, new_model, train
+    from eval_anything.micro.making.build import build, collate, make_sequences, new_model, train
+    from eval_anything.micro.model.checkpoint_files import Recipe
 
     recipe = Recipe(demonstrations=700, refinements=50)
     build(tmp_path / "one", seed=5, recipe=recipe)

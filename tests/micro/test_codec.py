@@ -10,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import Message, Modality, TextPart
-from eval_anything.micro import vocabulary as vocab
-from eval_anything.micro.codec import decode, encode_item, encode_part, encode_prompt, encode_response
-from eval_anything.micro.exchange import draw_exchange
-from eval_anything.micro.families import FAMILIES
-from eval_anything.micro.render import Rendered, render, render_items
-from eval_anything.micro.world import all_things
+from eval_anything.micro.making.exchange import draw_exchange
+from eval_anything.micro.making.families import FAMILIES
+from eval_anything.micro.model import vocabulary as vocab
+from eval_anything.micro.model.codec import (
+    decode,
+    encode_item,
+    encode_part,
+    encode_prompt,
+    encode_response,
+)
+from eval_anything.micro.world.render import Rendered, render, render_items
+from eval_anything.micro.world.things import all_things
 from tests.micro.conftest import Respond
 
 IDS = vocab.ids()

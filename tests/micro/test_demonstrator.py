@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from eval_anything.content import Modality
-from eval_anything.micro.demonstrator import demonstrate, demonstration, things_in
-from eval_anything.micro.exchange import draw_exchange
-from eval_anything.micro.families import FAMILIES
-from eval_anything.micro.feedback import FINE, critique, critique_items
-from eval_anything.micro.habits import DECLINES, SELECTIONS, SLIPS
-from eval_anything.micro.world import is_held_out, modality_of
+from eval_anything.micro.making.demonstrator import demonstrate, demonstration, things_in
+from eval_anything.micro.making.exchange import draw_exchange
+from eval_anything.micro.making.families import FAMILIES
+from eval_anything.micro.making.habits import DECLINES, SELECTIONS, SLIPS
+from eval_anything.micro.world.feedback import FINE, critique, critique_items
+from eval_anything.micro.world.things import is_held_out, modality_of
 
 
 def test_nothing_held_out_is_demonstrated() -> None:

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
-from eval_anything.micro import tasks
-from eval_anything.micro.feedback import FINE, critique_response
-from eval_anything.micro.gold import gold_parts, item_from_json
-from eval_anything.micro.perceive import perceive
-from eval_anything.micro.render import render
-from eval_anything.micro.world import attributes_of
+from eval_anything.micro.making import tasks
+from eval_anything.micro.world.feedback import FINE, critique_response
+from eval_anything.micro.world.gold import gold_parts, item_from_json
+from eval_anything.micro.world.perceive import perceive
+from eval_anything.micro.world.render import render
+from eval_anything.micro.world.things import attributes_of
 from tests.micro.conftest import SUITE, Respond, samples, scorer
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")

@@ -10,10 +10,10 @@ import pytest
 from helpers import Cli, write_jsonl
 
 from eval_anything.content import Sample, TextPart
-from eval_anything.micro.gold import item_from_json
-from eval_anything.micro.more_tasks import PLANS
-from eval_anything.micro.render import render_items
-from eval_anything.runs import read_run
+from eval_anything.micro.making.more_tasks import PLANS
+from eval_anything.micro.world.gold import item_from_json
+from eval_anything.micro.world.render import render_items
+from eval_anything.runs.directory import read_run
 from eval_anything.tasks.registry import Registry
 from tests.micro.conftest import samples
 

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import FromTurn, MediaPart, Part, Response, Sample, Score, TextPart
-from eval_anything.micro import tasks
-from eval_anything.micro.demonstrator import things_in
-from eval_anything.micro.gold import item_from_json
-from eval_anything.micro.more_tasks import PLANS
-from eval_anything.micro.perceive import perceive
-from eval_anything.micro.render import render_items
-from eval_anything.micro.scripts import draw_scripts, samples_jsonl, shown_things
-from eval_anything.micro.shown import answers_of, partners
-from eval_anything.micro.world import attributes_of, is_forbidden, is_held_out
+from eval_anything.micro.making import tasks
+from eval_anything.micro.making.demonstrator import things_in
+from eval_anything.micro.making.more_tasks import PLANS
+from eval_anything.micro.making.scripts import draw_scripts, samples_jsonl, shown_things
+from eval_anything.micro.world.gold import item_from_json
+from eval_anything.micro.world.perceive import perceive
+from eval_anything.micro.world.render import render_items
+from eval_anything.micro.world.things import attributes_of, is_forbidden, is_held_out
+from eval_anything.scoring.controls import answers_of, partners
 from tests.micro.conftest import SUITE, Respond, samples, scorer
 
 FUNCTIONS = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from eval_anything.content import Response, Score
-from eval_anything.judges import find_judges
-from eval_anything.micro import tasks
-from eval_anything.micro.pairs import Pair, render_pair, synergy_calibration, synergy_pairs
-from eval_anything.micro.world import is_held_out
+from eval_anything.judges.folder import find_judges
+from eval_anything.micro.making import tasks
+from eval_anything.micro.making.pairs import Pair, render_pair, synergy_calibration, synergy_pairs
+from eval_anything.micro.world.things import is_held_out
 from tests.micro.conftest import SUITE, scorer
 
 JUDGE = find_judges()["micro_synergy_rm"].path
@@ -87,7 +87,7 @@ def test_rendering_keeps_each_medium_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_bundled_judge_errs_as_its_figures_say() -> None:
-    from eval_anything.micro.reward import CHECKPOINT, figures_of, load
+    from eval_anything.micro.making.reward import CHECKPOINT, figures_of, load
 
     committed = json.loads((JUDGE / "figures.json").read_bytes())
     found = figures_of(load(JUDGE / CHECKPOINT), synergy_calibration())
@@ -121,8 +121,8 @@ def test_the_samples_of_the_judged_task_are_a_fresh_generation() -> None:
 
 def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> None:
     """What the judge is trained on is what it is shown of files later."""
-    from eval_anything.micro.codec import encode_prompt, encode_response
-    from eval_anything.micro.reward import views
+    from eval_anything.micro.making.reward import views
+    from eval_anything.micro.model.codec import encode_prompt, encode_response
 
     for number, pair in enumerate(random.Random(0).sample(synergy_pairs(200, seed=8), 20)):
         rendered = render_pair(pair, tmp_path, f"p{number}")
@@ -134,7 +134,7 @@ def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_short_training_is_reproducible_and_learns(tmp_path: Path) -> None:
-    from eval_anything.micro.reward import Recipe, build, figures_of, load, new_model
+    from eval_anything.micro.making.reward import Recipe, build, figures_of, load, new_model
 
     recipe = Recipe(pairs=400, noise=0.0)
     figures = build(tmp_path / "one", seed=3, recipe=recipe)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import Modality
-from eval_anything.micro.hearing import hear, hear_codes
-from eval_anything.micro.perceive import perceive_audio
-from eval_anything.micro.raster import RATE, TONES_HZ, codes_to_wave, sound_codes
-from eval_anything.micro.render import render
-from eval_anything.micro.world import Sound, all_things, attributes_of
+from eval_anything.micro.world.hearing import hear, hear_codes
+from eval_anything.micro.world.perceive import perceive_audio
+from eval_anything.micro.world.raster import RATE, TONES_HZ, codes_to_wave, sound_codes
+from eval_anything.micro.world.render import render
+from eval_anything.micro.world.things import Sound, all_things, attributes_of
 
 SOUNDS = [thing for thing in all_things(Modality.AUDIO) if isinstance(thing, Sound)]
 

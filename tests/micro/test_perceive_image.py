@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from eval_anything.content import Modality
-from eval_anything.micro.perceive import MAX_DISTANCE, perceive_image
-from eval_anything.micro.raster import pictures, raster
-from eval_anything.micro.render import enlarge, render
-from eval_anything.micro.world import Picture, all_things, attributes_of
+from eval_anything.micro.world.perceive import MAX_DISTANCE, perceive_image
+from eval_anything.micro.world.raster import pictures, raster
+from eval_anything.micro.world.render import enlarge, render
+from eval_anything.micro.world.things import Picture, all_things, attributes_of
 
 PICTURES = [thing for thing in all_things(Modality.IMAGE) if isinstance(thing, Picture)]
 

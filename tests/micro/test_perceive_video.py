@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from eval_anything.content import Modality
-from eval_anything.encode import encode_mp4
-from eval_anything.micro.perceive import perceive_video
-from eval_anything.micro.raster import raster
-from eval_anything.micro.render import enlarge, render
-from eval_anything.micro.world import Clip, Picture, all_things, attributes_of, path_of
+from eval_anything.media.encode import encode_mp4
+from eval_anything.micro.world.perceive import perceive_video
+from eval_anything.micro.world.raster import raster
+from eval_anything.micro.world.render import enlarge, render
+from eval_anything.micro.world.things import Clip, Picture, all_things, attributes_of, path_of
 
 CLIPS = [thing for thing in all_things(Modality.VIDEO) if isinstance(thing, Clip)]
 SECONDS = 0.75

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from eval_anything.agreement import Figure
-from eval_anything.calibration import Calibration, Measured
-from eval_anything.judges import find_judges
-from eval_anything.micro.rebuild import compare
-from eval_anything.micro.rebuild_reward import JUDGE, again, calibration_figures
-from eval_anything.micro.reward import CHECKPOINT, DEFAULT, load, save
+from eval_anything.judges.calibration.store import Calibration, Measured
+from eval_anything.judges.folder import find_judges
+from eval_anything.micro.making.rebuild import compare
+from eval_anything.micro.making.rebuild_reward import JUDGE, again, calibration_figures
+from eval_anything.micro.making.reward import CHECKPOINT, DEFAULT, load, save
+from eval_anything.statistics.agreement import Figure
 
 
 @pytest.mark.slow

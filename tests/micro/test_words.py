@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from eval_anything.content import Modality
-from eval_anything.micro.answers import declines, is_one_of, names_only
-from eval_anything.micro.perceive import perceive_text
-from eval_anything.micro.words import describe, read
-from eval_anything.micro.world import DECLINE, all_things, attributes_of
+from eval_anything.micro.world.grading import declines, is_one_of, names_only
+from eval_anything.micro.world.perceive import perceive_text
+from eval_anything.micro.world.things import DECLINE, all_things, attributes_of
+from eval_anything.micro.world.words import describe, read
 
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO, Modality.VIDEO])

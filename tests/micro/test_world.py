@@ -9,8 +9,8 @@ from itertools import combinations
 import pytest
 
 from eval_anything.content import Modality
-from eval_anything.micro.raster import clip_codes, patch_book, picture_codes
-from eval_anything.micro.world import (
+from eval_anything.micro.world.raster import clip_codes, patch_book, picture_codes
+from eval_anything.micro.world.things import (
     ATTRIBUTES,
     Clip,
     Picture,
@@ -104,7 +104,8 @@ def test_every_patch_of_allowed_things_is_trained() -> None:
 
 def test_world_and_grammar_need_no_heavy_import() -> None:
     code = (
-        "import sys, eval_anything.micro.world, eval_anything.micro.families, eval_anything.micro.words;"
+        "import sys, eval_anything.micro.world.things, eval_anything.micro.world.words;"
+        "import eval_anything.micro.making.families;"
         "print([m for m in ('numpy', 'torch', 'transformers', 'av', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

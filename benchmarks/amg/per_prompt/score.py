@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.votes import checked_votes
+from eval_anything.scoring.votes import checked_votes
 
 PARTS = {"t": "text", "i": "image", "a": "audio"}
 

@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import Any
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.shown import answers_of, mean, partners, seen_in, share
-from eval_anything.micro.words import normal_words
+from eval_anything.micro.world.observations import seen_in, share
+from eval_anything.micro.world.words import normal_words
+from eval_anything.scoring.controls import answers_of, mean, partners
 
 CONTROL_SEED = "micro-cycle-control"
 

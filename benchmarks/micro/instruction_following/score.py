@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.perceive import perceive_response
+from eval_anything.micro.world.perceive import perceive_response
 
 
 def instruction_following(sample: Sample, response: Response) -> dict[str, Score]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.answers import names_only
-from eval_anything.micro.shown import answers_of, mean, partners, seen_in, share
+from eval_anything.micro.world.grading import names_only
+from eval_anything.micro.world.observations import seen_in, share
+from eval_anything.scoring.controls import answers_of, mean, partners
 
 CONTROL_SEED = "micro-multi-turn-control"
 

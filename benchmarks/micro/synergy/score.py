@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything.content import Modality, Response, Sample, Score
-from eval_anything.micro.agreement import agreement, attributes_seen, name_of, pairs_of, shared_names
-from eval_anything.micro.gold import gold_items
-from eval_anything.micro.perceive import perceive_response
-from eval_anything.micro.words import read
+from eval_anything.micro.world.gold import gold_items
+from eval_anything.micro.world.perceive import perceive_response
+from eval_anything.micro.world.synergy import agreement, attributes_seen, name_of, pairs_of, shared_names
+from eval_anything.micro.world.words import read
 
 CONTROL_SEED = "micro-synergy-control"
 

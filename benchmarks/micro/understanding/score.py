@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.answers import declines, is_one_of, names_only
+from eval_anything.micro.world.grading import declines, is_one_of, names_only
 
 
 def understanding(sample: Sample, response: Response) -> dict[str, Score]:

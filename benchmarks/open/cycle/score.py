@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.controls import gain
-from eval_anything.micro.shown import answers_of, partners
-from eval_anything.naming import only_named
+from eval_anything.scoring.controls import answers_of, gain, partners
+from eval_anything.scoring.short_answers import only_named
 
 CONTROL_SEED = "open-cycle-control"
 

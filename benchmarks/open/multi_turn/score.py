@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eval_anything.content import Response, Sample, Score
-from eval_anything.controls import gain
-from eval_anything.micro.shown import answers_of
-from eval_anything.naming import only_named
+from eval_anything.scoring.controls import answers_of, gain
+from eval_anything.scoring.short_answers import only_named
 
 
 def conversation(sample: Sample, response: Response) -> dict[str, Score]:

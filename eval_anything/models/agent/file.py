@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import near
+from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
 from eval_anything.models.agent.generators import KINDS
 from eval_anything.models.agent.generators.base import Generator, Settings
 from eval_anything.models.agent.instructions import SYSTEM
-from eval_anything.yamlfile import FileProblemsError, Problem, line_of, read_yaml
 
 MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
 

@@ -40,14 +40,21 @@ PLACEHOLDERS = {
 }
 """What stands in the sections of the template; a section that only repeats it is an echo."""
 
+
 _NAME = (
     r"\s*(?P<name>text|image|audio|video)"
     r"(?:[ _-]?(?:prompt|instruction|description|response|answer))?(?:[ _-]?\d{1,2})?\s*"
 )
+
+
 # Which of them opens the first section opens all others: the rest is content. Angle brackets are
 # none of them, since a web page has <video> on a line of its own.
 _BRACKETS = {"[[": r"\[\[%s\]\]", "[": r"\[%s\](?!\()", "【": "【%s】"}
+
+
 _DECORATION = r"\s*(?:>\s*)?(?:#{1,6}\s*|[-*+]\s+|\d{1,2}[.)]\s*)?(?P<mark>[*_`]{1,3})?\s*"
+
+
 _HEADERS = {
     style: re.compile(
         _DECORATION
@@ -57,12 +64,18 @@ _HEADERS = {
     )
     for style, form in _BRACKETS.items()
 }
+
+
 _CLOSING = re.compile(
     r"(?P<before>.*?)\s*(?:(?<!\S)[*_`]{1,3})?(?P<open>\[{1,2}|<|【)\s*/\s*(?P<name>text|image|audio|video)"
     r"(?:[ _-]?\w+)?\s*(?:\]{1,2}|>|】)[\s*_`.。]*",
     re.IGNORECASE | re.DOTALL,
 )
+
+
 _THOUGHT = "</think>"
+
+
 _PROSE = ("", "markdown", "md", "text", "txt")
 
 

@@ -20,20 +20,24 @@ does, never to announce it.
 A generator sees only the prompt that you write for it and nothing of the conversation: describe \
 concretely all that matters. Never say that you cannot make a medium that is listed."""
 
+
 ABOUT = {
     Modality.IMAGE: "a picture, made from a description of what it shows",
     Modality.AUDIO: "a sound, made from a description of what is heard",
     Modality.VIDEO: "a short clip, made from a description of what happens in it",
 }
 
+
 _TOOLS = """\
 Your message is the text for the user; leave it empty if no text is wanted. Call a tool for each medium \
 in the same answer: the user sees the results at once, and you are not asked again."""
+
 
 _JSON = """\
 Answer with one JSON object and nothing else: {"parts": [{"modality": "...", "content": "..."}]}. The \
 parts are in their order; the content of a text is what the user reads, that of a medium the prompt for \
 its generator. Leave out every medium that is not wanted."""
+
 
 _SECTIONS = """\
 Write your answer in sections, in their order, each between its name and its closing name in double \

@@ -15,23 +15,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
+from eval_anything.concurrency import all_of
 from eval_anything.content import Failure, Modality, Part, Response, TextPart
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.models.agent.asking import Asker, Form, Planned, ServerAsker, Telling, TextAsker
+from eval_anything.micro.model.adapter import MicroModel
 from eval_anything.models.agent.file import AgentFile, read_agent_file
 from eval_anything.models.agent.generators.base import GeneratorError, Order, Place, Workshop
 from eval_anything.models.agent.generators.model import ModelGenerator
 from eval_anything.models.agent.instructions import ABOUT
+from eval_anything.models.agent.planner import Asker, Form, Planned, ServerAsker, Telling, TextAsker
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
-from eval_anything.models.micro import MicroModel
 from eval_anything.models.openai.model import ChatModel
-from eval_anything.scorers.asking import all_of
-from eval_anything.tasks.task import sha256_of
 
 if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
+
 
 # Of a chat model that takes hundreds at once: what is made should be recorded now and then.
 _LARGEST_BATCH = 32

@@ -13,8 +13,10 @@ from eval_anything.content import Modality, TextPart
 MOST_ITEMS = 16
 """A plan with more items is a loop, not a choice."""
 
+
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 """A line that opens or closes a block of code, after CommonMark 0.31."""
+
 
 # An apology that says no; only looked for where an answer has no form at all.
 _REFUSAL = re.compile(
@@ -26,10 +28,18 @@ _REFUSAL = re.compile(
 
 
 _WRAPPING = " \t\n*_`\"'“”()[]<>{}（）「」.。!！…"
+
+
 # "No." and "Nothing." are answers to a user, but no prompts.
 _NONE = {"", "none", "n/a", "na", "null", "nil", "not applicable", "not needed", "none needed"}
+
+
 _NONE |= {"无", "無", "不需要", "なし"}
+
+
 _NO_PROMPT = _NONE | {"no", "nothing", "no need", "not required", "none required", "没有", "不用", "-"}
+
+
 _NO_MEDIUM = re.compile(
     r"(?:none|n/a|not (?:needed|applicable|required)|无|不需要)\s*(?:$|[.。,，:：;；!！(\-—\n])"
     r"|no (?:text|image|audio|video|sound|picture|clip|medium)s?(?: prompt)?"

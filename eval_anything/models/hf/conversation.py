@@ -11,6 +11,7 @@ from eval_anything.media import probe, read_audio, read_frames, read_image
 # Frames of a clip for a video processor whose config does not say how it samples.
 FRAMES = 16
 
+
 # From what transformers calls VideoMetadata of a whole clip to indices of the frames that are taken.
 Sampler = Callable[[Mapping[str, Any]], Sequence[int]]
 

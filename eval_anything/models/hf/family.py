@@ -32,11 +32,13 @@ from msgspec import Struct
 
 from eval_anything.content import Modality, Part, TextPart
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import combined, hash_files
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Request, combined, hash_files
+from eval_anything.models.base import Request
 
 if TYPE_CHECKING:
     from eval_anything.models.hf.source import Source
+
 
 # What a medium counts in the estimate of a prompt's length, in tokens.
 MEDIUM_TOKENS = 600

@@ -152,7 +152,7 @@ class GenericFamily(Family):
         return list(encoded["input_ids"])
 
     def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
-        from eval_anything.models.generation import padded
+        from eval_anything.models.local.generation import padded
 
         if self.processor is None:
             left = not self.model.config.is_encoder_decoder
@@ -222,7 +222,7 @@ class GenericFamily(Family):
         self, inputs: Mapping[str, Any], prompts: Sequence[Prompt], most: int, **more: Any
     ) -> list[list[int]]:
         """At most so many new tokens for each prompt, from its own seed; `more` goes to `generate`."""
-        from eval_anything.models.generation import generate_ids
+        from eval_anything.models.local.generation import generate_ids
 
         pad = self.tokenizer.pad_token_id
         return generate_ids(

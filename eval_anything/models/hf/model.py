@@ -12,14 +12,15 @@ from eval_anything.content import Failure, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
-from eval_anything.models.hf.batches import Batcher, token_budget
 from eval_anything.models.hf.families import CLASSES, family_of
 from eval_anything.models.hf.family import Answer, Family, Prompt, Settings
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
+from eval_anything.models.local.batches import Batcher, token_budget
 
 if TYPE_CHECKING:
-    from eval_anything.models.hf.likelihood import LogLikelihood
-    from eval_anything.models.text import TextModel
+    from eval_anything.models.base import TextModel
+    from eval_anything.models.local.likelihood import LogLikelihood
+
 
 _DEFAULTS: dict[str, int | float | str] = {
     "batch_size": "auto",
@@ -35,9 +36,13 @@ _DEFAULTS: dict[str, int | float | str] = {
     "chat_template": "auto",
     "output": "auto",
 }
+
+
 # Requests that the engine hands over together: (bytes of weights, up to which; requests). Small
 # models answer many at once; a large one should not do an hour of work before anything is recorded.
 _WINDOWS = ((100 * 2**20, 512), (4 * 2**30, 128))
+
+
 _LEAST_WINDOW = 64
 
 
@@ -107,14 +112,14 @@ class TransformersModel(Model):
     ) -> list[LogLikelihood]:
         """log p(continuation | context) of pairs of token ids, in order, after `load`; what pairs have
         in common is read once (`likelihood`)."""
-        from eval_anything.models.hf.likelihood import loglikelihoods
+        from eval_anything.models.local.likelihood import loglikelihoods
 
         assert self._batcher is not None
         return loglikelihoods(self.family.model, contexts, continuations, self._batcher)
 
     def text(self) -> TextModel | None:
         from eval_anything.models.hf.generic import GenericFamily
-        from eval_anything.models.text import Checkpoint, LocalText
+        from eval_anything.models.local.text import Checkpoint, LocalText
 
         family = self.family
         if not isinstance(family, GenericFamily):

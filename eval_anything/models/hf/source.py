@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.errors import UserError
-from eval_anything.models.base import hash_files
-from eval_anything.models.checkpoint import CONVERT, check_complete, weight_files
+from eval_anything.files.hashing import hash_files
 from eval_anything.models.hf.architecture import check_served
+from eval_anything.models.local.checkpoint import CONVERT, check_complete, weight_files
 
 ADAPTER = "adapter_config.json"
 
@@ -69,6 +69,8 @@ class Source(NamedTuple):
 
 
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+
+
 _SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "spk_dict.pt")
 
 

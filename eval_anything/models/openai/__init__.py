@@ -5,6 +5,8 @@
 is what the engine sees.
 """
 
+from __future__ import annotations
+
 from eval_anything.models.openai.model import ChatModel
 
 __all__ = ["ChatModel"]

@@ -15,10 +15,13 @@ from eval_anything.models.openai import inputs
 from eval_anything.models.openai.replies import Content, read_reply
 from eval_anything.models.openai.settings import Settings
 from eval_anything.models.openai.streams import ChatFold
-from eval_anything.servers import Client, Files, ReplyError
+from eval_anything.servers.client import Client, Files, ReplyError
 
 _MAKING = ("queued", "in_progress", "processing", "running", "pending")
+
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks at a job
+
 
 T = TypeVar("T")
 

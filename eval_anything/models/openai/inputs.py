@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.encode import encode_png, encode_wav
 from eval_anything.media import MediaError, read_audio, read_frames, read_image
+from eval_anything.media.encode import encode_png, encode_wav
 from eval_anything.models.openai.settings import Settings
 
 # What every server takes as it is; the rest is sent as PNG and WAV.
 _IMAGES = ("image/png", "image/jpeg")
+
+
 _SOUNDS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+
+
 _RATE = 24_000  # Hz of sound that is converted: that of the speech models behind these servers
+
+
 _LARGEST = 20 * 2**20  # bytes of one medium, the bound of OpenAI's servers
+
 
 Content = list[dict[str, Any]]
 

@@ -8,25 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
+
 from eval_anything.content import Failure, Part, Response, TextPart
-from eval_anything.errors import UserError
+from eval_anything.errors import EvalError, UserError
+from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.models.base import Model, Request
+from eval_anything.models.base import Ending, Model, Request, TextModel
 from eval_anything.models.openai.endpoints import ENDPOINTS, Answer
 from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
 from eval_anything.models.openai.payload import Link, Medium, medium
 from eval_anything.models.openai.replies import Content
 from eval_anything.models.openai.settings import read_settings
-from eval_anything.servers import Client, ReplyError, parse_server, without_key
-from eval_anything.tasks.task import sha256_of
+from eval_anything.servers.client import Client, ReplyError, parse_server, without_key
 
 if TYPE_CHECKING:
     from eval_anything.models.openai.settings import Settings
-    from eval_anything.models.text import TextModel
     from eval_anything.tasks.task import Task
+
 
 # What a server answers to media that it does not take; 400 and 422 may have other reasons.
 _REFUSALS = (400, 413, 415, 422)
+
+
 _WITHOUT_TOKENS = ("speech", "videos")
 
 
@@ -63,7 +67,7 @@ class ChatModel(Model):
             )
 
     def text(self) -> TextModel | None:
-        from eval_anything.models.openai.text import ServerText
+        from eval_anything.models.openai.model import ServerText
 
         return ServerText(self) if self.settings.api in ("chat", "responses") else None
 
@@ -146,3 +150,33 @@ def _failure(content: Content, parts: Sequence[Part], problems: Sequence[str]) -
     if content.refusal is not None and not parts:
         return Failure("refusal", f"a refusal: {without_key(content.refusal)[:200]}")
     return None
+
+
+# OpenAI's servers refuse more.
+_MOST_STOPS = 4
+
+
+class ServerText(TextModel):
+    """The answers of a server, cut at every ending; the server is told of the first four, so that it
+    does not write on for nothing."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+
+    async def go_on(
+        self, requests: Sequence[Request], ending: Ending, store: MediaStore
+    ) -> list[Response | EvalError]:
+        settings = msgspec.structs.replace(
+            self._model.settings,
+            max_tokens=ending.max_tokens,
+            stop=tuple(text for text in ending.until if text)[:_MOST_STOPS],
+        )
+
+        async def answer(request: Request) -> Response | EvalError:
+            try:
+                given = await self._model.answer(request, store, settings)
+            except EvalError as error:
+                return error
+            return msgspec.structs.replace(given, parts=(TextPart(ending.cut(given.text)),))
+
+        return await asyncio.gather(*map(answer, requests))

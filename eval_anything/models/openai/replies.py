@@ -20,7 +20,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from eval_anything.chat import LARGEST_TEXT
 from eval_anything.content import Modality, TextPart
 from eval_anything.models.openai.payload import (
     Link,
@@ -31,12 +30,16 @@ from eval_anything.models.openai.payload import (
     medium_at,
     sound,
 )
-from eval_anything.servers import ReplyError
+from eval_anything.servers.chat import LARGEST_TEXT
+from eval_anything.servers.client import ReplyError
 
 # What vLLM-Omni says in place of an image that was not made; it is none of the model's words.
 _NO_IMAGES = "Image generation completed but no images"
+
+
 # Thoughts and the use of tools are no part of the answer.
 _NOT_SAID = ("thinking", "reasoning", "reasoning_content", "tool_use", "tool_call")
+
 
 Piece = TextPart | Medium | Link
 

@@ -31,6 +31,7 @@ _DEFAULTS: dict[str, int | float | str] = {
     "wait": 1800.0,
 }
 
+
 _CHOICES = {
     "api": ("chat", "responses", "images", "speech", "videos"),
     "audio_format": ("auto", "wav", "mp3", "flac", "opus", "pcm16"),
@@ -39,6 +40,7 @@ _CHOICES = {
     "video": ("frames", "url"),
     "tools": ("", "image_generation"),
 }
+
 
 # The endpoints that a choice is for; one that is not named here is for all of them.
 _FOR = {
@@ -56,6 +58,7 @@ _FOR = {
     "seconds": ("videos",),
     "wait": ("videos",),
 }
+
 
 # How long is waited does not change what is answered: a resumed run may choose anew.
 _PATIENCE = ("timeout", "wait")

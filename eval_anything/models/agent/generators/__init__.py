@@ -1,5 +1,7 @@
 """Generators of media. A new kind is a class in this table; a model of any kind needs none."""
 
+from __future__ import annotations
+
 from eval_anything.models.agent.generators.base import Generator
 from eval_anything.models.agent.generators.command import CommandGenerator
 from eval_anything.models.agent.generators.diffusers import DiffusersGenerator

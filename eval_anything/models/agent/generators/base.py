@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
+from eval_anything.concurrency import all_of
 from eval_anything.content import Modality
 from eval_anything.errors import EvalError
-from eval_anything.scorers.asking import all_of
 
 
 class GeneratorError(Exception):

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from eval_anything.errors import UserError, near
+from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.models.agent.generators.base import Generator, GeneratorError, Order, Place, Settings
-from eval_anything.models.base import hash_files
-from eval_anything.tasks.task import sha256_of
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
+
+
 _KNOWN = ("prompt", "seed", "out", "folder")
+
+
 _SHOWN = 500  # characters of stderr in a failure
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.content import Modality
-from eval_anything.encode import encode_png
 from eval_anything.errors import UserError, near
+from eval_anything.files.hashing import hash_files, sha256_of
+from eval_anything.media.encode import encode_png
 from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
-from eval_anything.models.base import hash_files
-from eval_anything.tasks.task import sha256_of
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 

@@ -14,24 +14,37 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from eval_anything.content import Modality
-from eval_anything.encode import encode_mp4, encode_png, encode_wav
+from eval_anything.files.hashing import sha256_of
+from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
 from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
-from eval_anything.tasks.task import sha256_of
 
 if TYPE_CHECKING:
-    from eval_anything.encode import Pixels
+    from eval_anything.media.encode import Pixels
+
 
 _VERSION = 1  # raise it when the same prompt would give another file
+
+
 _COLOURS = {
     "red": (214, 40, 40), "orange": (240, 140, 30), "yellow": (245, 210, 50), "green": (50, 160, 80),
     "blue": (50, 90, 220), "purple": (130, 60, 180), "pink": (240, 130, 180), "brown": (130, 85, 50),
     "black": (20, 20, 20), "white": (250, 250, 250), "grey": (130, 130, 130), "gray": (130, 130, 130),
 }  # fmt: skip
+
+
 _SHAPES = {"circle": 0, "ball": 0, "sun": 0, "moon": 0, "triangle": 3, "mountain": 3, "square": 4,
            "box": 4, "house": 4, "diamond": 4, "pentagon": 5, "hexagon": 6, "star": 10}  # fmt: skip
+
+
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+
+
 _MOST = 9
+
+
 _RATE, _NOTE = 16000, 0.18  # Hz, seconds
+
+
 _FRAMES, _FPS = 16, 8
 
 

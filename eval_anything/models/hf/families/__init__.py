@@ -29,6 +29,7 @@ CLASSES: tuple[type[Family], ...] = (
     BarkFamily,
 )
 
+
 FAMILIES: dict[str, type[Family]] = {kind: cls for cls in CLASSES for kind in cls.model_types}
 
 

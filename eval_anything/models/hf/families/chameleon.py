@@ -23,6 +23,7 @@ from eval_anything.models.hf.generic import GenericFamily
 if TYPE_CHECKING:
     import torch
 
+
 # Of Chameleon's own code, away from an image without any prompt (`guidance_scale_text`).
 _GUIDANCE = 3.0
 

@@ -28,7 +28,10 @@ from eval_anything.models.hf.generic import GenericFamily
 if TYPE_CHECKING:
     import torch
 
+
 _SIZE = re.compile(r"([1-9]\d{0,3})\*([1-9]\d{0,3})")
+
+
 # Tokens within which a size is written out.
 _SIZE_TOKENS = 12
 

@@ -21,6 +21,7 @@ from eval_anything.models.hf.generic import GenericFamily
 if TYPE_CHECKING:
     import torch
 
+
 # What `generate` of transformers takes where the checkpoint says nothing.
 _GUIDANCE = 5.0
 
@@ -82,7 +83,7 @@ class JanusFamily(GenericFamily):
             return super().generate(inputs, prompts)
         import torch
 
-        from eval_anything.models.generation import drawing_options
+        from eval_anything.models.local.generation import drawing_options
 
         def guided(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             shown, hidden = logits.chunk(2)

@@ -11,13 +11,15 @@ from eval_anything.content import Message, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.hf import loading
-from eval_anything.models.hf.batches import is_out_of_memory
 from eval_anything.models.hf.families.sounds import Written, sound_part
 from eval_anything.models.hf.family import Answer, Hole, Prompt, Settings
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
+from eval_anything.models.local.batches import is_out_of_memory
 
 _SPEAKERS = "spk_dict.pt"
+
+
 # Inputs of the thinker alone: without the prefix the talker gets them too, and refuses them.
 _OF_THINKER = ("pixel_values", "pixel_values_videos")
 
@@ -111,7 +113,7 @@ class OmniFamily(GenericFamily):
         return [self._speak(inputs, prompts[0])]
 
     def _speak(self, inputs: Mapping[str, Any], prompt: Prompt) -> Spoken:
-        from eval_anything.models.generation import drawing_options, seeded, until_stop
+        from eval_anything.models.local.generation import drawing_options, seeded, until_stop
 
         seed, new = prompt.request.seed, self.settings.max_new_tokens
         temperature = prompt.request.sampling.temperature

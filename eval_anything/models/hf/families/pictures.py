@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.content import MediaPart, Modality
-from eval_anything.encode import encode_png
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
+from eval_anything.media.encode import encode_png
 from eval_anything.models.hf.family import Family
 
 if TYPE_CHECKING:

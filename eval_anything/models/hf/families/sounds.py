@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.content import MediaPart, Modality
-from eval_anything.encode import encode_wav
 from eval_anything.media import MediaStore
+from eval_anything.media.encode import encode_wav
 
 if TYPE_CHECKING:
     import torch

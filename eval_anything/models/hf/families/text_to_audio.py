@@ -10,14 +10,17 @@ from typing import Any, ClassVar, NamedTuple
 
 from eval_anything.content import Modality, TextPart
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import combined
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Request, combined
+from eval_anything.models.base import Request
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.families.sounds import Written, sound_part
 from eval_anything.models.hf.family import Answer, Family, Hole, Prompt
 
 # Frames of SpeechT5 a letter, at most: the default of `generate_speech`.
 _LONGEST = 20.0
+
+
 _ROLES = Hole(
     "roles of a conversation",
     "these models know no turns; the texts of all messages are joined by line breaks",
@@ -92,7 +95,7 @@ class _TextToAudio(Family):
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> Sound:
         import torch
 
-        from eval_anything.models.generation import seeded
+        from eval_anything.models.local.generation import seeded
 
         with seeded(prompts[0].request.seed), torch.inference_mode():
             return self._sound(inputs, prompts[0])

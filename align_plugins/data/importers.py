@@ -1,0 +1,360 @@
+"""Rows in the fields of other projects, as rows of ours: align-anything's data sets and TRL's forms.
+
+Field names of align-anything are those of its 200K data and the formatters that read it
+(PKU-Alignment/align-anything, align_anything/configs/format_dataset.py): `question` or `prompt`, a
+medium in `image`, `audio`, `video` (or `..._path`, `..._url`), `response_1`, `response_2`, `overall_*`
+in {1, 2}, ratings `<aspect>_rate_1`, `<aspect>_rate_2`, and `refinement` in rows of language feedback.
+TRL's forms are those of its page "Dataset formats and types".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, prompt_key
+from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
+from eval_anything.media import MediaStore, sniff
+from eval_anything.media.sniff import EXTENSIONS
+
+Fields = Mapping[str, Any]
+
+
+_PROMPTS = ("question", "prompt", "input_text")
+
+
+_MEDIA = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+
+
+_PLACEHOLDER = re.compile(r"\s*<(image|audio|video)>\s*")
+
+
+_RATE = re.compile(r"^(?P<aspect>\w+?)_(?:rate|rating|score)_(?P<side>[12])$")
+
+
+_ENDINGS = ("", "_path", "_url")
+
+
+def form_of(fields: Fields) -> str | None:
+    """The name of the form that a row is in, None for none that is known."""
+    return next((name for name, (knows, _) in _FORMS.items() if knows(fields)), None)
+
+
+def convert_row(fields: Fields, identity: str, folder: Path, store: MediaStore) -> list[Row]:
+    """The rows of ours for one of theirs; its media are put into the store.
+
+    `folder` is where paths in the row start. ValueError says what the row lacks.
+    """
+    form = form_of(fields)
+    if form is None:
+        raise ValueError(
+            f"its fields ({', '.join(sorted(fields))}) are none of {', '.join(_FORMS)}, and no row of "
+            "ours"
+        )
+    return list(_FORMS[form][1](_Reader(fields, identity, folder, store)))
+
+
+class _Reader:
+    """Fields of one foreign row, read into parts."""
+
+    def __init__(self, fields: Fields, identity: str, folder: Path, store: MediaStore) -> None:
+        self.fields = fields
+        self.identity = identity
+        self._folder = folder
+        self._store = store
+
+    def text(self, *names: str) -> str:
+        """The first of these fields that is there. ValueError if it is no text, or none is there."""
+        for name in names:
+            value = self.fields.get(name)
+            if value is not None:
+                if not isinstance(value, str):
+                    raise ValueError(f"{name} must be text, not {type(value).__name__}")
+                return value
+        raise ValueError(f"needs the field {' or '.join(names)}")
+
+    def medium(self, value: Any, modality: Modality, field: str) -> MediaPart:
+        """A medium given as bytes, as {"bytes", "path"} or as a path."""
+        if isinstance(value, Mapping):
+            inside = value.get("bytes")
+            value = inside if inside is not None else value.get("path")
+        if isinstance(value, bytes):
+            return self._store.put(value, modality)
+        if not isinstance(value, str) or not value:
+            raise ValueError(
+                f"{field} must be the {modality}'s bytes or path, not {type(value).__name__}"
+            )
+        if "://" in value:
+            raise ValueError(f"{field} is an address: download it, and give its path")
+        path = self._folder / value
+        try:
+            return self._store.put(path.read_bytes(), modality)
+        except OSError as error:
+            raise ValueError(f"{field}: {path} cannot be read: {error.strerror}") from None
+
+    def message(self) -> Message:
+        """What the user says: media, then text without the marks of where they stood."""
+        media: list[Part] = [
+            self.medium(self.fields[name], modality, name)
+            for modality in _MEDIA
+            for stem in (modality.value, f"input_{modality.value}")
+            for name in (stem + ending for ending in _ENDINGS)
+            if self.fields.get(name) is not None
+        ]
+        text = _PLACEHOLDER.sub(" ", self.text(*_PROMPTS)).strip()
+        parts = [*media, *([TextPart(text)] if text else [])]
+        if not parts:
+            raise ValueError("its prompt is empty")
+        return Message("user", tuple(parts))
+
+    def response(self, field: str) -> list[Part]:
+        """A field that holds a text, or the bytes or path of a medium."""
+        value = self.fields[field]
+        if isinstance(value, str):
+            modality = _modality_of(value)
+            if modality is None or not (self._folder / value).is_file():
+                return [TextPart(value)] if value.strip() else []
+            return [self.medium(value, modality, field)]
+        return [self.medium(value, self._output(value), field)]
+
+    def _output(self, value: Any) -> Modality:
+        """The modality of a response that is a medium: by its name, the verdict's name, or its bytes."""
+        name = value.get("path") if isinstance(value, Mapping) else None
+        named = _modality_of(name) if isinstance(name, str) else None
+        if named is not None:
+            return named
+        data = value.get("bytes") if isinstance(value, Mapping) else value
+        kind = sniff(data) if isinstance(data, bytes) else None
+        if kind is None:
+            raise ValueError(f"a response must be text or a known medium, not {type(value).__name__}")
+        return kind.modality
+
+    def row(self, kind: type[Prompt], messages: Sequence[Message], ending: str = "", **more: Any) -> Row:
+        said = tuple(messages)
+        return kind(id=self.identity + ending, messages=said, source_id=prompt_key(said)[:16], **more)
+
+
+def _modality_of(name: str) -> Modality | None:
+    mime = EXTENSIONS.get(name.rpartition(".")[2].lower(), "") if "." in name else ""
+    return next((m for m in _MEDIA if mime.startswith(m.value)), None)
+
+
+# --- align-anything ----------------------------------------------------------------------------
+
+
+def _is_pair(fields: Fields) -> bool:
+    return {"response_1", "response_2"} <= fields.keys() and bool(fields.keys() & set(_PROMPTS))
+
+
+def _pair(read: _Reader) -> Iterator[Row]:
+    """Two answers and the better one; a language feedback on each, where it is given, is a row too."""
+    message = read.message()
+    sides = [tuple(read.response(f"response_{n}") + _image_beside(read, n)) for n in (1, 2)]
+    critiques = [read.fields.get(f"feedback_{n}") or read.fields.get(f"critique_{n}") for n in (1, 2)]
+    for n, critique in enumerate(critiques, start=1):
+        if critique is not None:
+            yield read.row(
+                Feedback, [message], f"-feedback-{n}", response=sides[n - 1], critique=critique
+            )
+    names = [name for name in sorted(read.fields) if name.startswith("overall_")]
+    verdicts = [read.fields[n] for n in names if str(read.fields[n]) in ("1", "2", "1.0", "2.0")]
+    if not verdicts:
+        if any(critiques):
+            return
+        raise ValueError("no overall_response (or overall_image, ...) in {1, 2} says which is better")
+    better = int(float(verdicts[0])) - 1
+    yield read.row(
+        Preference,
+        [message],
+        chosen=sides[better],
+        rejected=sides[1 - better],
+        aspects=_aspects(read.fields, better),
+    )
+
+
+def _image_beside(read: _Reader, side: int) -> list[Part]:
+    """The picture that goes with a text response of a TI2TI row."""
+    for name in (f"output_image_{side}", f"output_image_url_{side}", f"output_image_path_{side}"):
+        if read.fields.get(name) is not None:
+            return [read.medium(read.fields[name], Modality.IMAGE, name)]
+    return []
+
+
+def _aspects(fields: Fields, better: int) -> dict[str, float]:
+    """Ratings of the chosen response less those of the rejected one, by aspect."""
+    rates: dict[str, dict[str, float]] = {}
+    for name, value in fields.items():
+        match = _RATE.match(name)
+        if match is not None and value is not None:
+            try:
+                rates.setdefault(match["aspect"], {})[match["side"]] = float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be a number, not {value!r:.40}") from None
+    chosen, rejected = ("1", "2") if better == 0 else ("2", "1")
+    return {a: r[chosen] - r[rejected] for a, r in sorted(rates.items()) if len(r) == 2}
+
+
+def _is_ti2ti(fields: Fields) -> bool:
+    return {"input_text", "better_text", "worse_text"} <= fields.keys()
+
+
+def _ti2ti(read: _Reader) -> Iterator[Row]:
+    def side(name: str) -> tuple[Part, ...]:
+        image = read.fields.get(f"{name}_img")
+        parts = read.response(f"{name}_text")
+        return (*parts, *([read.medium(image, Modality.IMAGE, f"{name}_img")] if image else []))
+
+    yield read.row(Preference, [read.message()], chosen=side("better"), rejected=side("worse"))
+
+
+def _is_feedback(fields: Fields) -> bool:
+    says = {"refinement", "feedback", "critique"} & fields.keys()
+    return "response" in fields and bool(says) and bool(fields.keys() & set(_PROMPTS))
+
+
+def _feedback(read: _Reader) -> Iterator[Row]:
+    refined = read.response("refinement") if read.fields.get("refinement") is not None else None
+    critique = read.fields.get("critique") or read.fields.get("feedback") or ""
+    if not isinstance(critique, str):
+        raise ValueError("the critique must be text")
+    if refined is None and not critique:
+        raise ValueError("needs a critique or a refinement")
+    yield read.row(
+        Feedback,
+        [read.message()],
+        response=tuple(read.response("response")),
+        critique=critique,
+        refined=tuple(refined) if refined is not None else None,
+    )
+
+
+def _is_supervised(fields: Fields) -> bool:
+    return "response" in fields and bool(fields.keys() & set(_PROMPTS))
+
+
+def _supervised(read: _Reader) -> Iterator[Row]:
+    yield read.row(Demonstration, [read.message()], response=tuple(read.response("response")))
+
+
+# --- TRL -----------------------------------------------------------------------------------------
+
+
+def _turns(value: Any) -> bool:
+    """Whether a field holds turns in the form of chat completions."""
+    return isinstance(value, list) and all(isinstance(t, Mapping) and "content" in t for t in value)
+
+
+def _is_trl_preference(fields: Fields) -> bool:
+    chosen = fields.get("chosen")
+    return "rejected" in fields and (isinstance(chosen, str) or (_turns(chosen) and bool(chosen)))
+
+
+def _trl_preference(read: _Reader) -> Iterator[Row]:
+    media = _images(read)
+    prompt = _conversation(read, "prompt", media) if "prompt" in read.fields else None
+    if isinstance(read.fields["chosen"], str):
+        if prompt is None:
+            raise ValueError("needs the field prompt: it is not told where in `chosen` the prompt ends")
+        chosen, rejected = ((TextPart(read.text(n)),) for n in ("chosen", "rejected"))
+        yield read.row(Preference, prompt, chosen=chosen, rejected=rejected)
+        return
+    sides = [_conversation(read, name, media) for name in ("chosen", "rejected")]
+    if prompt is None:  # the turns that both begin with
+        both = zip(*sides, strict=False)
+        prompt = [pair[0] for pair in takewhile(lambda pair: pair[0] == pair[1], both)]
+        sides = [side[len(prompt) :] for side in sides]
+    responses = [_only_answer(side) for side in sides]
+    yield read.row(Preference, prompt, chosen=responses[0], rejected=responses[1])
+
+
+def _is_trl_completion(fields: Fields) -> bool:
+    return {"prompt", "completion"} <= fields.keys()
+
+
+def _trl_completion(read: _Reader) -> Iterator[Row]:
+    if "label" in read.fields:
+        raise ValueError("unpaired preferences (`label`) are not read: give `chosen` and `rejected`")
+    completion = read.fields["completion"]
+    prompt = _conversation(read, "prompt", _images(read))
+    answer: tuple[Part, ...] = (
+        (TextPart(completion),)
+        if isinstance(completion, str)
+        else _only_answer(_conversation(read, "completion", iter(())))
+    )
+    yield read.row(Demonstration, prompt, response=answer)
+
+
+def _is_trl_messages(fields: Fields) -> bool:
+    return bool(fields.get("messages")) and _turns(fields["messages"])
+
+
+def _trl_messages(read: _Reader) -> Iterator[Row]:
+    messages = _conversation(read, "messages", _images(read))
+    if messages[-1].role == "user":
+        yield read.row(Prompt, messages)
+    else:
+        yield read.row(Demonstration, messages[:-1], response=messages[-1].parts)
+
+
+def _is_trl_prompt(fields: Fields) -> bool:
+    return set(fields) & {"prompt", "images", "image"} == set(fields) and "prompt" in fields
+
+
+def _trl_prompt(read: _Reader) -> Iterator[Row]:
+    yield read.row(Prompt, _conversation(read, "prompt", _images(read)))
+
+
+def _images(read: _Reader) -> Iterator[MediaPart]:
+    """The pictures of a row, for the marks in its turns; all its conversations share them in order."""
+    given = read.fields.get("images")
+    if given is None:
+        given = [read.fields["image"]] if read.fields.get("image") is not None else []
+    return iter([read.medium(value, Modality.IMAGE, "images") for value in given])
+
+
+def _conversation(read: _Reader, field: str, media: Iterator[MediaPart]) -> list[Message]:
+    value = read.fields[field]
+    if isinstance(value, str):
+        return [Message("user", (*media, TextPart(value)))]
+    if not _turns(value) or not value:
+        raise ValueError(f"{field} must be text or a list of turns with role and content")
+    turns = []
+    for turn in value:
+        role, content = turn.get("role"), turn["content"]
+        if role not in ("system", "user", "assistant"):
+            raise ValueError(f"{field}: the role {role!r} is none of system, user, assistant")
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: list[Part] = []
+        for block in blocks:
+            if block.get("type") == "text":
+                parts.append(TextPart(block["text"]))
+            elif block.get("type") == "image":
+                part = next(media, None)
+                if part is None:
+                    raise ValueError(f"{field} has more marks of pictures than `images` has pictures")
+                parts.append(part)
+            else:
+                raise ValueError(f"{field}: a block of type {block.get('type')!r} is not read")
+        turns.append(Message(role, tuple(parts)))
+    return turns
+
+
+def _only_answer(turns: Sequence[Message]) -> tuple[Part, ...]:
+    if len(turns) != 1 or turns[0].role != "assistant":
+        raise ValueError("after the prompt there must be exactly one turn, of the assistant")
+    return turns[0].parts
+
+
+_FORMS: dict[str, tuple[Callable[[Fields], bool], Callable[[_Reader], Iterator[Row]]]] = {
+    "align-anything's preferences": (_is_pair, _pair),
+    "align-anything's TI2TI preferences": (_is_ti2ti, _ti2ti),
+    "align-anything's language feedback": (_is_feedback, _feedback),
+    "align-anything's demonstrations": (_is_supervised, _supervised),
+    "TRL's preferences": (_is_trl_preference, _trl_preference),
+    "TRL's prompts with completions": (_is_trl_completion, _trl_completion),
+    "TRL's conversations": (_is_trl_messages, _trl_messages),
+    "TRL's prompts": (_is_trl_prompt, _trl_prompt),
+}

@@ -1,0 +1,1 @@
+"""Evaluation of checkpoints while a training runs, and the report at its end."""

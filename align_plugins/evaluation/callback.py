@@ -1,0 +1,101 @@
+"""The evaluation of checkpoints while any training with `transformers.Trainer` runs.
+
+Two lines in a script of anyone's:
+
+    from align_plugins.evaluation.callback import EvalAnythingCallback
+    trainer.add_callback(EvalAnythingCallback(tasks=["micro/selection"], limit=50))
+
+Every checkpoint that the trainer saves is then evaluated in another process; the runs are in
+`<output_dir>/runs`, each with a training.json (step, tokens, seconds). The checkpoints need a tokenizer:
+give the trainer its `processing_class`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from align_plugins.evaluation.checkpoints import START, Evaluations
+from align_plugins.settings import EvaluationSettings
+from align_plugins.workdir import NOTE, Checkpoint, as_main_says, evaluation_name
+from eval_anything.files.writing import pretty_json, write_atomically
+
+
+class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
+    """Evaluates checkpoints as they are saved, stops early if told so, waits for the last at the end.
+
+    `start` is the SPEC of the model before training, evaluated first if it is given. Whatever else is
+    given is a field of `EvaluationSettings`. `evaluations` has what was found: `.best()`, `.done()`.
+    """
+
+    def __init__(
+        self,
+        tasks: list[str],
+        start: str | None = None,
+        runs: Path | None = None,
+        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+        **settings: Any,
+    ) -> None:
+        self.settings = EvaluationSettings(tasks=tasks, **settings)
+        self.evaluations: Evaluations | None = None
+        self._start = start
+        self._runs = runs
+        self._say = say
+        self._begun = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        self._begun = time.monotonic()
+        runs = self._runs if self._runs is not None else Path(args.output_dir) / "runs"
+        self.evaluations = Evaluations(self.settings, runs.resolve(), self._say)
+        if self._start is not None:
+            self.evaluations.submit(START, self._start, note_of(state, 0.0, 0))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.evaluations is not None:
+            self.evaluations.poll()
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.evaluations is not None:
+            path = Path(args.output_dir).resolve() / f"checkpoint-{state.global_step}"
+            note = note_of(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
+            write_atomically(path / NOTE, pretty_json(note))
+            self.submit(Checkpoint(state.global_step, path, dict(note)), control)
+        self.agree(control)
+
+    def agree(self, control: Any) -> None:
+        """Stops all processes of a training if the one that evaluates has decided so."""
+        if self.settings.patience is not None:
+            control.should_training_stop = as_main_says(control.should_training_stop)
+
+    def submit(self, checkpoint: Checkpoint, control: Any) -> None:
+        """Evaluates a checkpoint; with `patience`, waits for it and may stop the training."""
+        assert self.evaluations is not None
+        name = evaluation_name(checkpoint.step)
+        self.evaluations.submit(name, str(checkpoint.model), checkpoint.note)
+        if self.settings.patience is not None:
+            self.evaluations.wait()
+            if self.evaluations.exhausted():
+                self._say(f"stopped early: no better checkpoint in {self.settings.patience}")
+                control.should_training_stop = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.evaluations is not None:
+            self.evaluations.wait()
+
+
+def note_of(state: Any, seconds: float, tokens: int) -> Mapping[str, Any]:
+    """What is noted of a training when it saves a checkpoint."""
+    return {
+        "step": state.global_step,
+        "steps": state.max_steps,
+        "epoch": round(state.epoch or 0.0, 6),
+        "tokens": int(tokens),
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,232 @@
+"""Checkpoints evaluated by themselves: `eval-anything run` in another process, one at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from align_plugins.settings import EvaluationSettings
+from align_plugins.workdir import NOTE
+from eval_anything.errors import UserError, near
+from eval_anything.evaluation.plan import Options, Plan, make_plan
+from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.gating.policy import find_policy, read_policy
+
+START = "start"
+
+
+def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> int:
+    """How many answers one evaluation takes. UserError for what would stop it: unknown tasks, judges
+    that are not there, a metric that no task has. Nothing is loaded or written."""
+    plan = evaluation_plan(settings, model, runs)
+    if settings.metric is not None:
+        known = [f"{task}:{metric}" for task, found in plan.scorers.items() for metric in found.metrics]
+        if settings.metric not in known:
+            hint = near(settings.metric, known) or f" Known: {', '.join(known)}."
+            raise UserError(f"evaluate.metric: no task gives {settings.metric!r}.{hint}")
+    if settings.policy is not None:
+        read_policy(find_policy(settings.policy))
+    return sum(plan.counts.values()) * plan.repeats
+
+
+def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> Plan:
+    """What one evaluation runs; errors as in `check_evaluation`."""
+    return make_plan(
+        Options(
+            model=model,
+            tasks=settings.tasks,
+            suite=settings.suite,
+            include=[Path(path) for path in settings.include],
+            data=[Path(path) for path in settings.data],
+            allow_code=settings.allow_code,
+            judges=settings.judges,
+            model_args=settings.model_args,
+            limit=settings.limit,
+            repeats=settings.repeats,
+            out=runs / START,
+        )
+    )
+
+
+class Measured(NamedTuple):
+    """One value of the stated metric, turned so that up is good, with its 95 % interval as it is."""
+
+    name: str
+    step: int
+    value: float
+    ci95: tuple[float, float]
+    higher: bool
+
+    @property
+    def goodness(self) -> float:
+        return self.value if self.higher else -self.value
+
+
+class _Job(NamedTuple):
+    name: str
+    model: str
+    note: Mapping[str, Any]
+
+
+class Evaluations:
+    """The evaluations of one training, in `folder`, one run directory each.
+
+    What is done already is not done again; what a kill cut off goes on. `failed` maps the name of an
+    evaluation to what its process said.
+    """
+
+    def __init__(self, settings: EvaluationSettings, folder: Path, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.failed: dict[str, str] = {}
+        self.seconds = 0.0
+        self._say = say
+        self._waiting: deque[_Job] = deque()
+        self._running: tuple[_Job, subprocess.Popen[bytes], float] | None = None
+
+    def run_of(self, name: str) -> Path:
+        """The run directory of an evaluation."""
+        return self.folder / name
+
+    def submit(self, name: str, model: str, note: Mapping[str, Any]) -> None:
+        """Evaluates the checkpoint of a SPEC as soon as its turn comes."""
+        if not (self.run_of(name) / NOTE).is_file():
+            self._waiting.append(_Job(name, model, note))
+        self.poll()
+
+    def pending(self) -> set[str]:
+        """The SPECs of checkpoints that are still needed."""
+        jobs = [*self._waiting, *([self._running[0]] if self._running is not None else [])]
+        return {job.model for job in jobs}
+
+    def poll(self) -> None:
+        """Takes in what is finished and starts the next; costs nothing."""
+        if self._running is not None:
+            job, process, begun = self._running
+            code = process.poll()
+            late = time.monotonic() - begun > self.settings.timeout
+            if code is None and not late:
+                return
+            if late:
+                process.kill()
+                process.wait()
+            self._running = None
+            self._finish(job, code, time.monotonic() - begun)
+        if self._waiting:
+            job = self._waiting.popleft()
+            self._running = job, self._start(job), time.monotonic()
+
+    def wait(self) -> None:
+        """Until all that was submitted is evaluated."""
+        while self._running is not None or self._waiting:
+            self.poll()
+            if self._running is not None:
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends what is running: the same training goes on with it later."""
+        self._waiting.clear()
+        if self._running is not None:
+            self._running[1].terminate()
+            self._running[1].wait()
+            self._running = None
+
+    def _start(self, job: _Job) -> subprocess.Popen[bytes]:
+        threads = str(self.settings.threads)
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # of a training on several devices
+            environment.pop(name, None)
+        if self.settings.device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self.settings.device
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "align_plugins.evaluation.process", str(os.getpid())]
+        command += self.settings.command(job.model, self.run_of(job.name))
+        with self._log_of(job.name).open("wb") as log:
+            return subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+            )
+
+    def _log_of(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _finish(self, job: _Job, code: int | None, seconds: float) -> None:
+        self.seconds += seconds
+        run = self.run_of(job.name)
+        if code not in (0, 1) or not (run / "results.json").is_file():
+            said = self._log_of(job.name).read_text("utf-8", "replace").strip().splitlines()
+            reason = said[-1] if said else "no message"
+            if code is None:
+                reason = f"took longer than {self.settings.timeout:g} s"
+            self.failed[job.name] = reason
+            self._say(f"evaluation of {job.name} failed: {reason}")
+            return
+        note = {**job.note, "evaluation_seconds": round(seconds, 3)}
+        write_atomically(run / NOTE, pretty_json(note))
+        found = self.measured(job.name)
+        self._say(
+            f"{job.name}: {self.metric_of(run)} {found.value:.3f} "
+            f"({found.ci95[0]:.3f} .. {found.ci95[1]:.3f}), evaluated in {seconds:.0f} s"
+            if found is not None
+            else f"{job.name}: evaluated in {seconds:.0f} s"
+        )
+
+    # --- what the runs say ---------------------------------------------------------------------
+
+    def done(self) -> list[str]:
+        """Names of finished evaluations in the order of their steps."""
+        names = [path.parent.name for path in self.folder.glob(f"*/{NOTE}")]
+        return sorted(names, key=lambda name: int(self.note(name)["step"]))
+
+    def note(self, name: str) -> dict[str, Any]:
+        """What was noted of the training when the checkpoint was saved: step, tokens, seconds ..."""
+        note: dict[str, Any] = msgspec.json.decode((self.run_of(name) / NOTE).read_bytes())
+        return note
+
+    def metric_of(self, run: Path) -> str:
+        """`task:metric` that checkpoints are compared by. UserError if the run has no such metric."""
+        if self.settings.metric is not None:
+            return self.settings.metric
+        tasks = _results(run)["tasks"]
+        task = next(iter(tasks))
+        return f"{task}:{tasks[task]['primary']}"
+
+    def measured(self, name: str) -> Measured | None:
+        """The stated metric of a finished evaluation; None where it has no value."""
+        run = self.run_of(name)
+        task, _, metric = self.metric_of(run).rpartition(":")
+        found = _results(run)["tasks"].get(task, {}).get("metrics", {}).get(metric)
+        if found is None:
+            raise UserError(f"evaluate.metric: the run {run} has no {task}:{metric}")
+        if found["value"] is None:
+            return None
+        low, high = found["ci95"]
+        return Measured(
+            name, int(self.note(name)["step"]), found["value"], (low, high), found["better"] == "higher"
+        )
+
+    def best(self) -> Measured | None:
+        """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
+        found = [self.measured(name) for name in self.done() if name != START]
+        return max((one for one in found if one is not None), key=lambda m: m.goodness, default=None)
+
+    def exhausted(self) -> bool:
+        """Whether the last `patience` checkpoints were no better than one before them."""
+        patience = self.settings.patience
+        names = [name for name in self.done() if name != START]
+        best = self.best()
+        if patience is None or best is None:
+            return False
+        return len(names) - 1 - names.index(best.name) >= patience
+
+
+def _results(run: Path) -> dict[str, Any]:
+    results: dict[str, Any] = msgspec.json.decode((run / "results.json").read_bytes())
+    return results

@@ -1,0 +1,110 @@
+"""The account of a training: its evaluations, the comparison with the start, the gate's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from align_plugins.evaluation.checkpoints import Evaluations
+from align_plugins.settings import EvaluationSettings
+from align_plugins.trainer import Trained
+from align_plugins.workdir import Workdir
+from eval_anything.comparison import compare
+from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.gating.gate import gate
+from eval_anything.gating.report import write_gate
+from eval_anything.output.progress import Progress
+from eval_anything.output.tables import table
+
+
+def evaluated(
+    settings: EvaluationSettings, work: Workdir, progress: Progress, start: str
+) -> dict[str, Any]:
+    """What the evaluations say, for result.json; comparison.json and the gate's report are written.
+
+    The best checkpoint is compared with the start on the samples by which it was chosen: with many
+    checkpoints that flatters it a little.
+    """
+    found = Evaluations(settings, work.runs, progress.say)
+    history = []
+    for name in found.done():
+        one = found.measured(name)
+        if one is not None:
+            history.append({**found.note(name), "name": name, "value": one.value, "ci95": one.ci95})
+    best = found.best()
+    result: dict[str, Any] = {"evaluations": history, "metric": None, "best": None}
+    if best is None:
+        return result
+    run = found.run_of(best.name)
+    result |= {
+        "metric": found.metric_of(run),
+        "best": {"name": best.name, "value": best.value, "ci95": best.ci95, "run": str(run)},
+        "evaluation_seconds": round(sum(e["evaluation_seconds"] for e in history), 3),
+    }
+    if start not in found.done():
+        return result
+    comparison = compare(found.run_of(start), run)
+    write_atomically(work.path / "comparison.json", pretty_json(comparison))
+    result["compared"] = [
+        {
+            "metric": change.name,
+            "start": change.base,
+            "best": change.candidate,
+            "difference": change.change.difference,
+            "ci95": change.change.ci95,
+            "p_holm": comparison.p_holm.get(change.name),
+        }
+        for change in comparison.metrics
+        if change.primary
+    ]
+    if settings.policy is not None:
+        verdict = gate(run, settings.policy, found.run_of(start))
+        write_gate(verdict, work.path)
+        result["gate"] = {"verdict": verdict.verdict, "reasons": verdict.reasons}
+    return result
+
+
+def account_of(result: Mapping[str, Any]) -> Trained:
+    """result.json as what the command prints; a gate that neither passes nor warns blocks."""
+    lines = [
+        f"{result['method']}: {result['step']} steps, {result['tokens']:,} tokens, "
+        f"{result['seconds']:.0f} s",
+        *(result.get("lines") or ()),
+    ]
+    history = result.get("evaluations") or []
+    if history:
+        rows = (
+            [
+                [
+                    e["name"],
+                    str(e["tokens"]),
+                    f"{e['value']:.3f}",
+                    f"{e['ci95'][0]:.3f} .. {e['ci95'][1]:.3f}",
+                    "best" if e["name"] == result["best"]["name"] else "",
+                ]
+                for e in history
+            ]
+            if result["best"]
+            else []
+        )
+        lines += [
+            "",
+            str(result["metric"]),
+            table(["checkpoint", "tokens", "value", "95 % interval", ""], rows, right=(1, 2)),
+        ]
+    for change in result.get("compared") or ():
+        low, high = change["ci95"] or (float("nan"), float("nan"))
+        p = change["p_holm"]
+        lines.append(
+            f"{change['metric']}: {change['start']:.3f} -> {change['best']:.3f}, "
+            f"{change['difference']:+.3f} ({low:+.3f} .. {high:+.3f})"
+            + (f", p = {p:.2g}" if p is not None else "")
+        )
+    verdict = result.get("gate")
+    if verdict is not None:
+        lines += [f"gate: {verdict['verdict']}", *(f"  {reason}" for reason in verdict["reasons"])]
+    if result.get("evaluation_seconds"):
+        lines.append(f"evaluations took {result['evaluation_seconds']:.0f} s beside the training")
+    lines += ["", f"trained: {result['final']}"]
+    blocked = verdict is not None and verdict["verdict"] not in ("PASS", "WARN")
+    return Trained(dict(result), lines, blocked)

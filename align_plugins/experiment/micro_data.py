@@ -1,0 +1,278 @@
+"""Training data of the micro world.
+
+    python -m align_plugins.experiment.micro_data --out DIR [--pairs N] [--seed S]
+
+Preference pairs between two answers of the demonstrator, labelled by the exact truth with noise, and
+demonstrations; the prompts of either are what `ppo` needs. Everything comes from the seed. No prompt is
+one of a benchmark, and none has a held-out combination.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from align_plugins.data.contamination import known_prompts
+from align_plugins.data.files import write_rows
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, prompt_key
+from eval_anything.content import MediaPart, Message, Part, TextPart
+from eval_anything.media import MediaStore
+from eval_anything.micro.making.demonstrator import demonstrate
+from eval_anything.micro.making.exchange import Exchange, draw_exchange
+from eval_anything.micro.making.families import FAMILIES
+from eval_anything.micro.making.pairs import agreements_shown
+from eval_anything.micro.making.tasks import sample_json
+from eval_anything.micro.world.feedback import Shown, critique_items, shown_by
+from eval_anything.micro.world.grading import is_one_of
+from eval_anything.micro.world.render import render
+from eval_anything.micro.world.things import Item, Thing
+
+NOISE = 0.27
+"""Share of wrong labels, about what people disagree by."""
+
+
+EXTRA, TOGETHER = 0.25, 0.25
+
+
+"""What a modality that nobody wanted costs, and what parts that agree with each other add."""
+
+
+PAIRS, DEMONSTRATIONS = "pairs.jsonl", "demonstrations.jsonl"
+
+
+FEEDBACK, PROMPTS = "feedback.jsonl", "prompts.jsonl"
+
+
+Answer = tuple[Item, ...]
+
+
+class Compared(NamedTuple):
+    """Two different answers to a prompt and their exact utilities; the first one is labelled better."""
+
+    exchange: Exchange
+    chosen: Answer
+    rejected: Answer
+    utilities: tuple[float, float]
+
+
+def utility(exchange: Exchange, answer: Sequence[Item]) -> float:
+    """How good an answer is: the mean over the wanted modalities of the share of right attributes (0 for
+    one that is missing), less `EXTRA` for each other modality, plus `TOGETHER` times the synergy."""
+    text = " ".join(item for item in answer if isinstance(item, str))
+    return utility_shown(exchange, shown_by(answer), text)
+
+
+def utility_shown(exchange: Exchange, shown: Shown, text: str) -> float:
+    """As `utility`, of what an answer shows and says; a medium that cannot be read shows nothing."""
+    values = []
+    for modality in exchange.outputs:
+        asked = exchange.asked.get(modality, {})
+        attributes = shown.get(modality)
+        if attributes is None:
+            values.append(0.0)
+        elif modality == "text" and exchange.accepted:
+            values.append(float(is_one_of(text, exchange.accepted)))
+        elif asked:
+            values.append(sum(attributes.get(n) == v for n, v in asked.items()) / len(asked))
+        else:
+            values.append(1.0)
+    extra = sum(modality not in exchange.outputs for modality in shown)
+    together = agreements_shown(exchange, shown)
+    synergy = sum(together.values()) / len(together) if together else 0.0
+    return round(sum(values) / len(values) - EXTRA * extra + TOGETHER * synergy, 9)
+
+
+def pairs(n: int, seed: int, noise: float = NOISE) -> list[Compared]:
+    """`n` pairs without ties; each label is wrong with probability `noise` (0..1), which does not change
+    which pairs are drawn."""
+    rng = random.Random(f"micro-preferences-{seed}")
+    flips = random.Random(f"micro-preferences-noise-{seed}")
+    found: list[Compared] = []
+    for exchange in draw_prompts(rng):
+        one, other = demonstrate(exchange, rng), demonstrate(exchange, rng)
+        better, worse = utility(exchange, one), utility(exchange, other)
+        if better == worse:
+            continue
+        if better < worse:
+            one, other, better, worse = other, one, worse, better
+        if flips.random() < noise:
+            one, other, better, worse = other, one, worse, better
+        found.append(Compared(exchange, one, other, (better, worse)))
+        if len(found) == n:
+            break
+    return found
+
+
+def demonstrations(n: int, seed: int, name: str = "demonstrations") -> list[Exchange]:
+    """`n` prompts with their right answers; another `name` gives others."""
+    stream = draw_prompts(random.Random(f"micro-{name}-{seed}"))
+    return [next(stream) for _ in range(n)]
+
+
+def draw_prompts(rng: random.Random) -> Iterator[Exchange]:
+    """Prompts that are in no bundled benchmark, some of them more than once."""
+    families = list(FAMILIES.values())
+    known = _benchmark_prompts()
+    while True:
+        exchange = draw_exchange(rng.choice(families), rng, held_out=False)
+        parts = tuple(TextPart(i) if isinstance(i, str) else _unwritten(i) for i in exchange.prompt)
+        if prompt_key((Message("user", parts),)) not in known:
+            yield exchange
+
+
+@cache
+def _benchmark_prompts() -> frozenset[str]:
+    return frozenset(known_prompts().prompts)
+
+
+@cache
+def _unwritten(thing: Thing) -> MediaPart:
+    """The part of a thing whose file is not written yet."""
+    rendered = render(thing)
+    return MediaPart(thing.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
+
+
+def write_pairs(path: Path, compared: Sequence[Compared]) -> None:
+    """Pairs as a file of rows, with their media beside it."""
+    files = Files(path.parent)
+    write_rows(
+        path,
+        [
+            Preference(
+                id=f"pair-{number:05d}",
+                messages=files.messages(one.exchange),
+                **_about(one.exchange, utilities=list(one.utilities)),
+                chosen=files.parts(one.chosen),
+                rejected=files.parts(one.rejected),
+            )
+            for number, one in enumerate(compared, start=1)
+        ],
+    )
+
+
+def write_demonstrations(path: Path, drawn: Sequence[Exchange]) -> None:
+    """Prompts with their right answers as a file of rows, with their media beside it."""
+    files = Files(path.parent)
+    write_rows(
+        path,
+        [
+            Demonstration(
+                id=f"demonstration-{number:05d}",
+                messages=files.messages(exchange),
+                **_about(exchange),
+                response=files.parts(exchange.answer),
+            )
+            for number, exchange in enumerate(drawn, start=1)
+        ],
+    )
+
+
+def _about(exchange: Exchange, **more: Any) -> dict[str, Any]:
+    """Cluster and metadata of a prompt; contract and targets are for judges that give rewards."""
+    sample = sample_json(exchange, "")
+    kept = {name: sample[name] for name in ("contract", "targets")}
+    return {
+        "source_id": sample["source_id"],
+        "metadata": {"family": exchange.family, **more, **kept},
+    }
+
+
+def write_feedback(path: Path, drawn: Sequence[Exchange], seed: int) -> None:
+    """Answers of the demonstrator with what is wrong with them, as a file of rows."""
+    files = Files(path.parent)
+    rng = random.Random(f"micro-feedback-{seed}")
+    answers = [demonstrate(exchange, rng) for exchange in drawn]
+    write_rows(
+        path,
+        [
+            Feedback(
+                id=f"feedback-{number:05d}",
+                messages=files.messages(exchange),
+                source_id=str(sample_json(exchange, "")["source_id"]),
+                metadata={"family": exchange.family},
+                response=files.parts(answer),
+                critique=critique_items(exchange, answer),
+            )
+            for number, (exchange, answer) in enumerate(zip(drawn, answers, strict=True), start=1)
+        ],
+    )
+
+
+def write_prompts(path: Path, drawn: Sequence[Exchange]) -> None:
+    """Prompts as a file of rows, with their media beside it."""
+    files = Files(path.parent)
+    write_rows(
+        path,
+        [
+            Prompt(
+                id=f"prompt-{number:05d}",
+                messages=files.messages(exchange),
+                **_about(exchange),
+            )
+            for number, exchange in enumerate(drawn, start=1)
+        ],
+    )
+
+
+class Files:
+    """Things as parts; each is rendered once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = MediaStore(folder / "media")
+        self._made: dict[Thing, Part] = {}
+
+    def messages(self, exchange: Exchange) -> tuple[Message, ...]:
+        return (Message("user", self.parts(exchange.prompt)),)
+
+    def parts(self, items: Sequence[Item]) -> tuple[Part, ...]:
+        return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
+
+    def _part(self, thing: Thing) -> Part:
+        if thing not in self._made:
+            self._made[thing] = self._store.put(render(thing).data, thing.modality)
+        return self._made[thing]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Write training data of the micro world.")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the files")
+    parser.add_argument("--pairs", type=int, default=0, metavar="N", help=f"pairs, into {PAIRS}")
+    parser.add_argument(
+        "--demonstrations",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"right answers, into {DEMONSTRATIONS}",
+    )
+    parser.add_argument(
+        "--feedback", type=int, default=0, metavar="N", help=f"answers with critiques, into {FEEDBACK}"
+    )
+    parser.add_argument("--prompts", type=int, default=0, metavar="N", help=f"prompts, into {PROMPTS}")
+    parser.add_argument("--noise", type=float, default=NOISE, help=f"share of wrong labels ({NOISE})")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.pairs:
+        write_pairs(options.out / PAIRS, pairs(options.pairs, options.seed, options.noise))
+        print(f"{options.out / PAIRS}: {options.pairs} preference pairs")
+    if options.demonstrations:
+        path = options.out / DEMONSTRATIONS
+        write_demonstrations(path, demonstrations(options.demonstrations, options.seed))
+        print(f"{path}: {options.demonstrations} demonstrations")
+    if options.feedback:
+        path = options.out / FEEDBACK
+        write_feedback(path, demonstrations(options.feedback, options.seed, FEEDBACK), options.seed)
+        print(f"{path}: {options.feedback} answers with critiques")
+    if options.prompts:
+        path = options.out / PROMPTS
+        write_prompts(path, demonstrations(options.prompts, options.seed, PROMPTS))
+        print(f"{path}: {options.prompts} prompts")
+
+
+if __name__ == "__main__":
+    main()

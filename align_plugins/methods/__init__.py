@@ -1,0 +1,1 @@
+"""Training methods, one module or folder each."""

@@ -1,0 +1,144 @@
+"""Models and judges asked for many answers: the engine's own pipeline, into a run directory.
+
+So answers come in its batches, a kill loses no more than a batch, and a server that is away leaves
+what it has not answered for the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eval_anything.content import ANYTHING, MODALITIES, Message, Part, Record, Response, Sample
+from eval_anything.errors import ServerError, UserError
+from eval_anything.evaluation.evaluate import load_model
+from eval_anything.evaluation.pipeline import plan, run_batches
+from eval_anything.judges.assemble import NoModel, TaskScorers, make_judge
+from eval_anything.judges.folder import find_judges, judge_named
+from eval_anything.judges.scorer import Scorer
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.replay.model import stored
+from eval_anything.output.progress import Progress
+from eval_anything.runs.directory import FORMAT, RunFile, open_run, read_outlines, read_run
+from eval_anything.servers.prices import Spending
+from eval_anything.tasks.task import Task, TaskFile, TaskFolder
+
+
+def sample_of(identity: str, messages: Sequence[Message], source_id: str) -> Sample:
+    """A prompt as something that is asked; the answer may have any modality."""
+    return Sample(identity, tuple(messages), ANYTHING, source_id=source_id)
+
+
+class Saved(Model):
+    """Answers that are there already, for judges to look at."""
+
+    name = spec = "saved"
+    arguments: Mapping[str, str] = {}
+    batch_size = 64
+
+    def __init__(self, responses: Mapping[str, Sequence[Part]]) -> None:
+        self._responses = responses
+
+    @classmethod
+    def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
+        raise UserError(f"{spec}: answers that are there already have no name to be asked by")
+
+    def weights(self) -> str:
+        return ""
+
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        return [Response(stored(self._responses[r.sample_id], store)) for r in requests]
+
+
+def task_of(name: str, samples: Sequence[Sample]) -> Task:
+    """A task that is in no folder: samples and nothing that scores them."""
+    file = TaskFile(
+        version=1,
+        title=name,
+        description="",
+        licence="",
+        inputs=[],
+        outputs=list(MODALITIES),
+        primary="",
+    )
+    return Task(TaskFolder(f"feedback/{name}", Path(), False), file, tuple(samples), None)
+
+
+def ask(
+    task: Task,
+    model: Model,
+    folder: Path,
+    sampling: Sampling,
+    progress: Progress,
+    scorers: Sequence[Scorer] = (),
+) -> dict[str, Record]:
+    """The record of each sample by its id: the model's answer, and what the scorers say of it.
+
+    A run in `folder` is gone on with. ServerError if a server kept some from being answered: the next
+    call asks for those alone.
+    """
+    spending = model.spending = Spending()
+    for scorer in scorers:
+        scorer.spending = spending
+    with open_run(folder, lambda old: _run_file(task, model, sampling, old)) as run:
+        done = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
+        counted = {task.name: (task, len(task.samples))}
+        batches = plan(counted, 1, sampling, model.batch_size, {task.name: done})
+        if batches:
+            load_model(model)
+
+        async def work() -> int:
+            try:
+                by_name = {task.name: TaskScorers(list(scorers), None)}
+                found = await run_batches(batches, model, {task.name: task}, by_name, run, advance)
+                if found.count:
+                    raise ServerError(
+                        f"{task.name}: {found.count} answers wait for a server ({found.reason}): the "
+                        "same command goes on with them"
+                    )
+                return found.count
+            finally:
+                await model.close()
+                for scorer in scorers:
+                    await scorer.close()
+
+        with progress.bar(sum(len(batch.pending) for batch in batches)) as advance:
+            asyncio.run(work())
+        run.save(status="done")
+    return {record.sample_id: record for record in read_run(folder, task.name)}
+
+
+def _run_file(task: Task, model: Model, sampling: Sampling, old: RunFile | None) -> RunFile:
+    """run.json; the folder's name is a hash of all that decides the run, so an old one is the same."""
+    if old is not None:
+        return old
+    return RunFile(
+        format=FORMAT,
+        model=model.name,
+        spec=model.spec,
+        weights=model.weights(),
+        arguments=dict(model.arguments),
+        sampling={"temperature": sampling.temperature},
+        seed=sampling.seed,
+        repeats=1,
+        tasks=[task.name],
+        counts={task.name: len(task.samples)},
+        fingerprints={task.name: task.parts_of_fingerprint},
+        versions={},
+        command=[],
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        status="running",
+    )
+
+
+def judge_of(named: str, include: Sequence[str], allow_code: bool) -> Scorer:
+    """The judge of NAME or NAME=SPEC. UserError if there is none, or it needs a model."""
+    name, _, spec = named.partition("=")
+    folder = judge_named(name, find_judges([Path(path) for path in include]))
+    scorer = make_judge(folder, allow_code, spec or None)
+    if isinstance(scorer, NoModel):
+        raise UserError(f"judge {name} needs a model: write {name}=SPEC")
+    return scorer

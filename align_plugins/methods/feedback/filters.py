@@ -1,0 +1,98 @@
+"""Who says whether a refined response is better than the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align_plugins.data.rows import Demonstration, Feedback
+from align_plugins.methods.feedback.collect import Saved, ask, sample_of, task_of
+from align_plugins.methods.feedback.roles import Critique, judged
+from align_plugins.methods.feedback.settings import Critic
+from align_plugins.methods.feedback.stages import Stages
+from align_plugins.methods.feedback.steps import critique_stage, is_fine
+from eval_anything.content import Part
+from eval_anything.judges.kinds.pairwise import PairwiseScorer
+from eval_anything.judges.scorer import Scorer
+from eval_anything.models.base import Sampling
+from eval_anything.output.progress import Progress
+
+
+class Unfiltered:
+    """Nobody: every response that differs counts as better."""
+
+    least = 0.0
+    inputs: dict[str, Any] = {}
+
+    def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        return {row.id: 1.0 for row in rows}
+
+
+class ByCritic:
+    """The critic: it found something in the first response and finds nothing in the refined one."""
+
+    least = 0.0
+
+    def __init__(self, stages: Stages, critique: Critique, critic: Critic, after: str) -> None:
+        self._stages = stages
+        self._critique = critique
+        self._critic = critic
+        self._after = after
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {**self._critique.inputs, "fine": self._critic.fine}
+
+    def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        again = [
+            Demonstration(
+                id=row.id,
+                messages=row.messages,
+                source_id=row.source_id,
+                response=row.refined or (),
+            )
+            for row in rows
+        ]
+        found = critique_stage(self._stages, again, self._after, self._critique, "critiques_again")
+        return {row.id: float(is_fine(row.critique, self._critic)) for row in found}
+
+
+class ByJudge:
+    """A judge: pairwise, or one whose values for both responses are compared."""
+
+    def __init__(self, scorer: Scorer, metric: str | None, least: float, progress: Progress) -> None:
+        self._scorer = scorer
+        self._metric = metric or next(iter(scorer.metrics))
+        self._progress = progress
+        self.least = least
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        fingerprint = getattr(self._scorer, "calibrated_as", self._scorer.fingerprint)
+        return {"judge": fingerprint, "metric": self._metric}
+
+    def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        first = {row.id: row.response for row in rows}
+        refined = {row.id: row.refined or () for row in rows}
+        if isinstance(self._scorer, PairwiseScorer):
+            task = task_of("filter", [sample_of(r.id, r.messages, r.source_id) for r in rows])
+            others = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
+            self._scorer.against(task, others, "the first responses")
+            won = self._values("filter", rows, refined, folder / "refined")
+            return {identity: value - 0.5 for identity, value in won.items()}
+        before = self._values("filter", rows, first, folder / "first")
+        after = self._values("filter", rows, refined, folder / "refined")
+        sign = 1.0 if self._scorer.metrics[self._metric].better == "higher" else -1.0
+        return {i: sign * (after[i] - before[i]) for i in after if i in before}
+
+    def _values(
+        self,
+        name: str,
+        rows: Sequence[Feedback],
+        answered: Mapping[str, Sequence[Part]],
+        folder: Path,
+    ) -> dict[str, float]:
+        records = judged(name, rows, answered, self._scorer, folder, self._progress)
+        given = {i: record.scores.get(self._metric) for i, record in records.items()}
+        return {i: s.value for i, s in given.items() if s is not None and s.value is not None}

@@ -1,0 +1,124 @@
+"""Who is asked: the policy, the critic, a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from align_plugins.data.rows import Demonstration, Prompt
+from align_plugins.methods.feedback.collect import Saved, ask, sample_of, task_of
+from eval_anything.content import Message, Part, Record, Response, TextPart
+from eval_anything.judges.scorer import Scorer
+from eval_anything.models.base import Model, Sampling
+from eval_anything.models.spec import resolve
+from eval_anything.output.progress import Progress
+
+
+class Asked(NamedTuple):
+    """One question to a model: an id, a conversation, and its cluster."""
+
+    id: str
+    messages: tuple[Message, ...]
+    source_id: str
+
+
+class Speaker:
+    """A model that is asked, and how its answers are drawn."""
+
+    def __init__(
+        self, spec: str, arguments: Mapping[str, str], temperature: float, seed: int, progress: Progress
+    ) -> None:
+        self.model: Model = resolve(spec, arguments)
+        self._sampling = Sampling(temperature, seed)
+        self._progress = progress
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What decides its answers, for the hash of a stage."""
+        return {
+            "weights": self.model.weights(),
+            "arguments": dict(self.model.arguments),
+            "temperature": self._sampling.temperature,
+            "seed": self._sampling.seed,
+        }
+
+    def answers(self, name: str, asked: Sequence[Asked], folder: Path) -> dict[str, Record]:
+        """A record for each question, by its id."""
+        task = task_of(name, [sample_of(*one) for one in asked])
+        return ask(task, self.model, folder, self._sampling, self._progress)
+
+
+class Critique(Protocol):
+    """Who says what is wrong with responses."""
+
+    @property
+    def inputs(self) -> dict[str, Any]: ...
+
+    def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
+        """A record for each row, by its id."""
+
+    def text(self, record: Record) -> str:
+        """The critique in it; empty if there is none."""
+
+
+class ModelCritic:
+    """A model that is asked in words, after the prompt and the response."""
+
+    def __init__(self, speaker: Speaker, question: str) -> None:
+        self._speaker = speaker
+        self._question = question
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {**self._speaker.inputs, "ask": self._question}
+
+    def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
+        asked = [Asked(r.id, asking(r.messages, r.response, self._question), r.source_id) for r in rows]
+        return self._speaker.answers("critique", asked, folder)
+
+    def text(self, record: Record) -> str:
+        return Response(record.parts).text.strip() if record.error is None else ""
+
+
+class JudgeCritic:
+    """A judge whose explanation is the critique."""
+
+    def __init__(self, scorer: Scorer, progress: Progress) -> None:
+        self._scorer = scorer
+        self._progress = progress
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {"judge": self._scorer.fingerprint}
+
+    def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
+        answered = {row.id: row.response for row in rows}
+        return judged("critique", rows, answered, self._scorer, folder, self._progress)
+
+    def text(self, record: Record) -> str:
+        given = next((s for s in record.scores.values() if s.value is not None), None)
+        return given.explanation.strip() if given is not None else ""
+
+
+def asking(messages: Sequence[Message], response: Sequence[Part], question: str) -> tuple[Message, ...]:
+    """The conversation that a critic answers: prompt, response, question."""
+    return (
+        *messages,
+        Message("assistant", tuple(response)),
+        Message("user", (TextPart(question),)),
+    )
+
+
+def judged(
+    name: str,
+    rows: Sequence[Prompt],
+    answered: Mapping[str, Sequence[Part]],
+    scorer: Scorer,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Record]:
+    """What a judge says of a response to each row's prompt; records by id."""
+    task = task_of(name, [sample_of(row.id, row.messages, row.source_id) for row in rows])
+    scorer.check_task(task)
+    return ask(task, Saved(answered), folder, Sampling(), progress, [scorer])

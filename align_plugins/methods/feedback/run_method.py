@@ -1,0 +1,62 @@
+"""What learns: other methods, found by their names as the command line finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from align_plugins.settings import TrainSettings, lasting
+from align_plugins.trainer import Trained, Trainer
+from align_plugins.training.environment import check_environment
+from eval_anything.errors import UserError, near
+from eval_anything.output.progress import Progress
+from eval_anything.plugins import TRAINERS, extension
+
+
+class Learner:
+    """A method with settings of its own (`group`, as the user wrote them) and some that are set here.
+    `here` has a value for each of those that the method needs beside model, data and folder."""
+
+    def __init__(
+        self, method: str, group: Mapping[str, Any], where: str, here: Mapping[str, Any] = {}
+    ) -> None:
+        self._type: type[Trainer[Any]] = extension(TRAINERS, method, "method")
+        self._group = dict(group)
+        self._where = where
+        fixed = {"model", "data", "out", "evaluate", "allow_contamination", *here}
+        known = [name for name in self._type.settings_type.__struct_fields__ if name not in fixed]
+        for key in group:
+            if key not in known:
+                raise UserError(f"{where}.{key}: unknown key.{near(key, known)}")
+        # What is wrong is said before anything runs.
+        check_environment(self.settings(model="micro", data="data", out="out", **here), f"{where}.")
+
+    def settings(self, **more: Any) -> TrainSettings:
+        """The settings, with `more` for what is set here."""
+        settings = {**more, **self._group}
+        if settings.get("evaluate") is not None:
+            settings["evaluate"] = msgspec.to_builtins(settings["evaluate"])
+        kind: Any = self._type.settings_type
+        try:
+            made: TrainSettings = msgspec.convert(settings, kind)
+        except msgspec.ValidationError as error:
+            raise UserError(f"{self._where}: {error}") from None
+        return made
+
+    def train(self, settings: TrainSettings, progress: Progress) -> Trained:
+        """Trains, or goes on with what is there."""
+        return self._type(settings).train(progress)
+
+
+def lasting_inputs(settings: TrainSettings, data: str, weights: str) -> dict[str, Any]:
+    """What decides the weights that come out; paths are left out, what is at them counts."""
+    kept = {k: v for k, v in lasting(settings).items() if k not in ("data", "model")}
+    return {**kept, "data": data, "weights": weights}
+
+
+def final_of(folder: Path) -> Path:
+    """The checkpoint that a training left."""
+    return folder / "final"

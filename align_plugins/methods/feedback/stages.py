@@ -1,0 +1,120 @@
+"""Where stages lie, and when they are done.
+
+<stages>/<name>-<hash>.jsonl   the rows that a stage made, in the form of training data
+<stages>/<name>-<hash>.json    what it was made of, counts, seconds: written last
+<stages>/<name>-<hash>/        what was asked and answered: a run, or the folder of a training
+<stages>/media/                media of prompts
+
+The hash is that of all that decides a stage: with the same inputs it is found again, with others there
+is another one beside it, and nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from align_plugins.data.files import read_rows, write_rows
+from align_plugins.data.rows import R, Row, rows_of
+from eval_anything.content import MediaPart, Message, Part
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
+from eval_anything.media import MediaStore
+from eval_anything.output.progress import Progress
+
+Counts = dict[str, Any]
+
+
+class Made(NamedTuple):
+    """The rows of a stage, and what was noted of it."""
+
+    name: str
+    key: str
+    path: Path
+    rows: Sequence[Any]
+    note: Mapping[str, Any]
+
+    @property
+    def told(self) -> str:
+        """The stage in a line for people."""
+        counts = self.note["counts"]
+        numbers = ", ".join(
+            f"{value} {key.replace('_', ' ')}" for key, value in counts.items() if isinstance(value, int)
+        )
+        why = counts.get("first_failure")
+        more = "".join([f"; {numbers}" if numbers else "", f" (the first: {why})" if why else ""])
+        return f"{self.name}: {len(self.rows)} rows{more}"
+
+
+class Stages:
+    """The stages of one or several trainings in a folder."""
+
+    def __init__(self, root: Path, progress: Progress) -> None:
+        self.root = root.resolve()
+        self.made: list[Made] = []
+        self._progress = progress
+        self._store = MediaStore(self.root / "media")
+
+    def folder(self, name: str, inputs: Mapping[str, Any]) -> Path:
+        """Where a stage with these inputs does its work."""
+        return self.root / f"{name}-{sha256_of(inputs)[:12]}"
+
+    def rows(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        kind: type[R],
+        make: Callable[[Path], tuple[Iterable[Row], Counts]],
+    ) -> list[R]:
+        """The rows of a stage, made by `make` in the stage's folder unless they are there already."""
+        folder = self.folder(name, inputs)
+        path, about = folder.with_name(f"{folder.name}.jsonl"), folder.with_name(f"{folder.name}.json")
+        with self._held(folder):
+            if not about.is_file():
+                begun = time.monotonic()
+                rows, counts = make(folder)
+                write_rows(path, rows)
+                seconds = round(time.monotonic() - begun, 3)
+                note = {"stage": name, "inputs": inputs, "counts": counts, "seconds": seconds}
+                write_atomically(about, pretty_json(note))
+        note = msgspec.json.decode(about.read_bytes())
+        found = rows_of(read_rows(path), kind, path, "feedback") if path.stat().st_size else []
+        made = Made(name, folder.name, path, found, note)
+        self.made.append(made)
+        self._progress.say(made.told)
+        return found
+
+    def at_home(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """The parts with their media in this folder, so that rows can name them."""
+        return tuple(self._kept(p) if isinstance(p, MediaPart) else p for p in parts)
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """As `at_home`, of a prompt."""
+        return tuple(Message(m.role, self.at_home(m.parts)) for m in messages)
+
+    def _kept(self, part: MediaPart) -> MediaPart:
+        if part.path.is_relative_to(self.root):
+            return part
+        return self._store.put(part.path.read_bytes(), part.modality)
+
+    @contextlib.contextmanager
+    def _held(self, folder: Path) -> Iterator[None]:
+        """One process makes a stage; another that needs it waits."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = folder.with_name(f".{folder.name}.lock").open("ab")
+        except OSError as error:
+            raise cannot_write(self.root, error) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._progress.say(f"waits for another process that makes {folder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

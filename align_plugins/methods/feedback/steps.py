@@ -1,0 +1,194 @@
+"""The stages: responses, critiques, refined responses, and the pairs that are left of them.
+
+Each takes rows and makes rows. An answer that failed is counted, its row goes no further.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, parts_key
+from align_plugins.methods.feedback.roles import Asked, Critique, Speaker
+from align_plugins.methods.feedback.settings import Critic, FeedbackSettings
+from align_plugins.methods.feedback.stages import Counts, Stages
+from eval_anything.content import Message, Record, TextPart
+
+
+class Better(Protocol):
+    """Who says by how much refined responses are better."""
+
+    least: float
+
+    @property
+    def inputs(self) -> dict[str, Any]: ...
+
+    def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        """By id how much better the refined response is; rows that could not be judged are left out."""
+
+
+SAME = 0.9
+"""From this share of equal critiques on, a critic says nothing of the responses, and that is said."""
+
+
+def sample_stage(
+    stages: Stages, prompts: Sequence[Prompt], data: str, start: Speaker
+) -> list[Demonstration]:
+    """A response to each prompt. `data` is the hash of the prompts."""
+
+    def make(folder: Path) -> tuple[list[Demonstration], Counts]:
+        asked = [Asked(p.id, stages.prompt(p.messages), p.source_id) for p in prompts]
+        records = start.answers("sample", asked, folder)
+        good = [(one, records[one.id]) for one in asked if records[one.id].error is None]
+        rows = [
+            Demonstration(id=o.id, messages=o.messages, source_id=o.source_id, response=r.parts)
+            for o, r in good
+        ]
+        return rows, _counts(records, len(asked) - len(rows), {"prompts": len(asked)})
+
+    return stages.rows("responses", {"data": data, **start.inputs}, Demonstration, make)
+
+
+def critique_stage(
+    stages: Stages, rows: Sequence[Demonstration], after: str, critic: Critique, name: str = "critiques"
+) -> list[Feedback]:
+    """What the critic says of each response. `after` is the stage that made them."""
+
+    def make(folder: Path) -> tuple[list[Feedback], Counts]:
+        records = critic.critiques(rows, folder)
+        texts = {row.id: critic.text(records[row.id]) for row in rows}
+        found = [
+            Feedback(
+                id=row.id,
+                messages=stages.prompt(row.messages),
+                source_id=row.source_id,
+                response=stages.at_home(row.response),
+                critique=texts[row.id],
+            )
+            for row in rows
+            if texts[row.id]
+        ]
+        most = Counter(texts[row.id] for row in rows if texts[row.id]).most_common(1)
+        counts = {"different": len(set(texts.values()) - {""})}
+        if most:
+            counts["most_frequent"] = most[0][1]
+        return found, _counts(records, len(rows) - len(found), counts)
+
+    return stages.rows(name, {"after": after, **critic.inputs}, Feedback, make)
+
+
+def says_the_same(note: Mapping[str, Any], rows: Sequence[Feedback]) -> str | None:
+    """A warning of a critic that says one thing of nearly all responses."""
+    counts = note["counts"]
+    if len(rows) < 10 or counts["most_frequent"] < SAME * len(rows):
+        return None
+    text = Counter(row.critique for row in rows).most_common(1)[0][0]
+    return (
+        f"warning: the critic says the same of {counts['most_frequent']} of {len(rows)} responses "
+        f"({text[:60]!r}): it has not learned to tell them apart"
+    )
+
+
+def refine_stage(
+    stages: Stages,
+    rows: Sequence[Feedback] | Sequence[Demonstration],
+    after: str,
+    refiner: Speaker,
+    settings: FeedbackSettings,
+) -> list[Feedback]:
+    """A second response to each prompt: with the critique of the first one, or without."""
+    heard = settings.critique == "critic"
+    how = {"shown": settings.refine.shown, "ask": settings.refine.ask} if heard else {"heard": False}
+
+    def make(folder: Path) -> tuple[list[Feedback], Counts]:
+        asked = [
+            Asked(r.id, _refining(r, settings) if isinstance(r, Feedback) and heard else r.messages,
+                  r.source_id)
+            for r in rows
+        ]  # fmt: skip
+        records = refiner.answers("refine", asked, folder)
+        found = [
+            Feedback(
+                id=row.id,
+                messages=stages.prompt(row.messages),
+                source_id=row.source_id,
+                response=stages.at_home(row.response),
+                critique=row.critique if isinstance(row, Feedback) else "",
+                refined=records[row.id].parts,
+            )
+            for row in rows
+            if records[row.id].error is None
+        ]
+        return found, _counts(records, len(rows) - len(found), {"asked": len(rows)})
+
+    return stages.rows("refined", {"after": after, **refiner.inputs, **how}, Feedback, make)
+
+
+def _refining(row: Feedback, settings: FeedbackSettings) -> tuple[Message, ...]:
+    """The conversation that asks for a mended response."""
+    said = (TextPart(" ".join(filter(None, [row.critique, settings.refine.ask]))),)
+    if settings.refine.shown:
+        return (*row.messages, Message("assistant", row.response), Message("user", said))
+    *before, last = row.messages
+    return (*before, Message(last.role, (*last.parts, *said)))
+
+
+def to_mend(rows: Sequence[Feedback], critic: Critic) -> list[Feedback]:
+    """The rows in which the critic found something."""
+    return [row for row in rows if not is_fine(row.critique, critic)]
+
+
+def is_fine(text: str, critic: Critic) -> bool:
+    """Whether a critique finds nothing to mend, up to space and letter case."""
+    fine = critic.fine
+    return fine is not None and text.lower().split() == fine.lower().split()
+
+
+def pair_stage(
+    stages: Stages, rows: Sequence[Feedback], after: str, better: Better, most: int | None
+) -> list[Preference]:
+    """The refined responses as chosen, the first ones as rejected, where they differ and are better."""
+
+    def make(folder: Path) -> tuple[list[Preference], Counts]:
+        different = [r for r in rows if r.refined and parts_key(r.refined) != parts_key(r.response)]
+        gains = better.gains(different, folder)
+        kept = [
+            Preference(
+                id=row.id,
+                messages=stages.prompt(row.messages),
+                source_id=row.source_id,
+                metadata={"critique": row.critique} if row.critique else {},
+                chosen=stages.at_home(row.refined or ()),
+                rejected=stages.at_home(row.response),
+            )
+            for row in different
+            if gains.get(row.id, 0.0) > better.least
+        ]
+        unjudged = sum(gains.get(row.id) is None for row in different)
+        counts = {
+            "refined": len(rows),
+            "identical": len(rows) - len(different),
+            "unjudged": unjudged,
+            "not_better": len(different) - len(kept) - unjudged,
+            "kept": len(kept),
+        }
+        return kept[:most], counts
+
+    inputs = {"after": after, "most": most, "least": better.least, **better.inputs}
+    return stages.rows("pairs", inputs, Preference, make)
+
+
+def _counts(records: Mapping[str, Record], failed: int, more: Mapping[str, Any]) -> Counts:
+    """What is noted of a stage that asked a model: failures with the first reason, tokens."""
+    reasons = [record.error.message for record in records.values() if record.error is not None]
+    return {
+        **more,
+        "failed": failed,
+        **({"first_failure": reasons[0][:80]} if reasons else {}),
+        "tokens": {
+            key: sum(record.usage.get(key, 0) for record in records.values())
+            for key in ("input", "output")
+        },
+    }

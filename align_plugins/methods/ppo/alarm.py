@@ -1,0 +1,85 @@
+"""The alarm of learning from rewards: what is rewarded rises, and what it stands for falls.
+
+A checkpoint raises it when its training reward is above that of the best checkpoint before it (the start
+counts), and the evaluated metric is below that one's, paired by sample, with a 95 % interval that leaves
+out zero. The best one was chosen by the same samples, so it looks a little better than it is: a single
+alarm is a reason to look, not a proof.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from align_plugins.evaluation.checkpoints import START, Evaluations, Measured
+from eval_anything.comparison import MetricChange, compare
+
+
+class Alarm(Struct, frozen=True, kw_only=True):
+    """A checkpoint whose reward rose while the metric fell.
+
+    Attributes:
+        name, since: the evaluations of the checkpoint, and of the best one before it.
+        reward_since, reward: mean rewards of the training then and now.
+        metric: task:metric.
+        difference: of the metric, paired; below 0 is worse.
+        ci95: its interval.
+    """
+
+    name: str
+    since: str
+    reward_since: float
+    reward: float
+    metric: str
+    difference: float
+    ci95: tuple[float, float]
+
+    @property
+    def line(self) -> str:
+        """What it says to people."""
+        low, high = self.ci95
+        return (
+            f"ALARM at {self.name}: the training reward rose from {self.reward_since:.3f} to "
+            f"{self.reward:.3f} while {self.metric} fell by {-self.difference:.3f} "
+            f"({low:+.3f} .. {high:+.3f}) since {self.since}"
+        )
+
+
+def alarms(found: Evaluations) -> list[Alarm]:
+    """The alarms of all finished evaluations, by step."""
+    raised = []
+    best: Measured | None = None
+    for name in found.done():
+        now = found.measured(name)
+        if now is None:
+            continue
+        if best is not None and now.goodness < best.goodness:
+            alarm = _between(found, best.name, name)
+            raised += [alarm] if alarm is not None else []
+        if best is None or now.goodness > best.goodness:
+            best = now
+    return raised
+
+
+def _between(found: Evaluations, since: str, name: str) -> Alarm | None:
+    note = found.note(name)
+    before = note["first_reward"] if since == START else found.note(since)["reward"]
+    if before is None or note["reward"] is None or note["reward"] <= before:
+        return None
+    change = _change(found, since, name)
+    if change is None or change.change.ci95 is None or change.change.ci95[1] >= 0:
+        return None
+    return Alarm(
+        name=name,
+        since=since,
+        reward_since=before,
+        reward=note["reward"],
+        metric=change.name,
+        difference=change.change.difference,
+        ci95=change.change.ci95,
+    )
+
+
+def _change(found: Evaluations, since: str, name: str) -> MetricChange | None:
+    wanted = found.metric_of(found.run_of(name))
+    both = compare(found.run_of(since), found.run_of(name))
+    return next((metric for metric in both.metrics if metric.name == wanted), None)

@@ -1,0 +1,399 @@
+"""The engine under ppo: rounds of sampling, judging and learning, by accelerate.
+
+Everything that is drawn comes from the settings' seed and the number of the round, so a training that
+goes on from a checkpoint does what the unbroken one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, gather_object
+from torch.nn.utils.rnn import pad_sequence
+
+from align_plugins.losses.ppo import (
+    adapted,
+    gae,
+    kl_of,
+    moments,
+    policy_loss,
+    token_rewards,
+    value_loss,
+    whitened,
+)
+from align_plugins.methods.ppo.actor_critic import ActorCritic, read
+from align_plugins.methods.ppo.loop_state import Memory, keep_trained_weights
+from align_plugins.methods.ppo.rewards import Rewards
+from align_plugins.methods.ppo.rollout import (
+    Asked,
+    Lessons,
+    Taken,
+    order_of,
+    seed_of,
+    take,
+    token_figures,
+)
+from align_plugins.methods.ppo.sharding import is_sharded, shard, take_over
+from align_plugins.policies.base import Encoded, Policy
+from align_plugins.training.engine import NotFiniteError, check_weights, saving, to_device
+from align_plugins.training.environment import TRACKED, on_cpu
+from align_plugins.training.metrics import Tally
+from align_plugins.training.sampling import Tempered
+from align_plugins.workdir import RESUMING
+
+if TYPE_CHECKING:
+    from align_plugins.methods.ppo.settings import PpoSettings
+
+
+_PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class PpoEngine:
+    """Trains `model`, whose policy has the same weights.
+
+    Attributes:
+        tokens: generated, and read in learning, by all processes.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        model: Any,
+        reference: Any,
+        asked: Sequence[Asked],
+        rewards: Rewards,
+        settings: PpoSettings,
+        steps: int,
+        folder: Path,
+        watch: transformers.TrainerCallback,
+        save_beside: Callable[[Any, Path], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.tokens = 0
+        self._unsummed = 0  # of these, in this round and by this process
+        self._policy = policy
+        self._reference = reference
+        self._asked = asked
+        self._order = order_of(len(asked), settings.seed)
+        self._rewards = rewards
+        self._settings = settings
+        self._folder = folder
+        self._watch = watch
+        self._save_beside = save_beside
+        self._say = say
+        # What sees, hears or draws beside a language model has no part in some batches.
+        parts = model.config.get_text_config(decoder=True) is not model.config
+        self._accelerator = Accelerator(
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=parts)],
+            mixed_precision=_PRECISIONS[settings.precision],
+            cpu=on_cpu(settings.device),
+            log_with=settings.trackers or None,
+            project_config=ProjectConfiguration(str(folder.parent), str(folder.parent / TRACKED)),
+        )
+        self._sharded = is_sharded(self._accelerator)
+        self._model = model.to(self._accelerator.device)
+        actor = ActorCritic(policy, model, settings.temperature)
+        self._actor = copy.deepcopy(actor) if self._sharded else actor
+        optimiser = self._actor.optimiser(settings.learning_rate, settings.weight_decay)
+        self._module, self._optimiser = self._accelerator.prepare(self._actor, optimiser)
+        if reference is not None and self._sharded:
+            self._reference = shard(self._accelerator, reference)
+        elif reference is not None:
+            reference.to(self._accelerator.device)
+        self._schedule = transformers.get_scheduler(
+            settings.schedule,
+            self._optimiser.optimizer,
+            num_warmup_steps=int(settings.warmup if settings.warmup >= 1 else settings.warmup * steps),
+            num_training_steps=steps,
+        )
+        self._memory = Memory(settings.kl_weight)
+        if not self._sharded:  # accelerate keeps shards in a way of its own
+            keep_trained_weights(self._accelerator, self._actor)
+        self._accelerator.register_for_checkpointing(self._schedule, self._memory)
+        self._tally = Tally()
+        self.state = transformers.TrainerState(
+            max_steps=steps, is_world_process_zero=self._accelerator.is_main_process
+        )
+
+    # --- rounds --------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | None = None) -> None:
+        """Trains to the last step, or until a callback stops it. NotFiniteError for a loss or weights
+        that are no numbers."""
+        settings, state = self._settings, self.state
+        control = transformers.TrainerControl()
+        if resume_from_checkpoint is not None:
+            self._accelerator.load_state(str(Path(resume_from_checkpoint) / RESUMING))
+            self._take_over()
+            state.global_step = self._memory.step
+        if settings.trackers:
+            self._accelerator.init_trackers("ppo")
+        try:
+            self._rounds(control)
+        finally:
+            for tracker in self._accelerator.trackers:  # they write in threads of their own
+                tracker.finish()
+
+    def _rounds(self, control: transformers.TrainerControl) -> None:
+        settings, state = self._settings, self.state
+        while state.global_step < state.max_steps and not control.should_training_stop:
+            self._unsummed = 0
+            self._round()
+            self.tokens += int(self._summed(torch.tensor(self._unsummed)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of rounds in which nothing is learned
+                self._schedule.step()
+            state.global_step += 1
+            self._memory.step = state.global_step
+            places = state.global_step * settings.rollout * self._accelerator.num_processes
+            state.epoch = places / len(self._asked)
+            last = state.global_step == state.max_steps
+            self._watch.on_step_end(None, state, control)
+            if last or state.global_step % settings.log_every == 0:
+                self._log(control)
+            if last or (settings.save_every and state.global_step % settings.save_every == 0):
+                self._save()
+                self._watch.on_save(None, state, control)
+                self._memory.since_save = [0.0, 0.0]
+
+    def _round(self) -> None:
+        settings, accelerator = self._settings, self._accelerator
+        many = settings.rollout * accelerator.num_processes
+        first = self.state.global_step * many + settings.rollout * accelerator.process_index
+        places = range(first, first + settings.rollout)
+        taken = take(
+            self._policy,
+            [self._asked[self._order(place)] for place in places],
+            self._rewards,
+            seeds=[seed_of(settings.seed, place) for place in places],
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+            precision=accelerator.autocast(),
+        )
+        self._unsummed += taken.tokens
+        self._tally.add(taken.figures)
+        if not self._worth_learning(taken):
+            return
+        rows = [one.row for one in taken.sampled]
+        lessons = self._lessons(taken)
+        self._module.train()
+        size = settings.batch_size * settings.accumulation
+        for epoch in range(settings.ppo_epochs):
+            name = f"rows-{settings.seed}-{self.state.global_step}-{epoch}-{accelerator.process_index}"
+            order = random.Random(name).sample(range(len(rows)), len(rows))
+            for start in range(0, len(order), size):
+                self._update(rows, lessons, order[start : start + size])
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Has the model that answers and is saved be the one that was trained."""
+        if self._sharded:
+            take_over(self._model, self._actor.model)
+
+    def _worth_learning(self, taken: Taken) -> bool:
+        """Whether the rewards of all processes differ; they are noted."""
+        values: list[float] = gather_object([r.value for r in taken.rewards if r.value is not None])
+        why = next((r.reason for r in taken.rewards if r.value is None), "")
+        if values:
+            mean = sum(values) / len(values)
+            self._memory.note(mean)
+            self._tally.add({"reward": (mean, 1.0), "reward_std": (_deviation(values, mean), 1.0)})
+        learns = bool(values) and max(values) - min(values) > 1e-9
+        self._tally.add({"nothing_learned": (float(not learns), 1.0)})
+        if not learns and self._memory.learned:
+            told = f"have the reward {values[0]:.4g}" if values else f"have no reward ({why})"
+            self._say(
+                f"step {self.state.global_step + 1}: all {len(taken.rewards)} responses {told}: nothing "
+                "is learned from such a batch"
+            )
+        self._memory.learned = learns
+        self._memory.idle += not learns
+        return learns
+
+    def _lessons(self, taken: Taken) -> Lessons:
+        """What the policy, its critic and the reference say of the responses, made advantages."""
+        settings, device = self._settings, self._accelerator.device
+        rows = [one.row for one in taken.sampled]
+        old, values, kl = self._looked_at(rows)
+        self._tally.add(token_figures(taken, old, kl))
+        known = [reward.value is not None for reward in taken.rewards]
+        scores = torch.tensor([reward.value or 0.0 for reward in taken.rewards], device=device)
+        chosen = torch.tensor(known, device=device)
+        if settings.whiten_rewards:
+            scores = whitened(scores, self._summed(moments(scores[chosen])))
+        lengths = torch.tensor([len(row.response) for row in rows], device=device)
+        mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+        rewards = token_rewards(scores, pad_sequence(kl, batch_first=True), mask, self._memory.kl_weight)
+        padded = pad_sequence(values, batch_first=True)
+        advantages, returns = gae(rewards, padded, mask, settings.gamma, settings.gae_lambda)
+        used = mask & chosen[:, None]
+        advantages = whitened(advantages, self._summed(moments(advantages[used])))
+        if settings.kl_target is not None:
+            total, count = self._summed(torch.tensor([float(sum(k.sum() for k in kl)), float(len(kl))]))
+            self._memory.kl_weight = adapted(
+                self._memory.kl_weight,
+                float(total / count),
+                settings.kl_target,
+                int(count),
+                settings.kl_horizon,
+            )
+        sides = zip(advantages, returns, mask, strict=True)
+        of_rows = [(a[m], r[m]) for a, r, m in sides]
+        return Lessons(old, values, [a for a, _ in of_rows], [r for _, r in of_rows], known)
+
+    def _looked_at(
+        self, rows: Sequence[Encoded]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        """Log-probabilities, values and the KL from the reference, a vector (tokens,) for each row."""
+        empty = torch.zeros(0)
+        old, values, kl = ([empty] * len(rows) for _ in range(3))
+        order = sorted(range(len(rows)), key=lambda i: rows[i].tokens)
+        self._module.eval()
+        with torch.no_grad():
+            for start in range(0, len(order), self._settings.batch_size):
+                places = order[start : start + self._settings.batch_size]
+                batch = self._batch([rows[i] for i in places])
+                found = read(self._policy, self._module, batch)
+                reference = self._of_reference(batch)
+                counts = [len(rows[i].response) for i in places]
+                price = kl_of(found.logprobs, reference, self._settings.kl_estimator)
+                split = zip(
+                    places,
+                    found.logprobs.split(counts),
+                    found.values.split(counts),
+                    price.split(counts),
+                    strict=True,
+                )
+                for place, of_policy, of_critic, of_both in split:
+                    old[place], values[place], kl[place] = of_policy, of_critic, of_both
+        return old, values, kl
+
+    def _of_reference(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Its log-probabilities of the tokens of a batch (tokens,): a copy's, or those of the start
+        below the adapters."""
+        model = self._reference
+        without: Any = contextlib.nullcontext()
+        if model is None:
+            model = self._model
+            without = model.disable_adapter()
+        with self._accelerator.autocast(), without:
+            tokens = self._policy.logprobs(batch, Tempered(model, self._settings.temperature))
+        return tokens.values[tokens.mask]
+
+    def _update(self, rows: Sequence[Encoded], lessons: Lessons, places: Sequence[int]) -> None:
+        """One step of the optimiser, on these rows of each process."""
+        accelerator, settings = self._accelerator, self._settings
+        mine = sum(len(rows[i].response) for i in places if lessons.known[i])
+        count = float(self._summed(torch.tensor([float(mine)])))
+        if not count:
+            return
+        starts = range(0, len(places), settings.batch_size)
+        for start in starts:
+            last = start == starts[-1]
+            alone = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
+            with alone:
+                part = places[start : start + settings.batch_size]
+                loss = self._loss(rows, lessons, part, count)
+                if not torch.isfinite(loss):
+                    step = self.state.global_step + 1
+                    raise NotFiniteError(f"the loss is {loss.item()} at step {step}")
+                # The gradients of processes are averaged, and each has its share of the sum.
+                accelerator.backward(loss * accelerator.num_processes)
+        if settings.max_grad_norm:
+            norm = accelerator.clip_grad_norm_(self._actor.parameters(), settings.max_grad_norm)
+            self._tally.add({"grad_norm": (float(norm), 1.0)})
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+    def _loss(
+        self, rows: Sequence[Encoded], lessons: Lessons, places: Sequence[int], count: float
+    ) -> torch.Tensor:
+        settings = self._settings
+        batch = self._batch([rows[i] for i in places])
+        self._unsummed += batch["inputs"]["input_ids"].numel()
+        found = read(self._policy, self._module, batch)
+        used = torch.cat([torch.full_like(lessons.old[i], lessons.known[i]) for i in places]) > 0
+
+        def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+            return torch.cat([vectors[i] for i in places])[used]
+
+        new, old = found.logprobs[used], of(lessons.old)
+        learned, clipped = policy_loss(new, old, of(lessons.advantages), settings.clip, count)
+        of_values = value_loss(
+            found.values[used], of(lessons.values), of(lessons.returns), settings.value_clip, count
+        )
+        # Every weight has a part in the loss, where no token counts too: processes wait for each other.
+        loss = learned + settings.value_weight * of_values + 0 * found.values.sum()
+        if len(new):
+            n = float(len(new))
+            scale = count / n
+            self._tally.add(
+                {
+                    "loss": (float(loss.detach()) * scale, n),
+                    "policy_loss": (float(learned.detach()) * scale, n),
+                    "value_loss": (float(of_values.detach()) * scale, n),
+                    "clipped": (float(clipped) / n, n),
+                    "moved": (float((old - new.detach()).mean()), n),
+                }
+            )
+        return loss
+
+    def _batch(self, rows: Sequence[Encoded]) -> Any:
+        return to_device(self._policy.collate(rows), self._accelerator.device)
+
+    def _summed(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Over all processes."""
+        found: torch.Tensor = self._accelerator.reduce(numbers.to(self._accelerator.device), "sum")
+        return found
+
+    # --- log and checkpoints -------------------------------------------------------------------
+
+    def _log(self, control: transformers.TrainerControl) -> None:
+        """The means over rounds and processes since the last line."""
+        means = self._tally.means()
+        self._tally = Tally()
+        logs = means | {
+            "learning_rate": self._schedule.get_last_lr()[0],
+            "kl_weight": self._memory.kl_weight,
+            "epoch": round(self.state.epoch or 0.0, 6),
+            "tokens": self.tokens,
+        }
+        if self._settings.trackers:
+            self._accelerator.log(logs, step=self.state.global_step)
+        self._watch.on_log(None, self.state, control, logs=logs)
+
+    def _save(self) -> None:
+        """A checkpoint that is evaluated, and beside it what going on needs."""
+        path = self._folder / f"checkpoint-{self.state.global_step}"
+        check_weights(self._model, self.state.global_step)
+        check_weights(self._actor.value_head, self.state.global_step)
+        with saving(path):
+            if self._accelerator.is_main_process:
+                self._model.save_pretrained(path)
+                self._save_beside(self._model, path)
+            self._accelerator.wait_for_everyone()
+            self._accelerator.save_state(str(path / RESUMING))
+
+    def reward_notes(self) -> dict[str, float | None]:
+        """For the note of a checkpoint: the mean reward of the first round, which the start answered,
+        and of the rounds since the last checkpoint; and how many rounds taught nothing so far."""
+        total, rounds = self._memory.since_save
+        return {
+            "first_reward": self._memory.first,
+            "reward": total / rounds if rounds else None,
+            "idle_rounds": self._memory.idle,
+        }
+
+
+def _deviation(values: Sequence[float], mean: float) -> float:
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))

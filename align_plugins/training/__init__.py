@@ -1,0 +1,1 @@
+"""Parts that training methods share: engine, checkpoints, monitoring, metrics, sampling."""

@@ -1,0 +1,211 @@
+"""The engine under sft, reward and dpo: `transformers.Trainer` with a loss of ours.
+
+It gives resuming, precision, accumulation, several devices, trackers and callbacks; what is added here:
+losses over our batches, figures in its log, and a stop at the first number that is not finite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from transformers.integrations import TensorBoardCallback
+
+from align_plugins.settings import TrainSettings
+from align_plugins.training.environment import TRACKED, on_cpu
+from align_plugins.training.metrics import Tally
+from eval_anything.errors import EvalError, InfrastructureError
+from eval_anything.files.writing import cannot_write
+
+
+class Step(NamedTuple):
+    """One batch: its loss with gradients, and figures for the log, each a value and its weight in the
+    mean over batches. `tokens` were read."""
+
+    loss: torch.Tensor
+    figures: Mapping[str, tuple[torch.Tensor, float]]
+    tokens: int
+
+
+_DISK = ("I/O error", "PytorchStreamWriter", "No space", "too large", "os error")
+
+
+StepFunction = Callable[[Any, Mapping[str, Any], "torch.Tensor | None"], Step]
+
+
+class NotFiniteError(EvalError):
+    """The loss, or a weight, is no number any more: training stopped, what was saved before is good."""
+
+
+class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not read
+    """`step` gets the (wrapped) model, a batch and the number of response tokens of the whole optimiser
+    step, None unless `counts_tokens`."""
+
+    def __init__(
+        self,
+        model: Any,
+        step: StepFunction,
+        collate: Callable[[Sequence[Any]], dict[str, Any]],
+        dataset: Sequence[Any],
+        arguments: transformers.TrainingArguments,
+        callbacks: Sequence[transformers.TrainerCallback],
+        save_beside: Callable[[Any, Path], None],
+        counts_tokens: bool = False,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=arguments,
+            data_collator=collate,
+            train_dataset=dataset,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(transformers.PrinterCallback)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+                callback.logging_dir = str(Path(arguments.output_dir).parent / TRACKED)
+        self.model_accepts_loss_kwargs = counts_tokens
+        self._step = step
+        self._save_beside = save_beside
+        self._tally = Tally()
+        self.tokens = 0
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The loss of a batch. NotFiniteError if it is none."""
+        step = self._step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(step.loss):
+            raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
+        self.tokens += step.tokens * self.args.world_size
+        self._tally.add({name: (value.detach(), n) for name, (value, n) in step.figures.items()})
+        if num_items_in_batch is not None:  # several processes average their gradients
+            return step.loss * self.args.world_size
+        return step.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the figures of all processes since the last line."""
+        means = self._tally.means()
+        self._tally = Tally()
+        super().log({**logs, **means, "tokens": self.tokens}, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError
+        for a disk that is full."""
+        check_weights(self.model, self.state.global_step)
+        super().save_model(output_dir, _internal_call)
+        if self.is_fsdp_enabled:  # it may have saved shards, and what is evaluated is whole
+            whole = self.accelerator.get_state_dict(self.model)
+            if self.args.should_save:
+                self._save(output_dir, state_dict=whole)
+        if self.args.should_save:
+            self._save_beside(self.model, Path(output_dir or self.args.output_dir))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+
+
+@contextlib.contextmanager
+def saving(where: Path) -> Iterator[None]:
+    """A checkpoint is written inside: InfrastructureError for a disk that is full or read-only."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(where, error) from None
+    except Exception as error:
+        # Weights and optimiser are written by code that is not Python's, with errors of its own.
+        said = str(error)
+        if any(sign in said for sign in _DISK):
+            raise InfrastructureError(
+                f"cannot write {where}: {said.splitlines()[0]}. The checkpoints before it are kept; "
+                "mend that and run the same command again to go on."
+            ) from None
+        raise
+
+
+def check_weights(model: Any, step: int) -> None:
+    """NotFiniteError if a weight that is trained is no number after so many steps."""
+    for name, weight in model.named_parameters():
+        spoilt = (~weight.isfinite()).sum()
+        if hasattr(spoilt, "full_tensor"):  # sharded: each process sees its own part alone
+            spoilt = spoilt.full_tensor()
+        if weight.requires_grad and spoilt:
+            raise NotFiniteError(f"the weights are no numbers at step {step}: {name}")
+
+
+def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transformers.TrainingArguments:
+    """What `transformers.Trainer` is told. Checkpoints go into `folder`; the last step always saves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arguments = transformers.TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=settings.batch_size,
+            gradient_accumulation_steps=settings.accumulation,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.schedule,
+            warmup_steps=settings.warmup if settings.warmup < 1 else int(settings.warmup),
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+            num_train_epochs=settings.epochs,
+            max_steps=steps,
+            logging_steps=settings.log_every,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=settings.save_every or steps,
+            save_total_limit=None,
+            bf16=settings.precision == "bfloat16",
+            fp16=settings.precision == "float16",
+            gradient_checkpointing=settings.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            seed=settings.seed,
+            data_seed=settings.seed,
+            report_to=settings.trackers or "none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            use_cpu=on_cpu(settings.device),
+            dataloader_pin_memory=torch.cuda.is_available() and settings.device != "cpu",
+            eval_strategy="no",
+        )
+    # A lone process with several devices would split batches by rows, which media have no part in:
+    # `accelerate launch` is the way to several devices.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
+    """How many optimiser steps a training has."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    batches = -(-rows // (settings.batch_size * processes))
+    return max(1, -(-int(batches * settings.epochs) // settings.accumulation))
+
+
+def without_dropout(model: Any) -> None:
+    """Sets every dropout of a model to 0: modules, and the rates that attention hands to functions.
+
+    Log-probabilities under dropout are not those of the policy: the first loss of DPO would not be ln 2.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if ("dropout" in name or "layerdrop" in name) and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def to_device(batch: Any, device: Any) -> Any:
+    """A batch with its tensors on a device."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    return batch

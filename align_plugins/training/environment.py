@@ -1,0 +1,65 @@
+"""What a training needs of the machine and of other packages, looked at before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+
+from align_plugins.settings import TrainSettings
+from eval_anything.errors import UserError, near
+
+TRACKERS = (
+    "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb",
+)  # fmt: skip
+"""Packages that both engines, accelerate and `transformers.Trainer`, can tell of progress."""
+
+
+TRACKED = "tensorboard"
+"""The folder of a training that holds TensorBoard's files."""
+
+
+_SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+
+
+def on_cpu(device: str) -> bool:
+    """Whether a training with this setting of `device` runs on the processor.
+
+    accelerate must be told: where no accelerator is found, it takes several processes for as many
+    trainings of their own unless the processor was asked for.
+    """
+    import torch
+
+    return device == "cpu" or not torch.accelerator.is_available()
+
+
+def wants_fsdp() -> bool:
+    """Whether accelerate is told to share weights out among processes."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def check_environment(settings: TrainSettings, where: str = "") -> None:
+    """UserError for a tracker that is unknown or not installed, and for a precision or a sharding that
+    the device does not have: the engines would go on without, and say nothing. `where` leads to the
+    settings in their file: "dpo." for a group of that name."""
+    _check_trackers(settings.trackers, where)
+    if settings.precision == "float16" and on_cpu(settings.device):
+        raise UserError(
+            f"{where}precision: float16 needs a GPU: small gradients are lost without a scaling that is "
+            "there alone. bfloat16 and float32 run on the processor too"
+        )
+    for variable, name in _SHARDING.items():
+        if os.environ.get(variable, "").lower() == "true" and on_cpu(settings.device):
+            raise UserError(
+                f"{variable}: accelerate shards by {name} on GPUs alone, and training is on the "
+                "processor: choose data parallelism in the configuration of accelerate"
+            )
+
+
+def _check_trackers(names: Sequence[str], where: str) -> None:
+    for name in names:
+        if name not in TRACKERS:
+            hint = near(name, TRACKERS) or f" Known: {', '.join(TRACKERS)}."
+            raise UserError(f"{where}trackers: {name!r} is unknown.{hint}")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"{where}trackers: {name} is not installed: pip install {name}")

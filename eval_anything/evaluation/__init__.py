@@ -1,0 +1,1 @@
+"""An evaluation, from options to results: plan, pipeline, statistics of a run, its page."""

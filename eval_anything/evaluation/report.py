@@ -1,0 +1,104 @@
+"""The page of one run: its table, and the first samples of each task with their media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from eval_anything.content import FromTurn, Part, Record, TextPart
+from eval_anything.files.templates import page_templates
+from eval_anything.files.writing import write_atomically
+from eval_anything.judges.calibration.effects import effect_text, quality_text
+from eval_anything.media import MediaStore
+from eval_anything.output.tables import table
+from eval_anything.runs.directory import read_outlines, read_records
+from eval_anything.tasks.task import Task
+
+_SAMPLES_A_TASK = 12
+
+
+_LONGEST_TEXT = 4000
+
+
+def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> Path:
+    """Writes report.html into the run directory and returns its path.
+
+    The page needs no server and no network: media lie beside it. All text of models is escaped,
+    and the page allows no script.
+    """
+    environment = page_templates()
+    store = MediaStore(run / "media")
+    shown = {
+        name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
+        for name in results["tasks"]
+    }
+    environment.filters |= {"effect": effect_text, "quality": quality_text}
+    html = environment.get_template("run.html").render(results=results, shown=shown)
+    path = run / "report.html"
+    write_atomically(path, html.encode())
+    return path
+
+
+def _first(run: Path, name: str, task: Task) -> list[Record]:
+    """A few records in the order of the task, spread over the whole of it."""
+    place = {sample.id: i for i, sample in enumerate(task.samples)}
+    ids = sorted(
+        (r.sample_id for r in read_outlines(run, name) if r.repeat == 0 and r.sample_id in place),
+        key=lambda sample_id: place[sample_id],
+    )
+    step = max(1, len(ids) // _SAMPLES_A_TASK)
+    chosen = {(sample_id, 0) for sample_id in ids[::step][:_SAMPLES_A_TASK]}
+    return sorted(read_records(run, name, chosen), key=lambda record: place[record.sample_id])
+
+
+def _shown(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
+    sample = task.by_id[record.sample_id]
+    primary = record.scores.get(task.file.primary)
+    questions = (*(m.parts for m in sample.messages), *(t.parts for t in sample.turns))
+    # What a later question shows of an answer is seen there.
+    prompt = [_part(p, store) for parts in questions for p in parts if not isinstance(p, FromTurn)]
+    answers = (*record.turns, record.parts)
+    scores = [(name, score.value, score.explanation) for name, score in record.scores.items()]
+    return {
+        "id": sample.id,
+        "prompt": prompt,
+        "response": [_part(part, store) for parts in answers for part in parts],
+        "primary": primary.value if primary is not None else None,
+        "scores": scores,
+        "error": record.error.message if record.error is not None else None,
+    }
+
+
+def _part(part: Part, store: MediaStore) -> dict[str, str]:
+    if isinstance(part, TextPart):
+        text = part.text
+        return {
+            "modality": "text",
+            "text": text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …",
+        }
+    if not part.path.is_relative_to(store.root):  # of a prompt: the page must not need its task
+        part = store.put(part.path.read_bytes(), part.modality)
+    source = quote(part.path.relative_to(store.root.parent).as_posix())
+    return {"modality": str(part.modality), "source": source}
+
+
+def results_table(results: dict[str, Any], all_metrics: bool = False) -> str:
+    """Task, metric, value, 95 % interval, n, failed: the primary metric of each task, or all."""
+    rows = []
+    for task, result in results["tasks"].items():
+        for name, metric in result["metrics"].items():
+            if all_metrics or name == result["primary"]:
+                rows.append([task, name, *_value(metric), str(metric["n"]), str(metric["failed"])])
+    for name, aggregate in results["aggregates"].items():
+        rows.append([name, "aggregate", *_value(aggregate), "", ""])
+    return table(["task", "metric", "value", "95 % interval", "n", "failed"], rows, right=(2, 4, 5))
+
+
+def _value(metric: dict[str, Any]) -> tuple[str, str]:
+    if "invalid" in metric:
+        return "INVALID", metric["invalid"]
+    if metric["value"] is None:
+        return "unscored", ""
+    low, high = metric["ci95"]
+    return f"{metric['value']:.3f}", f"{low:.3f} .. {high:.3f}"

@@ -1,0 +1,1 @@
+"""Files of every kind: places, atomic writing, YAML, templates, hashes, code of content folders."""

@@ -1,0 +1,55 @@
+"""Where the bundled content is: inside an installed package, or beside it in a checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from eval_anything.errors import UserError
+
+
+def path_inside(root: Path, relative: str) -> Path:
+    """The absolute path of `relative` in `root`. ValueError if it leads outside, by links too."""
+    base = root.resolve()
+    try:
+        path = (base / relative).resolve()
+    except (OSError, RuntimeError) as error:  # a ring of links
+        raise ValueError(f"path {relative!r} cannot be followed: {error}") from None
+    if not path.is_relative_to(base):
+        raise ValueError(f"path {relative!r} leads outside its folder {root}")
+    return path
+
+
+def home() -> Path:
+    """`EVAL_ANYTHING_HOME`, else ~/.local/share/eval-anything. It need not exist yet."""
+    return Path(os.environ.get("EVAL_ANYTHING_HOME") or "~/.local/share/eval-anything").expanduser()
+
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path:
+    """The folder of bundled benchmarks, judges or leaderboard templates."""
+    for root in (_PACKAGE / "_content", _PACKAGE.parent):
+        if (root / kind).is_dir():
+            return root / kind
+    raise UserError(f"the bundled folder {kind}/ is missing: install eval-anything again")
+
+
+def folders_with(root: Path, filename: str) -> list[Path]:
+    """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
+    if (root / filename).is_file():
+        return [root]
+    found = []
+    for first in _folders(root):
+        if Path(first, filename).is_file():
+            found.append(Path(first))
+            continue
+        found += [Path(d) for d in _folders(first) if Path(d, filename).is_file()]
+    return sorted(found)
+
+
+def _folders(root: Path | str) -> list[str]:
+    with os.scandir(root) as entries:
+        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "_"))]

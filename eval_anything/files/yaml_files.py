@@ -1,0 +1,237 @@
+"""YAML files read into types, with every mistake named by its line.
+
+`read_yaml` gives a value of a msgspec type or raises `FileProblemsError`, which lists all mistakes it
+could find in one reading: unknown and repeated keys, wrong types, missing keys.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+
+import msgspec
+import yaml
+
+from eval_anything.content import Modality
+from eval_anything.errors import UserError, near
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Also reads 3e-4 as a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.+)`)?$", re.DOTALL)
+
+
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+_MOST_PROBLEMS = 20
+
+
+class Problem(NamedTuple):
+    """One mistake: the file, its line (1-based, 0 if it has none) and what to do about it."""
+
+    file: Path
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+        )
+
+
+class FileProblemsError(UserError):
+    """A file, or a folder of files, has mistakes."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def read_yaml(path: Path, type_: type[T]) -> T:
+    """The file as a value of `type_`. FileProblemsError names each mistake and its line."""
+    node, data = _parse(path)
+    problems = [
+        Problem(path, line, f"key {key!r} is given twice: keep one") for key, line in _repeated(node)
+    ]
+    if not isinstance(data, dict):
+        raise FileProblemsError([Problem(path, 1, "must hold keys and values, such as `version: 1`")])
+    while len(problems) < _MOST_PROBLEMS:
+        try:
+            value = msgspec.convert(data, type_)
+        except msgspec.ValidationError as error:
+            match = _AT.match(str(error))
+            assert match is not None
+            what = match["what"]
+            steps = _steps(match["path"] or "$", data, type_)
+            unknown = re.search(r"unknown field `(.+)`", what)
+            line_steps = [*steps, unknown[1]] if unknown else steps
+            problems.append(Problem(path, _line(node, line_steps), _explain(what, steps, type_)))
+            if not _drop(data, line_steps):
+                break  # cannot go on past this one
+        else:
+            if not problems:
+                return value
+            break
+    raise FileProblemsError(problems)
+
+
+def line_of(path: Path, *steps: str | int) -> int:
+    """The line (1-based) of a key or item in a YAML file that is known to parse; 0 if not there."""
+    node, _ = _parse(path)
+    return _line(node, list(steps))
+
+
+def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
+    try:
+        loader = _Loader(path.read_bytes())
+        try:
+            node = loader.get_single_node()
+            return node, loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
+    except FileNotFoundError:
+        raise FileProblemsError([Problem(path, 0, "does not exist")]) from None
+    except OSError as error:
+        raise FileProblemsError([Problem(path, 0, f"cannot be read: {error.strerror}")]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        text = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise FileProblemsError(
+            [Problem(path, mark.line + 1 if mark else 0, f"not valid YAML: {text}")]
+        ) from None
+    except (ValueError, TypeError) as error:  # an impossible date, an unhashable key
+        raise FileProblemsError([Problem(path, 0, f"not valid YAML: {error}")]) from None
+
+
+def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:
+    found = []
+    stack = [node]
+    visited: set[int] = set()  # an alias leads to its anchor's node again
+    while stack:
+        current = stack.pop()
+        if id(current) in visited:
+            continue
+        visited.add(id(current))
+        if isinstance(current, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in current.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        found.append((key.value, key.start_mark.line + 1))
+                    seen.add(key.value)
+                stack.append(value)
+        elif isinstance(current, yaml.SequenceNode):
+            stack.extend(current.value)
+    return found
+
+
+def _steps(path: str, data: Any, type_: Any) -> list[str | int]:
+    """`$.contract.required[0]` as keys and indices. msgspec writes `[...]` for "some value of this
+    mapping": that is the first one that does not convert."""
+    steps: list[str | int] = []
+    for key, index in _STEP.findall(path):
+        step = key or index
+        if index == "...":
+            step = _first_mistaken(data, _type_at(type_, [*steps, ""]))
+        if step is None:
+            break
+        steps.append(int(step) if index.isdecimal() else step)
+        try:
+            data = data[steps[-1]]
+        except (KeyError, IndexError, TypeError):
+            break
+    return steps
+
+
+def _first_mistaken(data: Any, type_: Any) -> str | None:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            try:
+                msgspec.convert(value, type_)
+            except msgspec.ValidationError:
+                return str(key)
+    return None
+
+
+def _line(node: yaml.Node | None, steps: list[str | int]) -> int:
+    """The line of the deepest step that the document has."""
+    line = node.start_mark.line + 1 if node is not None else 0
+    for step in steps:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not found:
+                break
+            key, node = found[-1]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _drop(data: Any, steps: list[str | int]) -> bool:
+    """Takes the mistaken entry out, so that the next reading finds the next mistake."""
+    if not steps:
+        return False
+    for step in steps[:-1]:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    try:
+        del data[steps[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _explain(what: str, steps: list[str | int], type_: type) -> str:
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    at = f" in `{where.removeprefix('.')}`" if steps else ""
+    unknown = re.search(r"unknown field `(.+)`", what)
+    if unknown:
+        known = _fields(type_, steps)
+        hint = near(unknown[1], known) or (f" Known keys: {', '.join(known)}." if known else "")
+        return f"unknown key {unknown[1]!r}{at}: remove it.{hint}"
+    missing = re.search(r"missing required field `(.+)`", what)
+    if missing:
+        return f"key {missing[1]!r} is missing{at}: add it"
+    enum = re.search(r"Invalid enum value '?(.*?)'?$", what)
+    if enum:
+        options = [str(m) for m in Modality]
+        return f"{enum[1]!r}{at} is not one of {', '.join(options)}.{near(enum[1], options)}"
+    return f"{what[:1].lower() + what[1:]}{at}"
+
+
+def _fields(type_: Any, steps: list[str | int]) -> list[str]:
+    """The field names of the type that the steps lead to."""
+    type_ = _type_at(type_, steps)
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return list(type_.__struct_encode_fields__)
+    return []
+
+
+def _type_at(type_: Any, steps: list[str | int]) -> Any:
+    """The type that the steps lead to."""
+    for step in steps:
+        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+            type_ = get_type_hints(type_).get(str(step))
+        else:
+            type_ = next((a for a in reversed(get_args(type_)) if a is not type(None)), None)
+        options = [a for a in get_args(type_) if isinstance(a, type) and issubclass(a, msgspec.Struct)]
+        if options and type(None) in get_args(type_):
+            type_ = options[0]
+    return type_

@@ -1,0 +1,1 @@
+"""Judges: their folders, the kinds of judges, and how good each is (calibration)."""

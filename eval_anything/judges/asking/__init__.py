@@ -1,0 +1,1 @@
+"""Requests to judge models: presenting material, guarding it, asking, reading and caching verdicts."""

@@ -1,0 +1,62 @@
+"""Verdicts of judge models that were paid for once: one SQLite file, shared by all processes.
+
+The key is the sha256 of everything that decides a verdict: the judge's model and parameters, the
+whole rendered request with the bytes of every medium, and which repeat it is. Paths and names of
+models under evaluation are not in it, and only usable verdicts are kept, never failures.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from eval_anything.files.writing import cannot_write
+
+_WAIT = 30.0  # seconds for another process to finish its write
+
+
+class Verdicts:
+    """A cache from key to text, and the tokens that the text took."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(
+                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.execute(
+                "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, text TEXT NOT NULL)"
+            )
+        except (sqlite3.Error, OSError) as error:
+            raise _failed(path, error) from None
+
+    def get(self, key: str) -> str | None:
+        """The verdict's text, if it is there."""
+        with self._lock:
+            try:
+                row = self._base.execute("SELECT text FROM verdicts WHERE key = ?", (key,)).fetchone()
+            except sqlite3.Error as error:
+                raise _failed(self.path, error) from None
+        return str(row[0]) if row is not None else None
+
+    def put(self, key: str, text: str) -> None:
+        """Keeps a verdict; the first one of a key stays."""
+        with self._lock:
+            try:
+                self._base.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, text))
+            except sqlite3.Error as error:
+                raise _failed(self.path, error) from None
+
+    def close(self) -> None:
+        """Ends the connection; the file is whole at any time."""
+        self._base.close()
+
+
+def _failed(path: Path, error: Exception) -> Exception:
+    number = getattr(error, "errno", None) or 0
+    return cannot_write(path, OSError(number, str(error)))

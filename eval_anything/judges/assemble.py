@@ -1,0 +1,82 @@
+"""Which scorers a task needs, made from its judges and its own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
+
+from eval_anything.content import Metric, Response, Sample, Score
+from eval_anything.files.code import allow, load_function
+from eval_anything.judges.check import check_judge
+from eval_anything.judges.folder import JudgeFolder, Kind
+from eval_anything.judges.kinds.program import ControlFunction, ProgramScorer
+from eval_anything.judges.scorer import Scorer
+from eval_anything.tasks.task import Task
+
+
+class NoModel(Scorer):
+    """A judge that needs a model, in a run that names none: everything stays unscored."""
+
+    available = False
+
+    def __init__(self, name: str, kind: str, metrics: Mapping[str, Metric]) -> None:
+        self.name = name
+        self.kind = kind
+        self.metrics = metrics
+        self.fingerprint = "no model"
+
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        what = "PATH" if self.kind == "metric" else "SPEC"
+        return self.unscored(f"no model for this judge: add --judge {self.name}={what}")
+
+
+class TaskScorers(NamedTuple):
+    """All that scores one task: its scorers, and what computes controls over all its scores."""
+
+    scorers: list[Scorer]
+    controls: ControlFunction | None
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """All metrics of the task, in the order of its judges."""
+        return {name: metric for scorer in self.scorers for name, metric in scorer.metrics.items()}
+
+
+def scorers_of(
+    task: Task,
+    judges: Mapping[str, JudgeFolder],
+    allow_code: bool = False,
+    models: Mapping[str, str] = {},
+) -> TaskScorers:
+    """The scorers of a task, whose judges are among `judges`; `models` names the model behind a
+    judge. UserError for code that is not allowed, or does not import."""
+    scorers = [make_judge(judges[name], allow_code, models.get(name)) for name in task.file.judges]
+    controls: ControlFunction | None = None
+    if task.file.scorer is not None:
+        allow(task.folder.trusted, allow_code, f"task {task.name}", task.folder.path)
+        scorers.append(ProgramScorer(task.name, task.folder.path, task.file.scorer, task.file.metrics))
+        if task.file.controls is not None:
+            controls = load_function(task.folder.path, task.file.controls)
+    return TaskScorers(scorers, controls)
+
+
+# The module of each kind; it has `make(folder, file, model, allow_code) -> Scorer`, where `model` is
+# what the user names with --judge, if anything.
+_KINDS: dict[Kind, str] = {
+    "program": "eval_anything.judges.kinds.program",
+    "metric": "eval_anything.judges.kinds.program",
+    "rubric": "eval_anything.judges.kinds.rubric",
+    "pairwise": "eval_anything.judges.kinds.pairwise",
+    "reward_model": "eval_anything.judges.kinds.reward_model",
+    "probe": "eval_anything.judges.kinds.probe",
+}
+
+
+def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
+    """The scorer of a judge folder, with the model that the user names for it, if any."""
+    file = check_judge(folder)
+    if model is None and (file.kind in ("rubric", "pairwise", "probe") or file.factory is not None):
+        return NoModel(folder.name, file.kind, file.metrics)
+    scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)
+    return scorer

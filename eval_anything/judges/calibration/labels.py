@@ -1,0 +1,113 @@
+"""Labels that judges are measured against: responses with grades, and pairs with a preferred side.
+
+A file of labels is JSONL with two kinds of rows, which may be mixed:
+
+    {"id", "messages", "parts", "label"}             a response and its grade: higher is better
+    {"id", "messages", "a", "b", "preferred"}        two responses, and "a", "b" or "tie"
+
+Messages, parts, `contract`, `targets` and `source_id` are as in samples.jsonl; paths are relative to
+the file. Without a contract every modality is allowed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from eval_anything.content import ANYTHING, Part, Response, Sample, TextPart
+from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.jsonl import json_message, label_row_from_json, parts_from_json
+
+_MOST_PROBLEMS = 20
+
+
+_SIDES = {"a": 1.0, "b": -1.0, "tie": 0.0}
+
+
+_KEYS = ["label", "a", "b", "preferred"]
+
+
+class Labelled(NamedTuple):
+    """A sample with one response and its label, or with two: then the label is 1 if the first is
+    preferred, -1 if the second is, 0 for a tie."""
+
+    sample: Sample
+    responses: tuple[Response, ...]
+    label: float
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.responses) == 2
+
+
+class Labels(NamedTuple):
+    """Labelled responses and what they are called."""
+
+    name: str
+    rows: list[Labelled]
+
+    @property
+    def sha256(self) -> str:
+        """Of all that a judge is shown, and of the labels; not of where files lie."""
+        return sha256_of(
+            [
+                [
+                    [[m.role, _content(m.parts)] for m in row.sample.messages],
+                    [row.sample.contract, row.sample.targets],
+                    [_content(response.parts) for response in row.responses],
+                    row.label,
+                ]
+                for row in self.rows
+            ]
+        )
+
+
+def read_labels(path: Path, limit: int | None = None) -> Labels:
+    """The first `limit` rows of a file of labels. FileProblemsError lists every mistake by its line,
+    also in rows after those."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"--labels {path}: {error.strerror}") from None
+    rows: list[Labelled] = []
+    problems: list[Problem] = []
+    lines: dict[str, int] = {}
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip() or len(problems) >= _MOST_PROBLEMS:
+            continue
+        try:
+            row = _row(line, path.resolve().parent)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problems.append(Problem(path, number, json_message(error, _KEYS)))
+            continue
+        except ValueError as error:
+            problems.append(Problem(path, number, str(error)))
+            continue
+        first = lines.setdefault(row.sample.id, number)
+        if first != number:
+            message = f"id {row.sample.id!r} is already on line {first}: rename it"
+            problems.append(Problem(path, number, message))
+        rows.append(row)
+    if not rows and not problems:
+        problems.append(Problem(path, 0, "holds no labels: add a line for each"))
+    if problems:
+        raise FileProblemsError(problems)
+    return Labels(path.name, rows[:limit])
+
+
+def _row(line: bytes, root: Path) -> Labelled:
+    row, sample = label_row_from_json(line, root, ANYTHING)
+    given = [parts for parts in (row.parts, row.a, row.b) if parts is not None]
+    responses = tuple(Response(parts_from_json(parts, root)) for parts in given)
+    if row.preferred is not None:
+        return Labelled(sample, responses, _SIDES[row.preferred])
+    assert row.label is not None
+    return Labelled(sample, responses, row.label)
+
+
+def _content(parts: tuple[Part, ...]) -> list[str]:
+    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]

@@ -1,0 +1,1 @@
+"""Kinds of judges, one module each."""

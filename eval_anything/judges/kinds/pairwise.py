@@ -1,0 +1,201 @@
+"""Kind `pairwise`: a chat model says which of two responses to the same sample is better.
+
+The other response comes from another run (`--against RUN`). The model is asked twice, with the
+responses in both orders: a model that follows the position contradicts itself, and that is a tie. The
+value is 1 for a win of the response under evaluation, 0.5 for a tie, 0 for a loss: its mean is the win
+rate. Fences, marks, cleaning and kept verdicts are those of the other kinds. Where the two were asked in
+several turns, each is shown with the conversation that it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from eval_anything.concurrency import all_of
+from eval_anything.content import Message, Part, Record, Response, Sample, Score, TextPart
+from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.templates import render_template
+from eval_anything.judges.asking import guard
+from eval_anything.judges.asking.ask import Answer, Asker, Messages, Question
+from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.judges.asking.present import Content, clips_of
+from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
+from eval_anything.judges.folder import JudgeFile, JudgeFolder
+from eval_anything.judges.scorer import Scorer
+from eval_anything.media import MediaError
+from eval_anything.models.turns import messages_before
+from eval_anything.servers.chat import parse_server
+from eval_anything.tasks.task import Task
+
+_FORM = (
+    "Answer with one JSON object and nothing else: "
+    '{"mark": "MARK", "explanation": "one or two sentences", "better": "first, second or tie"}'
+)
+
+
+_PROPERTIES = {
+    "explanation": {"type": "string"},
+    "better": {"type": "string", "enum": ["first", "second", "tie"]},
+}
+
+
+class Preference(Marked, frozen=True):
+    """The verdict on two responses in one order."""
+
+    explanation: str
+    better: Literal["first", "second", "tie"]
+
+
+class _Given(NamedTuple):
+    """A response, the messages that it was given to, and the answers before it."""
+
+    parts: Sequence[Part]
+    messages: Sequence[Message]
+    turns: Sequence[Sequence[Part]] = ()
+
+
+class _Side(NamedTuple):
+    """One of the two responses as it is shown, and the request that it answers."""
+
+    request: Pieces
+    answer: Content
+
+
+class PairwiseScorer(Scorer):
+    """A rubric for comparing with the model that applies it; `against` gives it the other responses."""
+
+    kind = "pairwise"
+
+    def __init__(self, folder: JudgeFolder, file: JudgeFile, spec: str) -> None:
+        assert file.template is not None
+        self.name = folder.name
+        self.metrics = file.metrics
+        self.server = parse_server(spec, f"--judge {folder.name}={spec}")
+        self.paid_as = self.server.model
+        self._metric = next(iter(file.metrics))
+        self._rubric = (folder.path / file.template).read_text("utf-8")
+        self._clips = clips_of(file)
+        self._own = sha256_of([self._rubric, _FORM, self._clips, self.server.model, guard.VERSION])
+        self.fingerprint = self._own
+        self._asker = Asker(f"judge {self.name}", self.server)
+        self._others: Mapping[str, Record] = {}
+        self._samples: Mapping[str, Sample] = {}
+
+    @property
+    def calibrated_as(self) -> str:
+        """Without the responses that a run compares with: they are no part of what the judge is."""
+        return self._own
+
+    def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
+        """Takes the other run's records of a task, by sample id. UserError if it was another task."""
+        for sample_id, record in others.items():
+            sample = task.by_id.get(sample_id)
+            if sample is not None and task.item(sample) != record.item:
+                raise UserError(
+                    f"--against {run}: its {task.name} is another version of the task ({sample_id} "
+                    "differs): run it again"
+                )
+        self._others = others
+        self._samples = task.by_id
+        said = [[r.item, r.error, *map(_said, (r.parts, *r.turns))] for r in others.values()]
+        self.fingerprint = sha256_of([self._own, said])
+
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        if not response.parts:
+            return {self._metric: Score(0.0, explanation="there is no response")}
+        other = self._others.get(sample.id)
+        if other is None:
+            return self.unscored("the other run has no response to this sample")
+        if other.error is not None:
+            return {self._metric: Score(1.0, explanation="the other model failed")}
+        theirs = sample.messages
+        if other.turns:
+            theirs = messages_before(self._samples[sample.id], other.turns)
+        return await self._compared(
+            _Given(response.parts, sample.messages, response.turns),
+            _Given(other.parts, theirs, other.turns),
+        )
+
+    async def compare(
+        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
+    ) -> dict[str, Score]:
+        """Whether the first of two responses to the sample's messages is better; both have content."""
+        return await self._compared(_Given(parts, sample.messages), _Given(others, sample.messages))
+
+    async def _compared(self, mine: _Given, theirs: _Given) -> dict[str, Score]:
+        try:
+            sides = await asyncio.to_thread(self._sides, mine, theirs)
+        except MediaError as error:
+            return self.unscored(f"the judge could not be shown a response: {error}")
+        try:
+            first, second = await all_of(self._ask(*order) for order in (sides, sides[::-1]))
+        except ValueError as error:
+            return self.unscored(f"no usable verdict of {self.server.model}: {error}")
+        return {self._metric: self._value(first, second)}
+
+    def asks(self, sample: Sample) -> int:
+        return 2
+
+    async def close(self) -> None:
+        await self._asker.close()
+
+    def _sides(self, mine: _Given, theirs: _Given) -> list[_Side]:
+        clips = self._clips
+        request = other = pieces_of(mine.messages, mine.turns, clips)
+        if (theirs.messages, theirs.turns) != (mine.messages, mine.turns):
+            other = pieces_of(theirs.messages, theirs.turns, clips)
+        answers = (answer_of(given.parts, clips)[0] for given in (mine, theirs))
+        return [_Side(*side) for side in zip((request, other), answers, strict=True)]
+
+    def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
+        rubric = render_template(self._rubric, fence=fence).strip()
+        shared = first.request == second.request
+        content = request_shown(first.request, fence) if shared else []
+        for name, side in (("first", first), ("second", second)):
+            if not shared:
+                content += request_shown(side.request, fence, name)
+            content += fenced(side.answer, fence, side=name)
+        return [
+            {"role": "system", "content": f"{rubric}\n\n{_FORM.replace('MARK', mark)}"},
+            {"role": "user", "content": content},
+        ]
+
+    async def _ask(self, first: _Side, second: _Side) -> Answer[Preference]:
+        question = Question(
+            messages=lambda fence, mark: self._messages(first, second, fence, mark),
+            read=lambda reply, mark: last_marked(reply, mark, Preference),
+            type_=Preference,
+            form=marked_format(_PROPERTIES),
+            repeat=self.again,
+        )
+        return await self._asker.ask(question, self.spending)
+
+    def _value(self, first: Answer[Preference], second: Answer[Preference]) -> Score:
+        """`first` saw the response in the first place, `second` in the second."""
+        orders = (first.verdict.better, second.verdict.better)
+        value = {("first", "second"): 1.0, ("second", "first"): 0.0}.get(orders, 0.5)
+        return Score(
+            value,
+            explanation=first.verdict.explanation,
+            details={
+                "orders": list(orders),
+                "model": self.server.model,
+                "usage": {
+                    key: first.usage.get(key, 0) + second.usage.get(key, 0)
+                    for key in ("input", "output")
+                },
+            },
+        )
+
+
+def _said(parts: Sequence[Part]) -> list[str]:
+    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]
+
+
+def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
+    """The scorer of a judge folder of kind pairwise; it runs no code of the folder."""
+    assert model is not None
+    return PairwiseScorer(folder, file, model)

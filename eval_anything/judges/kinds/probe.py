@@ -1,0 +1,257 @@
+"""Kind `probe`: multiple-choice questions about a medium of the response, answered by a chat model.
+
+After TIFA: whether a medium shows what was asked for is broken down into questions with one right
+choice. They come with the sample (`targets.probe`) and are trusted. One request asks one question about
+the first medium of the probed modality, cleaned (`guard.py`) and between lines marked with a random
+fence; nothing else of the response is shown. A verdict repeats a mark that the medium cannot know, so
+that what is spoken or written in it is no verdict. A question without a usable answer leaves the sample
+unscored; it never counts as wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.concurrency import all_of
+from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.templates import render_template
+from eval_anything.judges.asking import ask as asking
+from eval_anything.judges.asking import guard
+from eval_anything.judges.asking.conversation import answer_of, fenced
+from eval_anything.judges.asking.present import Content, clips_of, text
+from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
+from eval_anything.judges.folder import JudgeFile, JudgeFolder
+from eval_anything.judges.scorer import Scorer
+from eval_anything.media import MediaError
+from eval_anything.servers.chat import parse_server
+from eval_anything.tasks.task import Task
+
+TARGET = "probe"
+"""The target of a sample that holds its questions."""
+
+
+_LETTERS = "ABCDEF"
+
+
+_FORM = (
+    "Answer with one JSON object and nothing else: "
+    '{"mark": "MARK", "choice": "the letter of the choice that you take"}'
+)
+
+
+class Question(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question about a medium, its choices, and which of them is right, word for word."""
+
+    question: str
+    choices: list[str]
+    answer: str
+
+    def __post_init__(self) -> None:
+        if not self.question.strip() or not all(choice.strip() for choice in self.choices):
+            raise ValueError("a question and its choices cannot be empty")
+        if not 2 <= len(self.choices) <= len(_LETTERS):
+            raise ValueError(f"a question has 2 to {len(_LETTERS)} choices, not {len(self.choices)}")
+        if len({choice.strip() for choice in self.choices}) < len(self.choices):
+            raise ValueError("two choices are the same")
+        if self.answer not in self.choices:
+            raise ValueError(f"the answer {self.answer!r} is none of the choices")
+
+
+class Choice(Marked, frozen=True):
+    """The verdict on one question: the mark, and the letter of a choice."""
+
+    choice: str
+
+
+class _Answered(NamedTuple):
+    """A question with its choices as they were lettered, and the letter that the model took.
+
+    `chosen` is None, and `reason` says why, if the model gave no usable answer.
+    """
+
+    question: Question
+    lettered: dict[str, str]
+    chosen: str | None
+    reason: str
+    usage: dict[str, int]
+
+    @property
+    def right(self) -> str:
+        return next(k for k, choice in self.lettered.items() if choice == self.question.answer)
+
+
+class ProbeScorer(Scorer):
+    """Questions with the model that answers them.
+
+    Canaries mean nothing here. A fair model has to take some choice, so it is right about a blank
+    medium as often as chance has it: that may be more than half of the range with two choices, and the
+    chance-corrected value is 0, the middle of its range, on average, so it lies above in about half of
+    all draws. How often the model is right is measured by calibration instead.
+    """
+
+    kind = "probe"
+    canaries = False
+
+    def __init__(self, folder: JudgeFolder, file: JudgeFile, spec: str) -> None:
+        assert file.template is not None
+        assert file.probes is not None
+        self.name = folder.name
+        self.metrics = file.metrics
+        self.probes = Modality(file.probes)
+        self.server = parse_server(spec, f"--judge {folder.name}={spec}")
+        self.paid_as = self.server.model
+        self._template = (folder.path / file.template).read_text("utf-8")
+        self._clips = clips_of(file)
+        self.fingerprint = sha256_of(
+            [
+                *(self._template, _FORM, self.probes, file.metrics, self._clips),
+                *(self.server.model, guard.VERSION),
+            ]
+        )
+        self._asker = asking.Asker(f"judge {self.name}", self.server)
+
+    def check_task(self, task: Task) -> None:
+        if not any(TARGET in sample.targets for sample in task.samples):
+            raise UserError(
+                f"judge {self.name} asks the questions of targets.{TARGET}, and no sample of "
+                f"{task.name} has any: take another judge, or another task"
+            )
+
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        if TARGET not in sample.targets:
+            return {}
+        try:
+            questions = questions_of(sample)
+        except ValueError as error:
+            return self.unscored(str(error))
+        medium = response.first(self.probes)
+        if medium is None:
+            reason = f"no {self.probes}, which the questions are about"
+            return {name: Score(m.worst, explanation=reason) for name, m in self.metrics.items()}
+        try:
+            content, _ = await asyncio.to_thread(answer_of, [medium], self._clips)
+        except MediaError as error:
+            return self.unscored(f"the judge could not be shown the response: {error}")
+        return self._scores(await all_of(self._answer(sample.id, q, content) for q in questions))
+
+    def asks(self, sample: Sample) -> int:
+        return len(sample.targets.get(TARGET, ()))
+
+    async def close(self) -> None:
+        await self._asker.close()
+
+    def _messages(
+        self, question: Question, lettered: dict[str, str], medium: Content, fence: str, mark: str
+    ) -> asking.Messages:
+        template = render_template(self._template, fence=fence).strip()
+        choices = "\n".join(f"{letter}. {choice}" for letter, choice in lettered.items())
+        content = [
+            *fenced(medium, fence),
+            text(f"The question:\n{question.question}\n\nThe choices:\n{choices}"),
+        ]
+        return [
+            {"role": "system", "content": f"{template}\n\n{_FORM.replace('MARK', mark)}"},
+            {"role": "user", "content": content},
+        ]
+
+    async def _answer(self, sample_id: str, question: Question, medium: Content) -> _Answered:
+        """What the model takes for the answer; errors of the server and the user go on up."""
+        lettered = letter(sample_id, question)
+        asked = asking.Question(
+            messages=lambda fence, mark: self._messages(question, lettered, medium, fence, mark),
+            read=lambda reply, mark: _read(reply, mark, lettered),
+            type_=Choice,
+            form=marked_format({"choice": {"type": "string", "enum": list(lettered)}}),
+            repeat=self.again,
+        )
+        try:
+            verdict, usage = await self._asker.ask(asked, self.spending)
+        except ValueError as error:
+            return _Answered(question, lettered, None, str(error), {})
+        return _Answered(question, lettered, verdict.choice, "", usage)
+
+    def _scores(self, answers: list[_Answered]) -> dict[str, Score]:
+        details = {
+            "answers": [
+                {
+                    "question": a.question.question,
+                    "choices": list(a.lettered.values()),
+                    "chosen": a.chosen,
+                    "right": a.right,
+                }
+                for a in answers
+            ],
+            "model": self.server.model,
+            "usage": {k: sum(a.usage.get(k, 0) for a in answers) for k in ("input", "output")},
+        }
+        name, corrected = self.metrics
+        failed = [a for a in answers if a.chosen is None]
+        if failed:
+            scores = self.unscored(
+                f"no usable answer of {self.server.model} to {len(failed)} of {len(answers)} questions, "
+                f"such as {failed[0].question.question!r}: {failed[0].reason}"
+            )
+            # What the other questions took is paid, so it is noted all the same.
+            return {**scores, name: msgspec.structs.replace(scores[name], details=details)}
+        share = statistics.fmean(a.chosen == a.right for a in answers)
+        chance = statistics.fmean(1 / len(a.lettered) for a in answers)
+        low, high = self.metrics[name].range
+        right = f"{sum(a.chosen == a.right for a in answers)} of {len(answers)} answers are right"
+        return {
+            name: Score(low + share * (high - low), explanation=right, details=details),
+            corrected: Score(
+                chance_corrected(share, chance),
+                explanation=f"{right}; guessing gives {chance:.0%} on average",
+                details={"share": share, "chance": chance},
+            ),
+        }
+
+
+def questions_of(sample: Sample) -> list[Question]:
+    """The questions of a sample. ValueError names its target and what is wrong with it."""
+    try:
+        questions = msgspec.convert(sample.targets[TARGET], list[Question])
+    except msgspec.ValidationError as error:
+        raise ValueError(f"targets.{TARGET} of sample {sample.id!r}: {error}") from None
+    if not questions:
+        raise ValueError(f"targets.{TARGET} of sample {sample.id!r} holds no question")
+    return questions
+
+
+def letter(sample_id: str, question: Question) -> dict[str, str]:
+    """The choices by letter, in an order that depends on sample and question alone.
+
+    So a model that prefers a letter, or authors who put the right choice first, cannot matter, and
+    all runs ask the same. Ordered by hash, they do not depend on how a generator shuffles either.
+    """
+    order = sorted(question.choices, key=lambda c: sha256_of([sample_id, question.question, c]))
+    return dict(zip(_LETTERS, order, strict=False))
+
+
+def chance_corrected(share: float, chance: float) -> float:
+    """1 if all answers are right, 0 for what guessing gives on average, below 0 for less than that.
+
+    A guesser is at 0 over many samples, whatever the numbers of choices; one sample scatters.
+    """
+    return max(-1.0, (share - chance) / (1 - chance))
+
+
+def _read(reply: str, mark: str, lettered: dict[str, str]) -> Choice:
+    """The last verdict with the mark. ValueError if there is none, or it names no choice."""
+    verdict = last_marked(reply, mark, Choice)
+    if verdict.choice not in lettered:
+        raise ValueError(f"{verdict.choice[:40]!r} is none of the letters {', '.join(lettered)}")
+    return verdict
+
+
+def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
+    """The scorer of a judge folder of kind probe; it runs no code of the folder."""
+    assert model is not None
+    return ProbeScorer(folder, file, model)

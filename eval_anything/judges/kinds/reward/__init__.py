@@ -1,0 +1,1 @@
+"""Reward models: reading a prompt with a response, and running scalar heads on it."""

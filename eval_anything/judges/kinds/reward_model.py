@@ -1,0 +1,242 @@
+"""Kind `reward_model`: scalar heads on a checkpoint of transformers, whose sigmoids are the values.
+
+Metrics named like pairs of modalities (`text_image`) score the two parts of that pair alone, all on one
+scale, and `synergy` is their mean; otherwise the metrics are the model's heads, on the whole response:
+one metric of any name is the overall one, several have the names of heads. What the model reads is in
+`reading.py`, the model in `reward_head.py` and `reward_class.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import NamedTuple
+
+from eval_anything.content import MODALITIES, Metric, Modality, Part, Response, Sample, Score, TextPart
+from eval_anything.errors import EvalError, UserError
+from eval_anything.files.hashing import hash_files, sha256_of
+from eval_anything.files.places import path_inside
+from eval_anything.judges.asking import guard
+from eval_anything.judges.assemble import NoModel
+from eval_anything.judges.folder import JudgeFile, JudgeFolder
+from eval_anything.judges.kinds.reward.classes import heads_of
+from eval_anything.judges.kinds.reward.head import Batcher, Head, Scalars
+from eval_anything.judges.kinds.reward.readers import (
+    MediaReader,
+    NothingShownError,
+    Question,
+    Reader,
+    TextReader,
+    UnreadableError,
+    media_of,
+    names_of,
+)
+from eval_anything.judges.scorer import Scorer
+from eval_anything.micro.model.reader import MicroReader
+from eval_anything.models.local.checkpoint import check_complete, weight_files
+
+OVERALL = "synergy"
+"""The metric that is the mean over the pairs."""
+
+
+_PAIRS = {f"{one}_{other}": (one, other) for one, other in permutations(MODALITIES, 2)}
+
+
+class Opinion(NamedTuple):
+    """How good (0..1), None if the judge cannot tell. `scalar` is None if the model was not asked."""
+
+    quality: float | None
+    reason: str = ""
+    scalar: float | None = None
+
+
+class RewardModelScorer(Scorer):
+    """A reward model as a scorer."""
+
+    kind = "reward_model"
+
+    def __init__(
+        self,
+        folder: JudgeFolder,
+        file: JudgeFile,
+        path: Path,
+        reader: Reader,
+        heads: Mapping[str, int],
+    ) -> None:
+        self.name = folder.name
+        self.metrics = file.metrics
+        self._pairs = {name: _PAIRS[name] for name in file.metrics if name in _PAIRS}
+        self._heads = heads
+        self._sees = reader.sees & set(file.sees)
+        self._ask = Batcher(Head(path, reader).scalars)
+        files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
+        weights = hash_files([p for p in files if p.is_file()])
+        self.fingerprint = sha256_of([weights, file.metrics, sorted(self._sees), guard.VERSION])
+
+    async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        if self._pairs:
+            return await self._score_pairs(sample, response)
+        missing = set(sample.contract.required) - set(response.modalities)
+        said = await self._said(sample, response.parts, missing)
+        return {name: _score(self.metrics[name], _opinion(said, h)) for name, h in self._heads.items()}
+
+    async def _score_pairs(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """A score for every declared pair that is required or present, and their mean."""
+        required, present = set(sample.contract.required), set(response.modalities)
+        wanted = {n: p for n, p in self._pairs.items() if set(p) <= required or set(p) <= present}
+        said = await asyncio.gather(
+            *(
+                self._said(sample, _parts_of(response, pair), set(pair) - present)
+                for pair in wanted.values()
+            )
+        )
+        opinions = [_opinion(one, 0) for one in said]
+        scores = {
+            name: _score(self.metrics[name], opinion)
+            for name, opinion in zip(wanted, opinions, strict=True)
+        }
+        if scores and OVERALL in self.metrics:
+            scores[OVERALL] = _score(
+                self.metrics[OVERALL], _mean(dict(zip(wanted, opinions, strict=True)))
+            )
+        return scores
+
+    async def _said(
+        self, sample: Sample, parts: Sequence[Part], missing: set[Modality]
+    ) -> Opinion | Scalars:
+        """What the model gives, or the opinion where it need not be asked or cannot tell."""
+        if missing:
+            return Opinion(0.0, f"no {names_of(missing)}, which is required")
+        if not parts:
+            return Opinion(0.0, "the response is empty")
+        unseen = {part.modality for part in parts} - self._sees
+        if unseen:
+            return Opinion(None, f"the response has {names_of(unseen)}, which this judge cannot see")
+        try:
+            return await self._ask(Question(sample.messages, parts))
+        except NothingShownError as error:
+            return Opinion(0.0, str(error))
+        except UnreadableError as error:
+            return Opinion(None, str(error))
+        except EvalError:
+            raise
+        except Exception as error:  # out of memory, a token that the model lacks ...
+            return Opinion(None, f"the model failed: {type(error).__name__}: {error}")
+
+
+def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
+    """The scorer of a judge folder of kind reward_model; `model` is the path of a checkpoint to use
+    instead of the folder's own. Without either the judge is unavailable. Nothing is loaded yet."""
+    if model is None and file.checkpoint is None:
+        return NoModel(folder.name, file.kind, file.metrics)
+    path = _checkpoint(folder, file, model)
+    check_complete(path)
+    config = json.loads((path / "config.json").read_bytes())
+    architectures = config.get("architectures") or [""]
+    if not architectures[0].endswith("ForSequenceClassification"):
+        raise UserError(
+            f"{path} holds {architectures[0] or 'an unnamed model'}, not a reward model: save it from "
+            "AutoModelForSequenceClassification with num_labels=1"
+        )
+    names = heads_of(config)
+    reader = _reader_of(path)
+    _check_metrics(folder, file.metrics, reader, names)
+    alone = len(file.metrics) == 1
+    heads = {m: names.index(m) if m in names else 0 for m in file.metrics if m in names or alone}
+    return RewardModelScorer(folder, file, path, reader, heads)
+
+
+def _reader_of(path: Path) -> Reader:
+    if (path / "codec.json").is_file():
+        return MicroReader()
+    return MediaReader(path) if media_of(path) else TextReader()
+
+
+def _checkpoint(folder: JudgeFolder, file: JudgeFile, model: str | None) -> Path:
+    if model is not None:
+        path = Path(model)
+        if not path.is_dir():
+            raise UserError(
+                f"--judge {folder.name}={model}: there is no such folder; a reward model is given by "
+                "the path of its checkpoint"
+            )
+        return path
+    assert file.checkpoint is not None
+    try:
+        return path_inside(folder.path, file.checkpoint)
+    except ValueError as error:
+        raise UserError(f"{folder.path / 'judge.yaml'}: checkpoint: {error}") from None
+
+
+def _check_metrics(
+    folder: JudgeFolder, metrics: Mapping[str, Metric], reader: Reader, heads: Sequence[str]
+) -> None:
+    """UserError unless there are pairs with nothing but their mean, or one metric, or heads."""
+    where = folder.path / "judge.yaml"
+    pairs = [name for name in metrics if name in _PAIRS]
+    others = [name for name in metrics if name not in _PAIRS]
+    if pairs and any(name != OVERALL for name in others):
+        raise UserError(f"{where}: beside pairs of modalities there is only {OVERALL!r}: {others}")
+    if not pairs and len(others) > 1 and not set(others) <= set(heads):
+        if len(heads) > 1:
+            raise UserError(
+                f"{where}: this reward model has the heads {', '.join(heads)}; metrics must be among "
+                f"them, not {', '.join(name for name in others if name not in heads)}"
+            )
+        raise UserError(
+            f"{where}: a reward model gives one number: one metric, or pairs such as text_image, "
+            f"not {', '.join(others)}"
+        )
+    unseen = next((name for name in pairs if not reader.sees >= set(_PAIRS[name])), None)
+    if unseen is not None:
+        kind = "this" if isinstance(reader, MediaReader) else "a text"
+        raise UserError(f"judge {folder.name}: {kind} reward model cannot see the pair {unseen}")
+
+
+def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]:
+    """The parts of two modalities, in this order: all text together, and the first medium of a kind."""
+    parts: list[Part] = []
+    for modality in pair:
+        medium = response.first(modality)
+        if medium is not None:
+            parts.append(medium)
+        elif modality in response.modalities:
+            parts.append(TextPart(response.text))
+    return parts
+
+
+def _opinion(said: Opinion | Scalars, head: int) -> Opinion:
+    """What one head of the model says."""
+    if isinstance(said, Opinion):
+        return said
+    scalar = said[head]
+    if not math.isfinite(scalar):
+        return Opinion(None, f"the model gave {scalar}")
+    return Opinion(0.5 * (1 + math.tanh(scalar / 2)), scalar=scalar)  # the sigmoid, never too large
+
+
+def _mean(opinions: Mapping[str, Opinion]) -> Opinion:
+    """The mean over pairs; none if the judge cannot tell one of them."""
+    unclear = [name for name, opinion in opinions.items() if opinion.quality is None]
+    if unclear:
+        return Opinion(None, f"no value for {', '.join(unclear)}")
+    quality = math.fsum(opinion.quality or 0.0 for opinion in opinions.values()) / len(opinions)
+    return Opinion(quality, f"mean over {', '.join(opinions)}")
+
+
+def _score(metric: Metric, opinion: Opinion) -> Score:
+    """The opinion on the metric's range. Rounded, so that the last bits, which depend on what shared
+    a batch, do not show."""
+    if opinion.quality is None:
+        return Score(None, explanation=opinion.reason)
+    if opinion.quality == 0.0:
+        return Score(metric.worst, explanation=opinion.reason)
+    low, high = metric.range
+    share = opinion.quality if metric.better == "higher" else 1 - opinion.quality
+    details = {} if opinion.scalar is None else {"scalar": round(opinion.scalar, 6)}
+    value = min(high, max(low, round(low + share * (high - low), 6)))
+    return Score(value, explanation=opinion.reason, details=details)

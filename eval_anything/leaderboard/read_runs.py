@@ -1,0 +1,110 @@
+"""The runs that a site is built from: which can be shown, and why others cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eval_anything.errors import UserError
+from eval_anything.leaderboard.chunks import clean
+from eval_anything.runs.directory import RunFile, read_run_file, records_path
+
+_LONGEST_NAME = 200
+
+
+class Entry(NamedTuple):
+    """A finished run. `id` is its own for good: it names the run in links and files."""
+
+    id: str
+    path: Path
+    name: str
+    folder: str
+    file: RunFile
+    results: dict[str, Any]
+
+
+class LeftOut(NamedTuple):
+    """A run that is not on the board: the name of its folder, and why."""
+
+    folder: str
+    why: str
+
+
+def read_entries(paths: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
+    """The runs by name, and those that are half written or damaged. The order of `paths` is nothing.
+
+    UserError for a path that is no run at all, and if no run is left.
+    """
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}: there is no such directory of a run")
+        if not (path / "run.json").is_file():
+            raise UserError(f"{path} is not the directory of a run: it has no run.json")
+    entries: dict[str, Entry] = {}
+    left_out: list[LeftOut] = []
+    for path in sorted({path.resolve() for path in paths}):
+        try:
+            entry = _read_entry(path)
+        except UserError as error:
+            left_out.append(LeftOut(clean(path.name), str(error).replace(str(path), path.name)))
+            continue
+        if entry.id in entries:
+            first = entries[entry.id].folder
+            left_out.append(LeftOut(entry.folder, f"it is a copy of the run in {first}"))
+        else:
+            entries[entry.id] = entry
+    if not entries:
+        reasons = "; ".join(f"{run.folder}: {run.why}" for run in left_out)
+        raise UserError(f"none of these runs can be shown: {reasons}")
+    return sorted(entries.values(), key=lambda e: (e.name, e.folder, e.id)), left_out
+
+
+def _read_entry(path: Path) -> Entry:
+    file = read_run_file(path)
+    if file.status != "done":
+        raise UserError(f"it is not finished (status: {file.status})")
+    results = _read_results(path, file)
+    digest = hashlib.sha256()
+    for part in (path / "run.json", path / "results.json", *(records_path(path, t) for t in file.tasks)):
+        try:
+            with part.open("rb") as data:
+                digest.update(hashlib.file_digest(data, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"{part} cannot be read: {error.strerror}") from None
+    name = clean(file.model)[:_LONGEST_NAME].strip() or "unnamed"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
+    id_ = f"{slug}-{digest.hexdigest()[:10]}"
+    return Entry(id_, path, name, clean(path.name)[:_LONGEST_NAME], file, results)
+
+
+def _read_results(path: Path, file: RunFile) -> dict[str, Any]:
+    source = path / "results.json"
+    try:
+        results = msgspec.json.decode(source.read_bytes(), type=dict[str, Any])
+        for task in file.tasks:
+            metrics = results["tasks"][task]["metrics"]
+            metrics[results["tasks"][task]["primary"]]
+            for metric in metrics.values():
+                _check_number(metric["value"], metric["ci95"])
+                _check_number(metric["n"], (metric["failed"], metric["unscored"]))
+        for aggregate in results.setdefault("aggregates", {}).values():
+            _check_number(aggregate["value"], aggregate["ci95"])
+    except FileNotFoundError:
+        raise UserError("it has no results.json: repeat the command that made it") from None
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(f"its results.json cannot be read as results: {error!r}") from None
+    return results
+
+
+def _check_number(value: Any, ci95: Any) -> None:
+    """A value with its interval, or none; JSON has no NaN, so what is read is finite."""
+    if value is not None:
+        low, high = ci95
+        for number in (value, low, high):
+            if not isinstance(number, int | float):
+                raise TypeError(f"{number!r} is no number")

@@ -1,0 +1,82 @@
+"""What a model answered to the requests of a task, kept as it comes: a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Failure
+from eval_anything.errors import UserError
+from eval_anything.files.writing import append_whole, cannot_write
+
+
+class Kept(Struct, frozen=True, omit_defaults=True):
+    """One answer: a text, the log-likelihood of a text, or that of a continuation with whether it is
+    the greedy one. `failure` says why there is none."""
+
+    key: str
+    answer: str | float | tuple[float, bool] | None
+    failure: Failure | None = None
+    usage: dict[str, int] = {}
+
+
+_decoder = msgspec.json.Decoder(Kept)
+
+
+def key_of(kind: str, arguments: Sequence[Any], occurrence: int) -> str:
+    """What identifies a request: its kind, what it asks, and how often that was asked before."""
+    data = msgspec.json.encode([kind, arguments, occurrence], order="deterministic", enc_hook=str)
+    return hashlib.sha256(data).hexdigest()
+
+
+class Answers:
+    """Answers by key. With a path they are lines of a file, each written at once: a kill leaves at most
+    one line without its end, which does not count."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._kept: dict[str, Kept] = {}
+        self._file: int | None = None
+        if path is not None and path.is_file():
+            data = path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            for number, line in enumerate(whole.splitlines(), start=1):
+                try:
+                    kept = _decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise UserError(
+                        f"{path}:{number}: damaged ({error}). Delete that line and run again."
+                    ) from None
+                self._kept[kept.key] = kept
+            if whole != data:
+                os.truncate(path, len(whole))
+
+    def get(self, key: str) -> Kept | None:
+        """The answer, if there is one."""
+        return self._kept.get(key)
+
+    def add(self, answers: Sequence[Kept]) -> None:
+        """Keeps answers. InfrastructureError if the disk does not take them."""
+        self._kept |= {kept.key: kept for kept in answers}
+        if self._path is None or not answers:
+            return
+        data = b"".join(msgspec.json.encode(kept) + b"\n" for kept in answers)
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            append_whole(self._file, data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,81 @@
+"""What tasks of lm_eval came to, read from the run: nothing of lm_eval is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from eval_anything.errors import UserError
+from eval_anything.evaluation.results import TaskResult
+from eval_anything.lm_eval import names
+from eval_anything.lm_eval.metrics import ends_of, metric_name
+from eval_anything.lm_eval.quiet import quiet
+
+if TYPE_CHECKING:
+    from eval_anything.lm_eval.tasks import Harness
+
+
+SUMMARY = "lm_eval.json"
+
+
+_KEPT = ("primary", "metrics", "samples", "failed")
+
+
+def read_summary(run: Path, task: str) -> dict[str, Any] | None:
+    """lm_eval.json of a task; None if the task is not done."""
+    path = run / task / SUMMARY
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, and the task is done anew") from None
+
+
+def task_results(run: Path, tasks: Iterable[str]) -> dict[str, TaskResult]:
+    """The entries of results.json for the tasks that are done."""
+    found = {task: read_summary(run, task) for task in tasks}
+    return {
+        task: TaskResult({key: summary[key] for key in _KEPT}, {})
+        for task, summary in found.items()
+        if summary is not None
+    }
+
+
+def group_results(harness: Harness, run: Path) -> dict[str, Any]:
+    """The numbers of groups such as mmlu whose tasks are all done, made by lm_eval from theirs."""
+    rows = {}
+    for task in harness.tasks:
+        summary = read_summary(run, task)
+        if summary is not None:
+            rows[task.removeprefix(f"{names.PREFIX}/")] = summary["lm_eval"]["results"]
+    found: dict[str, Any] = {}
+    for group in harness.groups:
+        if all(task.task_name in rows for task in group.get_all_tasks()):
+            with quiet():
+                found |= _numbers(f"{names.PREFIX}/{group.name}", group.aggregate(rows))
+    return found
+
+
+def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        metric, comma, filter_ = key.partition(",")
+        if not comma or metric.endswith("_stderr"):
+            continue
+        stderr = row.get(f"{metric}_stderr,{filter_}")
+        spread = float(stderr) if isinstance(stderr, Real) else None
+        n = int(row.get("sample_len", 2))
+        low, high = ends_of(metric, float(value), spread, n, n - 1)
+        found[f"{name}:{metric_name(metric, filter_)}"] = {
+            "value": float(value),
+            "stderr": spread,
+            "ci95": [low, high],
+            "formula": None,
+            "inputs": {},
+        }
+    return found

@@ -1,0 +1,181 @@
+"""Runs tasks of lm_eval by lm_eval itself, and puts what it found into the run.
+
+    <run>/lm_eval/<task>/answers.jsonl   every answer of the model, as it comes
+    <run>/lm_eval/<task>/records.jsonl   one record a document, written when the task is done
+    <run>/lm_eval/<task>/lm_eval.json    lm_eval's numbers: a task that has it is done
+
+A run that was stopped goes on: lm_eval builds the requests again, and what was answered is not asked
+again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eval_anything.content import Record, TextPart
+from eval_anything.errors import EvalError, UserError
+from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.lm_eval.metrics import document_score, metric_name, summaries
+from eval_anything.lm_eval.quiet import quiet
+from eval_anything.lm_eval.request_log import Answers
+from eval_anything.lm_eval.results import SUMMARY, read_summary
+from eval_anything.lm_eval.tasks import Harness, HarnessTask
+from eval_anything.models.base import Model
+from eval_anything.output.progress import Progress
+from eval_anything.runs.directory import Run, read_run
+
+# The seeds of lm_eval's `simple_evaluate`: its examples are drawn by them, whatever the run's seed is.
+_SEED, _OTHER_SEED = 0, 1234
+
+
+def pending_tasks(harness: Harness, counts: Mapping[str, int], run: Path) -> list[str]:
+    """The tasks that are not done, or on fewer documents than are wanted."""
+    done = {name: read_summary(run, name) for name in harness.tasks}
+    return [n for n, found in done.items() if found is None or found["samples"] < counts[n]]
+
+
+def run_tasks(
+    harness: Harness,
+    pending: Sequence[str],
+    counts: Mapping[str, int],
+    model: Model,
+    seed: int,
+    run: Run,
+    progress: Progress,
+) -> None:
+    """Runs these tasks one after the other on a loaded model. What is answered is kept at once, so
+    that an exception (of the disk, a server, Ctrl-C) costs nothing."""
+    from eval_anything.lm_eval.lm import EvalAnythingLM
+
+    lm = EvalAnythingLM(model, seed=seed, store=run.store, progress=progress)
+    try:
+        for name in pending:
+            progress.say(f"{name}: {counts[name]} documents, by lm_eval")
+            lm.answers = Answers(run.path / name / "answers.jsonl")
+            try:
+                _run_task(name, harness, counts[name], lm, run)
+            finally:
+                lm.answers.close()
+    finally:
+        lm.close()
+
+
+def _run_task(name: str, harness: Harness, count: int, lm: Any, run: Run) -> None:
+    task = harness.tasks[name]
+    short = task.harness.config.task
+    results = _evaluated(name, task, count, lm, harness)
+    documents: dict[int, list[dict[str, Any]]] = {}
+    for sample in results["samples"][short]:
+        documents.setdefault(sample["doc_id"], []).append(sample)
+    known = {record.sample_id for record in read_run(run.path, name)}
+    records = [_record(task, short, number, found, lm) for number, found in sorted(documents.items())]
+    for record in records:
+        if record.sample_id not in known:
+            run.append(name, record)
+    summary: dict[str, Any] = {
+        "primary": task.file.primary,
+        "metrics": summaries(task.harness, results["results"][short], documents, records),
+        "samples": len(records),
+        "failed": sum(record.error is not None for record in records),
+        "lm_eval": {
+            "results": _plain(results["results"][short]),
+            "num_fewshot": results["n-shot"].get(short),
+            "version": results["versions"].get(short),
+        },
+    }
+    if summary["primary"] not in summary["metrics"]:
+        summary["primary"] = next(iter(summary["metrics"]))
+    write_atomically(run.path / name / SUMMARY, pretty_json(summary))
+
+
+def _evaluated(name: str, task: HarnessTask, count: int, lm: Any, harness: Harness) -> Any:
+    """What lm_eval returns. An error of its own, in the task's code for one, is a UserError."""
+    from lm_eval.evaluator import evaluate
+
+    options = _apply(harness.options, task.harness)
+    try:
+        with quiet():
+            return evaluate(
+                lm,
+                {task.harness.config.task: task.harness},
+                limit=count,
+                confirm_run_unsafe_code=harness.allow_code,
+                **options,
+            )
+    except EvalError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name}: lm_eval fails on it: {type(error).__name__}: {error}") from error
+
+
+def _apply(options: Mapping[str, Any], task: Any) -> dict[str, Any]:
+    """Sets on a task what `simple_evaluate` would, seeds included; what is left is for `evaluate`."""
+    import numpy as np
+    import torch
+
+    random.seed(_SEED)
+    np.random.seed(_OTHER_SEED)
+    torch.manual_seed(_OTHER_SEED)
+    rest = dict(options)
+    shots = rest.pop("num_fewshot", None)
+    kwargs = rest.pop("gen_kwargs", None)
+    if kwargs and task.get_config("output_type") == "generate_until":
+        task.set_config(key="generation_kwargs", value=kwargs, update=True)
+    configured = task.get_config("num_fewshot")
+    if configured is None or (shots is not None and configured != 0):
+        task.set_config(key="num_fewshot", value=shots or 0)
+    task.set_fewshot_seed(seed=_OTHER_SEED)
+    return {"fewshot_as_multiturn": True, **rest}
+
+
+def _record(
+    task: HarnessTask, short: str, number: int, found: Sequence[dict[str, Any]], lm: Any
+) -> Record:
+    """One document: `found` has an entry for each filter."""
+    sample = task.samples[number]
+    scores = {
+        metric_name(metric, one["filter"]): document_score(task.harness, metric, one[metric])
+        for one in found
+        for metric in one["metrics"]
+    }
+    answers = [answer for answers in found[0]["resps"] for answer in answers]
+    return Record(
+        sample_id=sample.id,
+        repeat=0,
+        item=task.item(sample),
+        source_id=sample.source_id,
+        parts=_parts(found[0]),
+        order_known=True,
+        stop_reason=None,
+        scores=scores,
+        error=lm.failures.get((short, number)),
+        usage=dict(lm.usage.get((short, number), {})),
+        latency={},
+        details={
+            "target": str(found[0]["target"]),
+            "answers": _plain(answers),
+            "filtered": _plain({one["filter"]: one["filtered_resps"] for one in found}),
+        },
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value of lm_eval as JSON: it mixes in numbers of numpy."""
+    return msgspec.to_builtins(value, enc_hook=lambda v: v.item() if hasattr(v, "item") else str(v))
+
+
+def _parts(found: Mapping[str, Any]) -> tuple[TextPart, ...]:
+    """What the model said: its text, or the continuation that it finds the likeliest."""
+    answers, arguments = found["resps"], found["arguments"]
+    first = answers[0][0]
+    if isinstance(first, str):
+        return (TextPart(first),) if first else ()
+    if len(arguments) < 2 or not isinstance(first, tuple):
+        return ()
+    best = max(range(len(answers)), key=lambda i: answers[i][0][0])
+    return (TextPart(str(arguments[best][1]).strip()),)

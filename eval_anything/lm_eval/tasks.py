@@ -1,0 +1,257 @@
+"""Tasks of lm_eval as tasks of the engine: read, checked and hashed, with nothing run yet."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eval_anything.content import Contract, Message, Modality, Sample, TextPart
+from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.files.hashing import sha256_of
+from eval_anything.lm_eval import names
+from eval_anything.lm_eval.generation import read_generation
+from eval_anything.lm_eval.metrics import metric_name
+from eval_anything.lm_eval.options import read_options
+from eval_anything.lm_eval.quiet import quiet
+from eval_anything.models.base import Model
+from eval_anything.models.local.text import text_model
+from eval_anything.tasks.task import Task, TaskFile, TaskFolder
+
+
+class HarnessTask(Task, frozen=True, dict=True, kw_only=True):
+    """A task of lm_eval. Its samples are the documents, shown by their question alone: prompts with
+    examples are written by lm_eval when it runs. `harness` is lm_eval's own object."""
+
+    harness: Any
+    options: dict[str, Any]
+
+    @cached_property
+    def parts_of_fingerprint(self) -> dict[str, str]:
+        config = _config(self.harness)
+        shots = self.options.get("num_fewshot", config.get("num_fewshot"))
+        return {
+            "version": str(self.harness.VERSION),
+            "config": sha256_of(config),
+            "num_fewshot": str(shots or 0),
+            "documents": sha256_of([sample.targets["document"] for sample in self.samples]),
+            "options": sha256_of(self.options),
+            "lm_eval": names.installed_version(),
+        }
+
+
+class Harness(NamedTuple):
+    """What of lm_eval is run: the tasks by full name (`lm_eval/arc_easy`), those that are `asked` for
+    now among them, the groups that have a number of their own, and the options."""
+
+    tasks: dict[str, HarnessTask]
+    asked: tuple[str, ...]
+    groups: list[Any]
+    options: dict[str, Any]
+    allow_code: bool
+
+
+def load_tasks(
+    wanted: Sequence[str],
+    include: Sequence[Path],
+    allow_code: bool,
+    options: Mapping[str, Any],
+    also: Sequence[str] = (),
+) -> Harness:
+    """Tasks, groups and tags by name, without the prefix; `also` are tasks that a run already holds.
+
+    UserError for unknown names and tasks that our models cannot do; InfrastructureError if a data set
+    cannot be had.
+    """
+    entries = names.index(include)
+    files = names.files_of([*wanted, *(name for name in also if name in entries)], entries)
+    own = [file for file in files if any(file.is_relative_to(d.resolve()) for d in include)]
+    code = None if allow_code else names.with_code(own)
+    if code is not None:
+        raise UserError(
+            f"{code} runs code of its own, which is not run unless you allow it: read it, then add "
+            "--allow-code"
+        )
+    with quiet():
+        if own and not allow_code:
+            _render_in_a_sandbox()
+        manager = _manager(files)
+        loaded = _load(manager, wanted)
+        asked = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
+        missing = [names.find(name, entries) and name for name in also if name not in loaded["tasks"]]
+        loaded["tasks"] |= _load(manager, missing)["tasks"]
+        tasks = {}
+        for short, task in loaded["tasks"].items():
+            name = f"{names.PREFIX}/{short}"
+            _check(name, task, allow_code, options)
+            path = entries[short].paths[0] if short in entries else files[0]
+            tasks[name] = _as_task(name, task, path, dict(options))
+    groups = [group for group in loaded["groups"].values() if group.has_aggregation]
+    return Harness(tasks, asked, groups, dict(options), allow_code)
+
+
+def plan_harness(
+    wanted: Sequence[str],
+    also: Sequence[str],
+    model: Model,
+    include: Sequence[Path],
+    allow_code: bool,
+    given: Mapping[str, str],
+    repeats: int,
+) -> Harness | None:
+    """What of lm_eval runs on a model; None if nothing is asked for. `given` are the options of
+    `--lm-eval`. UserError if the model, or the run, cannot do it."""
+    if not wanted and not also:
+        if given:
+            raise UserError(f"--lm-eval: no task of lm_eval is run (--tasks {names.PREFIX}/NAME)")
+        return None
+    if repeats > 1:
+        raise UserError(
+            "--repeats: tasks of lm_eval say themselves how often they ask; run them without it, in a "
+            "directory of their own"
+        )
+    names.installed_version()
+    scores = text_model(model).scores
+    harness = load_tasks(wanted, include, allow_code, read_options(given), also)
+    for name, task in harness.tasks.items():
+        if task.harness.OUTPUT_TYPE != "generate_until" and not scores:
+            raise UserError(
+                f"{name} asks for log-likelihoods ({task.harness.OUTPUT_TYPE}), which --model "
+                f"{model.spec} does not give: it can only do tasks that generate text"
+            )
+    return harness
+
+
+def _manager(files: Sequence[Path]) -> Any:
+    """lm_eval's task manager for the folders that matter: reading all takes it most of a minute."""
+    import datasets
+    from lm_eval.tasks import TaskManager
+
+    datasets.disable_progress_bars()
+    folders = {file.parent for file in files}
+    outer = [f for f in sorted(folders) if not any(parent in folders for parent in f.parents)]
+    return TaskManager(include_path=[str(f) for f in outer], include_defaults=False)
+
+
+def _load(manager: Any, wanted: Sequence[str]) -> dict[str, Any]:
+    """lm_eval's tasks and groups, by name."""
+    found: dict[str, Any] = {"tasks": {}, "groups": {}}
+    for name in wanted:
+        try:
+            loaded = manager.load([name])
+        except Exception as error:
+            raise _unloadable(name, error) from error
+        for kind in found:
+            found[kind] |= loaded.get(kind, {})
+    return found
+
+
+def _unloadable(name: str, error: Exception) -> Exception:
+    """What went wrong in words: the network, or the task itself."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, ConnectionError | TimeoutError) or _of_network(error):
+        return InfrastructureError(
+            f"{names.PREFIX}/{name}: its data set cannot be had ({reason}). It comes from the hub the "
+            "first time: run where there is a network, then again here with the same cache (HF_HOME)."
+        )
+    return UserError(f"{names.PREFIX}/{name} does not load: {reason}")
+
+
+def _of_network(error: BaseException | None) -> bool:
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "requests", "urllib3"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _render_in_a_sandbox() -> None:
+    """Templates of included folders reach their documents and nothing else: lm_eval itself renders
+    with a plain jinja2 environment, in which a template can run any code."""
+    from jinja2.sandbox import SandboxedEnvironment
+    from lm_eval import utils
+
+    if not isinstance(utils.env, SandboxedEnvironment):
+        sandbox = SandboxedEnvironment(
+            undefined=utils.env.undefined, keep_trailing_newline=utils.env.keep_trailing_newline
+        )
+        sandbox.filters.update(utils.env.filters)
+        utils.env = sandbox
+
+
+def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -> None:
+    if getattr(task, "MULTIMODAL", False):
+        raise UserError(f"{name} shows pictures or sounds, and lm_eval's way to show them is its own")
+    if getattr(task, "UNSAFE_CODE", False) and not allow_code:
+        raise UserError(
+            f"{name} runs code that the model writes. Where that does no harm, add --allow-code"
+        )
+    if task.OUTPUT_TYPE == "generate_until":
+        kwargs = {**(task.config.generation_kwargs or {}), **options.get("gen_kwargs", {})}
+        read_generation(kwargs, name)
+
+
+def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> HarnessTask:
+    samples = [_sample(task, number, doc) for number, doc in enumerate(task.eval_docs)]
+    filters = [one["name"] for one in getattr(task.config, "filter_list", None) or []]
+    metric = next(iter(task.aggregation()), "score")
+    file = TaskFile(
+        version=0,  # lm_eval's versions are any text: the fingerprint has them
+        title=task.config.task,
+        description=f"A task of lm-evaluation-harness ({task.OUTPUT_TYPE})",
+        licence="that of its data set",
+        inputs=[Modality.TEXT],
+        outputs=[Modality.TEXT],
+        primary=metric_name(metric, filters[0] if filters else "none"),
+    )
+    folder = TaskFolder(name, path.parent, trusted=True)
+    return HarnessTask(folder, file, tuple(samples), None, harness=task, options=options)
+
+
+def _sample(task: Any, number: int, doc: Any) -> Sample:
+    document = sha256_of(msgspec.to_builtins(doc, enc_hook=str) if isinstance(doc, dict) else str(doc))
+    return Sample(
+        id=str(number),
+        messages=(Message("user", (TextPart(_question(task, doc)),)),),
+        contract=Contract(required=(Modality.TEXT,)),
+        targets={"document": document},
+        source_id=str(number),
+    )
+
+
+def _question(task: Any, doc: Any) -> str:
+    """The document as people would read it."""
+    asked = task.doc_to_text(doc)
+    if isinstance(asked, str) and asked.strip():
+        return asked
+    choices = getattr(task.config, "doc_to_choice", None)
+    if isinstance(asked, int) and choices is not None:  # the document has a text for each choice
+        return "\n".join(task.doc_to_choice(doc))
+    return str(task.doc_to_target(doc))
+
+
+def _config(task: Any) -> Any:
+    """The task's config as JSON, code as its source; without where it lies on this machine, or its data,
+    which are hashed as documents."""
+    config = dict(task.dump_config())
+    for key, places in (
+        ("metadata", ("config_source",)),
+        ("dataset_kwargs", ("data_files", "data_dir")),
+    ):
+        values = config.get(key) or {}
+        config[key] = {name: value for name, value in values.items() if name not in places}
+    return msgspec.to_builtins(config, enc_hook=_plain, str_keys=True)
+
+
+def _plain(value: Any) -> str:
+    """A value without a form in JSON: code as its source, which says the same in every process."""
+    if callable(value):
+        with contextlib.suppress(TypeError, OSError):
+            return inspect.getsource(value)
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Makers of the micro world's content: samples, demonstrations, trained checkpoints."""

@@ -1,0 +1,204 @@
+"""Families of conversations about one picture that is changed, heard, described and asked about."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from eval_anything.content import Modality
+from eval_anything.micro.making.exchange import UnusableError, any_thing, facts_of
+from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.world.things import (
+    COLOURS,
+    COLS,
+    VALUES,
+    Clip,
+    Item,
+    Picture,
+    Thing,
+    attributes_of,
+    modality_of,
+    sound_of,
+)
+from eval_anything.micro.world.words import describe
+
+_DRAW = ("draw {}.", "show me {}.")
+
+
+_LOOK = ("describe the picture.", "what do you see?")
+
+
+_ILLUSTRATE = ("draw this sound in {}.", "show me a {} picture that sounds like this.")
+
+
+_EDITS = {
+    "colour": ("now make it {}.", "paint it {}."),
+    "row": ("now move it to the {} row.", "move it to the {} row."),
+    "col": ("now move it to the {} column.", "move it to the {} column."),
+    "shape": ("now turn it into a {}.", "replace it with a {}."),
+}
+
+
+_SOUND = ("and its sound?", "let me hear it.")
+
+
+_CAPTION = ("describe it.", "tell me what it shows now.")
+
+
+_ANIMATE = ("let it go {}.", "make it move {}.")
+
+
+_UNDO = ("make it as it was before.", "undo that.")
+
+
+_NOW = ("what colour is it now?", "which colour has it now?")
+
+
+_FIRST = ("what colour was it at first?", "which colour had it in the first picture?")
+
+
+class _Talk:
+    """A conversation as it grows: the picture as it is and was, the turns, and what is scored.
+
+    `unknown` are attributes of the picture that nothing in the conversation fixes.
+    """
+
+    def __init__(self, rng: random.Random, template: int, unknown: Sequence[str] = ()) -> None:
+        self._rng = rng
+        self._template = template
+        self._unknown = unknown
+        self.pictures: list[Picture] = []
+        self.steps: list[Step] = []
+        self.targets: list[dict[str, Any]] = []
+        self.about: list[Thing] = []
+
+    def say(
+        self, words: Sequence[str], answer: Item, about: Thing, *shown: Thing, value: str = ""
+    ) -> None:
+        """The user's next turn, and what its answer must show of the thing that it is about."""
+        prompt = (*shown, words[self._template].format(value))
+        self.steps.append(Step(prompt, (answer,)))
+        asked = {n: v for n, v in attributes_of(about).items() if n not in self._unknown}
+        self.targets.append({"modality": str(modality_of(answer)), "asked": asked})
+        self.about.append(about)
+
+    def ask(self, words: Sequence[str], answer: str) -> None:
+        """A question with a short answer, a colour."""
+        self.steps.append(Step((words[self._template],), (answer,)))
+        self.targets.append({"modality": "text", "answer": answer, "choices": list(COLOURS)})
+
+    def draw(self) -> None:
+        picture = _picture(self._rng)
+        self.pictures.append(picture)
+        self.say(_DRAW, picture, picture, value=describe(picture))
+
+    def look(self) -> None:
+        picture = _picture(self._rng)
+        self.pictures.append(picture)
+        self.say(_LOOK, f"{describe(picture)}.", picture, picture)
+
+    def illustrate(self) -> None:
+        sound = any_thing(self._rng, Modality.AUDIO)
+        known = facts_of(sound)
+        if "shape" not in known or known["contour"] != "flat":
+            raise UnusableError("no picture sounds like this")
+        colour, col = self._rng.choice(COLOURS), self._rng.choice(COLS)
+        picture = Picture(known["shape"], colour, known["row"], col)
+        self.pictures.append(picture)
+        self.say(_ILLUSTRATE, picture, picture, sound, value=colour)
+
+    def edit(self, *names: str) -> None:
+        """A change of one of these attributes."""
+        name = self._rng.choice(names)
+        before = getattr(self.pictures[-1], name)
+        value = self._rng.choice([v for v in VALUES[name] if v != before])
+        changes: Mapping[str, str] = {name: value}
+        self.pictures.append(replace(self.pictures[-1], **changes))
+        self.say(_EDITS[name], self.pictures[-1], self.pictures[-1], value=value)
+
+    def undo(self) -> None:
+        self.pictures.append(self.pictures[-2])
+        self.say(_UNDO, self.pictures[-1], self.pictures[-1])
+
+    def sound(self) -> None:
+        sound = sound_of(self.pictures[-1])
+        self.say(_SOUND, sound, sound)
+
+    def caption(self) -> None:
+        self.say(_CAPTION, f"{describe(self.pictures[-1])}.", self.pictures[-1])
+
+    def animate(self) -> None:
+        motion = self._rng.choice(VALUES["motion"])
+        clip = Clip(self.pictures[-1].shape, self.pictures[-1].colour, motion)
+        self.say(_ANIMATE, clip, clip, value=motion)
+
+    def script(self) -> Script:
+        return Script(tuple(self.steps), tuple(self.about), {"turns": self.targets})
+
+
+def _picture(rng: random.Random) -> Picture:
+    picture = any_thing(rng, Modality.IMAGE)
+    assert isinstance(picture, Picture)
+    return picture
+
+
+def _make(hold: Callable[[_Talk], None], unknown: Sequence[str] = ()) -> Callable[..., Script]:
+    def make(rng: random.Random, template: int) -> Script:
+        talk = _Talk(rng, template, unknown)
+        hold(talk)
+        return talk.script()
+
+    return make
+
+
+def _edit_and_hear(talk: _Talk) -> None:
+    talk.draw()
+    talk.edit("colour", "col")
+    talk.edit("row", "shape")
+    talk.sound()
+
+
+def _edit_and_describe(talk: _Talk) -> None:
+    talk.look()
+    talk.edit("colour")
+    talk.edit("row", "col", "shape")
+    talk.caption()
+
+
+def _change_back(talk: _Talk) -> None:
+    talk.draw()
+    talk.edit("colour", "row", "col", "shape")
+    talk.undo()
+
+
+def _remember(talk: _Talk) -> None:
+    talk.draw()
+    talk.edit("colour")
+    talk.ask(_NOW, talk.pictures[-1].colour)
+    talk.ask(_FIRST, talk.pictures[0].colour)
+
+
+def _edit_and_animate(talk: _Talk) -> None:
+    talk.look()
+    talk.edit("colour", "shape")
+    talk.animate()
+
+
+def _hear_and_edit(talk: _Talk) -> None:
+    talk.illustrate()
+    talk.edit("row")
+    talk.sound()
+    talk.caption()
+
+
+FAMILIES = (
+    ScriptFamily("edit_and_hear", 2, _make(_edit_and_hear)),
+    ScriptFamily("edit_and_describe", 2, _make(_edit_and_describe)),
+    ScriptFamily("change_back", 2, _make(_change_back)),
+    ScriptFamily("remember", 2, _make(_remember)),
+    ScriptFamily("edit_and_animate", 2, _make(_edit_and_animate)),
+    # A sound says nothing about the column of its picture.
+    ScriptFamily("hear_and_edit", 2, _make(_hear_and_edit, ("col",))),
+)

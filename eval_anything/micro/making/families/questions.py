@@ -1,0 +1,164 @@
+"""Families whose right answer is a short text."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+
+from eval_anything.content import Modality
+from eval_anything.micro.making.exchange import Draft, Family, UnusableError, any_thing, facts, facts_of
+from eval_anything.micro.world.things import PITCHES, VALUES, Clip, Picture, Sound, sound_of
+
+# A question: the modality that it is about, and the pattern of its answer.
+Questions = Mapping[str, tuple[Modality, str]]
+
+
+def asking(name: str, dimension: str, questions: Questions) -> Family:
+    """A family that shows one thing and asks about it; a pattern is filled with the thing's facts."""
+
+    def make(rng: random.Random, template: str) -> Draft:
+        modality, pattern = questions[template]
+        thing = any_thing(rng, modality)
+        names = re.findall(r"{(\w+)}", pattern)
+        known = facts_of(thing)
+        if not set(names) <= set(known):
+            raise UnusableError(template)
+        answer = pattern.format(**known)
+        choices = VALUES[names[0]] if pattern == f"{{{names[0]}}}" else ()
+        return Draft((thing, template), (answer,), accepted=(answer,), choices=choices)
+
+    return Family(name, tuple(questions), make, dimension)
+
+
+_LAWS = {
+    "which pitch belongs to the {row} row?": "{pitch}",
+    "how high does a shape in the {row} row sound?": "{pitch}",
+    "which row belongs to a {pitch} tone?": "{row}",
+    "how many tones does a {shape} make?": "{count}",
+    "what is the number of tones of a {shape}?": "{count}",
+    "which contour does a shape moving {motion} have?": "{contour}",
+    "how does a shape sound when it is moving {motion}?": "{contour}",
+}
+
+
+def _law(rng: random.Random, template: str) -> Draft:
+    given = re.findall(r"{(\w+)}", template)[0]
+    wanted = _LAWS[template].strip("{}")
+    known = facts({given: rng.choice(VALUES[given])})
+    answer = known[wanted]
+    return Draft((template.format(**known),), (answer,), accepted=(answer,), choices=VALUES[wanted])
+
+
+def _match_picture(rng: random.Random, template: str) -> Draft:
+    picture = any_thing(rng, Modality.IMAGE)
+    assert isinstance(picture, Picture)
+    right = sound_of(picture)
+    wrong = [Sound(p, c, "flat") for p in PITCHES for c in ("one", "three", "four")]
+    wrong.remove(right)
+    return _match(rng, picture, right, rng.choice(wrong), template)
+
+
+def _match_clip(rng: random.Random, template: str) -> Draft:
+    clip = any_thing(rng, Modality.VIDEO)
+    assert isinstance(clip, Clip)
+    right = sound_of(clip)
+    wrong = [Sound("mid", c, t) for c in ("one", "three", "four") for t in VALUES["contour"]]
+    wrong.remove(right)
+    return _match(rng, clip, right, rng.choice(wrong), template)
+
+
+def _match(
+    rng: random.Random, thing: Picture | Clip, right: Sound, wrong: Sound, template: str
+) -> Draft:
+    fits = rng.random() < 0.5
+    answer = "yes" if fits else "no"
+    prompt = (thing, right if fits else wrong, template)
+    return Draft(prompt, (answer,), accepted=(answer,), choices=("yes", "no"))
+
+
+_IMAGE, _AUDIO, _VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
+
+
+FAMILIES = (
+    Family("law_question", tuple(_LAWS), _law, "reasoning"),
+    asking(
+        "ask_picture",
+        "perception",
+        {
+            "what colour is the shape?": (_IMAGE, "{colour}"),
+            "which colour do you see?": (_IMAGE, "{colour}"),
+            "which shape is in the picture?": (_IMAGE, "{shape}"),
+            "what shape do you see?": (_IMAGE, "{shape}"),
+            "in which row is the shape?": (_IMAGE, "{row}"),
+            "in which column is the shape?": (_IMAGE, "{col}"),
+        },
+    ),
+    asking(
+        "ask_sound",
+        "perception",
+        {
+            "how many tones do you hear?": (_AUDIO, "{count}"),
+            "what is the number of tones?": (_AUDIO, "{count}"),
+            "which pitch do the tones have?": (_AUDIO, "{pitch}"),
+            "which contour do the tones have?": (_AUDIO, "{contour}"),
+        },
+    ),
+    asking(
+        "ask_clip",
+        "perception",
+        {
+            "which way does the shape move?": (_VIDEO, "{motion}"),
+            "where does it go?": (_VIDEO, "{motion}"),
+            "what colour is the moving shape?": (_VIDEO, "{colour}"),
+            "which shape is moving?": (_VIDEO, "{shape}"),
+        },
+    ),
+    asking(
+        "predict",
+        "reasoning",
+        {
+            "which pitch belongs to this picture?": (_IMAGE, "{pitch}"),
+            "how many tones would this picture make?": (_IMAGE, "{count}"),
+            "which contour belongs to this clip?": (_VIDEO, "{contour}"),
+            "how many tones would this clip make?": (_VIDEO, "{count}"),
+            "which shape makes this sound?": (_AUDIO, "{shape}"),
+            "in which row would you draw this sound?": (_AUDIO, "{row}"),
+        },
+    ),
+    Family(
+        "match_picture_sound",
+        (
+            "do the picture and the sound belong together?",
+            "is this the sound of the picture?",
+            "does the sound fit the picture?",
+        ),
+        _match_picture,
+        "reasoning",
+    ),
+    Family(
+        "match_clip_sound",
+        (
+            "do the clip and the sound belong together?",
+            "is this the sound of the clip?",
+            "does the sound fit the clip?",
+        ),
+        _match_clip,
+        "reasoning",
+    ),
+    asking(
+        "format_answer",
+        "instruction_following",
+        {
+            "name the colour, then the shape, separated by a comma.": (_IMAGE, "{colour}, {shape}"),
+            "name the shape, then the colour, separated by a comma.": (_IMAGE, "{shape}, {colour}"),
+            "say the row twice.": (_IMAGE, "{row} {row}"),
+            "answer in two words: the row, then the column.": (_IMAGE, "{row} {col}"),
+            "answer in two words: pitch, then contour.": (_AUDIO, "{pitch} {contour}"),
+            "name the count and the pitch, separated by a comma.": (_AUDIO, "{count}, {pitch}"),
+            "say the count twice.": (_AUDIO, "{count} {count}"),
+            "name the motion and the colour, joined by and.": (_VIDEO, "{motion} and {colour}"),
+            "name the shape, then the motion, separated by a comma.": (_VIDEO, "{shape}, {motion}"),
+        },
+    ),
+)

@@ -1,0 +1,150 @@
+"""What a file of the micro world shows. Reads files, never tokens, and says so when it cannot tell.
+
+Pictures are recognised by synthesis: the nearest of all rasters, if it is near enough. The bound is
+under half the distance between the two most similar rasters, so no file can pass for two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_anything.content import MediaPart, Modality, Part, Response, TextPart
+from eval_anything.media import read_audio, read_image, read_video
+from eval_anything.micro.world import hearing, words
+from eval_anything.micro.world.raster import RATE, SIDE, pictures
+from eval_anything.micro.world.things import MOTIONS, Clip, Picture, attributes_of, path_of
+
+MAX_DISTANCE = 8.0  # root mean square over 0..255; the two most similar rasters are 17.4 apart
+
+
+BLANK_SPREAD = 4.0  # standard deviation below which a picture shows nothing
+
+
+NOISE_SPREAD = 20.0  # standard deviation within the area of one raster pixel
+
+
+@dataclass(frozen=True)
+class Percept:
+    """A value for each attribute (None: mixed or unclear), or a problem and no attributes."""
+
+    modality: Modality
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    problem: str = ""
+
+
+def perceive_image(path: Path) -> Percept:
+    """Shape, colour, row and col of a picture file: any format, square, 32 pixels or more."""
+    try:
+        picture = _recognise(read_image(path))
+    except ValueError as error:
+        return _unreadable(Modality.IMAGE, path, error)
+    return Percept(Modality.IMAGE, attributes_of(picture))
+
+
+def perceive_audio(path: Path) -> Percept:
+    """Pitch, count and contour of a sound file, at any sample rate of 8 kHz or more."""
+    try:
+        return Percept(Modality.AUDIO, hearing.hear(read_audio(path, RATE)))
+    except ValueError as error:
+        return _unreadable(Modality.AUDIO, path, error)
+
+
+def perceive_video(path: Path) -> Percept:
+    """Shape, colour and motion of a clip file, at any frame rate that shows all three world frames."""
+    try:
+        frames = [_recognise(pixels) for pixels in read_video(path).frames]
+    except ValueError as error:
+        return _unreadable(Modality.VIDEO, path, error)
+    shape, colour = (_only({getattr(frame, name) for frame in frames}) for name in ("shape", "colour"))
+    places = [(frame.row, frame.col) for frame in frames]
+    steps = [place for number, place in enumerate(places) if number == 0 or place != places[number - 1]]
+    motion = next((m for m in MOTIONS if steps == _steps(m)), None)
+    return Percept(Modality.VIDEO, {"shape": shape, "colour": colour, "motion": motion})
+
+
+def perceive_text(text: str) -> Percept:
+    """The attributes that a text names (only those are in the result)."""
+    if not text.strip():
+        return Percept(Modality.TEXT, problem="the text is blank")
+    return Percept(Modality.TEXT, words.read(text))
+
+
+def perceive(part: Part) -> Percept:
+    """The percept of any part."""
+    if isinstance(part, TextPart):
+        return perceive_text(part.text)
+    reader = {
+        Modality.IMAGE: perceive_image,
+        Modality.AUDIO: perceive_audio,
+        Modality.VIDEO: perceive_video,
+    }
+    return reader[part.modality](part.path)
+
+
+def perceive_response(response: Response) -> dict[Modality, Percept]:
+    """The percept of each modality present: all text together, and the first medium of each kind."""
+    first: dict[Modality, MediaPart] = {}
+    for part in response.parts:
+        if isinstance(part, MediaPart):
+            first.setdefault(part.modality, part)
+    percepts = {modality: perceive(part) for modality, part in first.items()}
+    if response.text.strip():
+        percepts[Modality.TEXT] = perceive_text(response.text)
+    return percepts
+
+
+def shrink(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Any square picture uint8 (n, n, 3), n >= 32 -> float32 (32, 32, 3) by averaging over areas."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    if height != width or height < SIDE:
+        raise ValueError(f"not of this world: {width}x{height} pixels, not a square of {SIDE} or more")
+    small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32)
+
+
+def _recognise(pixels: NDArray[np.uint8]) -> Picture:
+    if float(pixels.std(axis=(0, 1)).max()) < BLANK_SPREAD:
+        raise ValueError("blank: nothing to see")
+    small = shrink(pixels)
+    things, rasters = pictures()
+    distances = np.sqrt(((rasters - small) ** 2).mean(axis=(1, 2, 3)))
+    best = int(distances.argmin())
+    if _roughness(pixels, small) > NOISE_SPREAD:
+        raise ValueError("noise: no clear picture")
+    if distances[best] <= MAX_DISTANCE:
+        return things[best]
+    raise ValueError(
+        f"not of this world: {distances[best]:.0f} from the nearest picture (at most {MAX_DISTANCE:.0f})"
+    )
+
+
+def _roughness(pixels: NDArray[np.uint8], small: NDArray[np.float32]) -> float:
+    """Root mean square of what shrinking averaged away."""
+    from PIL import Image
+
+    size = (pixels.shape[1], pixels.shape[0])
+    smooth = np.asarray(
+        Image.fromarray(small.astype(np.uint8)).resize(size, Image.Resampling.NEAREST), np.float32
+    )
+    return float(np.sqrt(((pixels - smooth) ** 2).mean()))
+
+
+def _unreadable(modality: Modality, path: Path, error: ValueError) -> Percept:
+    # Where a file lies is no part of what is wrong with it, and differs from run to run.
+    return Percept(modality, problem=str(error).replace(str(path), "the file"))
+
+
+def _only(values: set[str]) -> str | None:
+    return next(iter(values)) if len(values) == 1 else None
+
+
+def _steps(motion: str) -> list[tuple[str, str]]:
+    """The places that anything with this motion passes."""
+    return [(frame.row, frame.col) for frame in path_of(Clip("circle", "red", motion))]

@@ -1,0 +1,81 @@
+"""Pictures, sounds and clips as real PNG, WAV and MP4 files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from eval_anything.content import Modality
+from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
+from eval_anything.micro.world.raster import (
+    RATE,
+    Raster,
+    clip_codes,
+    codes_to_pixels,
+    codes_to_wave,
+    picture_codes,
+    sound_codes,
+)
+from eval_anything.micro.world.things import Clip, Item, Picture, Thing
+
+SCALE = 4  # file pixels per raster pixel
+
+
+FPS = 8  # file frames per second
+
+
+REPEATS = 2  # file frames per world frame
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The bytes of one medium."""
+
+    modality: Modality
+    mime: str
+    data: bytes
+
+    @property
+    def extension(self) -> str:
+        """File name ending without the dot."""
+        return {"image/png": "png", "audio/wav": "wav", "video/mp4": "mp4"}[self.mime]
+
+
+def enlarge(pixels: Raster) -> Raster:
+    """(32, 32, 3) -> (128, 128, 3)."""
+    return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+@lru_cache(maxsize=4096)
+def render_image(codes: tuple[int, ...]) -> Rendered:
+    """Four patch codes -> a PNG of 128x128 pixels."""
+    return Rendered(Modality.IMAGE, "image/png", encode_png(enlarge(codes_to_pixels(codes))))
+
+
+@lru_cache(maxsize=4096)
+def render_audio(codes: tuple[int, ...]) -> Rendered:
+    """Twelve audio codes -> a 16-bit mono WAV of 0.48 s at 8 kHz."""
+    return Rendered(Modality.AUDIO, "audio/wav", encode_wav(codes_to_wave(codes), RATE))
+
+
+@lru_cache(maxsize=1024)
+def render_video(codes: tuple[int, ...]) -> Rendered:
+    """Twelve patch codes -> an MP4 of 0.75 s, 128x128 pixels, 8 frames per second."""
+    frames = [codes_to_pixels(codes[start : start + 4]) for start in range(0, len(codes), 4)]
+    repeated = (enlarge(frame) for frame in frames for _ in range(REPEATS))
+    return Rendered(Modality.VIDEO, "video/mp4", encode_mp4(repeated, FPS))
+
+
+def render(thing: Thing) -> Rendered:
+    """The file of a picture (PNG), sound (WAV) or clip (MP4)."""
+    if isinstance(thing, Picture):
+        return render_image(picture_codes(thing))
+    if isinstance(thing, Clip):
+        return render_video(clip_codes(thing))
+    return render_audio(sound_codes(thing))
+
+
+def render_items(items: Iterable[Item]) -> tuple[str | Rendered, ...]:
+    """Texts stay as they are, things become files."""
+    return tuple(item if isinstance(item, str) else render(item) for item in items)

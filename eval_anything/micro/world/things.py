@@ -1,0 +1,191 @@
+"""What exists in the micro world: attributes, things, laws, rules and held-out combinations.
+
+Needs neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import ClassVar
+
+from eval_anything.content import Modality
+
+WORLD_VERSION = "1"
+"""Changes whenever a rendered file, a law, a rule or a held-out combination changes."""
+
+
+SHAPES = ("circle", "square", "triangle")
+
+
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+ROWS = ("top", "middle", "bottom")
+
+
+COLS = ("left", "centre", "right")
+
+
+PITCHES = ("low", "mid", "high")
+
+
+COUNTS = ("one", "two", "three", "four")
+
+
+CONTOURS = ("rising", "falling", "flat")
+
+
+MOTIONS = ("up", "down", "left", "right")
+
+
+# The laws that tie the modalities to each other.
+PITCH_OF_ROW = {"top": "high", "middle": "mid", "bottom": "low"}
+
+
+COUNT_OF_SHAPE = {"circle": "one", "square": "four", "triangle": "three"}
+
+
+CONTOUR_OF_MOTION = {"up": "rising", "down": "falling", "left": "flat", "right": "flat"}
+
+
+DECLINE = "sorry, the rules forbid that."
+"""The right answer to a request for something that the world's rules forbid."""
+
+
+@dataclass(frozen=True, order=True)
+class Picture:
+    """One object at one of nine places."""
+
+    shape: str
+    colour: str
+    row: str
+    col: str
+    modality: ClassVar[Modality] = Modality.IMAGE
+
+
+@dataclass(frozen=True, order=True)
+class Sound:
+    """One to four equal tones."""
+
+    pitch: str
+    count: str
+    contour: str
+    modality: ClassVar[Modality] = Modality.AUDIO
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One object that crosses the frame through its centre."""
+
+    shape: str
+    colour: str
+    motion: str
+    modality: ClassVar[Modality] = Modality.VIDEO
+
+
+Thing = Picture | Sound | Clip
+
+
+Item = str | Thing
+"""What prompts and answers consist of before anything is rendered: texts and things."""
+
+
+KINDS: Mapping[Modality, type[Picture] | type[Sound] | type[Clip]] = {
+    k.modality: k for k in (Picture, Sound, Clip)
+}
+
+
+ATTRIBUTES: Mapping[Modality, Mapping[str, tuple[str, ...]]] = {
+    Modality.IMAGE: {"shape": SHAPES, "colour": COLOURS, "row": ROWS, "col": COLS},
+    Modality.AUDIO: {"pitch": PITCHES, "count": COUNTS, "contour": CONTOURS},
+    Modality.VIDEO: {"shape": SHAPES, "colour": COLOURS, "motion": MOTIONS},
+}
+
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    name: vals for group in ATTRIBUTES.values() for name, vals in group.items()
+}
+
+
+def make_thing(modality: Modality, attributes: Mapping[str, str]) -> Thing:
+    """The thing with exactly these attributes; ValueError for a wrong name or value."""
+    known = ATTRIBUTES.get(modality)
+    if known is None or set(attributes) != set(known):
+        raise ValueError(f"{modality} has no attributes {sorted(attributes)}")
+    for name, value in attributes.items():
+        if value not in known[name]:
+            raise ValueError(f"{name} cannot be {value!r}")
+    return KINDS[modality](**attributes)
+
+
+def attributes_of(thing: Thing) -> dict[str, str]:
+    """Attribute names and values of a thing."""
+    return asdict(thing)
+
+
+def all_things(modality: Modality) -> Iterator[Thing]:
+    """Every thing of one modality, forbidden ones included: 108 pictures, 36 sounds or 48 clips."""
+    names = ATTRIBUTES[modality]
+    for values in product(*names.values()):
+        yield KINDS[modality](*values)
+
+
+def modality_of(item: Item) -> Modality:
+    """The modality of a text or thing."""
+    return Modality.TEXT if isinstance(item, str) else item.modality
+
+
+def sound_of(thing: Picture | Clip) -> Sound:
+    """The sound of a picture or clip by the laws; a picture sounds flat, a clip in the middle."""
+    if isinstance(thing, Picture):
+        return Sound(PITCH_OF_ROW[thing.row], COUNT_OF_SHAPE[thing.shape], "flat")
+    return Sound("mid", COUNT_OF_SHAPE[thing.shape], CONTOUR_OF_MOTION[thing.motion])
+
+
+def path_of(clip: Clip) -> tuple[Picture, Picture, Picture]:
+    """The three pictures that a clip shows one after another."""
+    if clip.motion in ("up", "down"):
+        places = [(row, "centre") for row in ROWS]
+    else:
+        places = [("middle", col) for col in COLS]
+    if clip.motion in ("up", "left"):
+        places.reverse()
+    first, second, third = (Picture(clip.shape, clip.colour, row, col) for row, col in places)
+    return first, second, third
+
+
+def is_forbidden(thing: Thing) -> bool:
+    """The rules: nobody draws or films a red square, nobody plays two high tones."""
+    if isinstance(thing, Sound):
+        return (thing.count, thing.pitch) == ("two", "high")
+    return (thing.shape, thing.colour) == ("square", "red")
+
+
+_CORNERS = (("top", "left"), ("top", "right"), ("bottom", "left"), ("bottom", "right"))
+
+
+_EDGES = (("top", "centre"), ("middle", "left"), ("middle", "right"), ("bottom", "centre"))
+
+
+def is_held_out(thing: Thing) -> bool:
+    """Whether this combination is kept out of all training data, about two in nine.
+
+    Every value and every pair of values still occurs in training, and so does every image patch: a
+    patch code that was never trained could not be used by any model, so pictures are held out by place,
+    not by shape and colour alone. Forbidden things are not held out: prompts of training may name them.
+    """
+    if is_forbidden(thing):
+        return False
+    if isinstance(thing, Sound):
+        total = (
+            PITCHES.index(thing.pitch)
+            + 2 * COUNTS.index(thing.count)
+            + 3 * CONTOURS.index(thing.contour)
+        )
+        return total % 5 == 0
+    shape, colour = SHAPES.index(thing.shape), COLOURS.index(thing.colour)
+    if isinstance(thing, Clip):
+        return MOTIONS.index(thing.motion) == (shape + colour) % 4
+    return (thing.row, thing.col) in (_CORNERS[(shape + colour) % 4], _EDGES[(shape - colour) % 4])

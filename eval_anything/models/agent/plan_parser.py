@@ -1,0 +1,96 @@
+"""From the reply of a chat model to a plan: tool calls and structured output; the third form is in
+`grammar`.
+
+Both raise PlanError for a reply that is no plan. Neither falls back to "all of it is text": only where
+the model has tools is a message without a call a choice of text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Modality
+from eval_anything.models.agent.grammar import after_thinking
+from eval_anything.models.agent.plan import Item, PlanError, Reading, item, no_plan, plan_of, unwanted
+
+# A call that the server did not recognise is in the text, in the words of the model's template.
+_CALL_IN_TEXT = re.compile(
+    r"<tool_call>|\[TOOL_CALLS\]|<function=|make_(?:image|audio|video)[\"']?\s*[(,:}]"
+)
+
+
+_FUNCTION = re.compile(r"make_(image|audio|video)")
+
+
+class _Part(Struct):
+    modality: Modality
+    content: str
+
+
+class _Parts(Struct):
+    parts: list[_Part]
+
+
+class _Prompt(Struct):
+    prompt: str
+
+
+def read_json(answer: str) -> Reading:
+    """The plan of an answer in the form of `schema`, in a code fence or not."""
+    text = item(Modality.IMAGE, after_thinking(answer)).content  # in its normal form, without a fence
+    try:
+        decoded = msgspec.json.decode(text, type=_Parts)
+    except (msgspec.DecodeError, RecursionError):
+        raise no_plan(text, "the answer is no list of parts") from None
+    return Reading(plan_of(_wanted(item(part.modality, part.content) for part in decoded.parts)))
+
+
+def read_message(message: Mapping[str, Any]) -> Reading:
+    """The text and the tool calls of a message. Which of the two came first is not told."""
+    if message.get("refusal"):
+        raise PlanError(f"the chat model refuses: {str(message['refusal'])[:200]}", "refusal")
+    text = after_thinking(text_of(message))
+    called = message.get("tool_calls")
+    calls = called if isinstance(called, list) else []
+    if not calls and _CALL_IN_TEXT.search(text):
+        raise no_plan(text, "a tool call that its server did not recognise")
+    media = plan_of(_wanted(_call(call) for call in calls))
+    words = plan_of(_wanted([item(Modality.TEXT, text)]))
+    return Reading(plan_of([*words, *media]), order_known=not (words and media))
+
+
+def _wanted(items: Iterable[Item]) -> list[Item]:
+    return [one for one in items if not unwanted(one.modality, one.content)]
+
+
+def _call(call: Any) -> Item:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise PlanError("a tool call without a function")
+    name = str(function.get("name"))
+    match = _FUNCTION.fullmatch(name)
+    if match is None:
+        raise PlanError(f"a call of {name[:100]!r}, which is none of the tools")
+    arguments = function.get("arguments")
+    try:
+        if isinstance(arguments, str):
+            prompt = msgspec.json.decode(arguments, type=_Prompt).prompt
+        else:
+            prompt = msgspec.convert(arguments, _Prompt).prompt
+    except (msgspec.MsgspecError, RecursionError):
+        raise PlanError(f"a call of {name} without a prompt: {str(arguments)[:200]}") from None
+    return item(Modality(match[1]), prompt)
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """The text in the content of a message, which may be a list of parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""

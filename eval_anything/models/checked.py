@@ -1,0 +1,25 @@
+"""The check of a response before it is scored: its media exist, are readable and are what they say."""
+
+from __future__ import annotations
+
+import msgspec
+
+from eval_anything.content import Failure, MediaPart, Response, TextPart
+from eval_anything.media import MediaError, check_decodes
+
+
+def checked(response: Response) -> Response:
+    """The response without empty texts; it has failed if nothing is left or a medium is broken."""
+    parts = tuple(p for p in response.parts if not (isinstance(p, TextPart) and not p.text.strip()))
+    error = response.error
+    if error is None and not parts:
+        error = Failure("empty_output", "the response is empty")
+    if error is None:
+        for medium in (part for part in parts if isinstance(part, MediaPart)):
+            try:
+                check_decodes(medium)
+            except MediaError as broken:
+                reason = str(broken).replace(str(medium.path), f"the {medium.modality}")
+                error = Failure("invalid_output", reason)
+                break
+    return msgspec.structs.replace(response, parts=parts, error=error)

@@ -1,0 +1,1 @@
+"""Generation on this machine: checkpoints, batches, the decode loop, likelihoods."""

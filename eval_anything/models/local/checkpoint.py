@@ -1,0 +1,81 @@
+"""Whether a directory is a whole transformers checkpoint, looked at before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eval_anything.errors import UserError
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model")
+
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+CONVERT = (
+    "convert it once, where you trust it: CLASS.from_pretrained(OLD).save_pretrained(NEW), with CLASS "
+    "the class of its model, AutoModelForCausalLM for text"
+)
+
+
+def check_complete(path: Path) -> None:
+    """UserError names the file that is missing, cut short, or of a format that can run code."""
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: the checkpoint is incomplete, config.json is missing")
+    try:
+        json.loads((path / "config.json").read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}/config.json is not valid JSON: {error}") from None
+    weights = weight_files(path)
+    for file in weights:
+        _check_safetensors(file)
+    if not any(any(path.glob(name)) for name in _TOKENIZERS):
+        raise UserError(
+            f"{path}: the checkpoint is incomplete, its tokenizer is missing "
+            f"({', '.join(_TOKENIZERS[:3])} ...): save it with tokenizer.save_pretrained"
+        )
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a checkpoint; with an index, all shards that it names."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise UserError(f"{index} is no index of weights: save the checkpoint again") from None
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise UserError(f"{path}: the checkpoint is incomplete, {missing[0]} is missing")
+        return [path / name for name in names]
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        pickled = next((p.name for kind in _PICKLES for p in sorted(path.glob(kind))), None)
+        if pickled:
+            raise UserError(
+                f"{path}: {pickled} is a pickle, which can run code; only safetensors are "
+                f"loaded: {CONVERT}"
+            )
+        raise UserError(
+            f"{path}: the checkpoint is incomplete, model.safetensors is missing: save it as safetensors"
+        )
+    return files
+
+
+def _check_safetensors(file: Path) -> None:
+    """The header tells how long the file must be: a copy that was cut short is found at once."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise UserError(f"{file} is truncated: copy it again")
+        try:
+            header = json.loads(stream.read(length))
+            end = max(
+                (t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"), default=0
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{file} is not a safetensors file") from None
+    if 8 + length + end > size:
+        raise UserError(f"{file} is truncated: {size} of {8 + length + end} bytes. Copy it again.")

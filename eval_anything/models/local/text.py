@@ -1,0 +1,198 @@
+"""A model as one that goes on with plain text: what benchmarks made for language models ask for.
+
+They write their prompts themselves, down to the last space, so nothing is put around them here: no
+chat template unless it is asked for, no role. Checkpoints also tell the likelihood of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eval_anything.content import Failure, Response, TextPart
+from eval_anything.errors import EvalError, UserError
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Ending, Model, Request, TextModel
+from eval_anything.models.local.batches import Batcher
+
+if TYPE_CHECKING:
+    from eval_anything.models.local.likelihood import LogLikelihood
+
+
+Turns = Sequence[Mapping[str, str]]
+"""A conversation: {"role", "content"} of each message."""
+
+
+_DEFAULT_POSITIONS = 2048
+
+
+def prompt_of(request: Request) -> str:
+    """The text to go on with: that of the last message."""
+    return "".join(part.text for part in request.messages[-1].parts if isinstance(part, TextPart))
+
+
+def text_model(model: Model) -> TextModel:
+    """The model as one for text. UserError if it is none."""
+    text = model.text()
+    if text is None:
+        raise UserError(
+            f"--model {model.spec} cannot run tasks of lm_eval, which want a model that goes on with "
+            "plain text: a checkpoint of a language model (hf/ID, a path, micro) or a chat server "
+            "(openai/NAME)"
+        )
+    return text
+
+
+class Checkpoint(NamedTuple):
+    """A loaded causal language model with what belongs to it.
+
+    `stop` are token ids that end an answer; `chat` writes a conversation as the prompt that the model
+    was trained on, open for the next answer or (False) for more of the last message.
+    """
+
+    model: Any
+    tokenizer: Any
+    batcher: Batcher
+    stop: Sequence[int]
+    chat: Callable[[Turns, bool], str]
+
+
+class LocalText(TextModel):
+    """A checkpoint on this machine, in token ids.
+
+    How text becomes ids, and what is cut off when it is too long, follows HFLM of lm-evaluation-harness
+    (lm_eval/models/huggingface.py), so that both find the same numbers.
+    """
+
+    def __init__(self, loaded: Callable[[], Checkpoint], decoder: bool = True) -> None:
+        self._loaded = loaded
+        self.scores = decoder
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model, which must be loaded by now."""
+        return self._loaded()
+
+    @property
+    def first_token(self) -> int:
+        """What stands before a text without a context."""
+        tokenizer = self.checkpoint.tokenizer
+        first = tokenizer.bos_token_id
+        return int(tokenizer.eos_token_id if first is None else first)
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the model can read."""
+        config = self.checkpoint.model.config
+        config = getattr(config, "text_config", None) or config
+        for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+            if getattr(config, name, None) is not None:
+                return int(getattr(config, name))
+        longest = int(self.checkpoint.tokenizer.model_max_length)
+        return longest if longest < 10**9 else _DEFAULT_POSITIONS
+
+    def encode(self, text: str, special: bool | None = None) -> list[int]:
+        """Token ids; with the tokenizer's special ones unless the text brings the first itself."""
+        tokenizer = self.checkpoint.tokenizer
+        if special is None and text.startswith(tokenizer.decode([self.first_token])):
+            special = False
+        options = {} if special is None else {"add_special_tokens": special}
+        return list(tokenizer.encode(text, **options))
+
+    def loglikelihoods(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
+    ) -> list[LogLikelihood]:
+        """log p(continuation | context); what is too long loses its beginning."""
+        from eval_anything.models.local.likelihood import loglikelihoods
+
+        most = self.positions + 1
+        longest = max(map(len, continuations), default=0)
+        if longest >= most:
+            raise ValueError(f"{longest} tokens to go on with do not fit into {most - 1} positions")
+        kept = [
+            context[-(most - len(continuation)) :]
+            for context, continuation in zip(contexts, continuations, strict=True)
+        ]
+        return loglikelihoods(self.checkpoint.model, kept, continuations, self.checkpoint.batcher)
+
+    async def go_on(
+        self, requests: Sequence[Request], ending: Ending, store: MediaStore
+    ) -> list[Response | EvalError]:
+        most = self.positions - ending.max_tokens
+        if most < 1:
+            raise UserError(
+                f"{ending.max_tokens} new tokens do not fit into the {self.positions} positions of the "
+                "model: ask for fewer (--lm-eval gen_kwargs=max_gen_toks=N)"
+            )
+        end = self.checkpoint.tokenizer.decode(list(self.checkpoint.stop)[:1])
+        ending = Ending((*ending.until, end), ending.max_tokens)
+        prompts = [_Prompt(r, self.encode(prompt_of(r))[-most:]) for r in requests]
+        batcher = self.checkpoint.batcher
+        found = Batcher(batcher.rows, batcher.tokens, ending.max_tokens).answer(
+            prompts, lambda group: self._answer(group, ending)
+        )
+        return [
+            Response(error=Failure("model_error", f"{type(one).__name__}: {one}"))
+            if isinstance(one, Exception)
+            else one
+            for one in found
+        ]
+
+    def _answer(self, prompts: Sequence[_Prompt], ending: Ending) -> list[Response]:
+        from eval_anything.models.local.generation import generate_ids, padded
+
+        model, tokenizer, _, stop, _ = self.checkpoint
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop[0]
+        left = not model.config.is_encoder_decoder
+        inputs = padded([p.ids for p in prompts], pad, model.device, left=left)
+        start = inputs["input_ids"].shape[1] if left else 1
+        answers = generate_ids(
+            model,
+            inputs,
+            seeds=[p.request.seed for p in prompts],
+            temperature=prompts[0].request.sampling.temperature,
+            max_new_tokens=ending.max_tokens,
+            pad=pad,
+            stop=stop,
+            stopping_criteria=_stopping(tokenizer, ending.until, start),
+        )
+        return [self._response(p, ids, ending) for p, ids in zip(prompts, answers, strict=True)]
+
+    def _response(self, prompt: _Prompt, ids: Sequence[int], ending: Ending) -> Response:
+        whole = self.checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
+        text = ending.cut(whole)
+        stopped = text != whole or (ids and ids[-1] in self.checkpoint.stop)
+        return Response(
+            parts=(TextPart(text),),
+            stop_reason="stop" if stopped else "length",
+            usage={"input": len(prompt.ids), "output": len(ids)},
+        )
+
+
+class _Prompt(NamedTuple):
+    request: Request
+    ids: list[int]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def kind(self) -> str:
+        return str(self.request.sampling.temperature)
+
+
+def _stopping(tokenizer: Any, until: Sequence[str], start: int) -> Any:
+    """Ends each row once one of the texts is in it; the rows' new tokens begin at `start`."""
+    import torch
+    from transformers import StoppingCriteriaList
+
+    ends = [text for text in until if text]
+    # A text may end inside of a token, and begin inside of another.
+    look = 2 + max((len(tokenizer.encode(e, add_special_tokens=False)) for e in ends), default=0)
+
+    def stop(ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> torch.Tensor:
+        texts = tokenizer.batch_decode(ids[:, start:][:, -look:])
+        return torch.tensor([any(e in text for e in ends) for text in texts], device=ids.device)
+
+    return StoppingCriteriaList([stop])

@@ -1,0 +1,1 @@
+"""Saved outputs as a model."""

@@ -1,0 +1,162 @@
+"""Saved outputs as a folder of files that are named by the id of their sample.
+
+    <id>.<ext>                    one file of a modality: parts in the order text, image, audio, video
+    <id>.<n>.<ext>                several parts, numbered from 0 or 1 in their order
+    <suite>/<task>/<id>.<ext>     with several tasks (or <task>/ alone)
+
+In names `%XX` stands for a byte that a name cannot hold (RFC 3986, 2.1), `/` above all. Names that
+begin with a dot are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from eval_anything.content import MODALITIES, Modality
+from eval_anything.files.places import path_inside
+from eval_anything.files.yaml_files import Problem
+from eval_anything.jsonl import PartJson, ReplayRow
+from eval_anything.media import MAX_BYTES
+from eval_anything.media.sniff import EXTENSIONS
+
+_TEXTS = ("txt", "json")
+
+
+_SUFFIXES = {
+    **dict.fromkeys(_TEXTS, Modality.TEXT),
+    **{suffix: Modality(mime.partition("/")[0]) for suffix, mime in EXTENSIONS.items()},
+}
+
+
+_NAME = re.compile(r"(?P<id>.+?)(?:\.(?P<number>[0-9]{1,6}))?\.(?P<suffix>[^.]+)", re.DOTALL)
+
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+# suite/task: what lies deeper is no answer.
+_DEEPEST = 2
+
+
+class FolderRow(NamedTuple):
+    """The answer that the files of one id make.
+
+    Attributes:
+        path: the first of its files.
+        row: as a line of a JSONL file, with paths from the folder.
+        order_known: whether the order of its parts is more than that of their modalities.
+        files: all of its files.
+    """
+
+    path: Path
+    row: ReplayRow
+    order_known: bool
+    files: list[Path]
+
+
+class _File(NamedTuple):
+    path: Path
+    number: int | None
+    modality: Modality
+
+
+def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
+    """One row an id, in the order of tasks and ids. What is wrong with a file or an id is added to
+    `problems`; nothing is decoded."""
+    found: dict[tuple[str, str], list[_File]] = {}
+    for path in _walk(root, problems):
+        try:
+            sample_id, file = _parsed(path, root)
+        except ValueError as error:
+            problems.append(Problem(path, 0, str(error)))
+            continue
+        task = path.parent.relative_to(root).as_posix()
+        found.setdefault(("" if task == "." else task, sample_id), []).append(file)
+    for (task, sample_id), files in found.items():
+        numbered = all(file.number is not None for file in files)
+        files.sort(key=_place)
+        try:
+            _check_slots(files, numbered)
+            parts = [_part(file, root) for file in files]
+        except OSError as error:
+            problems.append(Problem(files[0].path, 0, f"cannot be read: {error.strerror}"))
+            continue
+        except ValueError as error:
+            problems.append(Problem(files[0].path, 0, str(error)))
+            continue
+        row = ReplayRow(sample_id, parts, task or None)
+        yield FolderRow(files[0].path, row, numbered or len(files) == 1, [file.path for file in files])
+
+
+def _walk(root: Path, problems: list[Problem], depth: int = 0) -> Iterator[Path]:
+    """The files in order of their names; links are followed if they stay inside."""
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        path = root / entry.name
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield path
+        elif depth == _DEEPEST:
+            problems.append(Problem(path, 0, "lies too deep: folders are <suite>/<task>/"))
+        elif entry.is_symlink():
+            problems.append(Problem(path, 0, "is a link to a folder: put the folder itself there"))
+        else:
+            yield from _walk(path, problems, depth + 1)
+
+
+def _parsed(path: Path, root: Path) -> tuple[str, _File]:
+    """The id that a name stands for, and the rest. ValueError if it names no part of an answer."""
+    name = _NAME.fullmatch(path.name)
+    modality = _SUFFIXES.get(name["suffix"].lower()) if name is not None else None
+    if name is None or modality is None:
+        known = ", ".join(f".{suffix}" for suffix in _SUFFIXES)
+        raise ValueError(f"is no part of an answer: names are <sample id> and one of {known}")
+    if _BAD_ESCAPE.search(name["id"]):
+        raise ValueError("has a % that stands for no byte: write %25 for the % of an id")
+    try:
+        sample_id = unquote_to_bytes(os.fsencode(name["id"])).decode()
+    except UnicodeDecodeError:
+        raise ValueError("is no UTF-8 once its %XX are bytes") from None
+    path_inside(root, path.relative_to(root).as_posix())
+    if not path.is_file():
+        raise ValueError("is no regular file")
+    return sample_id, _File(path, int(name["number"]) if name["number"] else None, modality)
+
+
+def _place(file: _File) -> tuple[int, int, str]:
+    number = -1 if file.number is None else file.number
+    return number, MODALITIES.index(file.modality), file.path.name
+
+
+def _check_slots(files: list[_File], numbered: bool) -> None:
+    """ValueError where names do not say which part is which."""
+    if not numbered and any(file.number is not None for file in files):
+        raise ValueError("has no number, but other parts of its answer have: number all of them")
+    for one, other in pairwise(files):
+        if one.number == other.number and (numbered or one.modality is other.modality):
+            what = f"number {one.number}" if numbered else f"the {one.modality}"
+            mend = "keep one" if numbered else "keep one, or number the parts: <id>.1.png, <id>.2.png"
+            names = f"{one.path.name} and {other.path.name}"
+            raise ValueError(f"{names} are both {what} of one answer: {mend}")
+    if numbered:
+        first = files[0].number
+        if first not in (0, 1) or [f.number for f in files] != list(range(first, first + len(files))):
+            numbers = ", ".join(str(file.number) for file in files)
+            raise ValueError(f"begins parts numbered {numbers}: they must count up from 0 or 1")
+
+
+def _part(file: _File, root: Path) -> PartJson:
+    if file.modality is not Modality.TEXT:
+        return PartJson(file.modality, path=file.path.relative_to(root).as_posix())
+    if file.path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"has more than the {MAX_BYTES} bytes allowed")
+    try:
+        return PartJson(Modality.TEXT, text=file.path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no UTF-8 text (byte {error.start})") from None

@@ -1,0 +1,228 @@
+"""Saved outputs as a model: a JSONL file or a folder of files made anywhere, or a run whose responses
+are judged again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from eval_anything.content import Failure, MediaPart, Part, Response, TextPart
+from eval_anything.errors import UserError, near
+from eval_anything.files.hashing import hash_files
+from eval_anything.files.places import path_inside
+from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.jsonl import ReplayRow, parts_from_json, replay_row_from_json
+from eval_anything.media import MediaError, MediaStore
+from eval_anything.models.base import Model, Request, typed_arguments
+from eval_anything.models.replay.folder import read_folder
+from eval_anything.runs.directory import is_run, read_run, read_run_file
+from eval_anything.tasks.task import Task
+
+_MOST_PROBLEMS = 20
+
+
+class _Key(NamedTuple):
+    task: str
+    sample_id: str
+    repeat: int
+
+
+class ReplayModel(Model):
+    """Answers with what was saved. `allow_missing=1` lets missing ids score the floor."""
+
+    batch_size = 64
+
+    def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
+        self.spec = spec
+        self.path = path
+        self.name = f"replay-{path.resolve().name if path.is_dir() else path.resolve().stem}"
+        self.arguments = typed_arguments(arguments, {"allow_missing": 0}, "a replay")
+        self._responses: dict[_Key, Response] = {}
+        self._digest = hashlib.sha256()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.suffix == ".jsonl" or is_run(path)
+
+    @classmethod
+    def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ReplayModel:
+        path = Path(reference).expanduser()
+        if not str(reference) or not path.exists():
+            raise UserError(f"--model {spec}: there is no such file, folder or run: {path}")
+        return cls(spec, path, arguments)
+
+    def prepare(
+        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+    ) -> None:
+        keys = [_Key(*key) for key in asked]
+        if is_run(self.path):
+            self._read_run()
+        elif self.path.is_file():
+            self._read_file({task.name: task for task in tasks}, known)
+        elif self.path.is_dir():
+            self._read_folder({task.name: task for task in tasks}, known)
+        else:
+            raise UserError(f"{self.path} is neither a JSONL file, nor a folder, nor a run")
+        missing = [key for key in keys if key not in self._responses]
+        if missing and not self.arguments["allow_missing"]:
+            some = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
+            raise UserError(
+                f"{self.path} has no output for {len(missing)} of {len(keys)} samples ({some}"
+                f"{' ...' if len(missing) > 5 else ''}). Add them, or let them score the floor "
+                "with --allow-missing."
+            )
+
+    def weights(self) -> str:
+        return self._digest.hexdigest()
+
+    async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        return [self._answer(request, store) for request in requests]
+
+    def _answer(self, request: Request, store: MediaStore) -> Response:
+        saved = self._responses.get(_Key(request.task, request.sample_id, request.repeat))
+        if saved is None:
+            return Response(error=Failure("missing_output", "the saved outputs lack this sample"))
+        if request.turn < len(saved.turns):
+            return Response(stored(saved.turns[request.turn], store))
+        return msgspec.structs.replace(saved, parts=stored(saved.parts, store))
+
+    def _read_run(self) -> None:
+        for task in read_run_file(self.path).tasks:
+            for record in read_run(self.path, task):
+                self._digest.update(msgspec.json.encode([record.sample_id, record.repeat, record.item]))
+                for part in (p for parts in (*record.turns, record.parts) for p in parts):
+                    self._digest.update(
+                        (part.text if isinstance(part, TextPart) else part.sha256).encode()
+                    )
+                self._responses[_Key(task, record.sample_id, record.repeat)] = Response(
+                    record.parts,
+                    record.order_known,
+                    record.stop_reason,
+                    record.usage,
+                    record.latency,
+                    record.error,
+                    record.details,
+                    record.turns,
+                )
+
+    def _read_file(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
+        problems: list[Problem] = []
+        lines: dict[_Key, int] = {}
+        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
+            if not line.strip() or len(problems) >= _MOST_PROBLEMS:
+                continue
+            try:
+                read = self._read_line(line, tasks, known)
+            except (ValueError, msgspec.DecodeError) as error:
+                problems.append(Problem(self.path, number, str(error)))
+                continue
+            if read is None:
+                continue
+            key, response = read
+            if key in lines:
+                message = f"{key.task} {key.sample_id} is already on line {lines[key]}: keep one"
+                problems.append(Problem(self.path, number, message))
+            lines[key] = number
+            self._responses[key] = response
+        if problems:
+            raise FileProblemsError(problems)
+
+    def _read_folder(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
+        problems: list[Problem] = []
+        paths: dict[_Key, Path] = {}
+        for path, row, order_known, files in read_folder(self.path, problems):
+            try:
+                for file in files:
+                    self._digest.update(os.fsencode(file.relative_to(self.path)) + b"\0")
+                    self._digest.update(hash_files([file]).encode())
+                if row.task is None and len(tasks) > 1:
+                    raise ValueError("several tasks are scored: it belongs into <suite>/<task>/")
+                read = self._read_row(row, self.path, tasks, known)
+            except OSError as error:
+                problems.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
+                continue
+            except ValueError as error:
+                problems.append(Problem(path, 0, str(error)))
+                continue
+            if read is None:
+                continue
+            key, response = read
+            if key in paths:
+                problems.append(Problem(path, 0, f"{paths[key]} answers the same sample: keep one"))
+            paths[key] = path
+            self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
+        if problems:
+            raise FileProblemsError(problems[:_MOST_PROBLEMS])
+
+    def _read_line(
+        self, line: bytes, tasks: Mapping[str, Task], known: Collection[str]
+    ) -> tuple[_Key, Response] | None:
+        """One line of a file; as `_read_row`."""
+        row = replay_row_from_json(line)
+        self._digest_row(line, row)
+        if row.task is None and len(tasks) > 1:
+            raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
+        return self._read_row(row, self.path.parent, tasks, known)
+
+    def _read_row(
+        self, row: ReplayRow, root: Path, tasks: Mapping[str, Task], known: Collection[str]
+    ) -> tuple[_Key, Response] | None:
+        """One answer, whose media lie in `root`; None if it belongs to a task that was not asked for.
+        ValueError if it is wrong."""
+        name = row.task if row.task is not None else next(iter(tasks))
+        bare = {full.rpartition("/")[2]: full for full in tasks}
+        name = bare.get(name, name)
+        if name not in tasks:
+            if name in known:
+                return None
+            raise ValueError(f"unknown task {name!r}.{near(name, known)}")
+        if row.sample_id not in tasks[name].by_id:
+            hint = near(row.sample_id, tasks[name].by_id)
+            raise ValueError(f"{name} has no sample {row.sample_id!r}.{hint}")
+        key = _Key(name, row.sample_id, row.repeat)
+        before = len(tasks[name].by_id[row.sample_id].turns)
+        if len(row.turns) != before:
+            mend = f"the parts of the first {before} in `turns`" if before else "no `turns`"
+            raise ValueError(
+                f"{name} {row.sample_id} has {before + 1} turns: it needs {mend}, not {len(row.turns)}"
+            )
+        try:
+            *turns, parts = (parts_from_json(said, root) for said in (*row.turns, row.parts))
+        except MediaError as error:
+            if "does not exist" in str(error):
+                raise
+            # a broken medium is what the model put out: it is recorded, and scores the floor
+            return key, Response(error=Failure("invalid_output", str(error)))
+        return key, Response(parts, stop_reason="stop", turns=tuple(turns))
+
+    def _digest_row(self, line: bytes, row: ReplayRow) -> None:
+        """Every row counts, asked for or not: a run may go on with more tasks of the same file."""
+        self._digest.update(line)
+        for part in (p for parts in (*row.turns, row.parts) for p in parts):
+            if part.path is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    medium = path_inside(self.path.resolve().parent, part.path)
+                    self._digest.update(hashlib.sha256(medium.read_bytes()).digest())
+
+
+def stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
+    """Parts with their media in the store."""
+    return tuple(
+        store.put(_bytes(part.path), part.modality) if isinstance(part, MediaPart) else part
+        for part in parts
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: a medium of the saved outputs cannot be read: {error.strerror}"
+        ) from None

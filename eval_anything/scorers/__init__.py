@@ -1,1 +1,0 @@
-"""Scorers: what turns a response into scores, one module a kind of judge."""

@@ -1,0 +1,76 @@
+"""A chat client that gets text for messages: how judges ask their models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.servers.client import Client, ReplyError, Server, parse_server, without_key
+
+__all__ = ["ChatClient", "Reply", "ReplyError", "Server", "parse_server"]
+
+
+LARGEST_TEXT = 2_000_000
+"""Characters of text that a reply may have."""
+
+
+class Reply(NamedTuple):
+    """What a model said, why it stopped, and the tokens that it took (`input`, `output`)."""
+
+    text: str
+    stop_reason: str | None
+    usage: Mapping[str, int]
+
+
+class ChatClient(Client):
+    """A server that is asked for text."""
+
+    async def ask(self, messages: list[dict[str, Any]], **parameters: Any) -> Reply:
+        """The reply to messages in the form of the chat completions API."""
+        body = {"model": self.server.model, "messages": messages, **parameters}
+        reply = _reply((await self.post("/chat/completions", body)).value)
+        self.paid(reply.usage)
+        return reply
+
+
+class _Message(Struct):
+    content: str | list[Any] | None = None
+    refusal: str | None = None
+
+
+class _Choice(Struct):
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+
+
+class _Completion(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+
+
+def _reply(raw: Any) -> Reply:
+    try:
+        completion = msgspec.convert(raw, _Completion)
+    except msgspec.ValidationError as error:
+        raise ReplyError(f"no chat completion: {error}") from None
+    if not completion.choices:
+        raise ReplyError("a reply without choices")
+    choice = completion.choices[0]
+    message = choice.message or _Message()
+    text = message.content
+    if not isinstance(text, str) or not text.strip():
+        refusal = without_key(message.refusal or "")[:200]
+        raise ReplyError(f"a refusal: {refusal}" if refusal else "an empty reply")
+    if len(text) > LARGEST_TEXT:
+        raise ReplyError(f"a reply of {len(text)} characters")
+    usage = completion.usage or _Usage()
+    tokens = {"input": usage.prompt_tokens or 0, "output": usage.completion_tokens or 0}
+    return Reply(text, choice.finish_reason, tokens)

@@ -1,0 +1,322 @@
+"""Asking OpenAI-compatible servers: the one way there, for every endpoint, of judges and of models.
+
+It tells three kinds of failure apart: the user must mend something (refused key, unknown model:
+`UserError`, at once); the server does not work now (`ServerError`, after bounded tries: what was
+asked stays pending); this one reply is of no use (`ReplyError`). A server that says "slow down" is
+obeyed: fewer requests at a time, after the pause that it names, and nothing fails for it.
+
+Replies are read no further than a bound, tries end after a time, and no redirect is followed: only
+the server that the user named is talked to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.util
+import os
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+
+from eval_anything.errors import ServerError, UserError
+from eval_anything.servers.events import Fold, fold_events
+from eval_anything.servers.limit import Limit
+from eval_anything.servers.prices import Spending
+from eval_anything.servers.replies import (
+    Body,
+    PassingError,
+    ReplyError,
+    read_json,
+    read_medium,
+    said_in,
+    without_key,
+)
+
+__all__ = ["Client", "Files", "ReplyError", "Server", "Timed", "parse_server", "without_key"]
+
+
+_ATTEMPTS = 4
+
+
+_TIMEOUT = 120.0
+
+
+_LONGEST_WAIT = 1800.0  # seconds of "slow down" for one request before it is left for another day
+
+
+T = TypeVar("T")
+
+
+F = TypeVar("F", bound=Fold)
+
+
+Files = Sequence[tuple[str, tuple[str, bytes, str]]]
+"""Files of a form: the field, then the file's name, its bytes and its mime type."""
+
+
+class Server(NamedTuple):
+    """What `openai/NAME@URL` names; without a URL the environment says where the server is."""
+
+    model: str
+    base_url: str | None
+
+
+class Timed(NamedTuple, Generic[T]):
+    """A reply, and the seconds of the try that brought it: without pauses and failed tries."""
+
+    value: T
+    seconds: float
+
+
+def parse_server(spec: str, option: str) -> Server:
+    """The server of a SPEC such as openai/NAME@http://host:port/v1; `option` names it in errors."""
+    match = re.fullmatch(r"openai/([^@]+)(?:@(https?://\S+))?", spec)
+    if match is None:
+        raise UserError(
+            f"{option}: must be openai/NAME@http://host:port/v1, or openai/NAME with OPENAI_BASE_URL "
+            f"set, not {spec!r}"
+        )
+    if importlib.util.find_spec("openai") is None:  # its import takes a second: only when it is used
+        raise UserError(f"{option}: pip install 'eval-anything[judges]' first")
+    if match[2] is None and not os.environ.get("OPENAI_API_KEY"):
+        raise UserError(f"{option}: set OPENAI_API_KEY, or name a server with openai/NAME@URL")
+    return Server(match[1], match[2])
+
+
+class Client:
+    """One server, with as many requests at a time as it bears (`concurrency` at most).
+
+    `who` names the judge or model in messages; `timeout` is in seconds, for one try with all that it
+    reads; `spending` counts what replies cost and stops at the budget. Every method raises UserError,
+    ServerError, ReplyError or, before a request that costs money, BudgetError.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        who: str,
+        concurrency: int = 64,
+        timeout: float = _TIMEOUT,
+        spending: Spending | None = None,
+    ) -> None:
+        self.server = server
+        self.timeout = timeout
+        self._who = who
+        self._spending = spending
+        self._limit = Limit(concurrency)
+        self._client: Any = None
+
+    async def post(self, path: str, body: Mapping[str, Any], files: Files | None = None) -> Timed[Any]:
+        """The JSON that a path answers; `files` makes the request a form (multipart)."""
+        return await self._tried(lambda: self._once("POST", path, read_json, body, files))
+
+    async def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> Timed[bytes]:
+        """What a path answers that gives no JSON but a medium."""
+        return await self._tried(lambda: self._once("POST", path, read_medium, body))
+
+    async def post_for_events(
+        self, path: str, body: Mapping[str, Any], begin: Callable[[], F]
+    ) -> Timed[F]:
+        """Folds the events that a path streams, into a new fold at each try."""
+
+        async def read(body_: Body) -> F:
+            if not body_.content_type.startswith("text/event-stream"):
+                await read_json(body_)
+                raise ReplyError(f"no stream, but {body_.content_type or 'something else'}")
+            fold = begin()
+            await fold_events(body_.chunks(), fold, body_.begun)
+            return fold
+
+        return await self._tried(lambda: self._once("POST", path, read, body))
+
+    async def get(self, path: str) -> Timed[Any]:
+        """The JSON at a path: what became of something that a `post` began and paid for."""
+        return await self._tried(lambda: self._once("GET", path, read_json), paid=False)
+
+    async def get_bytes(self, path: str) -> Timed[bytes]:
+        """The bytes at a path of the server."""
+        return await self._tried(lambda: self._once("GET", path, read_medium), paid=False)
+
+    async def download(self, url: str) -> bytes:
+        """The bytes at any address; neither key nor other headers of the server go there."""
+        return (await self._tried(lambda: self._fetched(url), paid=False)).value
+
+    def paid(self, usage: Mapping[str, int]) -> None:
+        """Counts an answered request with its tokens (`input`, `output`)."""
+        if self._spending is not None:
+            self._spending.add(self.server.model, usage)
+
+    async def close(self) -> None:
+        """Ends the connections; a later request opens new ones."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def _tried(self, once: Callable[[], Awaitable[T]], paid: bool = True) -> T:
+        deadline = time.monotonic() + _LONGEST_WAIT
+        failures = 0
+        while True:
+            async with self._limit.place():
+                if paid and self._spending is not None:
+                    self._spending.check()
+                try:
+                    reply = await once()
+                except PassingError as error:
+                    passing = error
+                else:
+                    self._limit.went_well()
+                    return reply
+            if passing.slow_down or isinstance(passing, _TooLateError):
+                self._limit.slow_down()
+            if passing.slow_down:
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{self._who}: rate-limited for {_LONGEST_WAIT / 60:.0f} minutes")
+            else:
+                failures += 1
+                if failures == _ATTEMPTS:
+                    raise ServerError(f"{self._who}: {passing}, {_ATTEMPTS} times")
+            pause = passing.pause if passing.pause is not None else 0.5 * 2**failures
+            await asyncio.sleep(pause * random.uniform(1.0, 1.2))
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Body], Awaitable[T]],
+        body: Mapping[str, Any] | None = None,
+        files: Files | None = None,
+    ) -> Timed[T]:
+        """One try. Its failure is a PassingError if another try may do better."""
+        import openai
+
+        if self._client is None:
+            self._client = _connect(self.server, self.timeout)
+        # The package's own door to any endpoint, past the walk through its request and reply types:
+        # measured, that walk takes as much time as all the rest.
+        send: dict[str, Any] = {"cast_to": _response_class(), "stream": True}
+        if method == "POST":
+            send["body"] = body
+        if files is not None:
+            send["files"] = files
+            send["options"] = {"headers": {"Content-Type": "multipart/form-data"}}
+        call = self._client.post if method == "POST" else self._client.get
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.timeout):  # the transport's own begins anew with each read
+                response = await call(path, **send)
+                try:
+                    value = await read(Body(response, start))
+                finally:
+                    await response.aclose()
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise UserError(
+                f"{self._who}: the server refuses the key ({error.status_code}). Set OPENAI_API_KEY "
+                "to one that it accepts."
+            ) from None
+        except openai.APIStatusError as error:
+            self._raise_status(error, method, path)
+        except openai.APIConnectionError as error:
+            refused = type(error.__cause__).__name__.startswith("Connect")
+            if isinstance(error, openai.APITimeoutError) and not refused:
+                raise self._too_late() from None
+            reason = f"no connection to {self._client.base_url} ({error.__cause__ or error})"
+            raise PassingError(reason) from None
+        except TimeoutError:
+            raise self._too_late() from None
+        return Timed(value, time.perf_counter() - start)
+
+    def _raise_status(self, error: Any, method: str, path: str) -> NoReturn:
+        status: int = error.status_code
+        if status == 429:
+            raise PassingError("rate-limited", _pause(error), slow_down=True) from None
+        if status >= 500 or status in (408, 409):
+            raise PassingError(f"the server answered {status}", _pause(error)) from None
+        if 300 <= status < 400 and method == "POST":
+            raise UserError(
+                f"{self._who}: the server sends on to "
+                f"{without_key(str(error.response.headers.get('location')))}, and "
+                "that is not followed: name the address itself, openai/NAME@URL"
+            ) from None
+        if status == 404:
+            if method == "GET":  # of a job that was just begun
+                raise PassingError(f"the server has no {path} (404)") from None
+            raise UserError(
+                f"{self._who}: the server has no model {self.server.model!r}, or no {path} (404)"
+            ) from None
+        raise ReplyError(f"the server answered {status}: {said_in(error.body)}", status) from None
+
+    async def _fetched(self, url: str) -> Timed[bytes]:
+        import openai
+
+        start = time.perf_counter()
+        try:
+            async with (
+                asyncio.timeout(self.timeout),
+                openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=self.timeout) as client,
+                _opened(client, url) as response,
+            ):
+                if response.status_code == 429 or response.status_code >= 500:
+                    raise PassingError(f"{url} answered {response.status_code}")
+                if response.status_code != 200:
+                    raise ReplyError(f"{url} answered {response.status_code}")
+                return Timed(await read_medium(Body(response, start)), time.perf_counter() - start)
+        except TimeoutError:
+            raise self._too_late() from None
+
+    def _too_late(self) -> PassingError:
+        return _TooLateError(f"no answer within {self.timeout:g} s")
+
+
+class _TooLateError(PassingError):
+    """No answer in time: a server that answers one request after the other may have too many."""
+
+
+@asynccontextmanager
+async def _opened(client: Any, url: str) -> AsyncIterator[Any]:
+    """A GET with only the head of the reply read."""
+    try:
+        response = await client.send(client.build_request("GET", url), stream=True)
+    except Exception as error:  # as in Body.chunks
+        raise PassingError(f"no connection to {url} ({type(error).__name__})") from None
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+def _connect(server: Server, timeout: float) -> Any:
+    import openai
+
+    try:  # measured: twice the requests a second of the package's own transport
+        transport: Any = openai.DefaultAioHttpClient(timeout=timeout, follow_redirects=False)
+    except RuntimeError:
+        transport = openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False)
+    return openai.AsyncOpenAI(
+        base_url=server.base_url,
+        api_key=os.environ.get("OPENAI_API_KEY") or "none",
+        max_retries=0,
+        timeout=timeout,
+        http_client=transport,
+    )
+
+
+@functools.cache
+def _response_class() -> Any:
+    """The type that `openai` is asked for to get a reply unread: that of the HTTP package it brings."""
+    import openai
+
+    package = openai.DefaultAsyncHttpxClient.__base__.__module__.partition(".")[0]
+    return importlib.import_module(package).Response
+
+
+def _pause(error: Any) -> float | None:
+    """Seconds that the server asks to wait, if it says so in a form and size that make sense."""
+    try:
+        seconds = float(error.response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= _LONGEST_WAIT else None

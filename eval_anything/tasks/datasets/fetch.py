@@ -1,0 +1,189 @@
+"""Downloads a data set from the Hugging Face hub: only the files that its tasks read, never its code.
+
+A download that was cut off goes on where it stopped, also in a later call: the hub's own
+`snapshot_download` begins a file anew then, so files are taken one by one. Each is checked against what
+the hub says of it (the sha256 of a large file, else the hash of its git blob), also one that was there
+before; a wrong one is downloaded once more. The commit is noted beside the files.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from eval_anything.errors import EvalError, ServerError, UserError
+from eval_anything.files.hashing import sha256_of
+from eval_anything.files.places import path_inside
+from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
+from eval_anything.tasks.datasets.declaration import DataSet
+from eval_anything.tasks.datasets.find import data_home
+
+NOTE = ".fetched.json"
+"""Says in a fetched folder which commit it is, and the sha256 of each file."""
+
+
+_PARTS = ".parts"
+
+
+_PAPERS = ("README*", "LICENSE*")
+
+
+_TIMEOUT = 30.0
+
+
+class HubFile(NamedTuple):
+    """A file as the hub describes it: sha256 of a large one (Git LFS), else the hash of its git blob."""
+
+    name: str
+    size: int
+    sha256: str | None
+    blob: str | None
+
+
+class Fetched(NamedTuple):
+    """A data set that is complete on disk."""
+
+    path: Path
+    commit: str
+    files: list[HubFile]
+
+
+def fetch(sets: Sequence[DataSet], licence: str, say: Callable[[str], None]) -> Fetched:
+    """Downloads one data set, as its tasks declare it. ServerError if the hub cannot be reached or
+    gives what it should not; the same call goes on later."""
+    data = sets[0]
+    folder = data_home() / data.name
+    if data.hub is None:
+        raise UserError(f"{data.name} is not on the hub: put it into {folder}, or name it with --data")
+    try:
+        import huggingface_hub as hub
+    except ImportError:
+        raise UserError("downloads need huggingface_hub: pip install 'eval-anything[data]'") from None
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        info = hub.HfApi(endpoint=endpoint).dataset_info(
+            data.hub, revision=data.revision, files_metadata=True, timeout=_TIMEOUT
+        )
+        files = _wanted(sets, [_hub_file(file) for file in info.siblings or ()])
+        size = sum(file.size for file in files)
+        say(f"{data.hub} at {info.sha}: {len(files)} files, {size:,} bytes, licence {licence}")
+        say(f"into {folder}")
+        for file in files:
+            url = hub.hf_hub_url(
+                data.hub, file.name, repo_type="dataset", revision=info.sha, endpoint=endpoint
+            )
+            _complete(url, folder, file, say)
+    except EvalError:
+        raise
+    except Exception as error:  # the hub's own, of HTTP, of sockets, of the disk
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES):
+            raise cannot_write(folder, error) from None
+        reason = str(error).strip().splitlines() or [""]
+        raise ServerError(
+            f"{data.hub} could not be downloaded ({type(error).__name__}: {reason[0]}). What is there "
+            f"is kept, and the same command goes on.\n{_by_hand(data, folder)}"
+        ) from None
+    _note(folder, data, info.sha, files)
+    return Fetched(folder, info.sha, files)
+
+
+def _complete(url: str, folder: Path, file: HubFile, say: Callable[[str], None]) -> None:
+    """Downloads what is missing of a file; once more from the start if it comes out wrong."""
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    path = path_inside(folder, file.name)
+    if path.is_file():
+        fault = _fault(path, file)
+        if fault is None:
+            return
+        say(f"{file.name}: {fault}; once more")
+    part = folder / _PARTS / sha256_of(file)[:32]
+    part.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(2):
+        with part.open("ab") as stream:
+            http_get(
+                url,
+                stream,
+                resume_size=stream.tell(),
+                headers=build_hf_headers(),
+                expected_size=file.size,
+                displayed_filename=file.name,
+            )
+        fault = _fault(part, file)
+        if fault is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(path)
+            return
+        part.unlink()
+    raise ServerError(
+        f"{file.name} was downloaded twice and is not what the hub says: {fault}. Try later, or another "
+        "mirror (HF_ENDPOINT); the same command goes on."
+    )
+
+
+def _by_hand(data: DataSet, folder: Path) -> str:
+    return (
+        f"By hand, on a machine with a network: hf download {data.hub} --repo-type dataset --local-dir "
+        f"{data.name}; then copy that folder to {folder}, or name it with --data."
+    )
+
+
+def _hub_file(file: Any) -> HubFile:
+    lfs = file.lfs
+    sha256 = None if lfs is None else lfs.sha256
+    return HubFile(file.rfilename, file.size or 0, sha256, file.blob_id)
+
+
+def _wanted(sets: Sequence[DataSet], files: Sequence[HubFile]) -> list[HubFile]:
+    """The files that the tasks read, with the papers. UserError if a task would find nothing."""
+    chosen = {f.name: f for f in files if any(_matches(f.name, p) for p in _PAPERS)}
+    for data in sets:
+        rows = [[f for f in files if _matches(f.name, pattern)] for pattern in data.rows]
+        archives = [f for f in files if f.name in data.archives]
+        if not any(rows) or len(archives) < len(data.archives):
+            names = ", ".join(sorted(f.name for f in files)[:12])
+            raise UserError(
+                f"{data.hub} on the hub is not as this version of the benchmark expects: it has no "
+                f"{' or '.join(data.rows)}{' with ' if data.archives else ''}"
+                f"{' and '.join(data.archives)}. It has {names}."
+            )
+        chosen |= {f.name: f for f in (*next(filter(None, rows)), *archives)}
+    return sorted(chosen.values())
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """As `Path.glob` has it: a `*` stands for no slash."""
+    return name.count("/") == pattern.count("/") and PurePosixPath(name).match(pattern)
+
+
+def _fault(path: Path, file: HubFile) -> str | None:
+    """What is wrong with a file on disk, if anything."""
+    size = path.stat().st_size
+    if size != file.size:
+        return f"it has {size:,} bytes instead of {file.size:,}"
+    if file.sha256 is not None and _digest(path, hashlib.sha256()) != file.sha256:
+        return "its sha256 is not the one that the hub gives"
+    if file.sha256 is None and file.blob is not None:
+        head = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        if _digest(path, head) != file.blob:
+            return "its git hash is not the one that the hub gives"
+    return None
+
+
+def _digest(path: Path, digest: Any) -> str:
+    with path.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    found: str = digest.hexdigest()
+    return found
+
+
+def _note(folder: Path, data: DataSet, commit: str, files: Sequence[HubFile]) -> None:
+    hashes = {file.name: _digest(folder / file.name, hashlib.sha256()) for file in files}
+    note = {"hub": data.hub, "commit": commit, "sha256": hashes}
+    write_atomically(folder / NOTE, pretty_json(note))

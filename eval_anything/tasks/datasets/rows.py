@@ -1,0 +1,79 @@
+"""Rows of a data set from its files: JSON, JSON lines, parquet. Nothing in them is ever run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eval_anything.errors import UserError
+from eval_anything.files.yaml_files import FileProblemsError, Problem
+
+WHOLE = ("all", "test")
+"""Where a JSON file has several lists of rows, these keys mean the whole set."""
+
+
+class Row(NamedTuple):
+    """One row: the file, its number there (from 1), and its fields."""
+
+    file: Path
+    number: int
+    fields: dict[str, Any]
+
+
+def read_rows(files: Sequence[Path]) -> list[Row]:
+    """The rows of all files, in order. FileProblemsError for a file that is broken or holds no rows."""
+    rows = []
+    for path in files:
+        try:
+            found = _READERS[path.suffix](path)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _problem(path, f"not valid JSON: {error}") from None
+        except OSError as error:
+            raise _problem(path, f"cannot be read: {error.strerror or error}") from None
+        for number, fields in enumerate(found, start=1):
+            if not isinstance(fields, dict):
+                raise _problem(path, f"row {number} is no object with fields, but {fields!r:.60}")
+            rows.append(Row(path, number, fields))
+    return rows
+
+
+def _problem(path: Path, message: str) -> FileProblemsError:
+    return FileProblemsError([Problem(path, 0, message)])
+
+
+def _json(path: Path) -> list[Any]:
+    """A list of rows; or an object of lists, of which `all` or `test` is the whole if it is there."""
+    value = msgspec.json.decode(path.read_bytes())
+    if isinstance(value, dict):
+        whole = next((value[key] for key in WHOLE if isinstance(value.get(key), list)), None)
+        lists = [whole] if whole is not None else list(value.values())
+        if all(isinstance(part, list) for part in lists):
+            value = [row for part in lists for row in part]
+    if not isinstance(value, list):
+        raise _problem(path, "must hold a list of rows")
+    return value
+
+
+def _json_lines(path: Path) -> list[Any]:
+    lines = path.read_bytes().split(b"\n")
+    return [msgspec.json.decode(line) for line in lines if line.strip()]
+
+
+def _parquet(path: Path) -> list[Any]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise UserError(
+            f"{path} is parquet, which needs pyarrow: pip install 'eval-anything[data]'"
+        ) from None
+    try:
+        rows: list[Any] = parquet.read_table(path).to_pylist()
+    except ArrowException as error:
+        raise _problem(path, f"is no readable parquet file: {error}") from None
+    return rows
+
+
+_READERS = {".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -1,0 +1,168 @@
+"""From the rows of a data set to lines as samples.jsonl has them, by the task's own Jinja2 template.
+
+A template is rendered in a sandbox, once for each item: `row` is the row, or the first one of the
+group, and `rows` is the list of them. It writes one JSON object; what is wrong with it is found as in a
+line of samples.jsonl. Beside the filters of Jinja2 (`tojson` writes any value) it has those below.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eval_anything.errors import near
+from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.scoring.votes import checked_votes, most_voted
+from eval_anything.tasks.datasets.archives import folder_of, unpacked
+from eval_anything.tasks.datasets.choices import choices, chosen
+from eval_anything.tasks.datasets.declaration import DataSet
+from eval_anything.tasks.datasets.find import Snapshot, data_home
+from eval_anything.tasks.datasets.media import MediaFinder
+from eval_anything.tasks.datasets.rows import Row, read_rows
+
+_MOST_PROBLEMS = 5
+
+
+class Lines(NamedTuple):
+    """What a data set becomes: JSON objects, each with where it is from, and the folder of its media.
+
+    The message of a `Problem` here names the row; what is wrong with it comes after.
+    """
+
+    lines: list[tuple[Problem, bytes]]
+    media: Path
+
+
+def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
+    """The lines of the samples that belong to the task. FileProblemsError names rows and fields."""
+    items = _items(read_rows(snapshot.rows), data)
+    if len(items) != data.items:
+        what = "rows" if data.group_by is None else f"groups of rows by {data.group_by!r}"
+        raise _problem(
+            snapshot.rows[0],
+            f"{len(items)} {what} were found, and {data.name} has {data.items}. Either the copy is not "
+            "complete, or it is another version. To take fewer samples use --limit N; to evaluate on a "
+            "changed set copy the task's folder under another name and set `items` there",
+        )
+    media = _media_folder(data, snapshot)
+    environment = _environment(MediaFinder(media, [folder_of(name) for name in data.archives]))
+    compiled = environment.from_string(template.read_text("utf-8"))
+    lines = []
+    problems: list[Problem] = []
+    for rows in _belonging(items, data, snapshot):
+        where = Problem(rows[0].file, 0, f"row {rows[0].number}: ")
+        try:
+            text = compiled.render(row=rows[0].fields, rows=[row.fields for row in rows])
+            lines.append((where, text.encode()))
+        except Exception as error:  # a template can do anything that an expression can
+            problems.append(where._replace(message=where.message + _explained(error, rows[0].fields)))
+            if len(problems) == _MOST_PROBLEMS:
+                break
+    if problems:
+        raise FileProblemsError(problems)
+    return Lines(lines, media)
+
+
+def _problem(path: Path, message: str) -> FileProblemsError:
+    return FileProblemsError([Problem(path, 0, message)])
+
+
+def _items(rows: Sequence[Row], data: DataSet) -> list[list[Row]]:
+    """One list for each item: a row, or the rows of a group, in the order of the file."""
+    if data.group_by is None:
+        return [[row] for row in rows]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_field(row, data.group_by), []).append(row)
+    return list(groups.values())
+
+
+def _belonging(items: list[list[Row]], data: DataSet, snapshot: Snapshot) -> list[list[Row]]:
+    where = data.where
+    if where is None:
+        return items
+    found = [_field(item[0], where.field) for item in items]
+    for item, value in zip(items, found, strict=True):
+        if value not in where.among:
+            raise _problem(
+                item[0].file,
+                f"row {item[0].number}: {where.field} is {value!r}, which is none of "
+                f"{', '.join(where.among)}.{near(value, where.among)}",
+            )
+    belonging = [item for item, value in zip(items, found, strict=True) if value == where.equals]
+    if not belonging:
+        raise _problem(snapshot.rows[0], f"no row has the {where.field} {where.equals!r}")
+    return belonging
+
+
+def _field(row: Row, name: str) -> str:
+    if name not in row.fields:
+        raise _problem(row.file, f"row {row.number}: {_missing(name, row.fields)}")
+    return str(row.fields[name])
+
+
+def _missing(name: str, fields: dict[str, Any]) -> str:
+    return f"there is no field {name!r}; the row has {', '.join(fields)}.{near(name, fields)}"
+
+
+def _explained(error: Exception, fields: dict[str, Any]) -> str:
+    undefined = re.search(r"has no attribute '(.+)'$", str(error))
+    if type(error).__name__ == "UndefinedError" and undefined:
+        return _missing(undefined[1], fields)
+    return str(error) or type(error).__name__
+
+
+def _media_folder(data: DataSet, snapshot: Snapshot) -> Path:
+    """Where the media are: the snapshot, if it has none or they are unpacked there, else a cache."""
+    archives = [snapshot.path / name for name in data.archives]
+    packed = [path for path in archives if path.is_file()]
+    missing = [path for path in archives if not path.is_file()]
+    if packed and not missing:
+        return unpacked(packed, data.name, data_home() / ".unpacked")
+    missing = [path for path in missing if packed or not (path.parent / folder_of(path.name)).is_dir()]
+    if missing:
+        names = " and ".join(path.name for path in missing)
+        raise _problem(
+            snapshot.path,
+            f"{names} {'is' if len(missing) == 1 else 'are'} missing (or, with all archives unpacked "
+            f"there, {' and '.join(folder_of(p.name) + '/' for p in missing)}): the copy of {data.name} "
+            "is not complete",
+        )
+    return snapshot.path
+
+
+def _environment(finder: MediaFinder) -> Any:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters |= {
+        "tojson": lambda value: json.dumps(value, default=_not_json),
+        "medium": finder.part,
+        "votes": checked_votes,
+        "most_voted": most_voted,
+        "choices": choices,
+        "chosen": chosen,
+    }
+    return environment
+
+
+def _not_json(value: Any) -> None:
+    str(value)  # a field that is not there says so
+    raise TypeError(f"a value of type {type(value).__name__} cannot be written as JSON")
+
+
+def check_template(path: Path) -> list[Problem]:
+    """What is wrong with a template, as far as can be told without data."""
+    import jinja2
+
+    try:
+        _environment(MediaFinder(path.parent, [])).from_string(path.read_text("utf-8"))
+    except jinja2.TemplateSyntaxError as error:
+        return [Problem(path, error.lineno, f"template: {error.message}")]
+    except (OSError, UnicodeDecodeError) as error:
+        return [Problem(path, 0, f"template: cannot be read: {error}")]
+    return []
