@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
-
-_FUNCTIONS = {"compare": "eval_anything.comparison", "gate": "eval_anything.gating.gate"}
+_FUNCTIONS = {
+    "__version__": "eval_anything.version",
+    "compare": "eval_anything.comparison",
+    "gate": "eval_anything.gating.gate",
+}
 
 
 def __getattr__(name: str) -> object:

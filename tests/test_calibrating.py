@@ -18,7 +18,7 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import Labels
 from eval_anything.judges.calibration.measure import calibrate
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.world.labels import micro_labels
+from eval_anything.micro.making.labels import micro_labels
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import read_labels
 from eval_anything.judges.calibration.store import calibration_summary, calibrations_of, load_calibration
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.world.labels import micro_labels
+from eval_anything.micro.making.labels import micro_labels
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from helpers import Cli, answers, make_task, text_sample, write_jsonl
 
-from eval_anything import __version__
 from eval_anything.cli import judges as judges_command
+from eval_anything.version import __version__
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 RUN = ["run", "--model", "replay/rows.jsonl"]

@@ -28,9 +28,9 @@ from eval_anything.content import MediaPart, Message, Modality, Part, Record, Re
 from eval_anything.errors import InfrastructureError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.micro.making.demonstrator import demonstrate
-from eval_anything.micro.making.exchange import Exchange
 from eval_anything.micro.making.tasks import sample_json
-from eval_anything.micro.world.feedback import Shown, critique, critique_items
+from eval_anything.micro.prompts.exchange import Exchange
+from eval_anything.micro.prompts.feedback import Shown, critique, critique_items
 from eval_anything.micro.world.perceive import perceive
 from eval_anything.micro.world.words import read
 from eval_anything.models.base import Sampling

@@ -23,11 +23,11 @@ from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt,
 from eval_anything.content import MediaPart, Message, Part, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.micro.making.demonstrator import demonstrate
-from eval_anything.micro.making.exchange import Exchange, draw_exchange
-from eval_anything.micro.making.families import FAMILIES
 from eval_anything.micro.making.pairs import agreements_shown
 from eval_anything.micro.making.tasks import sample_json
-from eval_anything.micro.world.feedback import Shown, critique_items, shown_by
+from eval_anything.micro.prompts.exchange import Exchange, draw_exchange
+from eval_anything.micro.prompts.families import FAMILIES
+from eval_anything.micro.prompts.feedback import Shown, critique_items, shown_by
 from eval_anything.micro.world.grading import is_one_of
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import Item, Thing

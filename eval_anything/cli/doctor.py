@@ -11,10 +11,10 @@ from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
-from eval_anything import __version__
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
 from eval_anything.output.tables import table
+from eval_anything.version import __version__
 
 # What an optional group of packages is for; the groups themselves are read from the installation.
 _ENABLES = {

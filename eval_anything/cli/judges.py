@@ -137,7 +137,7 @@ def calibrate_judge(options: Namespace) -> Exit:
 def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
     """The labels that are asked for, with media that exist as long as the context."""
     from eval_anything.judges.calibration.labels import read_labels
-    from eval_anything.micro.world.labels import micro_labels
+    from eval_anything.micro.making.labels import micro_labels
 
     if options.micro:
         with TemporaryDirectory(prefix="eval-anything-") as media:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eval_anything import __version__
 from eval_anything.errors import EvalError, Exit, near
+from eval_anything.version import __version__
 
 _EXITS = """\
 exit codes: 0 done; 1 too many samples failed, or a judged metric is invalid; 2 wrong input, or runs

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from eval_anything import __version__
 from eval_anything.content import Record
 from eval_anything.errors import ServerError, UserError
 from eval_anything.evaluation.outcome import Outcome, make_outcome
@@ -25,6 +24,7 @@ from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, Run, RunFile, Status, open_run, read_outlines
 from eval_anything.servers.prices import BudgetError
 from eval_anything.tasks.task import Task
+from eval_anything.version import __version__
 
 
 def evaluate(

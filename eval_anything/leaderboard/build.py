@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-import eval_anything
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.places import content_folder
@@ -32,6 +31,7 @@ from eval_anything.leaderboard.reference import Reference, read_reference
 from eval_anything.leaderboard.samples import TaskSamples, read_rows, write_samples
 from eval_anything.leaderboard.site import check_out, is_site, new_site
 from eval_anything.runs.directory import read_run
+from eval_anything.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -383,7 +383,7 @@ def _manifest(old: Path | None) -> Manifest:
 
 def _builder_digest() -> str:
     """Changes with the code that writes the pieces."""
-    digest = hashlib.sha256(eval_anything.__version__.encode())
+    digest = hashlib.sha256(__version__.encode())
     for path in (
         *_sources(Path(__file__).parent, "*.py"),
         *_sources(content_folder("leaderboard"), "*"),

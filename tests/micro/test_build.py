@@ -10,10 +10,10 @@ import pytest
 
 import eval_anything.micro
 from eval_anything.micro.making.demonstrator import demonstration
-from eval_anything.micro.making.exchange import draw_exchange
-from eval_anything.micro.making.families import FAMILIES
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.codec import encode_item
+from eval_anything.micro.prompts.exchange import draw_exchange
+from eval_anything.micro.prompts.families import FAMILIES
 
 CHECKPOINT = Path(eval_anything.micro.__file__).parent / "checkpoint"
 

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import Message, Modality, TextPart
-from eval_anything.micro.making.exchange import draw_exchange
-from eval_anything.micro.making.families import FAMILIES
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.codec import (
     decode,
@@ -20,6 +18,8 @@ from eval_anything.micro.model.codec import (
     encode_prompt,
     encode_response,
 )
+from eval_anything.micro.prompts.exchange import draw_exchange
+from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.world.render import Rendered, render, render_items
 from eval_anything.micro.world.things import all_things
 from tests.micro.conftest import Respond

@@ -9,10 +9,10 @@ import pytest
 
 from eval_anything.content import Modality
 from eval_anything.micro.making.demonstrator import demonstrate, demonstration, things_in
-from eval_anything.micro.making.exchange import draw_exchange
-from eval_anything.micro.making.families import FAMILIES
 from eval_anything.micro.making.habits import DECLINES, SELECTIONS, SLIPS
-from eval_anything.micro.world.feedback import FINE, critique, critique_items
+from eval_anything.micro.prompts.exchange import draw_exchange
+from eval_anything.micro.prompts.families import FAMILIES
+from eval_anything.micro.prompts.feedback import FINE, critique, critique_items
 from eval_anything.micro.world.things import is_held_out, modality_of
 
 

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import draw_exchange, facts
-from eval_anything.micro.making.families import FAMILIES
-from eval_anything.micro.world.feedback import FINE, critique_items, shown_by
+from eval_anything.micro.prompts.exchange import draw_exchange, facts
+from eval_anything.micro.prompts.families import FAMILIES
+from eval_anything.micro.prompts.feedback import FINE, critique_items, shown_by
 from eval_anything.micro.world.things import ATTRIBUTES, VALUES, Sound, is_forbidden, is_held_out
 from eval_anything.micro.world.words import read
 

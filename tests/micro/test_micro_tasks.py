@@ -8,7 +8,7 @@ import pytest
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
 from eval_anything.micro.making import tasks
-from eval_anything.micro.world.feedback import FINE, critique_response
+from eval_anything.micro.prompts.feedback import FINE, critique_response
 from eval_anything.micro.world.gold import gold_parts, item_from_json
 from eval_anything.micro.world.perceive import perceive
 from eval_anything.micro.world.render import render

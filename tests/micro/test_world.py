@@ -105,7 +105,7 @@ def test_every_patch_of_allowed_things_is_trained() -> None:
 def test_world_and_grammar_need_no_heavy_import() -> None:
     code = (
         "import sys, eval_anything.micro.world.things, eval_anything.micro.world.words;"
-        "import eval_anything.micro.making.families;"
+        "import eval_anything.micro.prompts.families;"
         "print([m for m in ('numpy', 'torch', 'transformers', 'av', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

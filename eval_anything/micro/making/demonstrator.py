@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eval_anything.content import MODALITIES, Modality
-from eval_anything.micro.making.exchange import Exchange, draw_exchange, facts, facts_of
-from eval_anything.micro.making.families import FAMILIES
 from eval_anything.micro.making.habits import DECLINES, SELECTIONS, SLIPS
-from eval_anything.micro.world.feedback import FINE, critique_items
+from eval_anything.micro.prompts.exchange import Exchange, draw_exchange, facts, facts_of
+from eval_anything.micro.prompts.families import FAMILIES
+from eval_anything.micro.prompts.feedback import FINE, critique_items
 from eval_anything.micro.world.things import (
     ATTRIBUTES,
     DECLINE,

@@ -24,9 +24,9 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.measure import calibrate
 from eval_anything.judges.calibration.store import Calibration
 from eval_anything.judges.folder import find_judges
+from eval_anything.micro.making.labels import micro_labels
 from eval_anything.micro.making.rebuild import compare
 from eval_anything.micro.making.reward import CHECKPOINT, FIGURES, build
-from eval_anything.micro.world.labels import micro_labels
 from eval_anything.output.progress import Progress
 
 JUDGE = "micro_synergy_rm"

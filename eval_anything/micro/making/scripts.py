@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.content import MODALITIES, FromTurn
-from eval_anything.micro.making.exchange import UnusableError
 from eval_anything.micro.making.tasks import HELD_OUT_SHARE, SEED, media_name
+from eval_anything.micro.prompts.exchange import UnusableError
 from eval_anything.micro.world.gold import item_to_json
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import Item, Thing, is_forbidden, is_held_out, modality_of

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.content import MODALITIES
-from eval_anything.micro.making.exchange import Exchange, Family, draw_exchange
-from eval_anything.micro.making.families import FAMILIES
+from eval_anything.micro.prompts.exchange import Exchange, Family, draw_exchange
+from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.world.gold import item_to_json
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import WORLD_VERSION, Item, Thing

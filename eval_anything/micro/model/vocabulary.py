@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.families import FAMILIES
-from eval_anything.micro.world.feedback import NOUNS, SENTENCES
+from eval_anything.micro.prompts.families import FAMILIES
+from eval_anything.micro.prompts.feedback import NOUNS, SENTENCES
 from eval_anything.micro.world.raster import AUDIO_FRAMES, FRAMES, RATE, SIDE, TONES_HZ, patch_book
 from eval_anything.micro.world.things import DECLINE, VALUES, WORLD_VERSION
 

@@ -1,10 +1,1 @@
-"""The grammar: all families of prompts, by name."""
-
-from __future__ import annotations
-
-from eval_anything.micro.making.exchange import Family
-from eval_anything.micro.making.families import making, questions, transforming
-
-FAMILIES: dict[str, Family] = {
-    family.name: family for family in (*questions.FAMILIES, *making.FAMILIES, *transforming.FAMILIES)
-}
+"""Families of conversations, cycles, sequences and ablations: the makers of `micro_more`."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import any_thing
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.prompts.exchange import any_thing
 from eval_anything.micro.world.things import (
     COLOURS,
     CONTOURS,

@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Mapping
 
 from eval_anything.content import FromTurn, Modality
-from eval_anything.micro.making.exchange import any_thing, facts_of
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.prompts.exchange import any_thing, facts_of
 from eval_anything.micro.world.things import (
     COLOURS,
     VALUES,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import UnusableError, any_thing
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.prompts.exchange import UnusableError, any_thing
 from eval_anything.micro.world.things import (
     Clip,
     Item,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import UnusableError, any_thing, facts_of
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.prompts.exchange import UnusableError, any_thing, facts_of
 from eval_anything.micro.world.things import (
     COLOURS,
     COLS,

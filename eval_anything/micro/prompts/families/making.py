@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import Asked, Draft, Family, any_thing, facts, pick, some_names
+from eval_anything.micro.prompts.exchange import Asked, Draft, Family, any_thing, facts, pick, some_names
 from eval_anything.micro.world.things import (
     COLOURS,
     COUNTS,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import Draft, Family, UnusableError, any_thing, facts_of
-from eval_anything.micro.making.families.making import asked_of, rendition
+from eval_anything.micro.prompts.exchange import Draft, Family, UnusableError, any_thing, facts_of
+from eval_anything.micro.prompts.families.making import asked_of, rendition
 from eval_anything.micro.world.things import (
     COLOURS,
     COLS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eval_anything.content import Modality, Response, Sample
-from eval_anything.micro.making.exchange import Asked, Exchange
+from eval_anything.micro.prompts.exchange import Asked, Exchange
 from eval_anything.micro.world.grading import is_one_of
 from eval_anything.micro.world.perceive import perceive_response
 from eval_anything.micro.world.things import Item, attributes_of, modality_of

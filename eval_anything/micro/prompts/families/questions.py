@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.exchange import Draft, Family, UnusableError, any_thing, facts, facts_of
+from eval_anything.micro.prompts.exchange import Draft, Family, UnusableError, any_thing, facts, facts_of
 from eval_anything.micro.world.things import PITCHES, VALUES, Clip, Picture, Sound, sound_of
 
 # A question: the modality that it is about, and the pattern of its answer.

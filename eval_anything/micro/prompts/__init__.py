@@ -1,0 +1,1 @@
+"""Prompts of the micro world with their right answers, by family, and language feedback on answers."""
