@@ -1,0 +1,247 @@
+"""The directory of a run: what ran (run.json), its records, its media. Append-only, kill-proof.
+
+    run.json                        written atomically
+    <suite>/<task>/records.jsonl    one record a line; the last line of a (sample, repeat) wins
+    <suite>/<task>/canaries.jsonl   records of canaries, where a model judges; never counted in n
+    media/<aa>/<sha256>.<ext>       each medium once
+    results.json                    rebuilt from the records
+
+A process killed at any byte leaves at most one line without its end, which is cut off when the run
+is opened again. One process at a time holds the run (a lock that the kernel drops with it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Failure, Record, Score
+from eval_anything.errors import UserError
+from eval_anything.files.writing import append_whole, cannot_write, hold, pretty_json, write_atomically
+from eval_anything.jsonl import record_from_json, record_to_json
+from eval_anything.media import MediaStore
+
+FORMAT = 1
+
+
+Status = Literal["running", "done", "stopped", "failed"]
+
+
+class RunFile(Struct, frozen=True):
+    """run.json. `fingerprints` maps a task to the sha256 of each thing that decides its numbers."""
+
+    format: int
+    model: str
+    spec: str
+    weights: str
+    arguments: dict[str, Any]
+    sampling: dict[str, float]
+    seed: int
+    repeats: int
+    tasks: list[str]
+    counts: dict[str, int]
+    fingerprints: dict[str, dict[str, str]]
+    versions: dict[str, str]
+    command: list[str]
+    created: str
+    status: Status
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is that of a run."""
+    return (path / "run.json").is_file()
+
+
+def read_run_file(path: Path) -> RunFile:
+    """run.json of a run directory. UserError if it is none, or of another format."""
+    try:
+        file = msgspec.json.decode((path / "run.json").read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not the directory of a run: it has no run.json") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise UserError(f"{path}/run.json cannot be read: {error}") from None
+    if file.format != FORMAT:
+        raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
+    return file
+
+
+def begun_run(path: Path) -> RunFile | None:
+    """run.json of a run to go on with; None where nothing is recorded yet, so nothing binds."""
+    if not is_run(path):
+        return None
+    file = read_run_file(path)
+    recorded = (records_path(path, task) for task in file.tasks)
+    return file if any(p.is_file() and p.stat().st_size for p in recorded) else None
+
+
+Log = Literal["records", "canaries"]
+
+
+def records_path(run: Path, task: str, log: Log = "records") -> Path:
+    """Where the records of a task lie, or those of its canaries."""
+    return run / task / f"{log}.jsonl"
+
+
+def read_run(run: Path, task: str, log: Log = "records") -> list[Record]:
+    """The records of one task: the last line of each (sample, repeat), in order of first appearance.
+
+    A last line without its end, left by a kill, does not count. UserError names a damaged line.
+    """
+    return _read(records_path(run, task, log), lambda line: record_from_json(line, run))
+
+
+def read_records(run: Path, task: str, wanted: Collection[tuple[str, int]]) -> list[Record]:
+    """As `read_run`, of these (sample id, repeat) alone: the others are not kept."""
+
+    def read_line(line: bytes) -> Record | None:
+        outline = _outlines.decode(line)
+        known = (outline.sample_id, outline.repeat) in wanted
+        return record_from_json(line, run) if known else None
+
+    return _read(records_path(run, task), read_line)
+
+
+class Outline(Struct, frozen=True):
+    """A record without its content: what numbers and comparisons need, read several times as fast."""
+
+    sample_id: str
+    repeat: int
+    item: str
+    source_id: str
+    scores: dict[str, Score]
+    error: Failure | None
+    usage: dict[str, int] = {}
+    latency: dict[str, float] = {}
+    groups: dict[str, str] = {}
+
+
+_outlines = msgspec.json.Decoder(Outline)
+
+
+def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
+    """As `read_run`, without the responses."""
+    return _read(records_path(run, task, log), _outlines.decode)
+
+
+class _Keyed(Protocol):
+    @property
+    def sample_id(self) -> str: ...
+
+    @property
+    def repeat(self) -> int: ...
+
+
+R = TypeVar("R", bound=_Keyed)
+
+
+def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return []
+    records: dict[tuple[str, int], R] = {}
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = read_line(line[:-1])
+            except (ValueError, msgspec.DecodeError) as error:
+                raise UserError(
+                    f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
+                    "its sample is then done anew."
+                ) from None
+            if record is not None:
+                records[record.sample_id, record.repeat] = record
+    return list(records.values())
+
+
+class Run:
+    """A run directory that this process holds, ready to take records."""
+
+    def __init__(self, path: Path, file: RunFile, lock: IO[bytes]) -> None:
+        self.path = path
+        self.file = file
+        self.store = MediaStore(path / "media")
+        self._lock = lock
+        self._logs: dict[Path, int] = {}
+
+    def append(self, task: str, record: Record, log: Log = "records") -> None:
+        """Adds one line to the task's log, whole or not at all. InfrastructureError if it cannot."""
+        path = records_path(self.path, task, log)
+        line = record_to_json(record, self.path) + b"\n"
+        try:
+            if path not in self._logs:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._logs[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            append_whole(self._logs[path], line)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+
+    def save(self, **changes: Any) -> None:
+        """Writes run.json with some fields changed."""
+        self.file = msgspec.structs.replace(self.file, **changes)
+        write_atomically(self.path / "run.json", pretty_json(self.file), durable=True)
+
+    def close(self) -> None:
+        """Gives the directory free for another process."""
+        for file in self._logs.values():
+            os.close(file)
+        self._logs.clear()
+        self._lock.close()
+
+
+@contextlib.contextmanager
+def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[Run]:
+    """Takes hold of a run directory, new or old.
+
+    `make` gets the run.json that is there (None for a new run) and returns the one to go on with;
+    it raises UserError where the two do not agree.
+    """
+    path = path.resolve()
+    if path.is_file():
+        raise UserError(f"--out {path} is a file; it should be a directory")
+    if path.is_dir() and not is_run(path) and not _is_fresh(path):
+        raise UserError(f"--out {path} holds other files and no run.json: choose another directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("ab")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    run: Run | None = None
+    try:
+        hold(lock, f"{path} is in use by another process: wait, or choose --out")
+        run = Run(path, make(begun_run(path)), lock)
+        for task in run.file.tasks:
+            _cut_torn_line(records_path(path, task))
+            _cut_torn_line(records_path(path, task, "canaries"))
+        run.save()
+        yield run
+    finally:
+        if run is not None:
+            run.close()
+        else:
+            lock.close()
+
+
+def _is_fresh(path: Path) -> bool:
+    """Empty, or killed before its first run.json was there."""
+    return all(p.name == ".lock" or p.name.startswith(".run.json.") for p in path.iterdir())
+
+
+def _cut_torn_line(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from None
