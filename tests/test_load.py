@@ -11,7 +11,7 @@ from helpers import TASK_YAML, make_task, medium_sample, mp4, png, text_sample, 
 
 from eval_anything.content import MediaPart, TextPart
 from eval_anything.errors import UserError
-from eval_anything.files.yaml_files import FileProblemsError
+from eval_anything.files.mistakes import FileProblemsError
 from eval_anything.tasks.load import folder_at, load_task
 
 OWN = """\

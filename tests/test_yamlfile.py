@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from eval_anything.content import Contract, Modality
-from eval_anything.files.yaml_files import FileProblemsError, line_of, read_yaml
+from eval_anything.files.mistakes import FileProblemsError
+from eval_anything.files.yaml_files import line_of, read_yaml
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

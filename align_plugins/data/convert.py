@@ -11,7 +11,7 @@ from align_plugins.data.importers import convert_row
 from align_plugins.data.rows import Row
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.media import MediaStore
 from eval_anything.tasks.datasets.rows import Row as ForeignRow
 from eval_anything.tasks.datasets.rows import read_rows as read_foreign

@@ -14,8 +14,8 @@ from msgspec import Struct
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, prompt_key
 from eval_anything.content import Message, TextPart
 from eval_anything.errors import near
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.writing import write_atomically
-from eval_anything.files.yaml_files import FileProblemsError, Problem
 from eval_anything.jsonl import MessageJson, PartJson, json_message, parts_from_json, parts_to_json
 
 _MOST_PROBLEMS = 50

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from eval_anything.content import MediaPart, Message, Part
-from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Problem
 
 
 class Prompt(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
-from eval_anything.files.yaml_files import FileProblemsError, Problem, read_yaml
+from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.yaml_files import read_yaml
 
 PLAN = Path(__file__).with_name("experiment.yaml")
 

@@ -22,8 +22,8 @@ from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.environment import check_environment
 from align_plugins.workdir import RESUMING, Checkpoint, Workdir, as_main_says, is_main, open_workdir
 from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
-from eval_anything.files.yaml_files import FileProblemsError, Problem
 from eval_anything.output.progress import Progress
 
 if TYPE_CHECKING:

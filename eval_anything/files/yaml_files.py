@@ -7,14 +7,17 @@ could find in one reading: unknown and repeated keys, wrong types, missing keys.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import yaml
 
 from eval_anything.content import Modality
-from eval_anything.errors import UserError, near
+from eval_anything.errors import near
+from eval_anything.files.mistakes import FileProblemsError, Mistakes, Problem, Step
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -37,36 +40,20 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _MOST_PROBLEMS = 20
 
 
-class Problem(NamedTuple):
-    """One mistake: the file, its line (1-based, 0 if it has none) and what to do about it."""
-
-    file: Path
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
-        )
-
-
-class FileProblemsError(UserError):
-    """A file, or a folder of files, has mistakes."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-
-
 def read_yaml(path: Path, type_: type[T]) -> T:
     """The file as a value of `type_`. FileProblemsError names each mistake and its line."""
+    return load_yaml(path, type_)[0]
+
+
+def load_yaml(path: Path, type_: type[T]) -> tuple[T, Mistakes]:
+    """The file as `read_yaml` gives it, and an empty collector for what its type cannot say."""
     node, data = _parse(path)
-    problems = [
-        Problem(path, line, f"key {key!r} is given twice: keep one") for key, line in _repeated(node)
-    ]
+    mistakes = Mistakes(path, partial(_line, node))
+    for key, line in _repeated(node):
+        mistakes.add_line(line, f"key {key!r} is given twice: keep one")
     if not isinstance(data, dict):
         raise FileProblemsError([Problem(path, 1, "must hold keys and values, such as `version: 1`")])
-    while len(problems) < _MOST_PROBLEMS:
+    while len(mistakes) < _MOST_PROBLEMS:
         try:
             value = msgspec.convert(data, type_)
         except msgspec.ValidationError as error:
@@ -76,20 +63,20 @@ def read_yaml(path: Path, type_: type[T]) -> T:
             steps = _steps(match["path"] or "$", data, type_)
             unknown = re.search(r"unknown field `(.+)`", what)
             line_steps = [*steps, unknown[1]] if unknown else steps
-            problems.append(Problem(path, _line(node, line_steps), _explain(what, steps, type_)))
+            mistakes.add(_explain(what, steps, type_), *line_steps)
             if not _drop(data, line_steps):
                 break  # cannot go on past this one
         else:
-            if not problems:
-                return value
+            if not mistakes:
+                return value, mistakes
             break
-    raise FileProblemsError(problems)
+    raise FileProblemsError(mistakes)
 
 
-def line_of(path: Path, *steps: str | int) -> int:
+def line_of(path: Path, *steps: Step) -> int:
     """The line (1-based) of a key or item in a YAML file that is known to parse; 0 if not there."""
     node, _ = _parse(path)
-    return _line(node, list(steps))
+    return _line(node, steps)
 
 
 def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
@@ -136,10 +123,10 @@ def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:
     return found
 
 
-def _steps(path: str, data: Any, type_: Any) -> list[str | int]:
+def _steps(path: str, data: Any, type_: Any) -> list[Step]:
     """`$.contract.required[0]` as keys and indices. msgspec writes `[...]` for "some value of this
     mapping": that is the first one that does not convert."""
-    steps: list[str | int] = []
+    steps: list[Step] = []
     for key, index in _STEP.findall(path):
         step = key or index
         if index == "...":
@@ -164,7 +151,7 @@ def _first_mistaken(data: Any, type_: Any) -> str | None:
     return None
 
 
-def _line(node: yaml.Node | None, steps: list[str | int]) -> int:
+def _line(node: yaml.Node | None, steps: Sequence[Step]) -> int:
     """The line of the deepest step that the document has."""
     line = node.start_mark.line + 1 if node is not None else 0
     for step in steps:
@@ -182,7 +169,7 @@ def _line(node: yaml.Node | None, steps: list[str | int]) -> int:
     return line
 
 
-def _drop(data: Any, steps: list[str | int]) -> bool:
+def _drop(data: Any, steps: list[Step]) -> bool:
     """Takes the mistaken entry out, so that the next reading finds the next mistake."""
     if not steps:
         return False
@@ -198,7 +185,7 @@ def _drop(data: Any, steps: list[str | int]) -> bool:
     return True
 
 
-def _explain(what: str, steps: list[str | int], type_: type) -> str:
+def _explain(what: str, steps: list[Step], type_: type) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     at = f" in `{where.removeprefix('.')}`" if steps else ""
     unknown = re.search(r"unknown field `(.+)`", what)
@@ -216,7 +203,7 @@ def _explain(what: str, steps: list[str | int], type_: type) -> str:
     return f"{what[:1].lower() + what[1:]}{at}"
 
 
-def _fields(type_: Any, steps: list[str | int]) -> list[str]:
+def _fields(type_: Any, steps: list[Step]) -> list[str]:
     """The field names of the type that the steps lead to."""
     type_ = _type_at(type_, steps)
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
@@ -224,7 +211,7 @@ def _fields(type_: Any, steps: list[str | int]) -> list[str]:
     return []
 
 
-def _type_at(type_: Any, steps: list[str | int]) -> Any:
+def _type_at(type_: Any, steps: list[Step]) -> Any:
     """The type that the steps lead to."""
     for step in steps:
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.places import content_folder
-from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
+from eval_anything.files.yaml_files import line_of, read_yaml
 
 Tier = Literal["critical", "supporting", "advisory"]
 

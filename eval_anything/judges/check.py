@@ -6,8 +6,9 @@ from pathlib import Path
 
 from eval_anything.errors import UserError
 from eval_anything.files.code import check_code
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.templates import compile_template, render_template
-from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of
+from eval_anything.files.yaml_files import line_of
 from eval_anything.judges.folder import JudgeFile, JudgeFolder, Kind, read_judge_file
 
 # What a template may be given beside the fence: a rubric something that is expected of the parts, or

@@ -10,9 +10,10 @@ import msgspec
 from eval_anything.content import Message, Modality, Sample, Turn
 from eval_anything.errors import UserError, near
 from eval_anything.files.code import check_code
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.places import path_inside
 from eval_anything.files.templates import compile_template, render_template
-from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of
+from eval_anything.files.yaml_files import line_of
 from eval_anything.jsonl import json_message, sample_from_json
 from eval_anything.judges.folder import JudgeFolder, find_judges, read_judge_file
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from eval_anything.errors import UserError, near
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.places import content_folder, folders_with
-from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
+from eval_anything.files.yaml_files import line_of, read_yaml
 from eval_anything.tasks.task import TaskFile, TaskFolder
 
 

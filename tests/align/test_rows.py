@@ -13,7 +13,7 @@ from align_plugins.data.contamination import known_prompts
 from align_plugins.data.files import read_rows, write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, prompt_key, rows_of
 from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS, pairs, utility
-from eval_anything.files.yaml_files import FileProblemsError
+from eval_anything.files.mistakes import FileProblemsError
 
 
 def _text(text: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ import msgspec
 from eval_anything.content import ANYTHING, Part, Response, Sample, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.jsonl import json_message, label_row_from_json, parts_from_json
 
 _MOST_PROBLEMS = 20

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import near
-from eval_anything.files.yaml_files import FileProblemsError, Problem, line_of, read_yaml
+from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.yaml_files import line_of, read_yaml
 from eval_anything.models.agent.generators import KINDS
 from eval_anything.models.agent.generators.base import Generator, Settings
 from eval_anything.models.agent.instructions import SYSTEM

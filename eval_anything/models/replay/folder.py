@@ -19,8 +19,8 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from eval_anything.content import MODALITIES, Modality
+from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
-from eval_anything.files.yaml_files import Problem
 from eval_anything.jsonl import PartJson, ReplayRow
 from eval_anything.media import MAX_BYTES
 from eval_anything.media.sniff import EXTENSIONS

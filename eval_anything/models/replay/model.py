@@ -15,8 +15,8 @@ import msgspec
 from eval_anything.content import Failure, MediaPart, Part, Response, TextPart
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.places import path_inside
-from eval_anything.files.yaml_files import FileProblemsError, Problem
 from eval_anything.jsonl import ReplayRow, parts_from_json, replay_row_from_json
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eval_anything.errors import UserError
-from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Problem
 
 WHOLE = ("all", "test")
 """Where a JSON file has several lists of rows, these keys mean the whole set."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.errors import near
-from eval_anything.files.yaml_files import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.scoring.votes import checked_votes, most_voted
 from eval_anything.tasks.datasets.archives import folder_of, unpacked
 from eval_anything.tasks.datasets.choices import choices, chosen
