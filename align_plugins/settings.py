@@ -11,11 +11,12 @@ import yaml
 from msgspec import Struct
 
 from eval_anything.errors import UserError, near
+from eval_anything.evaluation.options import EvaluationOptions, Options, place_paths
 from eval_anything.files.yaml_files import read_yaml
 
 
-class EvaluationSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What checkpoints are evaluated on; most names are those of the options of `eval-anything run`.
+class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What checkpoints are evaluated on: the options of `eval-anything run`, and when and where.
 
     Attributes:
         tasks: tasks or suites.
@@ -31,16 +32,6 @@ class EvaluationSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     tasks: list[str]
-    suite: str | None = None
-    include: list[str] = []
-    data: list[str] = []
-    allow_code: bool = False
-    judges: dict[str, str] = {}
-    model_args: dict[str, str] = {}
-    limit: int | None = None
-    repeats: int = 1
-    seed: int = 0
-    temperature: float = 0.0
     start: bool = True
     metric: str | None = None
     patience: int | None = None
@@ -57,20 +48,10 @@ class EvaluationSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.metric is not None and ":" not in self.metric:
             raise ValueError("metric must be task:metric, such as micro/selection:selection")
 
-    def command(self, model: str, out: Path) -> list[str]:
-        """The arguments of `eval-anything` that evaluate a checkpoint."""
-        words = ["run", "--model", model, "--tasks", ",".join(self.tasks), "--out", str(out)]
-        words += ["--seed", str(self.seed), "--repeats", str(self.repeats)]
-        words += ["--temperature", str(self.temperature), "--json"]
-        words += ["--suite", self.suite] if self.suite is not None else []
-        words += ["--limit", str(self.limit)] if self.limit is not None else []
-        words += ["--allow-code"] if self.allow_code else []
-        words += [word for path in self.include for word in ("--include", path)]
-        words += [word for path in self.data for word in ("--data", path)]
-        words += [word for pair in self.judges.items() for word in ("--judge", "=".join(pair))]
-        return words + [
-            word for pair in self.model_args.items() for word in ("--model-arg", "=".join(pair))
-        ]
+    def options(self, model: str, out: Path) -> Options:
+        """The evaluation of a checkpoint into a run directory."""
+        shared = {name: getattr(self, name) for name in EvaluationOptions.__struct_fields__}
+        return Options(model=model, out=str(out), **shared)
 
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -213,8 +194,7 @@ def _place_paths(data: dict[str, Any], folder: Path, type_: type[MethodSettings]
                 where[key] = placed(where[key])
     evaluate = data.get("evaluate")
     if evaluate is not None:
-        for name in ("include", "data"):
-            evaluate[name] = [placed(one) for one in evaluate[name]]
+        place_paths(evaluate, folder)
         policy = evaluate.get("policy")
         if policy is not None and (folder / policy).exists():
             evaluate["policy"] = placed(policy)

@@ -16,7 +16,8 @@ import msgspec
 from align_plugins.settings import EvaluationSettings
 from align_plugins.workdir import NOTE
 from eval_anything.errors import UserError, near
-from eval_anything.evaluation.plan import Options, Plan, make_plan
+from eval_anything.evaluation.options import words_of
+from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.policy import find_policy, read_policy
 
@@ -39,21 +40,7 @@ def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> in
 
 def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> Plan:
     """What one evaluation runs; errors as in `check_evaluation`."""
-    return make_plan(
-        Options(
-            model=model,
-            tasks=settings.tasks,
-            suite=settings.suite,
-            include=[Path(path) for path in settings.include],
-            data=[Path(path) for path in settings.data],
-            allow_code=settings.allow_code,
-            judges=settings.judges,
-            model_args=settings.model_args,
-            limit=settings.limit,
-            repeats=settings.repeats,
-            out=runs / START,
-        )
-    )
+    return make_plan(settings.options(model, runs / START))
 
 
 class Measured(NamedTuple):
@@ -148,7 +135,8 @@ class Evaluations:
             environment["CUDA_VISIBLE_DEVICES"] = self.settings.device
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "align_plugins.evaluation.process", str(os.getpid())]
-        command += self.settings.command(job.model, self.run_of(job.name))
+        options = self.settings.options(job.model, self.run_of(job.name))
+        command += ["run", *words_of(options), "--json"]
         with self._log_of(job.name).open("wb") as log:
             return subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log

@@ -28,7 +28,7 @@ from align_plugins.experiment.micro_data import FEEDBACK, PAIRS
 from align_plugins.experiment.plan import BASE, Arm, Plan, name_of
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate
-from eval_anything.evaluation.plan import Options
+from eval_anything.evaluation.options import Options
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 from eval_anything.plugins import TRAINERS, extension
@@ -73,7 +73,7 @@ def run_plan(
 ) -> list[str]:
     """Runs the arms named in `only` (all, if it is empty) with these seeds; what failed, in words."""
     out = out.resolve()
-    evaluate(Options(model=plan.model, tasks=plan.tasks, out=out / BASE), progress)
+    evaluate(Options(model=plan.model, tasks=plan.tasks, out=str(out / BASE)), progress)
     arms = [arm for arm in plan.arms if not only or arm.name in only]
     for arm in arms:
         reason = missing_method(arm)

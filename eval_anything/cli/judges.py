@@ -159,7 +159,7 @@ def _show_estimate(labels: int, again: int, cost: dict[str, Any], options: Names
 def _spec(options: Namespace) -> str | None:
     """The model behind the one judge, from `--judge NAME=SPEC`."""
     spec = None
-    for pair in options.judge:
+    for pair in options.judges:
         name, _, spec = pair.partition("=")
         if name != options.name or not spec:
             raise UserError(f"--judge {pair}: must be {options.name}=SPEC")

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_anything.cli.fields import fields_from
 from eval_anything.cli.printing import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
+from eval_anything.evaluation.options import make_options, read_options
 from eval_anything.evaluation.outcome import Outcome
-from eval_anything.evaluation.plan import Options, Plan, make_plan
+from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.evaluation.report import results_table, write_report
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.output.progress import Progress
@@ -22,62 +24,31 @@ from eval_anything.output.tables import table
 
 def run(options: Namespace) -> Exit:
     """Evaluates a model, prints the table, writes the page."""
-    return _evaluate(
-        options,
-        Options(
-            model=options.model,
-            temperature=options.temperature,
-            concurrency=options.concurrency,
-            model_args=_model_args(options.model_arg, options.allow_missing),
-            **_common(options),
-        ),
-    )
+    values = read_options(options.config) if options.config is not None else {}
+    for name, setting in fields_from(options).items():  # the command line wins
+        both = isinstance(setting, dict) and name in values
+        values[name] = {**values[name], **setting} if both else setting
+    if "model" not in values:
+        raise UserError("--model SPEC is missing: a path, `micro`, hf/ID, openai/NAME or replay/FILE")
+    return _evaluate(options, values)
 
 
 def score(options: Namespace) -> Exit:
     """The same for outputs that were saved: `run --model replay/...`."""
     if not options.outputs.exists():
         raise UserError(f"--outputs {options.outputs}: there is no such file, folder or run")
-    arguments = _model_args([], options.allow_missing)
-    spec = f"replay/{options.outputs}"
-    return _evaluate(options, Options(model=spec, model_args=arguments, **_common(options)))
+    return _evaluate(options, {**fields_from(options), "model": f"replay/{options.outputs}"})
 
 
-def _common(options: Namespace) -> dict[str, Any]:
-    return {
-        "tasks": [name for name in options.tasks.split(",") if name],
-        "suite": options.suite,
-        "include": options.include,
-        "data": options.data,
-        "allow_code": options.allow_code,
-        "judges": _pairs("--judge", options.judge),
-        "limit": options.limit,
-        "repeats": options.repeats,
-        "seed": options.seed,
-        "out": options.out,
-        "max_failed": options.max_failed,
-        "budget": options.budget,
-        "against": options.against,
-        "lm_eval": _pairs("--lm-eval", options.lm_eval),
-        "command": options.command_line,
-    }
-
-
-def _model_args(pairs: list[str], allow_missing: bool) -> Mapping[str, str]:
-    return ({"allow_missing": "1"} if allow_missing else {}) | _pairs("--model-arg", pairs)
-
-
-def _pairs(option: str, pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UserError(f"{option} {pair}: must be NAME=VALUE")
-        found[key] = value
-    return found
-
-
-def _evaluate(options: Namespace, what: Options) -> Exit:
+def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
+    missing = {"allow_missing": "1"} if options.allow_missing else {}
+    what = make_options(
+        {
+            **values,
+            "model_args": {**missing, **values.get("model_args", {})},
+            "command": options.command_line,
+        }
+    )
     progress = Progress("silent" if options.json else "auto")
     if options.dry_run:
         return _show_plan(make_plan(what), options.json)

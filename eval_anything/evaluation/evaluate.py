@@ -13,9 +13,10 @@ import msgspec
 
 from eval_anything.content import Record
 from eval_anything.errors import ServerError, UserError
+from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
-from eval_anything.evaluation.plan import Options, Plan, make_plan
+from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.judges.assemble import TaskScorers

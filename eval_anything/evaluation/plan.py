@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct
-
 from eval_anything.errors import UserError
+from eval_anything.evaluation.options import Options
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import find_judges, judge_named
 from eval_anything.judges.kinds.pairwise import PairwiseScorer
@@ -24,30 +23,6 @@ from eval_anything.tasks.task import Task
 
 if TYPE_CHECKING:
     from eval_anything.lm_eval.tasks import Harness
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """What `eval-anything run` is asked for; the names are those of its options."""
-
-    model: str
-    tasks: Sequence[str] = ()
-    suite: str | None = None
-    include: Sequence[Path] = ()
-    data: Sequence[Path] = ()
-    allow_code: bool = False
-    judges: Mapping[str, str] = {}
-    limit: int | None = None
-    repeats: int = 1
-    seed: int = 0
-    temperature: float = 0.0
-    model_args: Mapping[str, str] = {}
-    out: Path | None = None
-    concurrency: int | None = None
-    max_failed: float = 0.1
-    budget: float | None = None
-    against: Path | None = None
-    lm_eval: Mapping[str, str] = {}
-    command: Sequence[str] = ()
 
 
 class Plan(NamedTuple):
@@ -73,9 +48,10 @@ def make_plan(options: Options) -> Plan:
             model.concurrency = options.concurrency
         else:
             model.batch_size = options.concurrency
-    out = options.out if options.out is not None else Path("runs") / model.name
+    out = Path(options.out) if options.out is not None else Path("runs") / model.name
     old = begun_run(out)
-    registry = Registry(options.include)
+    include, data = _paths(options.include), _paths(options.data)
+    registry = Registry(include)
     own, of_harness = split_names(options.tasks)
     suites = []
     if own or not of_harness:
@@ -86,8 +62,8 @@ def make_plan(options: Options) -> Plan:
     for name in names:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
-    judges = find_judges(options.include)
-    tasks = {name: load_task(registry.folders[name], judges, options.data) for name in names}
+    judges = find_judges(include)
+    tasks = {name: load_task(registry.folders[name], judges, data) for name in names}
     if options.data and all(task.file.data is None for task in tasks.values()):
         raise UserError("--data: none of the tasks that are run reads a data set")
     for name in options.judges:
@@ -113,7 +89,7 @@ def make_plan(options: Options) -> Plan:
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
             scorer.check_task(task)
-    _set_against(options.against, tasks, scorers)
+    _set_against(Path(options.against) if options.against else None, tasks, scorers)
     _share_budget(options.budget, [model, *(s for found in scorers.values() for s in found.scorers)])
     model.prepare(list(tasks.values()), asked, registry.folders)
     whole = {
@@ -126,6 +102,10 @@ def make_plan(options: Options) -> Plan:
     return Plan(model, list(whole.values()), tasks, scorers, counts, repeats, out, harness)
 
 
+def _paths(words: Sequence[str]) -> list[Path]:
+    return [Path(word) for word in words]
+
+
 def _harness(
     options: Options, model: Model, wanted: Sequence[str], before: Sequence[str], repeats: int
 ) -> Harness | None:
@@ -134,7 +114,7 @@ def _harness(
         return None
     from eval_anything.lm_eval.tasks import plan_harness
 
-    include, code = options.include, options.allow_code
+    include, code = _paths(options.include), options.allow_code
     return plan_harness(wanted, before, model, include, code, options.lm_eval, repeats)
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from eval_anything.evaluation.evaluate import evaluate
-from eval_anything.evaluation.plan import Options
+from eval_anything.evaluation.options import Options
 from eval_anything.gating.gate import gate
 from eval_anything.output.progress import Progress
 
@@ -30,7 +30,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runs = [Path(folder) / str(seed) for seed in range(2 * gates)]
         for seed, run in enumerate(runs):
-            options = Options(model="micro", tasks=["micro_quick"], temperature=1.0, seed=seed, out=run)
+            out, tasks = str(run), ["micro_quick"]
+            options = Options(model="micro", tasks=tasks, temperature=1.0, seed=seed, out=out)
             evaluate(options, Progress("silent"))
         for base, candidate in zip(runs[::2], runs[1::2], strict=True):
             result = gate(candidate, "micro", base)

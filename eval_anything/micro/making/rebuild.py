@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.evaluation.evaluate import evaluate
-from eval_anything.evaluation.plan import Options
+from eval_anything.evaluation.options import Options
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.micro.making.build import build
 from eval_anything.micro.model.adapter import BUNDLED
@@ -32,7 +32,7 @@ FIGURES = "figures.json"
 
 def figures_of(checkpoint: Path, run: Path) -> dict[str, dict[str, Any]]:
     """Evaluates a checkpoint on the micro suite: {name: {value, ci95, n}}, aggregates included."""
-    outcome = evaluate(Options(model=str(checkpoint), suite="micro", out=run), Progress())
+    outcome = evaluate(Options(model=str(checkpoint), suite="micro", out=str(run)), Progress())
     found = {
         f"{task}:{name}": metric
         for task, result in outcome.results["tasks"].items()

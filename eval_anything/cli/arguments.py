@@ -1,0 +1,299 @@
+"""Commands and their options. What a command does is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eval_anything.cli.values import at_least_one, not_negative, number, whole
+from eval_anything.errors import Exit, near
+from eval_anything.version import __version__
+
+_EXITS = """\
+exit codes: 0 done; 1 too many samples failed, or a judged metric is invalid; 2 wrong input, or runs
+that cannot be compared; 4 disk, network or server failed; 5 stopped early. After 4 and 5 the same
+command goes on where it stopped."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong options get one line with the near names, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = ""
+        unknown = re.search(r"unrecognized arguments: (\S+)", message)
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if unknown:
+            hint = near(unknown[1].partition("=")[0], _options_of(self))
+        elif choice:
+            hint = near(choice[1], re.findall(r"[\w-]+", choice[2]))
+        self.exit(
+            Exit.WRONG_INPUT,
+            f"{self.prog}: error: {message}.{hint} `{self.prog} --help` shows what there is.\n",
+        )
+
+
+def _options_of(parser: argparse.ArgumentParser) -> list[str]:
+    found: list[str] = []
+    for action in parser._actions:
+        found += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                found += _options_of(sub)
+    return found
+
+
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line: all commands by name, and the options of the one that is called."""
+    parser = _Parser(
+        prog="eval-anything",
+        description="Evaluation of any-to-any models: text, images, audio and video, in and out.",
+        epilog=_EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"eval-anything {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (about, add_options) in _COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=_sentence(about))
+        if name in arguments:
+            add_options(command)
+    return parser
+
+
+def _sentence(about: str) -> str:
+    return about[:1].upper() + about[1:] + "."
+
+
+def _does(parser: argparse.ArgumentParser, does: str) -> None:
+    """Makes a parser that of a command: `does` is `module:function` in eval_anything.cli."""
+    parser.set_defaults(does=does)
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def _command(commands: Any, name: str, about: str, does: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=_sentence(about))
+    _does(parser, does)
+    return parser
+
+
+def _group(parser: argparse.ArgumentParser) -> Any:
+    return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _add_fields(parser: argparse.ArgumentParser, *names: str, suppress: bool = False) -> None:
+    """Options of an evaluation by the names of their fields. With `suppress`, one that is not on the
+    command line leaves nothing in the namespace."""
+    from eval_anything.cli.fields import add_option
+    from eval_anything.evaluation.options import Options, options_of
+
+    for option in options_of(Options):
+        if option.name in names:
+            add_option(parser, option, suppress)
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    from eval_anything.evaluation.options import Options, options_of
+
+    _does(run, "run:run")
+    _add_fields(run, "model", suppress=True)
+    run.add_argument(
+        "--config", metavar="FILE", type=Path, help="options as YAML; the command line wins"
+    )
+    names = (option.name for option in options_of(Options) if option.name != "model")
+    _add_fields(run, *names, suppress=True)
+    _add_flags(run)
+
+
+def _add_score(score: argparse.ArgumentParser) -> None:
+    from eval_anything.evaluation.options import Options, options_of
+
+    _does(score, "run:score")
+    score.add_argument(
+        "--outputs", metavar="FILE.jsonl|FOLDER|RUN", type=Path, required=True, help="what was answered"
+    )
+    names = (option.name for option in options_of(Options) if not option.extra.get("run"))
+    _add_fields(score, *names, suppress=True)
+    _add_flags(score)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--allow-missing", action="store_true", help="replay: missing outputs score the floor")
+    add("--dry-run", action="store_true", help="show what would run, and stop")
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    tasks = _group(parser)
+    list_ = _command(tasks, "list", "all tasks in reach", "tasks:list_tasks")
+    list_.add_argument("--suite", metavar="S", help="only this suite")
+    _add_fields(list_, "include")
+    show = _command(
+        tasks, "show", "a task: what it asks and how it scores; or a suite", "tasks:show_task"
+    )
+    show.add_argument("name", metavar="NAME")
+    show.add_argument(
+        "--reference", action="store_true", help="of a suite: published rows, computed anew"
+    )
+    _add_fields(show, "include", "data")
+    check = _command(tasks, "validate", "check a task folder of your own", "tasks:validate_task")
+    check.add_argument("path", metavar="PATH", type=Path)
+    _add_fields(check, "include", "data")
+    fetch = _command(tasks, "fetch", "download what a suite is not bundled with", "fetch:fetch")
+    fetch.add_argument("name", metavar="SUITE")
+    _add_fields(fetch, "include")
+    export = _command(tasks, "export", "tasks as a folder for another tool", "lm_eval:export_tasks")
+    export.add_argument("form", metavar="lm_eval", choices=["lm_eval"])
+    export.add_argument("names", metavar="NAME", nargs="+")
+    export.add_argument("--out", metavar="DIR", type=Path, required=True, help="where")
+    export.add_argument(
+        "--max-tokens", metavar="N", type=at_least_one, default=512, help="of an answer (512)"
+    )
+    _add_fields(export, "include")
+    new = _command(tasks, "new", "make a task folder to start from", "tasks:new_task")
+    new.add_argument("name", metavar="SUITE/TASK")
+    new.add_argument("--dir", metavar="DIR", type=Path, default=Path(), help="where (.)")
+
+
+def _add_judges(parser: argparse.ArgumentParser) -> None:
+    judges = _group(parser)
+    list_ = _command(judges, "list", "all judges in reach", "judges:list_judges")
+    _add_fields(list_, "include")
+    show = _command(judges, "show", "one judge: what it gives, and how good it is", "judges:show_judge")
+    show.add_argument("name", metavar="NAME")
+    _add_fields(show, "include")
+    check = _command(judges, "validate", "check a judge folder of your own", "judges:validate_judge")
+    check.add_argument("path", metavar="PATH", type=Path)
+    measure = _command(judges, "calibrate", "measure a judge against labels", "judges:calibrate_judge")
+    add = measure.add_argument
+    add("name", metavar="NAME")
+    labels = measure.add_mutually_exclusive_group(required=True)
+    labels.add_argument("--labels", metavar="FILE", type=Path, help="JSONL of labelled responses")
+    labels.add_argument("--micro", action="store_true", help="500 pairs of the micro world")
+    add("--metric", metavar="M", help="what to measure; default: synergy, or the only metric")
+    add("--limit", metavar="N", type=at_least_one, help="the first N labels")
+    add("--again", metavar="N", type=whole, default=50, help="labels to ask about twice (50)")
+    add("--budget", metavar="MONEY", type=not_negative, help="stop when this much is spent")
+    add("--dry-run", action="store_true", help="estimate calls and money, and stop")
+    _add_fields(measure, "judges", "include", "allow_code")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    models = _group(parser)
+    _command(models, "list", "kinds of models and how they are named", "models:list_models")
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    _does(doctor, "doctor:doctor")
+
+
+def _add_compare(both: argparse.ArgumentParser) -> None:
+    _does(both, "compare:compare_runs")
+    both.add_argument("base", metavar="BASE", type=Path)
+    both.add_argument("candidate", metavar="CANDIDATE", type=Path)
+    both.add_argument("--all", action="store_true", help="every metric and group")
+    both.add_argument("--markdown", action="store_true", help="as Markdown")
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    gate = _group(parser)
+    run = _command(gate, "run", "a verdict on a run", "gate:run_gate")
+    run.epilog = "exit codes: 0 pass or warn; 1 block; 2 inconclusive; 3 invalid; 4 disk failed"
+    run.add_argument("--candidate", metavar="RUN", type=Path, required=True)
+    run.add_argument("--baseline", metavar="RUN", type=Path, help="in place of the policy's")
+    run.add_argument("--policy", metavar="FILE", type=Path, required=True)
+    run.add_argument("--out", metavar="DIR", type=Path, help="where reports go; default: the candidate")
+    plan = _command(gate, "plan", "what loss the gate can see", "gate:plan")
+    plan.add_argument("--policy", metavar="FILE", type=Path, required=True)
+    plan.add_argument("--baseline", metavar="RUN", type=Path, required=True)
+    plan.add_argument("--pilot", metavar="RUN", type=Path, help="a second run, to measure the spread")
+    plan.add_argument(
+        "--correlation", metavar="R", type=number, default=0.5, help="assumed without a pilot (0.5)"
+    )
+    init = _command(gate, "init", "write a commented policy", "gate:init")
+    init.add_argument("path", metavar="FILE", type=Path, nargs="?", default=Path("policy.yaml"))
+    init.add_argument("--schema", action="store_true", help="print the JSON schema of policies instead")
+
+
+def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
+    leaderboard = _group(parser)
+    build = _command(leaderboard, "build", "build or renew a site of runs", "leaderboard:build_site")
+    add = build.add_argument
+    add("runs", metavar="RUN", type=Path, nargs="+", help="the directory of a run")
+    add(
+        "--out", metavar="DIR", type=Path, required=True, help="the site; with --single-file also X.html"
+    )
+    add("--single-file", action="store_true", help="one page with everything in it, at most 25 MB")
+    _add_fields(build, "include")
+
+
+def _add_annotate(annotate: argparse.ArgumentParser) -> None:
+    _does(annotate, "annotate:annotate")
+    add = annotate.add_argument
+    add("task", metavar="TASK", nargs="?", help="whose prompts; without --outputs: votes on modalities")
+    add(
+        "--outputs",
+        metavar="RUN|FILE",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="responses to grade, or with --against to compare",
+    )
+    add("--against", metavar="RUN|FILE", type=Path, help="the responses to compare with")
+    add("--out", metavar="FILE.jsonl", type=Path, help="default: annotations/SUITE-TASK.jsonl")
+    add("--annotator", metavar="NAME", help="who answers; default: the login name")
+    add("--scale", metavar="N", type=int, choices=range(2, 10), default=5, help="grades 1 to N (5)")
+    add("--port", metavar="N", type=whole, default=0, help="of the page; default: any that is free")
+    add("--limit", metavar="N", type=at_least_one, help="the first N samples")
+    add("--seed", metavar="N", type=int, default=0, help="of the order of samples and sides (0)")
+    reading = annotate.add_mutually_exclusive_group()
+    reading.add_argument(
+        "--summary", metavar="FILE", type=Path, help="count answers, and their agreement"
+    )
+    reading.add_argument(
+        "--export", metavar="FILE", type=Path, help="write labels, votes and training rows"
+    )
+    _add_fields(annotate, "include", "data")
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    _does(train, "train:train")
+    add = train.add_argument
+    add("method", metavar="METHOD", help="sft, reward, dpo, or what an installed package adds")
+    add("--config", metavar="FILE", type=Path, required=True, help="settings as YAML (docs/training.md)")
+    add("changes", metavar="KEY=VALUE", nargs="*", help="settings in place of the file's: beta=0.2")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = _group(parser)
+    check = _command(data, "check", "is a file of training data right?", "data:command")
+    check.set_defaults(data_command="check")
+    check.add_argument("file", metavar="FILE", type=Path)
+    check.add_argument("--examples", metavar="N", type=whole, default=2, help="rows of each kind (2)")
+    check.add_argument(
+        "--allow-contamination", action="store_true", help="prompts of benchmarks are no mistake"
+    )
+    _add_fields(check, "include", "data")
+    convert = _command(data, "convert", "make rows of other projects' fields", "data:command")
+    convert.set_defaults(data_command="convert")
+    convert.add_argument("source", metavar="SOURCE", type=Path, help="JSONL, JSON, parquet or a folder")
+    convert.add_argument("--out", metavar="DIR", type=Path, required=True, help="where rows.jsonl goes")
+    convert.add_argument("--skip-wrong", action="store_true", help="leave out rows that lack something")
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "run": ("evaluate a model", _add_run),
+    "score": ("score saved outputs, or judge a run again", _add_score),
+    "tasks": ("list, show, check and make tasks", _add_tasks),
+    "judges": ("list, show, check and measure judges", _add_judges),
+    "models": ("what can be evaluated", _add_models),
+    "compare": ("two runs on the same samples", _add_compare),
+    "gate": ("is a checkpoint worse than the baseline?", _add_gate),
+    "leaderboard": ("runs as a site that opens from a file", _add_leaderboard),
+    "annotate": ("label by people, on a local page", _add_annotate),
+    "train": ("train a model, and evaluate it while it trains", _add_train),
+    "data": ("check and convert training data", _add_data),
+    "doctor": ("what is installed, and what is missing", _add_doctor),
+}
+"""All commands in the order of the help: what each is for, and what adds its options."""

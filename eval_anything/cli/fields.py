@@ -1,0 +1,79 @@
+"""Options of an evaluation on the command line: its fields as arguments, and arguments as its fields."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import inspect
+
+from eval_anything.cli.values import at_least_one, not_negative, share
+from eval_anything.errors import UserError
+from eval_anything.evaluation.options import Option, Options, options_of
+
+
+def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) -> None:
+    """Adds an option to a parser. With `suppress` its absence leaves nothing in the namespace."""
+    keywords: dict[str, Any] = {"dest": option.name, "help": option.description}
+    if isinstance(option.type, inspect.BoolType):
+        keywords["action"] = "store_true"
+    else:
+        keywords |= {"metavar": option.extra["metavar"], "type": _parse_of(option)}
+        if isinstance(option.type, inspect.DictType) or (
+            isinstance(option.type, inspect.ListType) and option.name != "tasks"
+        ):
+            keywords["action"] = "append"
+    if suppress:
+        keywords["default"] = argparse.SUPPRESS
+    elif "action" in keywords and keywords["action"] == "append":
+        keywords["default"] = []
+    parser.add_argument(option.flag, **keywords)
+
+
+def _parse_of(option: Option) -> Callable[[str], Any]:
+    """The function that reads one word of an option."""
+    match option.type:
+        case inspect.IntType(ge=1):
+            return at_least_one
+        case inspect.IntType():
+            return int
+        case inspect.FloatType(le=1):
+            return share
+        case inspect.FloatType():
+            return not_negative
+        case _:
+            return Path if option.extra.get("path") else str
+
+
+def fields_from(namespace: Namespace) -> dict[str, Any]:
+    """The options that a command line gives, by the names of their fields. UserError for a pair
+    without `=`."""
+    return {
+        option.name: _field(option, getattr(namespace, option.name))
+        for option in options_of(Options)
+        if hasattr(namespace, option.name)
+    }
+
+
+def _field(option: Option, words: Any) -> Any:
+    if option.name == "tasks":
+        return [name for name in words.split(",") if name]
+    if isinstance(option.type, inspect.DictType):
+        return pairs(option.flag, words)
+    if option.extra.get("path"):
+        return [str(path) for path in words] if isinstance(words, list) else str(words)
+    return words
+
+
+def pairs(flag: str, words: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` words of an option as a mapping."""
+    mapping = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise UserError(f"{flag} {word}: must be NAME=VALUE")
+        mapping[name] = text
+    return mapping

@@ -1,0 +1,206 @@
+"""Options of an evaluation: one list for the command line, configuration files, Python and trainings.
+
+A new option is a field here. Its description, limits and `extra` say how the command line takes it:
+
+    flag     its name there, if that is not the field's name with dashes
+    metavar  the placeholder of its value
+    path     True for a path: in a file it is relative to that file
+    run      True if `run` has it and `score`, which asks no model, has not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import NODEFAULT, UNSET, Meta, Struct, inspect
+
+from eval_anything.errors import UserError, near
+from eval_anything.files.yaml_files import read_yaml
+
+Count = Annotated[int, Meta(ge=1)]
+Temperature = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Money = Annotated[float, Meta(ge=0)]
+
+
+def _about(description: str, **extra: Any) -> Meta:
+    return Meta(description=description, extra=extra)
+
+
+class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is evaluated, and how: all that does not depend on the model and the run's directory."""
+
+    tasks: Annotated[
+        Sequence[str], _about("tasks or suites; default: the whole suite", metavar="A,B")
+    ] = ()
+    suite: Annotated[
+        str | None,
+        _about("where bare task names are looked up; default: the model's own", metavar="S"),
+    ] = None
+    include: Annotated[
+        Sequence[str],
+        _about("a folder with your own tasks or judges (may be repeated)", metavar="DIR", path=True),
+    ] = ()
+    data: Annotated[
+        Sequence[str],
+        _about("a downloaded data set, or a folder of them (may be repeated)", metavar="DIR", path=True),
+    ] = ()
+    allow_code: Annotated[bool, _about("run scoring code of included folders")] = False
+    judges: Annotated[
+        Mapping[str, str],
+        _about(
+            "the model behind a judge: NAME=openai/MODEL@http://host:port/v1",
+            flag="--judge",
+            metavar="NAME=SPEC",
+        ),
+    ] = {}
+    limit: Annotated[Count | None, _about("the first N samples of each task", metavar="N")] = None
+    repeats: Annotated[Count, _about("answers a sample (1)", metavar="K")] = 1
+    seed: Annotated[int, _about("seed of sampling (0)", metavar="N")] = 0
+    max_failed: Annotated[Share, _about("exit 1 above it (0.1)", metavar="SHARE")] = 0.1
+    lm_eval: Annotated[
+        Mapping[str, str],
+        _about("an option of lm-evaluation-harness, for tasks lm_eval/NAME", metavar="K=V"),
+    ] = {}
+    against: Annotated[
+        str | None, _about("the run that pairwise judges compare with", metavar="RUN", path=True)
+    ] = None
+    budget: Annotated[
+        Money | None, _about("stop when this much is spent on servers", metavar="MONEY")
+    ] = None
+    temperature: Annotated[Temperature, _about("0 is greedy (0)", metavar="T", run=True)] = 0.0
+    model_args: Annotated[
+        Mapping[str, str],
+        _about("an option of the model", flag="--model-arg", metavar="K=V", run=True),
+    ] = {}
+    concurrency: Annotated[
+        Count | None, _about("samples at the model at once", metavar="N", run=True)
+    ] = None
+
+
+class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json."""
+
+    model: Annotated[
+        str, _about("a path, `micro`, hf/ID or replay/FILE.jsonl", metavar="SPEC", run=True)
+    ]
+    out: Annotated[
+        str | None, _about("the run's directory; default: runs/<model>", metavar="DIR", path=True)
+    ] = None
+    command: Sequence[str] = ()
+
+
+class Option(NamedTuple):
+    """One option: its type without None (of msgspec.inspect), its default, and what `extra` says."""
+
+    name: str
+    type: inspect.Type
+    default: Any
+    description: str
+    extra: Mapping[str, Any]
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return str(self.extra.get("flag", "--" + self.name.replace("_", "-")))
+
+
+@cache
+def options_of(type_: type[Struct]) -> tuple[Option, ...]:
+    """The described fields of an options type, in their order; a field without words is no option."""
+    struct = inspect.type_info(type_)
+    assert isinstance(struct, inspect.StructType)
+    return tuple(
+        Option(
+            field.name,
+            _without_none(field.type.type),
+            None if field.default is NODEFAULT else field.default,
+            (field.type.extra_json_schema or {})["description"],
+            field.type.extra or {},
+        )
+        for field in struct.fields
+        if isinstance(field.type, inspect.Metadata)
+    )
+
+
+def _without_none(type_: inspect.Type) -> inspect.Type:
+    if isinstance(type_, inspect.UnionType):
+        return next(part for part in type_.types if not isinstance(part, inspect.NoneType))
+    return type_
+
+
+def make_options(values: Mapping[str, Any]) -> Options:
+    """The options of these values, checked. UserError names the option and what it must be.
+
+    Example:
+        >>> make_options({"model": "micro", "limit": 20}).repeats
+        1
+    """
+    names = Options.__struct_fields__
+    for name in values:
+        if name not in names:
+            raise UserError(f"there is no option {name!r}.{near(name, names)}")
+    try:
+        return msgspec.convert(values, Options)
+    except msgspec.ValidationError as error:
+        raise UserError(f"options of the evaluation: {error}") from None
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The options that a YAML file sets, by name. FileProblemsError names each mistake and its line.
+
+    The file takes the fields of `Options`. Paths in it are relative to it; so is `model` where that
+    is an existing path.
+    """
+    fields = [
+        (field.name, field.type | msgspec.UnsetType, UNSET)
+        for field in msgspec.structs.fields(Options)
+        if field.name in {option.name for option in options_of(Options)}
+    ]
+    partial = msgspec.defstruct("OptionsFile", fields, forbid_unknown_fields=True, kw_only=True)
+    values: dict[str, Any] = msgspec.to_builtins(read_yaml(path, partial))
+    place_paths(values, path.parent)
+    model = values.get("model")
+    if model is not None and (path.parent / model).exists():
+        values["model"] = str(path.parent / model)
+    return values
+
+
+def place_paths(values: dict[str, Any], folder: Path) -> None:
+    """Makes the paths among these options, which are relative to a folder, relative to the current
+    directory."""
+    for option in options_of(Options):
+        place = values.get(option.name)
+        if option.extra.get("path") and place is not None:
+            values[option.name] = (
+                str(folder / Path(place).expanduser())
+                if isinstance(place, str)
+                else [str(folder / Path(entry).expanduser()) for entry in place]
+            )
+
+
+def words_of(options: EvaluationOptions) -> list[str]:
+    """The words of a command line that say what these options say, defaults left out."""
+    return [word for option in options_of(type(options)) for word in _words(option, options)]
+
+
+def _words(option: Option, options: EvaluationOptions) -> Iterator[str]:
+    setting = getattr(options, option.name, None)
+    if setting is None or setting == option.default:
+        return
+    if isinstance(setting, bool):
+        yield option.flag
+    elif option.name == "tasks":
+        yield from (option.flag, ",".join(setting))
+    elif isinstance(setting, Mapping):
+        for name, text in setting.items():
+            yield from (option.flag, f"{name}={text}")
+    elif isinstance(setting, Sequence) and not isinstance(setting, str):
+        for text in setting:
+            yield from (option.flag, text)
+    else:
+        yield from (option.flag, str(setting))
