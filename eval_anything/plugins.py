@@ -1,29 +1,235 @@
-"""What installed packages add to commands, found by their entry points."""
+"""The entry points by which installed packages add to eval-anything: one table of all groups.
+
+A package registers an object in its pyproject.toml, under the name by which it is asked for:
+
+    [project.entry-points."eval_anything.models"]
+    parrot = "parrot_package:ParrotModel"
+
+eval-anything registers its own in the same way. Nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import Any
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
 
 from eval_anything.errors import UserError, near
 
-TRAINERS = "eval_anything.trainers"
+_OURS = "eval-anything"
 
 
-DATA = "eval_anything.data"
+class Group(NamedTuple):
+    """One kind of object that packages add.
+
+    Attributes:
+        name: the entry-point group.
+        noun: the word for one of its objects in messages.
+        about: what they are for, and who asks for them by which name.
+        interface: `module:name` of the class to derive from, or of the type of a function.
+        example: a line of pyproject.toml.
+    """
+
+    name: str
+    noun: str
+    about: str
+    interface: str
+    example: str
 
 
-def extension(group: str, name: str, what: str) -> Any:
-    """What a package offers in `group` under a name. UserError if there is none, or it does not
-    import."""
-    entries = {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda e: e.name)}
-    if name not in entries:
-        known = ", ".join(entries) or "none"
-        raise UserError(f"unknown {what} {name!r}.{near(name, entries)} Known: {known}.")
-    try:
-        return entries[name].load()
-    except ImportError as error:
+MODELS = Group(
+    "eval_anything.models",
+    "model",
+    "A model under evaluation: `--model NAME`, `--model NAME/REFERENCE`, or a path that it recognises.",
+    "eval_anything.models.base:Model",
+    'parrot = "parrot_package:ParrotModel"',
+)
+HF_FAMILIES = Group(
+    "eval_anything.hf_families",
+    "family of models",
+    "One architecture of transformers, asked in a way of its own; its name is the `model_type` of "
+    "config.json.",
+    "eval_anything.models.hf.family:Family",
+    'parrotformer = "parrot_package:ParrotFamily"',
+)
+GENERATORS = Group(
+    "eval_anything.generators",
+    "kind of generator",
+    "A maker of images, sounds or clips for agents: `kind: NAME` in an agent's file.",
+    "eval_anything.models.agent.generators.base:Generator",
+    'noise = "parrot_package:NoiseGenerator"',
+)
+SCORERS = Group(
+    "eval_anything.scorers",
+    "judge kind",
+    "A kind of judge: `kind: NAME` in a judge.yaml.",
+    "eval_anything.judges.kinds:Kind",
+    'length = "parrot_package:LengthKind"',
+)
+REWARD_READERS = Group(
+    "eval_anything.reward_readers",
+    "reader of reward models",
+    "Tokens and media for a judge of kind reward_model, from a checkpoint that it recognises.",
+    "eval_anything.judges.kinds.reward.readers:Reader",
+    'parrot = "parrot_package:ParrotReader"',
+)
+AGGREGATES = Group(
+    "eval_anything.aggregates",
+    "formula",
+    "One number from metrics of several tasks: `formula: NAME` in a suite.yaml.",
+    "eval_anything.statistics.aggregates:Formula",
+    'worst = "parrot_package:worst"',
+)
+TASK_SOURCES = Group(
+    "eval_anything.task_sources",
+    "source of tasks",
+    "Tasks of another evaluation tool, which runs them itself: `--tasks NAME/TASK`.",
+    "eval_anything.evaluation.external:TaskSource",
+    'quiz = "parrot_package:QuizSource"',
+)
+POLICIES = Group(
+    "eval_anything.policies",
+    "policy",
+    "A checkpoint that can be trained; its name is that of the model, or the `model_type` of a "
+    "checkpoint of transformers.",
+    "align_plugins.policies.base:Policy",
+    'parrotformer = "parrot_package:ParrotPolicy"',
+)
+TRAINERS = Group(
+    "eval_anything.trainers",
+    "method",
+    "A training method: `eval-anything train NAME`, or a stage of `feedback`.",
+    "align_plugins.trainer:Trainer",
+    'nudge = "parrot_package:NudgeTrainer"',
+)
+DATA = Group(
+    "eval_anything.data",
+    "command",
+    "What runs `eval-anything data check` and `data convert`.",
+    "eval_anything.cli.data:Command",
+    'check = "parrot_package:check"',
+)
+
+GROUPS = (
+    MODELS,
+    HF_FAMILIES,
+    GENERATORS,
+    SCORERS,
+    REWARD_READERS,
+    AGGREGATES,
+    TASK_SOURCES,
+    POLICIES,
+    TRAINERS,
+    DATA,
+)
+
+
+class Plugin(NamedTuple):
+    """An object of another package; `problem` says why it cannot be used, and is empty if it can."""
+
+    noun: str
+    name: str
+    package: str
+    problem: str
+
+
+def names(group: Group) -> list[str]:
+    """The names in a group, sorted, whether their packages import or not."""
+    return sorted(_entries(group))
+
+
+def load(group: Group, name: str) -> Any:
+    """The object of a name. UserError for an unknown name, one that two packages use, an object that
+    does not import or is no `group.interface`."""
+    entries = _entries(group).get(name, ())
+    if not entries:
+        raise UserError(unknown(group.noun, name, names(group)))
+    if len(entries) > 1:
+        packages = " and ".join(f"{_package(entry)} ({entry.value})" for entry in entries)
         raise UserError(
-            f"the {what} {name!r} ({entries[name].value}) does not import: {error}. If a package is "
-            "missing: pip install 'eval-anything[train]'"
+            f"two packages bring a {group.noun} {name!r}: {packages}. Uninstall one of them, or rename "
+            "it in its pyproject.toml."
+        )
+    (entry,) = entries
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise UserError(
+            f"the {group.noun} {name!r} ({entry.value}) does not import: {error}. It is of the package "
+            f"{_package(entry)}; `eval-anything doctor` shows what is missing."
         ) from error
+    _check_interface(group, entry, loaded)
+    return loaded
+
+
+def load_all(group: Group) -> dict[str, Any]:
+    """All objects of a group by name; in place of one that cannot be loaded the UserError that says
+    why."""
+    loaded: dict[str, Any] = {}
+    for name in names(group):
+        try:
+            loaded[name] = load(group, name)
+        except UserError as error:
+            loaded[name] = error
+    return loaded
+
+
+def unknown(noun: str, name: str, choices: Iterable[str]) -> str:
+    """The message for a name that is not among the choices, with the near ones."""
+    choices = sorted(choices)
+    return f"unknown {noun} {name!r}.{near(name, choices)} Known: {', '.join(choices) or 'none'}."
+
+
+def of_other_packages() -> list[Plugin]:
+    """Every object that another package brings, loaded to see whether it can be used."""
+    plugins = []
+    for group in GROUPS:
+        for name, entries in sorted(_entries(group).items()):
+            packages = [_package(entry) for entry in entries]
+            if packages != [_OURS]:
+                problem = ""
+                try:
+                    load(group, name)
+                except UserError as error:
+                    problem = str(error)
+                plugins.append(Plugin(group.noun, name, " and ".join(packages), problem))
+    return plugins
+
+
+def _entries(group: Group) -> Mapping[str, tuple[EntryPoint, ...]]:
+    return _read_metadata(tuple(sys.path))[group.name]
+
+
+@lru_cache(maxsize=1)
+def _read_metadata(path: tuple[str, ...]) -> dict[str, dict[str, tuple[EntryPoint, ...]]]:
+    """Entry points by group and name. Reading them takes 0.1 s where many packages are installed."""
+    registered = entry_points()
+    groups: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
+    for group in GROUPS:
+        by_name = groups.setdefault(group.name, {})
+        for entry in registered.select(group=group.name):
+            by_name[entry.name] = (*by_name.get(entry.name, ()), entry)
+    return groups
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "an unknown package"
+
+
+def _check_interface(group: Group, entry: EntryPoint, loaded: Any) -> None:
+    """UserError unless the object is a class derived from the group's interface, or a function."""
+    module, _, name = group.interface.partition(":")
+    interface = getattr(import_module(module), name)
+    if isinstance(interface, type):
+        fits = isinstance(loaded, type) and issubclass(loaded, interface)
+    else:
+        fits = callable(loaded)
+    if not fits:
+        raise UserError(
+            f"the entry point {entry.name!r} ({entry.value}) of the package {_package(entry)} is no "
+            f"{group.noun}: it must {'derive from' if isinstance(interface, type) else 'be a'} "
+            f"{group.interface}"
+        )

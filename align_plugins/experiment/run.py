@@ -26,12 +26,12 @@ from align_plugins.data.rows import Preference, rows_of
 from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS
 from align_plugins.experiment.plan import BASE, Arm, Plan, name_of
+from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate
 from eval_anything.evaluation.options import Options
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
-from eval_anything.plugins import TRAINERS, extension
 
 TRUTH = "truth.json"
 """How right an arm's pairs were: read by the page alone."""
@@ -62,7 +62,7 @@ def missing_method(arm: Arm) -> str | None:
     """Why an arm cannot be run: what it learns by is not installed. None if it is."""
     for method in {"dpo": ["dpo"], "ppo": ["reward", "ppo"]}.get(arm.settings.get("then", "dpo"), []):
         try:
-            extension(TRAINERS, method, "method")
+            plugins.load(plugins.TRAINERS, method)
         except UserError as error:
             return str(error)
     return None

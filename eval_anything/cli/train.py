@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from eval_anything import plugins
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
 from eval_anything.output.progress import Progress
-from eval_anything.plugins import TRAINERS, extension
 
 
 class Trained(Protocol):
@@ -35,7 +35,7 @@ class Method(Protocol):
 
 def train(options: Namespace) -> Exit:
     """Trains, and prints what came of it; exit code 1 if the gate blocks the result."""
-    method: type[Method] = extension(TRAINERS, options.method, "method")
+    method: type[Method] = plugins.load(plugins.TRAINERS, options.method)
     progress = Progress("silent" if options.json else "auto")
     trained = method.from_config(options.config, options.changes).train(progress)
     if options.json:

@@ -18,10 +18,10 @@ from tiny_media import tiny_llava, tiny_qwen2_5_vl, tiny_qwen2_audio
 
 from align_plugins.data.files import read_rows
 from align_plugins.policies.base import Policy
+from eval_anything import plugins
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.media import media_part
 from eval_anything.models.spec import resolve
-from eval_anything.plugins import TRAINERS, extension
 from eval_anything.runs.directory import read_run, read_run_file
 
 
@@ -152,7 +152,7 @@ def check_lora_step(family: Family, method: str, cli: Cli, folder: Path) -> None
         more |= {"rollout": 8, "max_new_tokens": 8}
     settings = {"batch_size": 2, "max_steps": 2, "lora": {"rank": 4}, **more}
     path = config(folder, data, model=str(model), **settings)
-    _check_the_medium_arrives(extension(TRAINERS, method, "method").from_config(path))
+    _check_the_medium_arrives(plugins.load(plugins.TRAINERS, method).from_config(path))
 
     done = cli("train", method, "--config", path, "--json")
     assert done.code == 0, done.err

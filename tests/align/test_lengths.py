@@ -15,7 +15,7 @@ from tiny_media import tiny_llava, tiny_qwen2_audio
 from align_plugins.data.files import read_rows
 from align_plugins.policies.base import RowError
 from align_plugins.training.sampling import sample
-from eval_anything.plugins import TRAINERS, extension
+from eval_anything import plugins
 
 METHODS = ["sft", "dpo", "reward", "ppo"]
 NEW = 4
@@ -89,7 +89,7 @@ def test_a_length_is_that_of_the_batch(method: str, hears: Path, tmp_path: Path)
     sounds = {"short.wav": wav(0.5), "longer.wav": wav(1.5), "none": None}
     data = rows(tmp_path, method, sounds)
     path = settings(tmp_path, method, hears, data, max_tokens=1000)
-    trainer = extension(TRAINERS, method, "method").from_config(path)
+    trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
     trainer.load()
     found = read_rows(data)
     items = [trainer.encode(row) for row in found]
@@ -98,7 +98,7 @@ def test_a_length_is_that_of_the_batch(method: str, hears: Path, tmp_path: Path)
     assert lengths[1] - lengths[0] > 20
     # Without `max_tokens` no medium is read before its batch is made; text is counted all the same.
     path.write_text(path.read_text().replace("max_tokens: 1000\n", ""))
-    trainer = extension(TRAINERS, method, "method").from_config(path)
+    trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
     trainer.load()
     for name in ("short.wav", "longer.wav"):
         (tmp_path / name).unlink()
@@ -110,7 +110,7 @@ def test_a_length_is_that_of_the_batch(method: str, hears: Path, tmp_path: Path)
 def test_a_length_with_an_image_is_that_of_the_batch(sees: Path, tmp_path: Path) -> None:
     data = rows(tmp_path, "dpo", {"one.jpg": jpeg()})
     path = settings(tmp_path, "dpo", sees, data, max_tokens=1000)
-    trainer = extension(TRAINERS, "dpo", "method").from_config(path)
+    trainer = plugins.load(plugins.TRAINERS, "dpo").from_config(path)
     trainer.load()
     item = trainer.encode(read_rows(data)[0])
     assert trainer.length(item) == collated(trainer, item)
@@ -154,7 +154,7 @@ def test_a_broken_medium_is_named(
 def test_what_nobody_can_be_blamed_for_is_raised(sees: Path, tmp_path: Path) -> None:
     """Where sampling fails, prompts are looked through for one that cannot be read."""
     data = rows(tmp_path, "ppo", {"good.jpg": jpeg(), "gone.jpg": jpeg(noise=5)})
-    trainer = extension(TRAINERS, "ppo", "method").from_config(settings(tmp_path, "ppo", sees, data))
+    trainer = plugins.load(plugins.TRAINERS, "ppo").from_config(settings(tmp_path, "ppo", sees, data))
     trainer.load()
     asked = [trainer.encode(row) for row in read_rows(data)]
     conversations = [one.sample.messages for one in asked]

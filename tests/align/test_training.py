@@ -20,10 +20,10 @@ from tiny import tiny_llama
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Preference
 from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
+from eval_anything import plugins
 from eval_anything.micro.model.adapter import BUNDLED
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
-from eval_anything.plugins import TRAINERS, extension
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +141,7 @@ def test_weights_below_adapters_in_half_the_memory(
     refused = cli("train", method, "--config", path, "precision=float32")
     assert refused.code == 2
     assert "weights: bfloat16 goes with precision: bfloat16" in refused.err
-    trainer = extension(TRAINERS, method, "method").from_config(path)
+    trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
     trainer.load()
     trained = trainer._trained_part(Progress("silent"))
     kinds = {(weight.requires_grad, weight.dtype) for weight in trained.parameters()}

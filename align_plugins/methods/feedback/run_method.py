@@ -11,9 +11,9 @@ import msgspec
 from align_plugins.settings import TrainSettings, lasting
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.environment import check_environment
+from eval_anything import plugins
 from eval_anything.errors import UserError, near
 from eval_anything.output.progress import Progress
-from eval_anything.plugins import TRAINERS, extension
 
 
 class Learner:
@@ -23,7 +23,7 @@ class Learner:
     def __init__(
         self, method: str, group: Mapping[str, Any], where: str, here: Mapping[str, Any] = {}
     ) -> None:
-        self._type: type[Trainer[Any]] = extension(TRAINERS, method, "method")
+        self._type: type[Trainer[Any]] = plugins.load(plugins.TRAINERS, method)
         self._group = dict(group)
         self._where = where
         fixed = {"model", "data", "out", "evaluate", "allow_contamination", *here}
