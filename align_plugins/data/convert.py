@@ -11,7 +11,7 @@ from align_plugins.data.importers import convert_row
 from align_plugins.data.rows import Row
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.media import MediaStore
 from eval_anything.tasks.datasets.rows import Row as ForeignRow
 from eval_anything.tasks.datasets.rows import read_rows as read_foreign
@@ -52,18 +52,18 @@ def convert_file(source: Path, out: Path, skip_wrong: bool = False) -> Converted
     """
     store = MediaStore(out / "media")
     rows: list[Row] = []
-    problems: list[Problem] = []
+    mistakes = Mistakes(source)
     for foreign in foreign_rows(source):
         try:
             identity = f"{foreign.file.stem}-{foreign.number}"
             rows += convert_row(foreign.fields, identity, foreign.file.parent, store)
         except ValueError as error:
-            problems.append(Problem(foreign.file, foreign.number, f"row {foreign.number}: {error}"))
-    if problems and not skip_wrong:
-        raise FileProblemsError(problems[:_MOST_PROBLEMS])
+            mistakes.append(Problem(foreign.file, foreign.number, f"row {foreign.number}: {error}"))
+    if not skip_wrong:
+        mistakes.check(_MOST_PROBLEMS)
     if not rows:
-        raise UserError(f"{source}: none of its rows can be used; the first: {problems[0]}")
-    return Converted(out / ROWS, write_rows(out / ROWS, rows), problems)
+        raise UserError(f"{source}: none of its rows can be used; the first: {mistakes[0]}")
+    return Converted(out / ROWS, write_rows(out / ROWS, rows), mistakes)
 
 
 def foreign_rows(source: Path) -> list[ForeignRow]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, prompt_key
 from eval_anything.content import Message, TextPart
 from eval_anything.errors import near
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.writing import write_atomically
 from eval_anything.jsonl import MessageJson, PartJson, json_message, parts_from_json, parts_to_json
 
@@ -114,43 +114,43 @@ def row_from_fields(data: RowJson, root: Path, number: int) -> Row:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a file. FileProblemsError names each mistake with its line."""
-    rows, problems = read_what_is_right(path)
-    if problems:
-        raise FileProblemsError(problems)
+    rows, mistakes = read_what_is_right(path)
+    mistakes.check()
     return rows
 
 
-def read_what_is_right(path: Path) -> tuple[list[Row], list[Problem]]:
+def read_what_is_right(path: Path) -> tuple[list[Row], Mistakes]:
     """The rows of a file that can be read, and what is wrong with the others."""
+    rows: list[Row] = []
+    mistakes = Mistakes(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        return [], [Problem(path, 0, f"cannot be read: {error.strerror}")]
-    rows: list[Row] = []
-    problems: list[Problem] = []
+        mistakes.add(f"cannot be read: {error.strerror}")
+        return rows, mistakes
     lines: dict[str, int] = {}
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        if len(problems) >= _MOST_PROBLEMS:
-            problems.append(Problem(path, number, "too many mistakes: the rest was not read"))
+        if len(mistakes) >= _MOST_PROBLEMS:
+            mistakes.add_line(number, "too many mistakes: the rest was not read")
             break
         try:
             row = row_from_json(line, path.parent, number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(path, number, _wrong_form(line, error)))
+            mistakes.add_line(number, _wrong_form(line, error))
             continue
         except ValueError as error:
-            problems.append(Problem(path, number, str(error)))
+            mistakes.add_line(number, str(error))
             continue
         if row.id in lines:
             message = f"id {row.id!r} is already on line {lines[row.id]}: rename it"
-            problems.append(Problem(path, number, message))
+            mistakes.add_line(number, message)
         lines.setdefault(row.id, number)
         rows.append(row)
-    if not rows and not problems:
-        problems.append(Problem(path, 0, "holds no rows"))
-    return rows, problems
+    if not rows and not mistakes:
+        mistakes.add("holds no rows")
+    return rows, mistakes
 
 
 def _wrong_form(line: bytes, error: Exception) -> str:

@@ -24,6 +24,10 @@ class Problem(NamedTuple):
             f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
         )
 
+    def extended(self, message: str) -> Problem:
+        """The same place with `message` after its own."""
+        return self._replace(message=self.message + message)
+
 
 class FileProblemsError(UserError):
     """A file, or a folder of files, has mistakes."""

@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
-from eval_anything.files.mistakes import FileProblemsError, Problem
 from eval_anything.files.places import content_folder
-from eval_anything.files.yaml_files import line_of, read_yaml
+from eval_anything.files.yaml_files import load_yaml
 
 Tier = Literal["critical", "supporting", "advisory"]
 
@@ -113,12 +112,11 @@ def find_policy(name: str | Path) -> Path:
 
 def read_policy(path: Path) -> Policy:
     """A policy file, checked. FileProblemsError names each mistake with its line."""
-    policy = read_yaml(path, Policy)
-    problems: list[Problem] = []
+    policy, mistakes = load_yaml(path, Policy)
 
     def check(good: bool, message: str, *steps: str) -> None:
         if not good:
-            problems.append(Problem(path, line_of(path, *steps), message))
+            mistakes.add(message, *steps)
 
     check(0 < policy.alpha < 0.5, "alpha must lie between 0 and 0.5", "alpha")
     check(0 <= policy.max_unpaired < 1, "must be a share from 0 to 1", "max_unpaired")
@@ -138,8 +136,7 @@ def read_policy(path: Path) -> Policy:
             "metrics",
             figure,
         )
-    if problems:
-        raise FileProblemsError(problems)
+    mistakes.check()
     return policy
 
 

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from eval_anything.errors import UserError, near
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import content_folder, folders_with
-from eval_anything.files.yaml_files import line_of, read_yaml
+from eval_anything.files.yaml_files import load_yaml, read_yaml
 from eval_anything.tasks.task import TaskFile, TaskFolder
 
 
@@ -100,39 +100,32 @@ class Registry:
             if not tasks:
                 raise UserError(f"unknown suite {name!r}.{near(name, self.suites)} {self._hint()}")
             return Suite(name, tasks)
-        file = read_yaml(path, SuiteFile)
+        file, mistakes = load_yaml(path, SuiteFile)
         full = _full_names(name, file.tasks)
-        problems = [
-            Problem(path, line_of(path, "tasks", i), f"unknown task {task!r}.{near(task, self.folders)}")
-            for i, task in enumerate(full)
-            if task not in self.folders
-        ]
+        for i, task in enumerate(full):
+            if task not in self.folders:
+                mistakes.add(f"unknown task {task!r}.{near(task, self.folders)}", "tasks", i)
         groups = {group: _full_names(name, tasks) for group, tasks in file.groups.items()}
         for group, tasks in groups.items():
-            problems += self._group_problems(path, name, group, tasks, full)
+            self._check_group(name, group, tasks, full, mistakes)
         if not full:
-            problems.append(Problem(path, line_of(path, "tasks"), "names no tasks"))
+            mistakes.add("names no tasks", "tasks")
         if file.limit is not None and file.limit < 1:
-            problems.append(Problem(path, line_of(path, "limit"), "limit must be at least 1"))
-        if problems:
-            raise FileProblemsError(problems)
+            mistakes.add("limit must be at least 1", "limit")
+        mistakes.check()
         return Suite(name, full, file.limit, file.aggregates, groups)
 
-    def _group_problems(
-        self, path: Path, suite: str, group: str, tasks: Sequence[str], known: Sequence[str]
-    ) -> list[Problem]:
-        """What is wrong with a group of a suite, whose tasks are `known`."""
-        line = line_of(path, "groups", group)
-        problems = [
-            Problem(path, line_of(path, "groups", group, i), f"{task!r} is no task of this suite")
-            for i, task in enumerate(tasks)
-            if task not in known
-        ]
+    def _check_group(
+        self, suite: str, group: str, tasks: Sequence[str], known: Sequence[str], mistakes: Mistakes
+    ) -> None:
+        """Checks a group of a suite, whose tasks are `known`."""
+        for i, task in enumerate(tasks):
+            if task not in known:
+                mistakes.add(f"{task!r} is no task of this suite", "groups", group, i)
         if not tasks:
-            problems.append(Problem(path, line, f"group {group!r} names no tasks"))
+            mistakes.add(f"group {group!r} names no tasks", "groups", group)
         if f"{suite}/{group}" in self.folders:
-            problems.append(Problem(path, line, f"{group!r} is a task already: rename the group"))
-        return problems
+            mistakes.add(f"{group!r} is a task already: rename the group", "groups", group)
 
     def group(self, name: str) -> Suite | None:
         """The tasks of the group `<suite>/<group>` as a part of its suite; None if there is none."""

@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import near
-from eval_anything.files.mistakes import FileProblemsError, Problem
-from eval_anything.files.yaml_files import line_of, read_yaml
+from eval_anything.files.yaml_files import load_yaml, read_yaml
 from eval_anything.models.agent.generators import KINDS
 from eval_anything.models.agent.generators.base import Generator, Settings
 from eval_anything.models.agent.instructions import SYSTEM
@@ -62,20 +61,19 @@ def read_agent_file(path: Path) -> tuple[AgentFile, dict[Modality, tuple[type[Ge
 
 def _kinds(path: Path) -> dict[Modality, type[Generator]]:
     """The kind of generator that the file has for each medium; `model` needs not be named."""
-    given = read_yaml(path, _Kinds).generators
+    file, mistakes = load_yaml(path, _Kinds)
+    given = file.generators
     if not isinstance(given, dict) or not given:
-        text = "`generators` is missing: give one for image, audio or video"
-        raise FileProblemsError([Problem(path, line_of(path, "generators"), text)])
+        mistakes.add("`generators` is missing: give one for image, audio or video", "generators")
+        mistakes.check()
     found: dict[Modality, type[Generator]] = {}
-    problems = []
     for modality in MEDIA:
         settings = given.get(str(modality))
         kind = str(settings.get("kind", "model")) if isinstance(settings, dict) else "model"
         if kind not in KINDS:
             text = f"unknown kind of generator {kind!r}.{near(kind, KINDS)} Known: {', '.join(KINDS)}."
-            problems.append(Problem(path, line_of(path, "generators", str(modality), "kind"), text))
+            mistakes.add(text, "generators", str(modality), "kind")
         elif str(modality) in given:
             found[modality] = KINDS[kind]
-    if problems:
-        raise FileProblemsError(problems)
+    mistakes.check()
     return found

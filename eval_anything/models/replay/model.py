@@ -15,7 +15,7 @@ import msgspec
 from eval_anything.content import Failure, MediaPart, Part, Response, TextPart
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import ReplayRow, parts_from_json, replay_row_from_json
 from eval_anything.media import MediaError, MediaStore
@@ -112,31 +112,30 @@ class ReplayModel(Model):
                 )
 
     def _read_file(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
-        problems: list[Problem] = []
+        mistakes = Mistakes(self.path)
         lines: dict[_Key, int] = {}
         for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
-            if not line.strip() or len(problems) >= _MOST_PROBLEMS:
+            if not line.strip() or len(mistakes) >= _MOST_PROBLEMS:
                 continue
             try:
                 read = self._read_line(line, tasks, known)
             except (ValueError, msgspec.DecodeError) as error:
-                problems.append(Problem(self.path, number, str(error)))
+                mistakes.add_line(number, str(error))
                 continue
             if read is None:
                 continue
             key, response = read
             if key in lines:
                 message = f"{key.task} {key.sample_id} is already on line {lines[key]}: keep one"
-                problems.append(Problem(self.path, number, message))
+                mistakes.add_line(number, message)
             lines[key] = number
             self._responses[key] = response
-        if problems:
-            raise FileProblemsError(problems)
+        mistakes.check()
 
     def _read_folder(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
-        problems: list[Problem] = []
+        mistakes = Mistakes(self.path)
         paths: dict[_Key, Path] = {}
-        for path, row, order_known, files in read_folder(self.path, problems):
+        for path, row, order_known, files in read_folder(self.path, mistakes):
             try:
                 for file in files:
                     self._digest.update(os.fsencode(file.relative_to(self.path)) + b"\0")
@@ -145,20 +144,19 @@ class ReplayModel(Model):
                     raise ValueError("several tasks are scored: it belongs into <suite>/<task>/")
                 read = self._read_row(row, self.path, tasks, known)
             except OSError as error:
-                problems.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
+                mistakes.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
                 continue
             except ValueError as error:
-                problems.append(Problem(path, 0, str(error)))
+                mistakes.append(Problem(path, 0, str(error)))
                 continue
             if read is None:
                 continue
             key, response = read
             if key in paths:
-                problems.append(Problem(path, 0, f"{paths[key]} answers the same sample: keep one"))
+                mistakes.append(Problem(path, 0, f"{paths[key]} answers the same sample: keep one"))
             paths[key] = path
             self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
-        if problems:
-            raise FileProblemsError(problems[:_MOST_PROBLEMS])
+        mistakes.check(_MOST_PROBLEMS)
 
     def _read_line(
         self, line: bytes, tasks: Mapping[str, Task], known: Collection[str]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.errors import near
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, Mistakes, Problem
 from eval_anything.scoring.votes import checked_votes, most_voted
 from eval_anything.tasks.datasets.archives import folder_of, unpacked
 from eval_anything.tasks.datasets.choices import choices, chosen
@@ -51,18 +51,17 @@ def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     environment = _environment(MediaFinder(media, [folder_of(name) for name in data.archives]))
     compiled = environment.from_string(template.read_text("utf-8"))
     lines = []
-    problems: list[Problem] = []
+    mistakes = Mistakes(snapshot.rows[0])
     for rows in _belonging(items, data, snapshot):
         where = Problem(rows[0].file, 0, f"row {rows[0].number}: ")
         try:
             text = compiled.render(row=rows[0].fields, rows=[row.fields for row in rows])
             lines.append((where, text.encode()))
         except Exception as error:  # a template can do anything that an expression can
-            problems.append(where._replace(message=where.message + _explained(error, rows[0].fields)))
-            if len(problems) == _MOST_PROBLEMS:
+            mistakes.append(where.extended(_explained(error, rows[0].fields)))
+            if len(mistakes) == _MOST_PROBLEMS:
                 break
-    if problems:
-        raise FileProblemsError(problems)
+    mistakes.check()
     return Lines(lines, media)
 
 
