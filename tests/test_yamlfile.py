@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -23,6 +24,8 @@ class Form(msgspec.Struct, forbid_unknown_fields=True):
     contract: Contract | None = None
     parts: dict[str, Inner] = {}
     inner: Inner | None = None
+    grade: Literal["good", "poor"] | None = None
+    limits: dict[Literal["mean", "median"], float] = {}
 
 
 def problems(tmp_path: Path, text: str | bytes) -> list[tuple[int, str]]:
@@ -55,6 +58,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("title: 3\n", 1, "expected `str`, got `int` in `title`"),
         ("outputs: [text]\n", 1, "key 'title' is missing: add it"),
         ("title: a\noutputs:\n- text\n- imgae\n", 4, "Did you mean image?"),
+        ("title: a\ngrade: godo\n", 2, "'godo' in `grade` is not one of good, poor. Did you mean good"),
+        ("title: a\nlimits: {maen: 1}\n", 2, "is not one of mean, median. Did you mean mean"),
         ("title: a\ncontract:\n  requird: [text]\n", 3, "Did you mean required?"),
         ("title: a\ninner:\n  colour: x\n", 2, "key 'size' is missing in `inner`"),
         ("title: a\nparts:\n  x: {sise: 1}\n", 3, "Did you mean size?"),

@@ -1,13 +1,16 @@
 """YAML files read into types, with every mistake named by its line.
 
 `read_yaml` gives a value of a msgspec type or raises `FileProblemsError`, which lists all mistakes it
-could find in one reading: unknown and repeated keys, wrong types, missing keys.
+could find in one reading: unknown and repeated keys, wrong types, missing keys. A JSON schema could
+find them, too, but it does not know what a type's `__post_init__` refuses: msgspec is asked again
+after each mistake instead, which needs no other package.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -15,7 +18,6 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 import yaml
 
-from eval_anything.content import Modality
 from eval_anything.errors import near
 from eval_anything.files.mistakes import FileProblemsError, Mistakes, Problem, Step
 
@@ -198,9 +200,17 @@ def _explain(what: str, steps: list[Step], type_: type) -> str:
         return f"key {missing[1]!r} is missing{at}: add it"
     enum = re.search(r"Invalid enum value '?(.*?)'?$", what)
     if enum:
-        options = [str(m) for m in Modality]
+        options = _options(_type_at(type_, steps))
         return f"{enum[1]!r}{at} is not one of {', '.join(options)}.{near(enum[1], options)}"
     return f"{what[:1].lower() + what[1:]}{at}"
+
+
+def _options(type_: Any) -> list[str]:
+    """The values of an enum or a Literal, also one inside of the type, as of a mapping's keys."""
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return [str(member) for member in type_]
+    args = get_args(type_)
+    return [name for arg in args for name in ([arg] if isinstance(arg, str) else _options(arg))]
 
 
 def _fields(type_: Any, steps: list[Step]) -> list[str]:
