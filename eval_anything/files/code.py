@@ -12,6 +12,7 @@ from typing import Any
 
 from eval_anything.errors import UserError, near
 from eval_anything.files.places import path_inside
+from eval_anything.lazy import homes
 
 
 def allow(folder_trusted: bool, allow_code: bool, what: str, path: Path) -> None:
@@ -46,46 +47,60 @@ def load_function(folder: Path, reference: str) -> Callable[..., Any]:
 def code_fingerprint(path: Path) -> str:
     """sha256 of a scoring file and of the engine's modules that decide its scores.
 
-    Those are the modules that the file imports, and what these import from their own subpackage
-    (`eval_anything.micro.world.perceive` brings the rest of its world). The core, such as the content
-    types, is left out: it changes with every release without changing a score.
+    Those are the modules that define the names which the file imports, and what these import from their
+    own package (`eval_anything.micro.world.perceive` brings the rest of its world). The core (content
+    types, errors, reading of media) is left out: it changes with releases without changing a score.
     """
     source = path.read_bytes()
     digest = hashlib.sha256(source)
-    found: dict[str, bytes] = {}
-    todo = [name for name in _engine_imports(source) if name != "eval_anything.content"]
-    while todo:
-        module = todo.pop()
-        if module not in found:
-            found[module] = _source(module)
+    sources: dict[str, bytes] = {}
+    pending = [name for name in _engine_imports(source) if name.split(".")[1] not in _CORE]
+    while pending:
+        module = pending.pop()
+        if module not in sources:
+            sources[module] = _origin(module).read_bytes()
             package = module.rpartition(".")[0]
             if package != "eval_anything":
-                todo += [n for n in _engine_imports(found[module]) if n.startswith(package + ".")]
-    for module in sorted(found):
-        digest.update(found[module])
+                imports = _engine_imports(sources[module])
+                pending += [name for name in imports if name.startswith(package + ".")]
+    for module in sorted(sources):
+        digest.update(sources[module])
     return digest.hexdigest()
 
 
-def _source(module: str) -> bytes:
+_CORE = {"content", "errors", "media"}
+
+
+def _origin(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).read_bytes()
+    return Path(spec.origin)
 
 
 def _engine_imports(source: bytes) -> set[str]:
-    """Names of the engine's modules that a source imports, anywhere in it."""
-    found: set[str] = set()
+    """Names of the engine's modules that define what a source imports, anywhere in it."""
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in found if name.startswith("eval_anything.") and _is_module(name)}
+            modules.update(_home(node.module, alias.name) for alias in node.names)
+    return {name for name in modules if name.startswith("eval_anything.") and is_module(name)}
 
 
-def _is_module(name: str) -> bool:
+def _home(module: str, name: str) -> str:
+    """The module that defines a name of the engine, which a package may only hand on."""
+    if not f"{module}.".startswith("eval_anything."):
+        return module
+    if is_module(f"{module}.{name}"):
+        return f"{module}.{name}"
+    origin = _origin(module) if is_module(module) else Path()
+    return homes(origin).get(name, module) if origin.name == "__init__.py" else module
+
+
+def is_module(name: str) -> bool:
+    """Whether a module of that name is installed; its package is imported for that, it is not."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:

@@ -10,8 +10,9 @@ from eval_anything.content import Metric, Response, Sample, Score
 from eval_anything.files.code import allow, load_function
 from eval_anything.judges.check import check_judge
 from eval_anything.judges.folder import JudgeFolder, Kind
-from eval_anything.judges.kinds.program import ControlFunction, ProgramScorer
+from eval_anything.judges.kinds.program import ProgramScorer
 from eval_anything.judges.scorer import Scorer
+from eval_anything.scoring.functions import ControlFunction
 from eval_anything.tasks.task import Task
 
 

@@ -7,6 +7,7 @@ hangs or asks for too much memory: decoding happens in child processes. docs/med
 
 from __future__ import annotations
 
+from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
 from eval_anything.media.limits import MAX_BYTES
 from eval_anything.media.read import (
     Probe,
@@ -32,6 +33,9 @@ __all__ = [
     "Sound",
     "Video",
     "check_decodes",
+    "encode_mp4",
+    "encode_png",
+    "encode_wav",
     "media_part",
     "probe",
     "read_audio",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_sound
-from eval_anything.scoring.media import applies, media_of
+from eval_anything.scoring import applies, media_of
 
 # The largest sample of 16 bit, of full scale 1: what a converter writes for anything louder.
 FULL_SCALE = 32767 / 32768

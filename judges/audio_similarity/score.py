@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
-from eval_anything.scoring.media import applies, prompt_medium
+from eval_anything.scoring import applies, prompt_medium
 
 RATE = 16000
 LIMIT_DB = 60.0

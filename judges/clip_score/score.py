@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval_anything.content import Modality, Response, Sample, Score, TextPart
-from eval_anything.judges.kinds.program import ScoreFunction
+from eval_anything import Modality, Response, Sample, Score, TextPart
 from eval_anything.media import read_image
-from eval_anything.scoring.media import LocalModel, applies, media_of
+from eval_anything.scoring import LocalModel, ScoreFunction, applies, media_of
 
 
 def make(path: str) -> ScoreFunction:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_image
-from eval_anything.scoring.media import applies, prompt_medium
+from eval_anything.scoring import applies, prompt_medium
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
-from eval_anything.scoring.media import applies
+from eval_anything.scoring import applies
 
 # The range that librosa's documentation advises, C2 to C7, in Hz.
 LOWEST, HIGHEST = 65.40639132514966, 2093.004522404789

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from eval_anything.content import MODALITIES, MediaPart, Modality, Response, Sample, Score
+from eval_anything import MODALITIES, MediaPart, Modality, Response, Sample, Score
 
 # The paper's items have 25 votes; a combination nobody chose counts as half a vote, so that one
 # odd choice costs much and not everything.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eval_anything.content import MediaPart, Modality, Response, Sample, Score
+from eval_anything import MediaPart, Modality, Response, Sample, Score
 from eval_anything.media import read_audio, read_frames, read_image
 
 if TYPE_CHECKING:

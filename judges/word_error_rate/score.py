@@ -5,10 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from eval_anything.content import Modality, Response, Sample, Score
-from eval_anything.judges.kinds.program import ScoreFunction
+from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
-from eval_anything.scoring.media import LocalModel, applies, media_of
+from eval_anything.scoring import LocalModel, ScoreFunction, applies, media_of
 
 # Seconds that a transcriber such as Whisper takes at once.
 WINDOW_S = 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.scoring.votes import checked_votes
+from eval_anything import Response, Sample, Score
+from eval_anything.scoring import checked_votes
 
 PARTS = {"t": "text", "i": "image", "a": "audio"}
 

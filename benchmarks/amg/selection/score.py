@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eval_anything.content import MODALITIES, Modality, Response, Sample, Score
-from eval_anything.scoring.votes import brier, checked_votes
+from eval_anything import MODALITIES, Modality, Response, Sample, Score
+from eval_anything.scoring import brier, checked_votes
 
 LETTERS = {Modality.TEXT: "t", Modality.IMAGE: "i", Modality.AUDIO: "a", Modality.VIDEO: "v"}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.world.grading import names_only
-from eval_anything.micro.world.words import normal_words
-from eval_anything.scoring.controls import answers_of, mean
+from eval_anything import Response, Sample, Score
+from eval_anything.micro import names_only, normal_words
+from eval_anything.scoring import answers_of, mean
 
 _CANNOT_TELL = re.compile(
     r"\b(cannot|can't|can not|unable|unclear|unknown|impossible|not possible|missing|"

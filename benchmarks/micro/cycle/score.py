@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.world.observations import seen_in, share
-from eval_anything.micro.world.words import normal_words
-from eval_anything.scoring.controls import answers_of, mean, partners
+from eval_anything import Response, Sample, Score
+from eval_anything.micro import normal_words, seen_in, share
+from eval_anything.scoring import answers_of, mean, partners
 
 CONTROL_SEED = "micro-cycle-control"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.world.perceive import perceive_response
+from eval_anything import Response, Sample, Score
+from eval_anything.micro import perceive_response
 
 
 def instruction_following(sample: Sample, response: Response) -> dict[str, Score]:

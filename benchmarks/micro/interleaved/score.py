@@ -6,10 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from eval_anything.content import Part, Response, Sample, Score
-from eval_anything.micro.world.observations import seen_in, share
-from eval_anything.scoring.controls import mean
-from eval_anything.scoring.sequences import likeness, merged_texts
+from eval_anything import Part, Response, Sample, Score
+from eval_anything.micro import seen_in, share
+from eval_anything.scoring import likeness, mean, merged_texts
 
 SHUFFLES = 20
 CONTROL_SEED = "micro-interleaved-control"

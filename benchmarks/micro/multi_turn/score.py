@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.world.grading import names_only
-from eval_anything.micro.world.observations import seen_in, share
-from eval_anything.scoring.controls import answers_of, mean, partners
+from eval_anything import Response, Sample, Score
+from eval_anything.micro import names_only, seen_in, share
+from eval_anything.scoring import answers_of, mean, partners
 
 CONTROL_SEED = "micro-multi-turn-control"
 

@@ -8,11 +8,17 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from eval_anything.content import Modality, Response, Sample, Score
-from eval_anything.micro.world.gold import gold_items
-from eval_anything.micro.world.perceive import perceive_response
-from eval_anything.micro.world.synergy import agreement, attributes_seen, name_of, pairs_of, shared_names
-from eval_anything.micro.world.words import read
+from eval_anything import Modality, Response, Sample, Score
+from eval_anything.micro import (
+    agreement,
+    attributes_seen,
+    gold_items,
+    name_of,
+    pairs_of,
+    perceive_response,
+    read,
+    shared_names,
+)
 
 CONTROL_SEED = "micro-synergy-control"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.micro.world.grading import declines, is_one_of, names_only
+from eval_anything import Response, Sample, Score
+from eval_anything.micro import declines, is_one_of, names_only
 
 
 def understanding(sample: Sample, response: Response) -> dict[str, Score]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.scoring.controls import answers_of, gain, partners
-from eval_anything.scoring.short_answers import only_named
+from eval_anything import Response, Sample, Score
+from eval_anything.scoring import answers_of, gain, only_named, partners
 
 CONTROL_SEED = "open-cycle-control"
 

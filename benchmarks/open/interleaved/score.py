@@ -6,9 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.scoring.controls import gain
-from eval_anything.scoring.sequences import likeness, merged_texts
+from eval_anything import Response, Sample, Score
+from eval_anything.scoring import gain, likeness, merged_texts
 
 SHUFFLES = 20
 CONTROL_SEED = "open-interleaved-control"

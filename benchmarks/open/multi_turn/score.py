@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eval_anything.content import Response, Sample, Score
-from eval_anything.scoring.controls import answers_of, gain
-from eval_anything.scoring.short_answers import only_named
+from eval_anything import Response, Sample, Score
+from eval_anything.scoring import answers_of, gain, only_named
 
 
 def conversation(sample: Sample, response: Response) -> dict[str, Score]:

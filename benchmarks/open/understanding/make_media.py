@@ -18,8 +18,7 @@ import drawing as d
 import numpy as np
 import sounds as s
 
-from eval_anything.media import read_audio, read_frames, read_image
-from eval_anything.media.encode import encode_mp4, encode_png
+from eval_anything.media import encode_mp4, encode_png, read_audio, read_frames, read_image
 
 MEDIA = Path(__file__).resolve().parent / "media"
 FPS = 10

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from eval_anything.content import Response, Sample, Score
+from eval_anything import Response, Sample, Score
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORDS += ("eleven", "twelve", "thirteen")

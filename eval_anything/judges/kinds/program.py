@@ -11,7 +11,7 @@ returns the function, for the model at the path that the user names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,15 +19,11 @@ import msgspec
 
 from eval_anything.content import Metric, Response, Sample, Score
 from eval_anything.errors import EvalError, UserError
-from eval_anything.files.code import _is_module, allow, code_fingerprint, load_function
+from eval_anything.files.code import allow, code_fingerprint, is_module, load_function
 from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.judges.folder import JudgeFile, JudgeFolder
 from eval_anything.judges.scorer import Scorer
-
-ScoreFunction = Callable[[Sample, Response], Mapping[str, Score | float | None]]
-
-
-ControlFunction = Callable[[Sequence[tuple[Sample, dict[str, Score]]]], list[dict[str, Score]]]
+from eval_anything.scoring.functions import ScoreFunction
 
 
 class ProgramScorer(Scorer):
@@ -100,7 +96,7 @@ def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bo
 
 def _check_packages(folder: JudgeFolder, packages: Sequence[str]) -> None:
     """UserError if the code of a judge could not import what it needs."""
-    missing = [name for name in packages if not _is_module(name)]
+    missing = [name for name in packages if not is_module(name)]
     if missing:
         what = "'eval-anything[metrics]'" if folder.trusted else " ".join(missing)
         raise UserError(
