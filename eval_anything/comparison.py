@@ -19,12 +19,11 @@ from eval_anything.errors import UserError
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
 from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.agreement import attenuated_effect
+from eval_anything.statistics.bootstrap import ClusterBootstrap
+from eval_anything.statistics.intervals import Floats
 from eval_anything.statistics.paired import Paired, benjamini_hochberg, holm, paired
 
 _MOST_FLIPS = 20
-
-
-_BOOTSTRAPS = 2000
 
 
 class Flip(Struct, frozen=True):
@@ -327,7 +326,7 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
         other = candidate.results.get("aggregates", {}).get(name, {})
         if described.get("formula") is None or described.get("formula") != other.get("formula"):
             continue
-        inputs = {}
+        inputs: dict[str, Any] = {}
         for key, reference in described["inputs"].items():
             task, colon, metric = reference.partition(":")
             if colon and task in tasks:
@@ -368,26 +367,21 @@ class _Draws:
 
     def __init__(self, task: str, seed: int, base: Side, candidate: Side) -> None:
         self._outlines = base.outlines[task], candidate.outlines[task]
-        clusters = sorted({o.source_id for outlines in self._outlines for o in outlines})
-        self._place = {cluster: i for i, cluster in enumerate(clusters)}
-        size = len(clusters)
-        drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _BOOTSTRAPS)
-        self._weights = np.vstack([np.ones(size), drawn])
+        clusters = (o.source_id for outlines in self._outlines for o in outlines)
+        self._bootstrap = ClusterBootstrap(clusters, seed=seed, observed=True)
 
-    def means(self, metric: str) -> tuple[Any, Any] | None:
+    def means(self, metric: str) -> tuple[Floats, Floats] | None:
         """(1 + draws,) for base and candidate; None if one of them has no value."""
         base, candidate = (self._of(outlines, metric) for outlines in self._outlines)
         return None if base is None or candidate is None else (base, candidate)
 
-    def _of(self, outlines: Sequence[Outline], metric: str) -> Any:
-        sums, counts = np.zeros(len(self._place)), np.zeros(len(self._place))
-        for values, outline in _by_sample(outlines, metric).values():
-            sums[self._place[outline.source_id]] += _mean(values)
-            counts[self._place[outline.source_id]] += 1
-        if not counts.any():
+    def _of(self, outlines: Sequence[Outline], metric: str) -> Floats | None:
+        scored = _by_sample(outlines, metric).values()
+        if not scored:
             return None
-        with np.errstate(invalid="ignore"):
-            means = (self._weights @ sums) / (self._weights @ counts)
+        clusters = [outline.source_id for _, outline in scored]
+        values = [_mean(values) for values, _ in scored]
+        means = self._bootstrap.means(*self._bootstrap.totals(values, clusters))
         return np.where(np.isnan(means), means[0], means)
 
 

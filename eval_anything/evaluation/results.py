@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from eval_anything.content import Metric, Score
 from eval_anything.errors import UserError, near
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
 from eval_anything.statistics.aggregates import FORMULAS
+from eval_anything.statistics.bootstrap import ClusterBootstrap
 from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
 from eval_anything.tasks.task import Task
@@ -22,10 +25,7 @@ from eval_anything.tasks.task import Task
 MAX_UNSCORED = 0.02
 
 
-_BOOTSTRAPS = 2000
-
-
-_DRAWS_AT_ONCE = 100
+_DRAWS_AT_ONCE = 100  # of a task's clusters, so that a large task takes little memory
 
 
 class Value(NamedTuple):
@@ -219,8 +219,6 @@ def _aggregate(
     points: dict[str, float],
     draws: dict[str, Any],
 ) -> dict[str, Any]:
-    import numpy as np
-
     formula = FORMULAS[aggregate.formula]
     points[name] = formula({key: point for key, (point, _) in inputs.items()})
     draws[name] = formula({key: draw for key, (_, draw) in inputs.items()})
@@ -233,35 +231,18 @@ class _Resampled:
     """Means of a task's metrics over draws of its clusters; the same draws for every metric."""
 
     def __init__(self, result: TaskResult, seed: int) -> None:
-        import numpy as np
-
         self.result = result
-        clusters = sorted({v.cluster for values in result.values.values() for v in values})
-        self._index = {cluster: i for i, cluster in enumerate(clusters)}
-        generator = np.random.default_rng(seed)
-        size = len(clusters)
-        shares = np.full(size, 1 / size)
-        # As one array of int64, 5,000 clusters would take 80 MB. No count comes near 2**16.
-        self._weights = [
-            generator.multinomial(size, shares, _DRAWS_AT_ONCE).astype(np.uint16)
-            for _ in range(_BOOTSTRAPS // _DRAWS_AT_ONCE)
-        ]
+        clusters = (v.cluster for values in result.values.values() for v in values)
+        self._bootstrap = ClusterBootstrap(clusters, seed=seed, at_once=_DRAWS_AT_ONCE)
 
     def metric(self, name: str) -> tuple[float, Any] | None:
         """(mean, means of the draws (2000,)), None if the metric has no value."""
-        import numpy as np
-
         summary = self.result.json["metrics"].get(name)
         if summary is None or summary["value"] is None:
             return None
-        sums = np.zeros(len(self._index))
-        counts = np.zeros(len(self._index))
-        for value in self.result.values[name]:
-            if value.value is not None:
-                sums[self._index[value.cluster]] += value.value
-                counts[self._index[value.cluster]] += 1
-        with np.errstate(invalid="ignore"):
-            means = np.concatenate([(drawn @ sums) / (drawn @ counts) for drawn in self._weights])
+        scored = [(v.value, v.cluster) for v in self.result.values[name] if v.value is not None]
+        totals = self._bootstrap.totals([v for v, _ in scored], [cluster for _, cluster in scored])
+        means = self._bootstrap.means(*totals)
         return summary["value"], np.where(np.isnan(means), summary["value"], means)
 
 

@@ -16,13 +16,13 @@ clusters are never told apart: five of five signs alike have p = 2 * 2^-5 = 0.06
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eval_anything.leaderboard.samples import TaskSamples
+from eval_anything.statistics.bootstrap import ClusterBootstrap
 from eval_anything.statistics.intervals import Z95, Floats, Ints, student
 
 DRAWS = 1000
@@ -80,19 +80,14 @@ class TaskDraws:
 
     def __init__(self, runs: Sequence[TaskSamples], seed: int = 0) -> None:
         self._runs = runs
-        clusters = sorted({row.cluster for run in runs for row in run.rows})
-        self._codes = {cluster: i for i, cluster in enumerate(clusters)}
-        self.groups = len(clusters)
-        size = max(self.groups, 1)
-        drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), DRAWS)
-        self._weights = np.vstack([np.ones(size), drawn]).astype(np.float64)
+        clusters = (row.cluster for run in runs for row in run.rows)
+        self._bootstrap = ClusterBootstrap(clusters, DRAWS, seed, observed=True)
+        self.groups = len(self._bootstrap.codes)
         self._sums: dict[str, tuple[Floats, Floats]] = {}
 
     def means(self, metric: str) -> Floats:
         """(1 + draws, runs); nan in the column of a run without a value."""
-        sums, counts = self._of(metric)
-        with np.errstate(invalid="ignore"):
-            means: Floats = (self._weights @ sums) / (self._weights @ counts)
+        means = self._bootstrap.means(*self._of(metric))
         return np.where(np.isnan(means), means[0], means)
 
     def differing(self, metric: str) -> Ints:
@@ -108,34 +103,29 @@ class TaskDraws:
     def _of(self, metric: str) -> tuple[Floats, Floats]:
         """Sums of the samples' values and how many they are, (clusters, runs) each."""
         if metric not in self._sums:
-            columns = [cluster_sums(run, metric, self._codes) for run in self._runs]
+            totals = [self._bootstrap.totals(*_sample_means(run, metric)) for run in self._runs]
             self._sums[metric] = (
-                np.stack([sums for sums, _ in columns], axis=1),
-                np.stack([counts for _, counts in columns], axis=1),
+                np.stack([sums for sums, _ in totals], axis=1),
+                np.stack([counts for _, counts in totals], axis=1),
             )
         return self._sums[metric]
 
 
-def cluster_sums(run: TaskSamples, metric: str, codes: Mapping[str, int]) -> tuple[Floats, Floats]:
-    """(clusters,) each: the sum of the samples' values, and how many samples have one. A sample's
-    value is its mean over repeats."""
-    size = max(len(codes), 1)
+def _sample_means(run: TaskSamples, metric: str) -> tuple[list[float], list[str]]:
+    """The value of each sample that has one, its mean over repeats, and the sample's cluster."""
     place = next((str(i) for i, m in enumerate(run.metrics) if m.name == metric), None)
     samples: dict[tuple[str, str], int] = {}
-    where: list[int] = []
+    codes: list[int] = []
     values: list[float] = []
-    clusters: list[int] = []
+    clusters: list[str] = []
     for row in run.rows:
         value = row.values.get(place) if place is not None else None
         if value is not None:
             code = samples.setdefault((row.sample_id, row.item), len(samples))
             if code == len(clusters):
-                clusters.append(codes[row.cluster])
-            where.append(code)
+                clusters.append(row.cluster)
+            codes.append(code)
             values.append(value)
     if not samples:
-        return np.zeros(size), np.zeros(size)
-    codes_of: NDArray[np.int64] = np.asarray(where)
-    means = np.bincount(codes_of, values) / np.bincount(codes_of)
-    sums: Floats = np.bincount(clusters, means, size).astype(np.float64)
-    return sums, np.bincount(clusters, minlength=size).astype(np.float64)
+        return [], []
+    return (np.bincount(codes, values) / np.bincount(codes)).tolist(), clusters

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
+from eval_anything.statistics.bootstrap import DRAWS, cluster_counts
 from eval_anything.statistics.intervals import Z95, mean_interval
 
 Floats = NDArray[np.float64]
@@ -27,9 +28,6 @@ Clusters = Sequence[str] | None
 
 # Weights (draws, items), how often each draw has each item, to one value a draw; nan: undefined.
 Statistic = Callable[[Floats], Floats]
-
-
-DRAWS = 2000
 
 
 _SEED = 0
@@ -273,13 +271,11 @@ def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0)
     if math.isnan(point):
         return Figure(None, None, n)
     names, cluster = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
-    generator = np.random.default_rng(_SEED)
-    size = max(1, min(DRAWS, _CELLS // max(n, cells)))
-    found = []
-    for start in range(0, DRAWS, size):
-        chances = np.full(len(names), 1 / len(names))
-        drawn = generator.multinomial(len(names), chances, min(size, DRAWS - start))
-        found.append(statistic(drawn[:, cluster].astype(float)))
+    at_once = max(1, min(DRAWS, _CELLS // max(n, cells)))
+    found = [
+        statistic(drawn[:, cluster].astype(float))
+        for drawn in cluster_counts(len(names), DRAWS, _SEED, at_once)
+    ]
     # With the point among them there is a quantile even if no draw is defined.
     low, high = np.nanquantile(np.concatenate([[point], *found]), [0.025, 0.975])
     return Figure(point, (float(low), float(high)) if high - low > _NOTHING else None, n)
