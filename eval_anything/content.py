@@ -48,6 +48,11 @@ class TextPart(Struct, frozen=True):
     def modality(self) -> Modality:
         return Modality.TEXT
 
+    @property
+    def key(self) -> str:
+        """The content that makes parts of one modality the same: the text."""
+        return self.text
+
 
 class MediaPart(Struct, frozen=True):
     """An image, a sound or a clip: bytes known by their sha256 (hex), in a file at `path`."""
@@ -61,6 +66,11 @@ class MediaPart(Struct, frozen=True):
         if self.modality is Modality.TEXT:
             raise ValueError("text is kept in a TextPart, not in a file")
 
+    @property
+    def key(self) -> str:
+        """The content that makes parts of one modality the same: the sha256 (hex) of the bytes."""
+        return self.sha256
+
 
 Part = TextPart | MediaPart
 
@@ -70,6 +80,11 @@ class Message(Struct, frozen=True):
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[Part, ...]
+
+    @property
+    def key(self) -> list[object]:
+        """The content that makes messages the same, fit for `sha256_of`."""
+        return [self.role, [part.key for part in self.parts]]
 
 
 class Contract(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.annotate.log import Kind
-from eval_anything.content import MediaPart, Message, Part, Response, Sample, TextPart
+from eval_anything.content import MediaPart, Message, Part, Response, Sample
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
@@ -84,7 +84,7 @@ def make_questions(
             if len(present) < len(answers):
                 missing += 1
                 continue
-            if len({sha256_of(_content(a.sample.messages)) for a in present}) > 1:
+            if len({sha256_of([m.key for m in a.sample.messages]) for a in present}) > 1:
                 raise UserError(
                     f"{path} and {against} were asked different things in sample "
                     f"{present[0].sample.id!r}, whose later questions show earlier answers: grade them "
@@ -108,7 +108,7 @@ def _question(
     kind: Kind, task: Task, original: Sample, shown: Sample, responses: tuple[Candidate, ...] = ()
 ) -> Question:
     item = task.item(original)
-    said = [[_parts_content(response.parts)] for response in responses]
+    said = [[[part.key for part in response.parts]] for response in responses]
     key = sha256_of([kind, task.name, original.id, item, said])
     return Question(kind, key, shown, item, responses)
 
@@ -174,11 +174,3 @@ def _check_items(task: Task, run: Path) -> None:
             f"{run} answered another version of {task.name}: {len(changed)} of its samples, first "
             f"{changed[0]!r}, are not as they were. Run the model again."
         )
-
-
-def _content(messages: Sequence[Message]) -> list[object]:
-    return [[m.role, _parts_content(m.parts)] for m in messages]
-
-
-def _parts_content(parts: Sequence[Part]) -> list[str]:
-    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]

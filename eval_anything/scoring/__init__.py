@@ -6,6 +6,8 @@ from eval_anything.scoring.controls import answers_of as answers_of
 from eval_anything.scoring.controls import gain as gain
 from eval_anything.scoring.controls import mean as mean
 from eval_anything.scoring.controls import partners as partners
+from eval_anything.scoring.controls import same_pairs as same_pairs
+from eval_anything.scoring.controls import with_partners as with_partners
 from eval_anything.scoring.functions import ControlFunction as ControlFunction
 from eval_anything.scoring.functions import ScoreFunction as ScoreFunction
 from eval_anything.scoring.media import LocalModel as LocalModel

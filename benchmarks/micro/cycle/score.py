@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Any
 
 from eval_anything import Response, Sample, Score
 from eval_anything.micro import normal_words, seen_in, share
-from eval_anything.scoring import answers_of, mean, partners
+from eval_anything.scoring import answers_of, mean, same_pairs, with_partners
 
 CONTROL_SEED = "micro-cycle-control"
 
@@ -34,7 +32,7 @@ def consistency(sample: Sample, response: Response) -> dict[str, Score]:
         }
     named = [_named(answer.text, targets["choices"]) for answer in answers]
     score = Score(
-        _same(named, named),
+        same_pairs(named, named),
         explanation=f"answered {named}; right is {targets['answer']}",
         details={"named": named},
     )
@@ -48,30 +46,14 @@ def _named(text: str, choices: Sequence[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _same(mine: Sequence[str | None], theirs: Sequence[str | None]) -> float:
-    """Share of the pairs of turns in which mine and theirs name the same."""
-    pairs = list(combinations(range(len(mine)), 2))
-    return mean([float(mine[i] is not None and mine[i] == theirs[j]) for i, j in pairs])
-
-
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
     """The same with the last answers taken from another sample of the family: what chance would give."""
-    partner = partners([sample for sample, _ in scored], CONTROL_SEED)
-    out: list[dict[str, Score]] = []
-    for number, (sample, scores) in enumerate(scored):
-        own = scores["consistency"].value
-        if number not in partner or own is None:
-            out.append({})
-            continue
-        theirs = scored[partner[number]][1]["consistency"].details
-        chance = _against(sample.targets, scores["consistency"].details, theirs)
-        out.append({"consistency_shuffled": Score(chance), "consistency_gain": Score(own - chance)})
-    return out
+    return with_partners(scored, "consistency", CONTROL_SEED, _chance)
 
 
-def _against(targets: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    if "start" in targets:
-        return share(targets["start"], theirs.get("end", {}))
-    named: Sequence[str | None] = mine.get("named", ())
-    other: Sequence[str | None] = theirs.get("named", ())
-    return _same(named, other) if len(named) == len(other) else 0.0
+def _chance(sample: Sample, scores: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
+    mine, theirs = scores["consistency"].details, partner["consistency"].details
+    if "start" in sample.targets:
+        return share(sample.targets["start"], theirs.get("end", {}))
+    named, other = mine.get("named", ()), theirs.get("named", ())
+    return same_pairs(named, other) if len(named) == len(other) else 0.0

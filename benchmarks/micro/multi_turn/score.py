@@ -7,7 +7,7 @@ from typing import Any
 
 from eval_anything import Response, Sample, Score
 from eval_anything.micro import names_only, seen_in, share
-from eval_anything.scoring import answers_of, mean, partners
+from eval_anything.scoring import answers_of, mean, with_partners
 
 CONTROL_SEED = "micro-multi-turn-control"
 
@@ -51,15 +51,10 @@ def _value(turn: Mapping[str, Any], seen: Mapping[str, str | None]) -> float:
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
     """The later turns with the answers of another conversation of the family: what chance would give."""
-    partner = partners([sample for sample, _ in scored], CONTROL_SEED)
-    out: list[dict[str, Score]] = []
-    for number, (sample, scores) in enumerate(scored):
-        own = scores["later"].value
-        if number not in partner or own is None:
-            out.append({})
-            continue
-        turns: list[dict[str, Any]] = sample.targets["turns"]
-        theirs = scored[partner[number]][1]["multi_turn"].details.get("seen") or [{}] * len(turns)
-        chance = mean([_value(t, seen) for t, seen in zip(turns[1:], theirs[1:], strict=True)])
-        out.append({"later_shuffled": Score(chance), "later_gain": Score(own - chance)})
-    return out
+    return with_partners(scored, "later", CONTROL_SEED, _chance)
+
+
+def _chance(sample: Sample, _: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
+    turns: list[dict[str, Any]] = sample.targets["turns"]
+    seen = partner["multi_turn"].details.get("seen") or [{}] * len(turns)
+    return mean([_value(*pair) for pair in zip(turns[1:], seen[1:], strict=True)])

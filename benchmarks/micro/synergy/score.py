@@ -4,7 +4,6 @@ control.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from eval_anything.micro import (
     read,
     shared_names,
 )
+from eval_anything.scoring import mean, partners
 
 CONTROL_SEED = "micro-synergy-control"
 
@@ -42,7 +42,7 @@ def synergy(sample: Sample, response: Response) -> dict[str, Score]:
             explanation="; ".join(remarks),
             details={"first": first, "second": second, "names": list(names)},
         )
-    scores["synergy"] = Score(_mean([score.value or 0.0 for score in scores.values()]))
+    scores["synergy"] = Score(mean([score.value or 0.0 for score in scores.values()]))
     return scores
 
 
@@ -50,23 +50,11 @@ def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str
     """The same agreement with the second part taken from another sample of the family: what chance
     would give.
     """
-    families: dict[str, list[int]] = {}
-    for number, (sample, _) in enumerate(scored):
-        families.setdefault(sample.metadata["family"], []).append(number)
-    out: list[dict[str, Score]] = [{} for _ in scored]
-    for family, members in families.items():
-        for number, partner in _derangement(family, members):
-            out[number] = _against(scored[number][1], scored[partner][1])
-    return out
-
-
-def _derangement(family: str, members: list[int]) -> list[tuple[int, int]]:
-    """Each member with another one, by a random cycle; none for a family of one."""
-    if len(members) < 2:
-        return []
-    order = members.copy()
-    random.Random(f"{CONTROL_SEED}-{family}").shuffle(order)
-    return list(zip(order, [*order[1:], order[0]], strict=True))
+    partner = partners([sample for sample, _ in scored], CONTROL_SEED)
+    return [
+        _against(scores, scored[partner[number]][1]) if number in partner else {}
+        for number, (_, scores) in enumerate(scored)
+    ]
 
 
 def _against(own: dict[str, Score], partner: dict[str, Score]) -> dict[str, Score]:
@@ -80,13 +68,9 @@ def _against(own: dict[str, Score], partner: dict[str, Score]) -> dict[str, Scor
             )
     if not values or own["synergy"].value is None:
         return {}
-    chance = _mean(list(values.values()))
+    chance = mean(list(values.values()))
     return {
         **{f"{name}_shuffled": Score(value) for name, value in values.items()},
         "synergy_shuffled": Score(chance),
         "synergy_gain": Score(own["synergy"].value - chance),
     }
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 
 from eval_anything import Response, Sample, Score
-from eval_anything.scoring import answers_of, gain, only_named, partners
+from eval_anything.scoring import answers_of, gain, only_named, same_pairs, with_partners
 
 CONTROL_SEED = "open-cycle-control"
 
@@ -22,7 +21,7 @@ def across(sample: Sample, response: Response) -> dict[str, Score]:
     right = sample.targets["answer"]
     return {
         "across": Score(
-            _same(named, named),
+            same_pairs(named, named),
             explanation=f"answered {named}; right is {right}",
             details={"named": named},
         ),
@@ -30,30 +29,22 @@ def across(sample: Sample, response: Response) -> dict[str, Score]:
     }
 
 
-def _same(mine: Sequence[str | None], theirs: Sequence[str | None]) -> float:
-    """Share of the pairs of turns in which mine and theirs name the same."""
-    pairs = list(combinations(range(len(mine)), 2))
-    return sum(mine[i] is not None and mine[i] == theirs[j] for i, j in pairs) / len(pairs)
-
-
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
     """`across` with the answers to another sample with the same choices, and what both controls leave.
 
     Samples that have failed show no answers: nothing of theirs is the same as anything.
     """
-    partner = partners([sample for sample, _ in scored], CONTROL_SEED)
-    out: list[dict[str, Score]] = []
-    for number, (_, scores) in enumerate(scored):
-        found = gain(scores, "content")
-        own = scores["across"].value if "across" in scores else None
-        if own is not None and number in partner:
-            mine, theirs = (_named(scored[i][1]) for i in (number, partner[number]))
-            chance = _same(mine, theirs) if len(mine) == len(theirs) > 1 else 0.0
-            found |= {"across_shuffled": Score(chance), "across_gain": Score(own - chance)}
-        out.append(found)
-    return out
+    controls = with_partners(scored, "across", CONTROL_SEED, _chance)
+    return [
+        gain(scores, "content") | control for (_, scores), control in zip(scored, controls, strict=True)
+    ]
 
 
-def _named(scores: dict[str, Score]) -> list[str | None]:
+def _chance(_: Sample, scores: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
+    mine, theirs = _named(scores), _named(partner)
+    return same_pairs(mine, theirs) if len(mine) == len(theirs) > 1 else 0.0
+
+
+def _named(scores: Mapping[str, Score]) -> list[str | None]:
     named: list[str | None] = scores["across"].details.get("named", [])
     return named

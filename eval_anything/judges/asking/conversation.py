@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from eval_anything.content import Message, Part, Response, TextPart
+from eval_anything.content import Message, Part, Response
 from eval_anything.judges.asking.present import Clips, Content, shown, text
 
 Pieces = list[tuple[int, Content]]
@@ -73,15 +73,11 @@ def _numbered(
     """
     said: dict[str, int] = {}
     for number, parts in enumerate(turns, start=1):
-        said |= dict.fromkeys([*map(_key, parts), Response(tuple(parts)).text], number)
+        said |= dict.fromkeys([*(part.key for part in parts), Response(tuple(parts)).text], number)
     said.pop("", None)
     number = len(turns) - sum(message.role == "assistant" for message in messages)
     for message in messages:
         answered = message.role == "assistant"
         number += answered
         for part in message.parts:
-            yield max(0, number) if answered else said.get(_key(part), 0), part
-
-
-def _key(part: Part) -> str:
-    return part.text if isinstance(part, TextPart) else part.sha256
+            yield max(0, number) if answered else said.get(part.key, 0), part

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from eval_anything.content import ANYTHING, Part, Response, Sample, TextPart
+from eval_anything.content import ANYTHING, Response, Sample
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import FileProblemsError, Problem
@@ -56,9 +56,9 @@ class Labels(NamedTuple):
         return sha256_of(
             [
                 [
-                    [[m.role, _content(m.parts)] for m in row.sample.messages],
+                    [message.key for message in row.sample.messages],
                     [row.sample.contract, row.sample.targets],
-                    [_content(response.parts) for response in row.responses],
+                    [[part.key for part in response.parts] for response in row.responses],
                     row.label,
                 ]
                 for row in self.rows
@@ -107,7 +107,3 @@ def _row(line: bytes, root: Path) -> Labelled:
         return Labelled(sample, responses, _SIDES[row.preferred])
     assert row.label is not None
     return Labelled(sample, responses, row.label)
-
-
-def _content(parts: tuple[Part, ...]) -> list[str]:
-    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]

@@ -1,4 +1,4 @@
-"""What the answers of a response show, turn by turn, and which other sample is a control for one."""
+"""Attributes that single answers of a response show."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from eval_anything.content import Failure, MediaPart, Part, Response, TextPart
+from eval_anything.content import Failure, MediaPart, Part, Response
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
 from eval_anything.files.mistakes import Mistakes, Problem
@@ -97,9 +97,7 @@ class ReplayModel(Model):
             for record in read_run(self.path, task):
                 self._digest.update(msgspec.json.encode([record.sample_id, record.repeat, record.item]))
                 for part in (p for parts in (*record.turns, record.parts) for p in parts):
-                    self._digest.update(
-                        (part.text if isinstance(part, TextPart) else part.sha256).encode()
-                    )
+                    self._digest.update(part.key.encode())
                 self._responses[_Key(task, record.sample_id, record.repeat)] = Response(
                     record.parts,
                     record.order_known,
