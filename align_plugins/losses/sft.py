@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from align_plugins.losses.token_logprobs import TokenLogprobs
+
 if TYPE_CHECKING:
     import torch
-
-    from align_plugins.policies.base import TokenLogprobs
 
 
 def sft_loss(tokens: TokenLogprobs, count: torch.Tensor | float | None = None) -> torch.Tensor:

@@ -12,7 +12,8 @@ import numpy as np
 from align_plugins.data.rows import Preference
 from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
-from align_plugins.policies.base import Encoded, TokenLogprobs
+from align_plugins.losses.token_logprobs import TokenLogprobs
+from align_plugins.policies.base import Encoded
 from align_plugins.settings import TrainSettings
 from align_plugins.training.batch_finetuning import BatchFinetuning
 from align_plugins.training.policy_finetuning import PolicyFinetuning

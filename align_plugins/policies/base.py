@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from align_plugins.losses.token_logprobs import TokenLogprobs
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -58,35 +59,6 @@ class Encoded(NamedTuple):
     @property
     def tokens(self) -> int:
         return len(self.prompt) + self.unmade + len(self.response)
-
-
-class TokenLogprobs(NamedTuple):
-    """What a model says of the responses in a batch.
-
-    Attributes:
-        values: natural log-probability of each token, float32 (rows, columns), 0 where none is.
-        mask: where a token of a response is, bool (rows, columns).
-        modalities: index in MODALITIES, int64 (rows, columns); meaningless outside of the mask.
-    """
-
-    values: torch.Tensor
-    mask: torch.Tensor
-    modalities: torch.Tensor
-
-    def sums(self) -> torch.Tensor:
-        """Sum over each modality's tokens, float32 (rows, 4)."""
-        return _by_modality(self.values, self)
-
-    def counts(self) -> torch.Tensor:
-        """Number of each modality's tokens, float32 (rows, 4)."""
-        return _by_modality(self.mask.to(self.values.dtype), self)
-
-
-def _by_modality(values: torch.Tensor, tokens: TokenLogprobs) -> torch.Tensor:
-    import torch
-
-    out = torch.zeros(len(values), len(MODALITIES), dtype=values.dtype, device=values.device)
-    return out.scatter_add(1, tokens.modalities, values * tokens.mask)
 
 
 class Policy(ABC):

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from align_plugins.policies.base import IGNORED, Encoded, TokenLogprobs
+from align_plugins.losses.token_logprobs import TokenLogprobs
+from align_plugins.policies.base import IGNORED, Encoded
 from align_plugins.policies.chat import ChatPolicy
 from eval_anything.content import MODALITIES, MediaPart, Message, Modality, Part
 from eval_anything.errors import UserError

@@ -11,7 +11,8 @@ import torch
 from align_plugins.losses.dpo import Sides, dpo_loss, log_ratios
 from align_plugins.losses.reward import reward_loss
 from align_plugins.losses.sft import sft_loss
-from align_plugins.policies.base import IGNORED, TokenLogprobs, logprobs
+from align_plugins.losses.token_logprobs import TokenLogprobs
+from align_plugins.policies.base import IGNORED, logprobs
 from align_plugins.policies.logprobs import chosen_logprobs
 from eval_anything.content import Modality
 
