@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from align_plugins.data.files import write_rows
 from align_plugins.data.rows import Feedback, Preference, Prompt
+from align_plugins.evaluation.collect import ask, sample_of, task_of
 from align_plugins.experiment.micro_data import (
     FEEDBACK,
     PAIRS,
@@ -23,7 +24,6 @@ from align_plugins.experiment.micro_data import (
     draw_prompts,
     utility_shown,
 )
-from align_plugins.methods.feedback.collect import ask, sample_of, task_of
 from eval_anything.content import MediaPart, Message, Modality, Part, Record, Response
 from eval_anything.errors import InfrastructureError
 from eval_anything.files.writing import pretty_json, write_atomically

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from align_plugins.data.rows import Demonstration, Feedback
-from align_plugins.methods.feedback.collect import Saved, ask, sample_of, task_of
+from align_plugins.evaluation.collect import Saved, ask, sample_of, task_of
 from align_plugins.methods.feedback.roles import Critique, judged
 from align_plugins.methods.feedback.settings import Critic
 from align_plugins.methods.feedback.stages import Stages

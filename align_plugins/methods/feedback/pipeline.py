@@ -13,8 +13,8 @@ from align_plugins.data.contamination import Known, known_prompts, refuse_contam
 from align_plugins.data.files import file_hash, read_rows, write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, rows_of
 from align_plugins.evaluation.checkpoints import check_evaluation
+from align_plugins.evaluation.collect import judge_of
 from align_plugins.evaluation.report import account_of
-from align_plugins.methods.feedback.collect import judge_of
 from align_plugins.methods.feedback.filters import ByCritic, ByJudge, Unfiltered
 from align_plugins.methods.feedback.roles import Critique, JudgeCritic, ModelCritic, Speaker, asking
 from align_plugins.methods.feedback.run_method import Learner, final_of, lasting_inputs

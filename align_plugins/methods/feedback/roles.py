@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from align_plugins.data.rows import Demonstration, Prompt
-from align_plugins.methods.feedback.collect import Saved, ask, sample_of, task_of
+from align_plugins.evaluation.collect import Saved, ask, sample_of, task_of
 from eval_anything.content import Message, Part, Record, Response, TextPart
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Model, Sampling
