@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,13 +47,19 @@ def append_whole(file: int, data: bytes) -> None:
         raise
 
 
-def hold(file: int | IO[bytes], refusal: str) -> None:
-    """Takes the kernel's lock on an open file, which falls with the process; UserError(refusal) if
-    another process has it."""
+def hold(file: int | IO[bytes], message: str, wait_and_say: Callable[[str], None] | None = None) -> None:
+    """Takes the kernel's lock on an open file, which falls with the process.
+
+    If another process has it: UserError(message), or with `wait_and_say` the message is passed to that
+    and the lock is waited for.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(refusal) from None
+        if wait_and_say is None:
+            raise UserError(message) from None
+        wait_and_say(message)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:

@@ -12,7 +12,6 @@ is another one beside it, and nothing is deleted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from align_plugins.data.files import read_rows, write_rows
 from align_plugins.data.rows import R, Row, rows_of
 from eval_anything.content import MediaPart, Message, Part
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
+from eval_anything.files.writing import cannot_write, hold, pretty_json, write_atomically
 from eval_anything.media import MediaStore
 from eval_anything.output.progress import Progress
 
@@ -112,9 +111,5 @@ class Stages:
         except OSError as error:
             raise cannot_write(self.root, error) from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._progress.say(f"waits for another process that makes {folder}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            hold(lock, f"waits for another process that makes {folder}", self._progress.say)
             yield
