@@ -1,4 +1,4 @@
-"""sha256 of JSON values, of files, and of several hashes together."""
+"""sha256 of JSON values, of files, and of several hashes together; seeds from words."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def hash_files(paths: Sequence[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def seed_of(*words: str | int) -> int:
+    """A 63-bit seed that the words alone decide, the same in every process."""
+    key = "\0".join(map(str, words))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1

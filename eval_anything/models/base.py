@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from eval_anything.content import Message, Response
 from eval_anything.errors import EvalError, UserError, near
+from eval_anything.files.hashing import seed_of
 from eval_anything.media import MediaStore
 from eval_anything.servers.prices import Spending
 
@@ -39,10 +39,8 @@ class Request(Struct, frozen=True):
     @property
     def seed(self) -> int:
         """A 63-bit seed of this request alone: the answer does not depend on what else is in a batch."""
-        key = f"{self.sampling.seed}\0{self.task}\0{self.sample_id}\0{self.repeat}"
-        if self.turn:
-            key += f"\0{self.turn}"
-        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+        later_turn = (self.turn,) if self.turn else ()
+        return seed_of(self.sampling.seed, self.task, self.sample_id, self.repeat, *later_turn)
 
 
 class Model(ABC):

@@ -39,7 +39,6 @@ from align_plugins.methods.ppo.rollout import (
     Lessons,
     Taken,
     order_of,
-    seed_of,
     take,
     token_figures,
 )
@@ -50,6 +49,7 @@ from align_plugins.training.environment import TRACKED, on_cpu
 from align_plugins.training.metrics import Tally
 from align_plugins.training.sampling import Tempered
 from align_plugins.workdir import RESUMING
+from eval_anything.files.hashing import seed_of
 
 if TYPE_CHECKING:
     from align_plugins.methods.ppo.settings import PpoSettings

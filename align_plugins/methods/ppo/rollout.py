@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import random
 import tempfile
 import time
@@ -67,11 +66,6 @@ def order_of(count: int, seed: int) -> Callable[[int], int]:
         return orders[epoch][inside]
 
     return at
-
-
-def seed_of(seed: int, place: int) -> int:
-    """The seed of the response at a place of that row, 63 bits."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{place}".encode()).digest()[:8], "big") >> 1
 
 
 def take(

@@ -7,7 +7,6 @@ that it wants, or leaves them out; generators make the media.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 from eval_anything.concurrency import all_of
 from eval_anything.content import Failure, Modality, Part, Response, TextPart
 from eval_anything.errors import UserError
-from eval_anything.files.hashing import sha256_of
+from eval_anything.files.hashing import seed_of, sha256_of
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.micro.model.adapter import MicroModel
 from eval_anything.models.agent.file import AgentFile, read_agent_file
@@ -138,7 +137,7 @@ class AgentModel(Model):
         for i, (request, planned) in enumerate(zip(requests, plans, strict=True)):
             for n, item in enumerate(planned.plan):
                 if item.modality in self._workshops:
-                    order = Order(item.content, _seed(request.seed, n))
+                    order = Order(item.content, seed_of(request.seed, n))
                     wanted.setdefault(item.modality, {})[i, n] = order
 
         async def make(modality: Modality, orders: dict[tuple[int, int], Order]) -> list[_Result]:
@@ -164,12 +163,6 @@ def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> Asker:
             f"{path}: form: {file.form} is for chat models on a server; {chat.spec} takes text"
         )
     return TextAsker(chat, telling)
-
-
-def _seed(seed: int, number: int) -> int:
-    """A 63-bit seed for one item of a plan."""
-    digest = hashlib.sha256(f"{seed}\0{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _response(
