@@ -21,6 +21,7 @@ import msgspec
 
 from eval_anything.errors import UserError
 from eval_anything.files.writing import cannot_write, hold, pretty_json, write_atomically
+from eval_anything.runs.resume import differences, refuse_another
 
 NOTE = "training.json"
 """Beside run.json: which step of which training the run measured."""
@@ -141,7 +142,8 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
     with hold_folder(work.path, path):
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
         if about.is_file() and (work.whole_checkpoints() or work.result.is_file()):
-            _must_agree(msgspec.json.decode(about.read_bytes()), now, path)
+            unlike = differences(msgspec.json.decode(about.read_bytes()), now, groups=("settings",))
+            refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
         elif not about.is_file() or msgspec.json.decode(about.read_bytes()) != now:
             # Nothing was trained yet, so nothing binds: what was made for other settings goes.
             work.reference.unlink(missing_ok=True)
@@ -167,23 +169,3 @@ def hold_folder(path: Path, named: Path) -> Iterator[None]:
     with lock:
         hold(lock, f"out: {named} is in use by another process: wait, or choose another")
         yield
-
-
-def _must_agree(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    differences = []
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            inner = sorted({*before, *now})
-            differences += [
-                f"{name} ({before.get(name)} there, {now.get(name)} now)"
-                for name in inner
-                if before.get(name) != now.get(name)
-            ]
-        elif before != now:
-            differences.append(f"{key} ({before} there, {now} now)")
-    if differences:
-        raise UserError(
-            f"out: {path} holds a training that is not the same: {'; '.join(differences)}. Choose "
-            "another folder with out=DIR, or repeat the training as it was."
-        )

@@ -23,6 +23,7 @@ from eval_anything.judges.assemble import TaskScorers
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, Run, RunFile, Status, open_run, read_outlines
+from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.servers.prices import BudgetError
 from eval_anything.tasks.task import Task
 from eval_anything.version import __version__
@@ -166,30 +167,24 @@ def _run_file(options: Options, what: Plan, old: RunFile | None) -> RunFile:
     )
     if old is None:
         return new
-    differences = _differences(old, new)
-    if differences:
-        raise UserError(
-            f"{what.out} holds a run that is not the same: {'; '.join(differences)}. "
-            "Choose another directory with --out, or repeat the run as it was."
-        )
+    refuse_another("run", str(what.out), _unlike(old, new), "another directory with --out")
     return msgspec.structs.replace(new, created=old.created)
 
 
-def _differences(old: RunFile, new: RunFile) -> list[str]:
-    """What keeps the new call from going on with the old run, in words."""
-    found = []
-    if old.weights != new.weights:
-        found.append(f"the model's weights ({old.weights[:12]} there, {new.weights[:12]} now)")
-    for name in ("seed", "sampling", "arguments"):
-        before, now = getattr(old, name), getattr(new, name)
-        if before != now:
-            found.append(f"{name} ({before} there, {now} now)")
+def _unlike(old: RunFile, new: RunFile) -> list[str]:
+    """Reasons why the new call cannot go on with the old run, in words."""
+
+    def decides(run: RunFile) -> dict[str, Any]:
+        fields = {"seed": run.seed, "sampling": run.sampling, "arguments": run.arguments}
+        return {"the model's weights": run.weights[:12], **fields}
+
+    unlike = differences(decides(old), decides(new))
     for task in new.tasks:
         before, now = old.fingerprints.get(task), new.fingerprints[task]
         if before is not None and before != now:
             keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-            found.append(f"{task}: {', '.join(keys)}")
-    return found
+            unlike.append(f"{task}: {', '.join(keys)}")
+    return unlike
 
 
 def _versions() -> dict[str, str]:
