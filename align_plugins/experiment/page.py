@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from align_plugins.experiment.analysis import Analysis, Compared, Figure, Outcome, analyse, figure
-from align_plugins.experiment.figure import Dot, svg
+from align_plugins.experiment.figure import Dot, picture
 from align_plugins.experiment.plan import BASE, Claim, Plan
 from eval_anything.content import MODALITIES
 from eval_anything.files.writing import write_atomically
@@ -81,7 +81,9 @@ def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
             value = _figure(outcome, key)
             panels[name].append(None if value is None else Dot(value.value, value.low, value.high))
     rows = [titles[name] for name in found.outcomes]
-    return svg("Every arm with its 95 % interval; the dashed line is the start", rows, panels, ranges)
+    return picture(
+        "Every arm with its 95 % interval; the dashed line is the start", rows, panels, ranges
+    )
 
 
 def _figure(outcome: Outcome, key: tuple[str, str]) -> Figure | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from eval_anything.content import Modality, Record
 from eval_anything.judges.calibration.effects import effect_text, quality_text
-from eval_anything.leaderboard.charts import Bar, Tree, bars
+from eval_anything.leaderboard.charts import Bar, bars
 from eval_anything.leaderboard.prompts import ITEM, Prompts
 from eval_anything.leaderboard.read_runs import Entry
 from eval_anything.leaderboard.samples import TaskSamples
+from eval_anything.output.svg import Tree
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import mean_interval
 

@@ -1,4 +1,4 @@
-"""Charts, drawn when the site is built, as trees of SVG: [name, attributes, children or text].
+"""Charts, drawn when the site is built, as trees of SVG (output/svg.py).
 
 The page makes elements of the trees, so no text in them is ever read as markup. Colours are the
 page's: classes say what a thing is. Every chart has a title and a description in words.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Tree = list[Any]
-
+from eval_anything.output.svg import Tree, dot, line, number, path, svg, text
 
 _WIDTH = 640.0
 
@@ -45,18 +44,18 @@ def bars(title: str, rows: Sequence[Bar]) -> Tree:
     total = height * len(rows) + 26
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = left + span * share
-        body.append(_line(x, 4, x, total - 20, "grid"))
-        body.append(_text(x, total - 6, f"{100 * share:.0f} %", "tick", "middle"))
+        body.append(line(x, 4, x, total - 20, "grid"))
+        body.append(text(x, total - 6, f"{100 * share:.0f} %", "tick", "middle"))
     for i, row in enumerate(rows):
         y = height * (i + 0.5) + 4
         at = [left + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
-        body.append(_text(left - 10, y + 4, _cut(row.label, 26), "label", "end"))
+        body.append(text(left - 10, y + 4, _cut(row.label, 26), "label", "end"))
         body.append(["rect", _box(left, y - 4, span, 8, rx=4) | {"class": "track"}, []])
         body.append(["rect", _box(at[0], y - 4, max(at[2] - at[0], 2), 8, rx=4) | {"class": "band"}, []])
-        body.append(["circle", {"cx": _n(at[1]), "cy": _n(y), "r": "5.5", "class": "dot"}, []])
-        body.append(_text(_WIDTH - right + 10, y + 4, row.note, "note", "start"))
+        body.append(dot(at[1], y))
+        body.append(text(_WIDTH - right + 10, y + 4, row.note, "note", "start"))
     words = "; ".join(f"{row.label}: {100 * row.value:.0f} %, {row.note}" for row in rows)
-    return _svg(total, title, words, body)
+    return svg(_WIDTH, total, title, words, body)
 
 
 def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> Tree:
@@ -78,15 +77,15 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
     for y in _ticks(y0, y1):
         _, v = at(points[0].x, y)
         body += [
-            _line(left, v, _WIDTH - right, v, "grid"),
-            _text(left - 8, v + 4, f"{y:g}", "tick", "end"),
+            line(left, v, _WIDTH - right, v, "grid"),
+            text(left - 8, v + 4, f"{y:g}", "tick", "end"),
         ]
     for x in _log_ticks(x0, x1):
         h, _ = at(x, y0)
-        body.append(_line(h, top, h, height - bottom, "grid"))
-        body.append(_text(h, height - bottom + 16, f"{x:g}", "tick", "middle"))
-    body.append(_text((left + _WIDTH - right) / 2, height - 8, x_label, "axis", "middle"))
-    body.append(_text(left, 10, y_label, "axis", "start"))
+        body.append(line(h, top, h, height - bottom, "grid"))
+        body.append(text(h, height - bottom + 16, f"{x:g}", "tick", "middle"))
+    body.append(text((left + _WIDTH - right) / 2, height - 8, x_label, "axis", "middle"))
+    body.append(text(left, 10, y_label, "axis", "start"))
     best = front(points)
     corners = []
     for p, q in zip(best, [*best[1:], None], strict=True):
@@ -94,13 +93,12 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
         if q is not None:
             corners.append((at(q.x, q.y)[0], at(p.x, p.y)[1]))
     if len(corners) > 1:
-        path = "M" + " L".join(f"{_n(x)} {_n(y)}" for x, y in corners)
-        body.append(["path", {"d": path, "class": "front"}, []])
+        body.append(path(corners, "front"))
     for p in points:
         x, y = at(p.x, p.y)
         mark = [
-            _line(x, at(p.x, p.low)[1], x, at(p.x, p.high)[1], "whisker"),
-            ["circle", {"cx": _n(x), "cy": _n(y), "r": "5.5", "class": "dot"}, []],
+            line(x, at(p.x, p.low)[1], x, at(p.x, p.high)[1], "whisker"),
+            dot(x, y),
             ["title", {}, f"{p.name}: {p.y:.3g} at {p.x:.3g}"],
         ]
         body.append(
@@ -110,7 +108,7 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
         x, y = at(p.x, p.y)
         left_side = x > _WIDTH - 160
         body.append(
-            _text(
+            text(
                 x - 9 if left_side else x + 9,
                 y - 8,
                 _cut(p.name, 22),
@@ -119,7 +117,7 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
             )
         )
     words = "On the efficient front: " + ", ".join(f"{p.name} ({p.y:.3g} at {p.x:.3g})" for p in best)
-    return _svg(height, title, words, body)
+    return svg(_WIDTH, height, title, words, body)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -138,62 +136,42 @@ def history(title: str, y_label: str, points: Sequence[Point]) -> Tree:
     x0, x1 = _widened(min(p.x for p in points), max(p.x for p in points), 0.5)
     y0, y1 = _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
 
-    def at(x: float, y: float) -> str:
+    def at(x: float, y: float) -> tuple[float, float]:
         across = left + (x - x0) / (x1 - x0) * (_WIDTH - left - right)
-        return f"{_n(across)} {_n(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom))}"
+        return across, height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
 
     body: list[Tree] = []
     for y in _ticks(y0, y1):
-        _, v = at(x0, y).split()
-        body += [_line(left, float(v), _WIDTH - right, float(v), "grid")]
-        body.append(_text(left - 8, float(v) + 4, f"{y:g}", "tick", "end"))
+        _, v = at(x0, y)
+        body.append(line(left, v, _WIDTH - right, v, "grid"))
+        body.append(text(left - 8, v + 4, f"{y:g}", "tick", "end"))
     band = [at(p.x, p.high) for p in points] + [at(p.x, p.low) for p in reversed(points)]
-    body.append(["path", {"d": "M" + " L".join(band) + " Z", "class": "area"}, []])
-    body.append(["path", {"d": "M" + " L".join(at(p.x, p.y) for p in points), "class": "curve"}, []])
+    body.append(path(band, "area", closed=True))
+    body.append(path((at(p.x, p.y) for p in points), "curve"))
     for p in points:
-        cx, cy = at(p.x, p.y).split()
         words = f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})"
-        dot = ["circle", {"cx": cx, "cy": cy, "r": "5.5", "class": "dot"}, []]
-        body.append(["g", {"class": "mark", "data-run": p.run}, [dot, ["title", {}, words]]])
+        mark = [dot(*at(p.x, p.y)), ["title", {}, words]]
+        body.append(["g", {"class": "mark", "data-run": p.run}, mark])
     for p in points if len(points) <= 8 else (points[0], points[-1]):
-        body.append(
-            _text(float(at(p.x, y0).split()[0]), height - bottom + 16, f"{p.x:g}", "tick", "middle")
-        )
-    body.append(_text((left + _WIDTH - right) / 2, height - 8, "training step", "axis", "middle"))
-    body.append(_text(left, 10, y_label, "axis", "start"))
+        body.append(text(at(p.x, y0)[0], height - bottom + 16, f"{p.x:g}", "tick", "middle"))
+    body.append(text((left + _WIDTH - right) / 2, height - 8, "training step", "axis", "middle"))
+    body.append(text(left, 10, y_label, "axis", "start"))
     words = "; ".join(f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})" for p in points)
-    return _svg(height, title, words, body)
-
-
-def _svg(height: float, title: str, words: str, body: list[Tree]) -> Tree:
-    view = {
-        "viewBox": f"0 0 {_WIDTH:g} {height:g}",
-        "class": "chart",
-        "role": "img",
-        "aria-label": title,
-    }
-    return ["svg", view, [["desc", {}, words[:2000]], *body]]
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Tree:
-    ends = {"x1": _n(x1), "y1": _n(y1), "x2": _n(x2), "y2": _n(y2)}
-    return ["line", ends | {"class": class_}, []]
+    return svg(_WIDTH, height, title, words, body)
 
 
 def _box(x: float, y: float, width: float, height: float, rx: float) -> dict[str, str]:
-    return {"x": _n(x), "y": _n(y), "width": _n(width), "height": _n(height), "rx": _n(rx)}
+    return {
+        "x": number(x),
+        "y": number(y),
+        "width": number(width),
+        "height": number(height),
+        "rx": number(rx),
+    }
 
 
-def _text(x: float, y: float, text: str, class_: str, anchor: str) -> Tree:
-    return ["text", {"x": _n(x), "y": _n(y), "class": class_, "text-anchor": anchor}, text]
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+def _cut(words: str, longest: int) -> str:
+    return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
 def _widened(low: float, high: float, least: float) -> tuple[float, float]:

@@ -8,9 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.leaderboard.board import Column
-from eval_anything.leaderboard.charts import Point, Tree, history, scatter
+from eval_anything.leaderboard.charts import Point, history, scatter
 from eval_anything.leaderboard.chunks import Chunks
 from eval_anything.leaderboard.read_runs import Entry
+from eval_anything.output.svg import Tree
 
 if TYPE_CHECKING:
     import pandas as pd

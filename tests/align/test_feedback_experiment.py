@@ -227,9 +227,9 @@ def test_verdicts_in_words(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_a_picture(tmp_path: Path) -> None:
-    from align_plugins.experiment.figure import Dot, svg
+    from align_plugins.experiment.figure import Dot, picture
 
-    text = svg(
+    text = picture(
         "All <arms>",
         ["Start", "A & B", "C"],
         {"x": [Dot(0.5, 0.4, 0.6), None, Dot(0.7, 0.6, 0.8)]},
