@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval_anything.judges.folder import find_judges, read_judge_file
+from eval_anything.judges.folder import find_judges
 from eval_anything.judges.kinds.program import ProgramScorer
+from eval_anything.judges.registry import read_judge_file
 
 
 class Result(NamedTuple):

@@ -11,9 +11,10 @@ from helpers import Cli, make_task, png, text_sample, write_jsonl
 from judge_server import Asked, judge_server
 
 from eval_anything.files.templates import render_template
-from eval_anything.judges.check import check_judge
-from eval_anything.judges.folder import find_judges, read_judge_file
-from eval_anything.judges.kinds.checklist import criteria_for, listing, own_criteria
+from eval_anything.judges.asking.checklist import criteria_for, listing
+from eval_anything.judges.folder import find_judges
+from eval_anything.judges.kinds.rubric import own_criteria
+from eval_anything.judges.registry import check_judge, read_judge_file
 
 FENCE, OTHER_FENCE = "0123456789abcdef", "fedcba9876543210"
 FOLDERS = {n: f for n, f in find_judges().items() if read_judge_file(f).kind == "rubric"}

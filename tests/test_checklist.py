@@ -14,7 +14,7 @@ from judge_server import Asked, JudgeServer, judge_server, talk_task
 
 from eval_anything.content import Contract, Message, Modality, Response, Sample, Score, TextPart
 from eval_anything.judges.assemble import make_judge
-from eval_anything.judges.check import judge_at
+from eval_anything.judges.folder import judge_at
 
 JUDGE = """\
 version: 1

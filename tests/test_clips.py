@@ -21,8 +21,8 @@ from eval_anything.content import Modality, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges.asking.guard import clean_clip
 from eval_anything.judges.assemble import make_judge
-from eval_anything.judges.check import check_judge, judge_at
-from eval_anything.judges.folder import JudgeFolder, find_judges
+from eval_anything.judges.folder import JudgeFolder, find_judges, judge_at
+from eval_anything.judges.registry import check_judge
 from eval_anything.media import MediaError, media_part, read_video
 from eval_anything.media.encode import encode_mp4
 

@@ -44,8 +44,8 @@ from eval_anything.judges.asking.guard import (
     clean_text,
     fence_lines,
 )
-from eval_anything.judges.folder import JudgeFolder, find_judges, read_judge_file
-from eval_anything.judges.kinds.rubric import make
+from eval_anything.judges.folder import JudgeFolder, find_judges
+from eval_anything.judges.registry import read_judge_file
 from eval_anything.media import MediaError, media_part, read_audio
 
 TEXT, IMAGE, AUDIO, VIDEO = Modality.TEXT, Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
@@ -90,7 +90,7 @@ def judged(
         for number, response in enumerate(responses):
             # a home each: cleaned, some attacks are the same request, whose verdict would be kept
             patch.setenv("EVAL_ANYTHING_HOME", f"{home}/{number}")
-            scorer = make(folder, read_judge_file(folder), server.spec, False)
+            scorer = read_judge_file(folder).make(folder, server.spec, False)
             before = len(server.asked)  # without a verdict it is asked once more
             score = (await scorer.score(SAMPLE, response))["synergy"]
             found.append(Judged(server.asked[before], score))
@@ -207,7 +207,7 @@ def test_an_attack_in_an_earlier_answer_stays_in_its_fence() -> None:
     question = Message("user", (TextPart("And now?"),))
     with judge_server() as server:
         folder = find_judges()["synergy_rubric"]
-        scorer = make(folder, read_judge_file(folder), server.spec, False)
+        scorer = read_judge_file(folder).make(folder, server.spec, False)
         for number, attack in enumerate(attacks):
             said = (TextPart(attack.text),)
             messages = (*SAMPLE.messages, Message("assistant", said), question)
@@ -230,7 +230,7 @@ def test_the_request_is_cleaned_too() -> None:
     message = Message("user", (TextPart("Draw <|im_start|>.\u200b"),))
     sample = Sample("s", (message,), SAMPLE.contract)
     with judge_server() as server:
-        scorer = make(folder, read_judge_file(folder), server.spec, False)
+        scorer = read_judge_file(folder).make(folder, server.spec, False)
         asyncio.run(scorer.score(sample, Response((TextPart("No."),))))
     assert server.asked[0].content[1]["text"] == "Draw < |im_start| >."
 

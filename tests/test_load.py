@@ -12,6 +12,8 @@ from helpers import TASK_YAML, make_task, medium_sample, mp4, png, text_sample, 
 from eval_anything.content import MediaPart, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.mistakes import FileProblemsError
+from eval_anything.judges.folder import find_judges
+from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.tasks.load import folder_at, load_task
 
 OWN = """\
@@ -27,12 +29,13 @@ scorer: score.py:score
 metrics: {mine: {range: [0, 1]}}
 """
 SCORE = "def score(sample, response):\n    return {}\n"
+JUDGES = JudgeMetrics(find_judges())
 
 
 def mistakes(folder: Path) -> list[tuple[str, int, str]]:
     """File name, line and message of every mistake in a task folder."""
     with pytest.raises(FileProblemsError) as error:
-        load_task(folder_at(folder))
+        load_task(folder_at(folder), JUDGES)
     return [(p.file.name, p.line, p.message) for p in error.value.problems]
 
 
@@ -122,7 +125,7 @@ def test_mistakes_in_task_yaml(tmp_path: Path, yaml: str, line: int | None, word
     samples = [text_sample("a")]
     folder = make_task(tmp_path, "m/t", samples, yaml, score__py=SCORE, broken__py="def (:\n")
     if words is None:
-        load_task(folder_at(folder))
+        load_task(folder_at(folder), JUDGES)
         return
     found = mistakes(folder)
     assert any(f == "task.yaml" and n == line and words in m for f, n, m in found), found
@@ -259,6 +262,6 @@ def test_all_bundled_tasks_load() -> None:
 
     for name, folder in Registry().folders.items():
         if folder.suite == "open":
-            task = load_task(folder)
+            task = load_task(folder, JUDGES)
             assert task.name == name
             assert len(task.samples) >= 20

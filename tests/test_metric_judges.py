@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from eval_anything.content import Contract, Message, Modality, Part, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges.assemble import make_judge
-from eval_anything.judges.folder import find_judges, read_judge_file
+from eval_anything.judges.folder import find_judges
+from eval_anything.judges.registry import read_judge_file
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaStore
 from eval_anything.media.encode import encode_png, encode_wav

@@ -15,7 +15,7 @@ from eval_anything.content import ANYTHING, MODALITIES, Message, Part, Record, R
 from eval_anything.errors import ServerError, UserError
 from eval_anything.evaluation.evaluate import load_model
 from eval_anything.evaluation.pipeline import plan, run_batches
-from eval_anything.judges.assemble import NoModel, TaskScorers, make_judge
+from eval_anything.judges.assemble import TaskScorers, make_judge
 from eval_anything.judges.folder import find_judges, judge_named
 from eval_anything.judges.scorer import Scorer
 from eval_anything.media import MediaStore
@@ -139,6 +139,6 @@ def judge_of(named: str, include: Sequence[str], allow_code: bool) -> Scorer:
     name, _, spec = named.partition("=")
     folder = judge_named(name, find_judges([Path(path) for path in include]))
     scorer = make_judge(folder, allow_code, spec or None)
-    if isinstance(scorer, NoModel):
+    if not scorer.available:
         raise UserError(f"judge {name} needs a model: write {name}=SPEC")
     return scorer

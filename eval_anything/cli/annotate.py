@@ -133,6 +133,7 @@ def _exported(path: Path) -> dict[str, str]:
 
 def _task(options: Namespace) -> Task:
     from eval_anything.judges.folder import find_judges
+    from eval_anything.judges.registry import JudgeMetrics
     from eval_anything.tasks.load import load_task
     from eval_anything.tasks.registry import Registry
 
@@ -140,7 +141,8 @@ def _task(options: Namespace) -> Task:
     names = registry.select([options.task], _SUITE)[0].tasks
     if len(names) != 1:
         raise UserError(f"{options.task} is a suite: choose one of {', '.join(names)}")
-    return load_task(registry.folders[names[0]], find_judges(options.include), options.data)
+    judges = JudgeMetrics(find_judges(options.include))
+    return load_task(registry.folders[names[0]], judges, options.data)
 
 
 def _annotator(name: str | None) -> str:

@@ -13,7 +13,8 @@ import msgspec
 
 from eval_anything.cli.printing import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.judges.folder import find_judges, judge_named, read_judge_file
+from eval_anything.judges.folder import find_judges, judge_at, judge_named
+from eval_anything.judges.registry import check_judge, read_judge_file
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
@@ -65,15 +66,13 @@ def show_judge(options: Namespace) -> Exit:
     for calibration in measured:
         print(f"\ncalibrated {calibration.date[:10]}: {_calibration(calibration)}")
     if not measured:
-        exact = ": exact, scored by code" if file.kind == "program" else ""
+        exact = ": exact, scored by code" if file.scorer_type.exact else ""
         print(f"\nnot calibrated{exact}")
     return Exit.DONE
 
 
 def validate_judge(options: Namespace) -> Exit:
     """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
-    from eval_anything.judges.check import check_judge, judge_at
-
     folder = judge_at(options.path)
     file = check_judge(folder)
     if options.json:

@@ -18,6 +18,7 @@ from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.evaluation.report import results_table, write_report
 from eval_anything.judges.calibration.effects import effect_text, quality_text
+from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
@@ -97,9 +98,9 @@ def _hints(outcome: Outcome) -> list[str]:
     for name, judge in outcome.results["judges"].items():
         if not judge["available"]:
             tasks = [task for task, found in outcome.tasks.items() if name in found.file.judges]
-            local = judge["kind"] in ("metric", "reward_model")
-            spec = "PATH" if local else "openai/NAME@http://host:port/v1"
-            spec += " --against RUN" if judge["kind"] == "pairwise" else ""
+            kind = judge_kind(judge["kind"])
+            spec = "PATH" if kind.model_form == "PATH" else "openai/NAME@http://host:port/v1"
+            spec += " --against RUN" if kind.scorer_type.compares else ""
             lines.append(
                 f"\nunscored: {name} has no model. Add one to the responses of this run:\n"
                 f"  eval-anything score --outputs {_shown(outcome.run)} --tasks {','.join(tasks)} "

@@ -6,16 +6,18 @@ import re
 from argparse import Namespace
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval_anything.cli.printing import print_json
 from eval_anything.content import FromTurn, Sample
 from eval_anything.errors import Exit, UserError, near
-from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.lm_eval.names import PREFIX
 from eval_anything.output.tables import table
 from eval_anything.tasks.registry import Registry, count_samples, read_task_file
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
+
+if TYPE_CHECKING:
+    from eval_anything.judges.registry import JudgeMetrics
 
 
 def list_tasks(options: Namespace) -> Exit:
@@ -104,17 +106,14 @@ def show_task(options: Namespace) -> Exit:
         raise UserError(f"unknown task {options.name!r}.{near(options.name, known)}")
     if options.reference:
         raise UserError("--reference is of suites: there are no published rows of single tasks")
-    judges = find_judges(options.include)
+    judges = _judges(options)
     folder = registry.folders[options.name]
     task, missing = _loaded(folder, judges, options.data)
     file = task.file if task is not None else read_task_file(folder)
     metrics = {name: file.metrics[name].description for name in file.metrics}
     for judge in file.judges:
         if judge in judges:
-            from eval_anything.judges.folder import read_judge_file
-
-            found = read_judge_file(judges[judge]).metrics
-            metrics |= {name: found[name].description for name in found}
+            metrics |= {name: metric.description for name, metric in judges[judge].items()}
     sample = task.samples[0] if task is not None else None
     shown: dict[str, Any] = {
         **_row(folder),
@@ -154,9 +153,15 @@ def _groups(task: Task) -> dict[str, dict[str, int]]:
     return {key: dict(counts.most_common()) for key, counts in found.items()}
 
 
-def _loaded(
-    folder: TaskFolder, judges: dict[str, JudgeFolder], data: list[Path]
-) -> tuple[Task | None, str]:
+def _judges(options: Namespace) -> JudgeMetrics:
+    """The metrics of the judges in reach."""
+    from eval_anything.judges.folder import find_judges
+    from eval_anything.judges.registry import JudgeMetrics
+
+    return JudgeMetrics(find_judges(options.include))
+
+
+def _loaded(folder: TaskFolder, judges: JudgeMetrics, data: list[Path]) -> tuple[Task | None, str]:
     """The task; or None, and what to do, if its data set is not on this machine."""
     from eval_anything.tasks.datasets.find import MissingDataError
     from eval_anything.tasks.load import load_task
@@ -205,7 +210,7 @@ def validate_task(options: Namespace) -> Exit:
     from eval_anything.tasks.load import folder_at
 
     folder = folder_at(options.path)
-    task, missing = _loaded(folder, find_judges(options.include), options.data)
+    task, missing = _loaded(folder, _judges(options), options.data)
     if options.json:
         samples = None if task is None else len(task.samples)
         print_json({"task": folder.name, "samples": samples, "valid": True})

@@ -12,7 +12,6 @@ from typing import Any
 from eval_anything.content import Message, Part, Sample, TextPart
 from eval_anything.evaluation.plan import Plan
 from eval_anything.judges.calibration.labels import Labelled
-from eval_anything.judges.kinds.pairwise import PairwiseScorer
 from eval_anything.judges.scorer import Scorer
 from eval_anything.servers.prices import read_prices
 
@@ -58,7 +57,7 @@ def estimate_calibration(scorer: Scorer, rows: Iterable[Labelled]) -> dict[str, 
     for row in rows:
         request = _RUBRIC + _tokens(row.sample.messages)
         answers = [_tokens_of_parts(response.parts) for response in row.responses]
-        for given in [sum(answers)] if isinstance(scorer, PairwiseScorer) else answers:
+        for given in [sum(answers)] if scorer.compares else answers:
             asks.add_judge(scorer, row.sample, request + given)
     return asks.json()
 

@@ -83,7 +83,7 @@ def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, Any]:
             "kind": s.kind,
             "fingerprint": s.fingerprint,
             "available": s.available,
-            "calibration": "exact" if s.kind == "program" else calibration_summary(s.calibrated_as),
+            "calibration": "exact" if s.exact else calibration_summary(s.calibrated_as),
         }
         for task in scorers.values()
         for s in task.scorers

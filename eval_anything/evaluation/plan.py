@@ -10,7 +10,7 @@ from eval_anything.errors import UserError
 from eval_anything.evaluation.options import Options
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import find_judges, judge_named
-from eval_anything.judges.kinds.pairwise import PairwiseScorer
+from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer
 from eval_anything.lm_eval.names import PREFIX, split_names
 from eval_anything.models.base import Model
@@ -63,7 +63,8 @@ def make_plan(options: Options) -> Plan:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
     judges = find_judges(include)
-    tasks = {name: load_task(registry.folders[name], judges, data) for name in names}
+    metrics = JudgeMetrics(judges)
+    tasks = {name: load_task(registry.folders[name], metrics, data) for name in names}
     if options.data and all(task.file.data is None for task in tasks.values()):
         raise UserError("--data: none of the tasks that are run reads a data set")
     for name in options.judges:
@@ -134,21 +135,21 @@ def _counts(
 def _set_against(
     run: Path | None, tasks: Mapping[str, Task], scorers: Mapping[str, TaskScorers]
 ) -> None:
-    """Gives pairwise judges the responses of the run that is compared with."""
-    pairwise = [
-        (name, s)
+    """Gives judges that compare the responses of the run that is compared with."""
+    comparing = [
+        (name, scorer)
         for name, found in scorers.items()
-        for s in found.scorers
-        if isinstance(s, PairwiseScorer)
+        for scorer in found.scorers
+        if scorer.compares and scorer.available
     ]
     if run is None:
-        if pairwise:
-            raise UserError(f"judge {pairwise[0][1].name} compares with another run: add --against RUN")
+        if comparing:
+            raise UserError(f"judge {comparing[0][1].name} compares with another run: add --against RUN")
         return
-    if not pairwise:
+    if not comparing:
         raise UserError("--against: no pairwise judge has a model; add --judge NAME=SPEC")
     read_run_file(run)  # says so if it is no run
-    for name, scorer in pairwise:
+    for name, scorer in comparing:
         others = {record.sample_id: record for record in read_run(run, name) if record.repeat == 0}
         scorer.against(tasks[name], others, str(run))
 

@@ -9,7 +9,7 @@ after each mistake instead, which needs no other package.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,17 @@ def read_yaml(path: Path, type_: type[T]) -> T:
     return load_yaml(path, type_)[0]
 
 
-def load_yaml(path: Path, type_: type[T]) -> tuple[T, Mistakes]:
-    """The file as `read_yaml` gives it, and an empty collector for what its type cannot say."""
+AboutKey = Callable[[str, bool], str | None]
+"""The message for a key that is missing (True) or unknown (False), None for the usual one."""
+
+
+def load_yaml(
+    path: Path, type_: type[T], about_key: AboutKey = lambda key, is_missing: None
+) -> tuple[T, Mistakes]:
+    """The file as `read_yaml` gives it, and an empty collector for what its type cannot say.
+
+    `about_key` may have better words for keys at the top of the file.
+    """
     node, data = _parse(path)
     mistakes = Mistakes(path, partial(_line, node))
     for key, line in _repeated(node):
@@ -63,9 +72,10 @@ def load_yaml(path: Path, type_: type[T]) -> tuple[T, Mistakes]:
             assert match is not None
             what = match["what"]
             steps = _steps(match["path"] or "$", data, type_)
-            unknown = re.search(r"unknown field `(.+)`", what)
-            line_steps = [*steps, unknown[1]] if unknown else steps
-            mistakes.add(_explain(what, steps, type_), *line_steps)
+            of_key = re.search(r"(unknown|missing required) field `(.+)`", what)
+            line_steps = [*steps, of_key[2]] if of_key and of_key[1] == "unknown" else steps
+            message = about_key(of_key[2], of_key[1] != "unknown") if of_key and not steps else None
+            mistakes.add(message or _explain(what, steps, type_), *(line_steps or _tag(type_)))
             if not _drop(data, line_steps):
                 break  # cannot go on past this one
         else:
@@ -169,6 +179,13 @@ def _line(node: yaml.Node | None, steps: Sequence[Step]) -> int:
         else:
             break
     return line
+
+
+def _tag(type_: type[msgspec.Struct]) -> tuple[Step, ...]:
+    """The key that says which of several types the file is, if there is one: it is the reason why others
+    are missing."""
+    field = type_.__struct_config__.tag_field
+    return () if field is None else (field,)
 
 
 def _drop(data: Any, steps: list[Step]) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import NamedTuple
 
 from eval_anything.content import Metric, Response, Sample, Score
 from eval_anything.files.code import allow, load_function
-from eval_anything.judges.check import check_judge
-from eval_anything.judges.folder import JudgeFolder, Kind
+from eval_anything.judges.folder import JudgeFolder
+from eval_anything.judges.kind import JudgeFile
 from eval_anything.judges.kinds.program import ProgramScorer
+from eval_anything.judges.registry import check_judge
 from eval_anything.judges.scorer import Scorer
 from eval_anything.scoring.functions import ControlFunction
 from eval_anything.tasks.task import Task
@@ -21,15 +21,17 @@ class NoModel(Scorer):
 
     available = False
 
-    def __init__(self, name: str, kind: str, metrics: Mapping[str, Metric]) -> None:
+    def __init__(self, name: str, file: JudgeFile) -> None:
         self.name = name
-        self.kind = kind
-        self.metrics = metrics
+        self.kind = file.kind
+        self.judged = file.scorer_type.judged
+        self.compares = file.scorer_type.compares
+        self.metrics = file.metrics
         self.fingerprint = "no model"
+        self._reason = f"no model for this judge: add --judge {name}={file.model_form}"
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
-        what = "PATH" if self.kind == "metric" else "SPEC"
-        return self.unscored(f"no model for this judge: add --judge {self.name}={what}")
+        return self.unscored(self._reason)
 
 
 class TaskScorers(NamedTuple):
@@ -62,22 +64,9 @@ def scorers_of(
     return TaskScorers(scorers, controls)
 
 
-# The module of each kind; it has `make(folder, file, model, allow_code) -> Scorer`, where `model` is
-# what the user names with --judge, if anything.
-_KINDS: dict[Kind, str] = {
-    "program": "eval_anything.judges.kinds.program",
-    "metric": "eval_anything.judges.kinds.program",
-    "rubric": "eval_anything.judges.kinds.rubric",
-    "pairwise": "eval_anything.judges.kinds.pairwise",
-    "reward_model": "eval_anything.judges.kinds.reward_model",
-    "probe": "eval_anything.judges.kinds.probe",
-}
-
-
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
     file = check_judge(folder)
-    if model is None and (file.kind in ("rubric", "pairwise", "probe") or file.factory is not None):
-        return NoModel(folder.name, file.kind, file.metrics)
-    scorer: Scorer = import_module(_KINDS[file.kind]).make(folder, file, model, allow_code)
-    return scorer
+    if model is None and file.needs_model:
+        return NoModel(folder.name, file)
+    return file.make(folder, model, allow_code)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from eval_anything.content import Metric, Response, Sample, Score
+from eval_anything.content import Metric, Part, Record, Response, Sample, Score
 from eval_anything.servers.prices import Spending
 from eval_anything.tasks.task import Task
 
@@ -16,8 +16,13 @@ class Scorer(ABC):
     """Gives some metrics to a response. Made once a run, used on all its samples at the same time.
 
     Attributes:
-        name: of the judge, or of the task for a task's own code.
         kind: of the judge: program, rubric ...
+        judged: whether a model decides the scores, so that it can err or be deceived.
+        exact: whether the scores are right by definition, so that there is nothing to calibrate.
+        compares: whether the scores say how a response compares with another one; such a scorer has
+            `against` and `compare`.
+        requires: words on what a sample must have for the judge to apply to it; "" if nothing.
+        name: of the judge, or of the task for a task's own code.
         metrics: the declared metrics, by name.
         fingerprint: sha256 of what decides its scores: rubric or code, and the model behind it.
         available: False for a judge whose model the run does not name; it scores nothing.
@@ -29,8 +34,12 @@ class Scorer(ABC):
             must be wrong. False where chance alone may give it that.
     """
 
-    name: str
     kind: str
+    judged: bool = True
+    exact: bool = False
+    compares: bool = False
+    requires: str = ""
+    name: str
     metrics: Mapping[str, Metric]
     fingerprint: str
     available: bool = True
@@ -40,9 +49,9 @@ class Scorer(ABC):
     canaries: bool = True
 
     @property
-    def judged(self) -> bool:
-        """Whether a model decides the scores, so that it can err or be deceived."""
-        return self.kind not in ("program", "metric")
+    def weights(self) -> str | None:
+        """sha256 of the weights of the checkpoint behind it; None if there is none on this machine."""
+        return None
 
     @property
     def calibrated_as(self) -> str:
@@ -55,6 +64,17 @@ class Scorer(ABC):
 
         A judge that fails gives a score without a value, and says why in the explanation.
         """
+
+    def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
+        """Takes the records of a task, by sample id, that responses are compared with; `run` is where
+        they come from. UserError if they are of another version of the task."""
+        raise NotImplementedError(f"a {self.kind} judge compares nothing")
+
+    async def compare(
+        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
+    ) -> dict[str, Score]:
+        """Scores of the first of two responses to the sample's messages; both have content."""
+        raise NotImplementedError(f"a {self.kind} judge compares nothing")
 
     def check_task(self, task: Task) -> None:
         """UserError if this judge cannot judge the task; asked before anything is spent."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from eval_anything.content import FromTurn, MediaPart, Modality, Part, Sample
 from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.folder import find_judges
+from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media
 from eval_anything.leaderboard.parts import Texts, shown_part
@@ -38,7 +39,7 @@ class Prompts:
 
     def __init__(self, include: Sequence[Path] = ()) -> None:
         self._registry = Registry(include)
-        self._judges = find_judges(include)
+        self._judges = JudgeMetrics(find_judges(include))
         self._of = lru_cache(maxsize=None)(self._read)
 
     def task(self, name: str) -> Task | None:

@@ -20,6 +20,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.assemble import scorers_of
 from eval_anything.judges.folder import find_judges
+from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
@@ -130,8 +131,8 @@ def _read(name: str, include: Sequence[Path]) -> tuple[Task, list[Scorer]]:
     registry = Registry(include)
     suite = registry.select([name], "")[0]
     judges = find_judges(include)
-    task = load_task(registry.folders[suite.tasks[0]], judges)
-    scorers = [s for s in scorers_of(task, judges, allow_code=True).scorers if s.kind == "program"]
+    task = load_task(registry.folders[suite.tasks[0]], JudgeMetrics(judges))
+    scorers = [s for s in scorers_of(task, judges, allow_code=True).scorers if s.exact]
     if not scorers:
         raise UserError(f"{name} is scored by models, which lm_eval has no place for")
     return task, scorers

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import Message, Modality, Sample, Turn
+from eval_anything.content import Message, Metric, Modality, Sample, Turn
 from eval_anything.errors import UserError, near
 from eval_anything.files.code import check_code
 from eval_anything.files.mistakes import Mistakes, Problem
@@ -15,7 +15,6 @@ from eval_anything.files.places import path_inside
 from eval_anything.files.templates import compile_template, render_template
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.jsonl import json_message, sample_from_json
-from eval_anything.judges.folder import JudgeFolder, find_judges, read_judge_file
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
 from eval_anything.tasks.task import SAMPLES, Task, TaskFile, TaskFolder
 
@@ -24,18 +23,19 @@ _MOST_PROBLEMS = 50
 
 def load_task(
     folder: TaskFolder,
-    judges: Mapping[str, JudgeFolder] | None = None,
+    judges: Mapping[str, Mapping[str, Metric]] | None = None,
     data: Sequence[Path] = (),
 ) -> Task:
     """The task with its samples, checked. FileProblemsError lists all mistakes that were found.
 
-    `judges` are those in reach; the bundled ones if left out. `data` are folders of data sets beside
-    the user's own; a task whose set is nowhere raises MissingDataError, unless it has other mistakes.
-    No code of the folder is run.
+    `judges` are the metrics of those in reach, by the judge's name; what the task names of judges is
+    not checked without them. `data` are folders of data sets beside the user's own; a task whose set is
+    nowhere raises MissingDataError, unless it has other mistakes. No code of the folder is run.
     """
     file, mistakes = load_yaml(folder.path / "task.yaml", TaskFile)
     _check_file(folder.path, file, mistakes)
-    _check_judges(folder, file, judges if judges is not None else find_judges(), mistakes)
+    if judges is not None:
+        _check_judges(folder, file, judges, mistakes)
     if file.data is not None:
         mistakes.check()
     samples = _read_samples(folder, file, data, mistakes)
@@ -98,15 +98,18 @@ def _data_template(root: Path, data: DataSet) -> Path:
 
 
 def _check_judges(
-    folder: TaskFolder, file: TaskFile, judges: Mapping[str, JudgeFolder], mistakes: Mistakes
+    folder: TaskFolder,
+    file: TaskFile,
+    judges: Mapping[str, Mapping[str, Metric]],
+    mistakes: Mistakes,
 ) -> None:
     """Checks whether judges, metrics and primary of a task fit together."""
     agree = True
     given_by: dict[str, str] = {}
-    declared = [(folder.name, file.metrics)]
+    declared: list[tuple[str, Mapping[str, Metric]]] = [(folder.name, file.metrics)]
     for i, name in enumerate(file.judges):
         if name in judges:
-            declared.append((name, read_judge_file(judges[name]).metrics))
+            declared.append((name, judges[name]))
         else:
             hint = f"{near(name, judges)} `eval-anything judges list` shows all"
             mistakes.add(f"unknown judge {name!r}.{hint}", "judges", i)

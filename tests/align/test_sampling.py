@@ -13,7 +13,6 @@ from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded, Policy
 from align_plugins.training.sampling import Tempered, sample
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
-from eval_anything.judges.folder import find_judges
 from eval_anything.media import MediaStore, media_part
 from eval_anything.models.local.generation import generate_ids, padded
 from eval_anything.tasks.load import load_task
@@ -32,7 +31,7 @@ def micro() -> Policy:
 @pytest.fixture(scope="module")
 def prompts() -> list[Conversation]:
     """Prompts of all lengths, with media in some."""
-    task = load_task(Registry().folders["micro/selection"], find_judges())
+    task = load_task(Registry().folders["micro/selection"])
     return [task.messages(one) for one in task.samples[:48]]
 
 

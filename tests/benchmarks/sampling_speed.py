@@ -26,12 +26,11 @@ def main(count: int) -> None:
 
     from align_plugins.policies import policy_of
     from align_plugins.training.sampling import sample
-    from eval_anything.judges.folder import find_judges
     from eval_anything.models.local.generation import generate_ids, padded
     from eval_anything.tasks.load import load_task
     from eval_anything.tasks.registry import Registry
 
-    task = load_task(Registry().folders["micro/selection"], find_judges())
+    task = load_task(Registry().folders["micro/selection"])
     prompts = [task.messages(task.samples[i % len(task.samples)]) for i in range(count)]
     policy = policy_of("micro")
     policy.load()

@@ -13,7 +13,6 @@ from align_plugins.methods.feedback.settings import Critic
 from align_plugins.methods.feedback.stages import Stages
 from align_plugins.methods.feedback.steps import critique_stage, is_fine
 from eval_anything.content import Part
-from eval_anything.judges.kinds.pairwise import PairwiseScorer
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Sampling
 from eval_anything.output.progress import Progress
@@ -69,13 +68,12 @@ class ByJudge:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        fingerprint = getattr(self._scorer, "calibrated_as", self._scorer.fingerprint)
-        return {"judge": fingerprint, "metric": self._metric}
+        return {"judge": self._scorer.calibrated_as, "metric": self._metric}
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
         first = {row.id: row.response for row in rows}
         refined = {row.id: row.refined or () for row in rows}
-        if isinstance(self._scorer, PairwiseScorer):
+        if self._scorer.compares:
             task = task_of("filter", [sample_of(r.id, r.messages, r.source_id) for r in rows])
             others = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
             self._scorer.against(task, others, "the first responses")

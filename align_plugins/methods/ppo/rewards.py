@@ -31,14 +31,12 @@ from eval_anything.content import (
     Score,
 )
 from eval_anything.errors import UserError, near
-from eval_anything.files.hashing import hash_files
 from eval_anything.judges.assemble import make_judge
-from eval_anything.judges.folder import JudgeFile, JudgeFolder, find_judges, judge_named, read_judge_file
-from eval_anything.judges.kinds import reward_model
+from eval_anything.judges.folder import JudgeFolder, find_judges, judge_named
+from eval_anything.judges.kinds.reward_model import RewardModelFile
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaStore
 from eval_anything.models.checked import checked
-from eval_anything.models.local.checkpoint import weight_files
 from eval_anything.servers.prices import Spending
 
 _AT_ONCE = 64  # responses that are scored at the same time
@@ -106,7 +104,6 @@ class Rewards:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"rewards: {twice} is given twice: add its weights, or take another metric")
-        self._weights = {_weights_of(source, judges) for source in sources} - {None}
         self._runner = asyncio.Runner()
         spending = Spending()
         for part in self._parts:
@@ -118,11 +115,15 @@ class Rewards:
         path."""
         return [part.name for part in self._parts]
 
-    def gives(self, scorer: Scorer, weights: str | None) -> bool:
+    def gives(self, scorer: Scorer) -> bool:
         """Whether one of the rewards is this judge: the same code, rubric and model, or the same weights
         of a reward model."""
-        same = any(part.scorer.fingerprint == scorer.fingerprint for part in self._parts)
-        return same or (weights is not None and weights in self._weights)
+        weights = scorer.weights
+        return any(
+            part.scorer.fingerprint == scorer.fingerprint
+            or (weights is not None and part.scorer.weights == weights)
+            for part in self._parts
+        )
 
     def score(self, samples: Sequence[Sample], responses: Sequence[Response]) -> list[Reward]:
         """The reward of each response to its sample. ServerError if a judge's server is away."""
@@ -170,20 +171,19 @@ def _part(source: RewardSource, judges: dict[str, JudgeFolder], allow_code: bool
         path = Path(source.checkpoint)
         if not path.is_dir():
             raise UserError(f"rewards: {path} is no folder: a checkpoint is what `train reward` wrote")
-        file = JudgeFile(
+        file = RewardModelFile(
             version=1,
-            kind="reward_model",
             title="",
             description="",
             metrics={"reward": Metric(range=(0.0, 1.0))},
             sees=list(MODALITIES),
         )
         name = "/".join(path.resolve().parts[-2:])
-        scorer = reward_model.make(JudgeFolder(name, path, True), file, str(path), False)
+        scorer = file.make(JudgeFolder(name, path, True), str(path), False)
         return _Part(name, scorer, "reward", source.weight)
     assert source.judge is not None
     scorer = make_judge(judge_named(source.judge, judges), allow_code, source.model)
-    if scorer.kind == "pairwise":
+    if scorer.compares:
         raise UserError(f"rewards: {source.judge} compares two runs, and gives no response a value")
     if not scorer.available:
         raise UserError(f"rewards: {source.judge} needs a model: add `model: SPEC` to it")
@@ -197,28 +197,6 @@ def _part(source: RewardSource, judges: dict[str, JudgeFolder], allow_code: bool
     chosen = metric if metric is not None else next(iter(scorer.metrics))
     name = source.judge if metric is None else f"{source.judge}:{metric}"
     return _Part(name, scorer, chosen, source.weight)
-
-
-def _weights_of(source: RewardSource, judges: dict[str, JudgeFolder]) -> str | None:
-    if source.checkpoint is not None:
-        return weights_at(Path(source.checkpoint))
-    assert source.judge is not None
-    return reward_weights(source.judge, source.model, judges)
-
-
-def reward_weights(judge: str, model: str | None, judges: dict[str, JudgeFolder]) -> str | None:
-    """sha256 of the weights behind a judge of kind reward_model; None for any other."""
-    file = read_judge_file(judges[judge])
-    if file.kind != "reward_model":
-        return None
-    if model is not None:
-        return weights_at(Path(model))
-    return weights_at(judges[judge].path / file.checkpoint) if file.checkpoint is not None else None
-
-
-def weights_at(path: Path) -> str:
-    """sha256 of a checkpoint's weights, wherever it lies."""
-    return hash_files(weight_files(path))
 
 
 def _share(score: Score) -> float:

@@ -15,7 +15,7 @@ import msgspec
 
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import Evaluations, evaluation_plan
-from align_plugins.methods.ppo.rewards import Rewards, reward_weights, sample_of
+from align_plugins.methods.ppo.rewards import Rewards, sample_of
 from align_plugins.methods.ppo.rollout import Asked
 from align_plugins.methods.ppo.settings import PpoSettings
 from align_plugins.policies import policy_of
@@ -24,7 +24,6 @@ from align_plugins.trainer import Trained
 from align_plugins.training.policy_finetuning import PolicyFinetuning
 from align_plugins.workdir import Workdir
 from eval_anything.errors import UserError
-from eval_anything.judges.folder import find_judges
 from eval_anything.output.progress import Progress
 
 if TYPE_CHECKING:
@@ -67,14 +66,8 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
         if not task:
             task = next(iter(plan.tasks))
             metric = plan.tasks[task].file.primary
-        judges = find_judges([Path(path) for path in evaluate.include])
         for scorer in plan.scorers[task].scorers:
-            if metric not in scorer.metrics:
-                continue
-            weights = None
-            if scorer.name in judges:
-                weights = reward_weights(scorer.name, evaluate.judges.get(scorer.name), judges)
-            if rewards.gives(scorer, weights):
+            if metric in scorer.metrics and rewards.gives(scorer):
                 raise UserError(
                     f"evaluate: {task}:{metric} is given by {scorer.name}, which is a reward of this "
                     "training: it rises whatever becomes of the answers. Choose checkpoints by another "

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from eval_anything.content import Modality, Part, TextPart
 from eval_anything.judges.asking import guard
-from eval_anything.judges.folder import JudgeFile
 
 Content = list[dict[str, Any]]
 
@@ -17,11 +16,6 @@ class Clips(NamedTuple):
 
     frames: int
     whole: bool
-
-
-def clips_of(file: JudgeFile) -> Clips:
-    """What judge.yaml says of it: four frames if it says nothing."""
-    return Clips(file.frames or 4, file.video == "file")
 
 
 def text(words: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from eval_anything.judges.kinds.checklist import Criterion, Grade, weighted_share
+from eval_anything.judges.asking.checklist import Criterion, Grade, weighted_share
 
 _LONGEST_REPLY = 50_000
 

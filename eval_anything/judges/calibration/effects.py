@@ -38,13 +38,15 @@ def add_effects(metrics: Mapping[str, dict[str, Any]], scorers: Sequence[Scorer]
                     card = calibration_summary(scorer.calibrated_as, name)
                     metrics[name]["judge"] = scorer.name
                     metrics[name]["calibration"] = card
-                    metrics[name]["mde"] = _effects(metrics[name]["stderr"], scorer.kind, card)
+                    metrics[name]["mde"] = _effects(metrics[name]["stderr"], scorer.compares, card)
 
 
-def _effects(stderr: float | None, kind: str, card: Mapping[str, Any] | None) -> dict[str, float | None]:
+def _effects(
+    stderr: float | None, compares: bool, card: Mapping[str, Any] | None
+) -> dict[str, float | None]:
     if not stderr:  # values that are all the same are no certainty
         return {"seen": None, "true": None}
-    of_difference = stderr if kind == "pairwise" else math.sqrt(2) * stderr
+    of_difference = stderr if compares else math.sqrt(2) * stderr
     true = None
     if card is not None and card["figure"] == "accuracy":
         true = attenuated_effect(of_difference, card["value"])

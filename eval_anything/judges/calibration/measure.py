@@ -15,7 +15,6 @@ from eval_anything.content import Metric, Score
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.judges.calibration.labels import Labelled, Labels
 from eval_anything.judges.calibration.store import Calibration, Measured
-from eval_anything.judges.kinds.pairwise import PairwiseScorer
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.models.checked import checked
 from eval_anything.statistics.agreement import (
@@ -77,8 +76,8 @@ def calibrate(
     places = asked_again(labels.rows, again)
     scores, second = asyncio.run(_score_twice(scorer, metric, labels.rows, places, on_row))
     if all(score is _NOT_APPLYING for found in scores for score in found):
-        probe = ": a probe needs the questions of targets.probe" if scorer.kind == "probe" else ""
-        raise UserError(f"{metric} of {scorer.name} applies to no sample of {labels.name}{probe}")
+        reason = f": {scorer.requires}" if scorer.requires else ""
+        raise UserError(f"{metric} of {scorer.name} applies to no sample of {labels.name}{reason}")
     declared = scorer.metrics[metric]
     more = dict(zip(places, second, strict=True))
     scored = [
@@ -103,7 +102,7 @@ def calibrate(
 def check_labels(scorer: Scorer, labels: Labels) -> None:
     """UserError if a judge that compares responses is given some with grades; nothing is asked."""
     graded = next((row for row in labels.rows if not row.is_pair), None)
-    if isinstance(scorer, PairwiseScorer) and graded is not None:
+    if scorer.compares and graded is not None:
         raise UserError(
             f"{scorer.name} compares two responses, and {graded.sample.id!r} of {labels.name} is one "
             'with a grade: give it rows with "a", "b" and "preferred"'
@@ -155,7 +154,7 @@ async def _score(scorer: Scorer, metric: str, row: Labelled) -> list[Score]:
     One score a response; of a pairwise judge one for the pair: 1 if the first wins, 0.5 for a tie.
     """
     usable = [await asyncio.to_thread(checked, response) for response in row.responses]
-    if not isinstance(scorer, PairwiseScorer):
+    if not scorer.compares:
         return [
             (await score_response([scorer], row.sample, response)).get(metric, _NOT_APPLYING)
             for response in usable

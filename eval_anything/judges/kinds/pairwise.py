@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from eval_anything.concurrency import all_of
 from eval_anything.content import Message, Part, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
-from eval_anything.judges.asking.ask import Answer, Asker, Messages, Question
+from eval_anything.judges.asking.ask import Answer, Messages, Question
+from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
-from eval_anything.judges.asking.present import Content, clips_of
+from eval_anything.judges.asking.present import Content
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
-from eval_anything.judges.folder import JudgeFile, JudgeFolder
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.models.turns import messages_before
-from eval_anything.servers.chat import parse_server
 from eval_anything.tasks.task import Task
 
 _FORM = (
@@ -64,23 +65,17 @@ class _Side(NamedTuple):
     answer: Content
 
 
-class PairwiseScorer(Scorer):
+class PairwiseScorer(ChatScorer):
     """A rubric for comparing with the model that applies it; `against` gives it the other responses."""
 
     kind = "pairwise"
+    compares = True
 
-    def __init__(self, folder: JudgeFolder, file: JudgeFile, spec: str) -> None:
-        assert file.template is not None
-        self.name = folder.name
-        self.metrics = file.metrics
-        self.server = parse_server(spec, f"--judge {folder.name}={spec}")
-        self.paid_as = self.server.model
+    def __init__(self, folder: JudgeFolder, file: PairwiseFile, spec: str) -> None:
+        super().__init__(folder, file, spec)
         self._metric = next(iter(file.metrics))
-        self._rubric = (folder.path / file.template).read_text("utf-8")
-        self._clips = clips_of(file)
-        self._own = sha256_of([self._rubric, _FORM, self._clips, self.server.model, guard.VERSION])
+        self._own = sha256_of([self._template, _FORM, self._clips, self.server.model, guard.VERSION])
         self.fingerprint = self._own
-        self._asker = Asker(f"judge {self.name}", self.server)
         self._others: Mapping[str, Record] = {}
         self._samples: Mapping[str, Sample] = {}
 
@@ -90,7 +85,6 @@ class PairwiseScorer(Scorer):
         return self._own
 
     def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
-        """Takes the other run's records of a task, by sample id. UserError if it was another task."""
         for sample_id, record in others.items():
             sample = task.by_id.get(sample_id)
             if sample is not None and task.item(sample) != record.item:
@@ -122,7 +116,6 @@ class PairwiseScorer(Scorer):
     async def compare(
         self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
     ) -> dict[str, Score]:
-        """Whether the first of two responses to the sample's messages is better; both have content."""
         return await self._compared(_Given(parts, sample.messages), _Given(others, sample.messages))
 
     async def _compared(self, mine: _Given, theirs: _Given) -> dict[str, Score]:
@@ -139,9 +132,6 @@ class PairwiseScorer(Scorer):
     def asks(self, sample: Sample) -> int:
         return 2
 
-    async def close(self) -> None:
-        await self._asker.close()
-
     def _sides(self, mine: _Given, theirs: _Given) -> list[_Side]:
         clips = self._clips
         request = other = pieces_of(mine.messages, mine.turns, clips)
@@ -151,7 +141,7 @@ class PairwiseScorer(Scorer):
         return [_Side(*side) for side in zip((request, other), answers, strict=True)]
 
     def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
-        rubric = render_template(self._rubric, fence=fence).strip()
+        rubric = render_template(self._template, fence=fence).strip()
         shared = first.request == second.request
         content = request_shown(first.request, fence) if shared else []
         for name, side in (("first", first), ("second", second)):
@@ -191,11 +181,18 @@ class PairwiseScorer(Scorer):
         )
 
 
+class PairwiseFile(ChatJudgeFile, tag=PairwiseScorer.kind, frozen=True, kw_only=True):
+    """judge.yaml of a comparison of two responses; it has one metric, a win rate."""
+
+    scorer_type = PairwiseScorer
+
+    def check(self, folder: Path, mistakes: Mistakes) -> None:
+        super().check(folder, mistakes)
+        if [metric.range for metric in self.metrics.values()] != [(0.0, 1.0)]:
+            mistakes.add(
+                "a pairwise judge gives one metric, a win rate with the range [0, 1]", "metrics"
+            )
+
+
 def _said(parts: Sequence[Part]) -> list[str]:
     return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]
-
-
-def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
-    """The scorer of a judge folder of kind pairwise; it runs no code of the folder."""
-    assert model is not None
-    return PairwiseScorer(folder, file, model)

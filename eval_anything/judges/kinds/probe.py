@@ -2,7 +2,7 @@
 
 After TIFA: whether a medium shows what was asked for is broken down into questions with one right
 choice. They come with the sample (`targets.probe`) and are trusted. One request asks one question about
-the first medium of the probed modality, cleaned (`guard.py`) and between lines marked with a random
+the first medium of the probed modality, cleaned (`asking/guard.py`) and between lines with a random
 fence; nothing else of the response is shown. A verdict repeats a mark that the medium cannot know, so
 that what is spoken or written in it is no verdict. A question without a usable answer leaves the sample
 unscored; it never counts as wrong.
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -21,20 +22,24 @@ from eval_anything.concurrency import all_of
 from eval_anything.content import Modality, Response, Sample, Score
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import ask as asking
 from eval_anything.judges.asking import guard
+from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.conversation import answer_of, fenced
-from eval_anything.judges.asking.present import Content, clips_of, text
+from eval_anything.judges.asking.present import Content, text
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
-from eval_anything.judges.folder import JudgeFile, JudgeFolder
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
-from eval_anything.servers.chat import parse_server
 from eval_anything.tasks.task import Task
 
 TARGET = "probe"
 """The target of a sample that holds its questions."""
+
+
+CHANCE_CORRECTED = "_chance_corrected"
+"""Ends the name of a probe's second metric, after the name of its first."""
 
 
 _LETTERS = "ABCDEF"
@@ -87,7 +92,7 @@ class _Answered(NamedTuple):
         return next(k for k, choice in self.lettered.items() if choice == self.question.answer)
 
 
-class ProbeScorer(Scorer):
+class ProbeScorer(ChatScorer):
     """Questions with the model that answers them.
 
     Canaries mean nothing here. A fair model has to take some choice, so it is right about a blank
@@ -98,24 +103,17 @@ class ProbeScorer(Scorer):
 
     kind = "probe"
     canaries = False
+    requires = f"a probe needs the questions of targets.{TARGET}"
 
-    def __init__(self, folder: JudgeFolder, file: JudgeFile, spec: str) -> None:
-        assert file.template is not None
-        assert file.probes is not None
-        self.name = folder.name
-        self.metrics = file.metrics
+    def __init__(self, folder: JudgeFolder, file: ProbeFile, spec: str) -> None:
+        super().__init__(folder, file, spec)
         self.probes = Modality(file.probes)
-        self.server = parse_server(spec, f"--judge {folder.name}={spec}")
-        self.paid_as = self.server.model
-        self._template = (folder.path / file.template).read_text("utf-8")
-        self._clips = clips_of(file)
         self.fingerprint = sha256_of(
             [
                 *(self._template, _FORM, self.probes, file.metrics, self._clips),
                 *(self.server.model, guard.VERSION),
             ]
         )
-        self._asker = asking.Asker(f"judge {self.name}", self.server)
 
     def check_task(self, task: Task) -> None:
         if not any(TARGET in sample.targets for sample in task.samples):
@@ -143,9 +141,6 @@ class ProbeScorer(Scorer):
 
     def asks(self, sample: Sample) -> int:
         return len(sample.targets.get(TARGET, ()))
-
-    async def close(self) -> None:
-        await self._asker.close()
 
     def _messages(
         self, question: Question, lettered: dict[str, str], medium: Content, fence: str, mark: str
@@ -214,6 +209,27 @@ class ProbeScorer(Scorer):
         }
 
 
+class ProbeFile(ChatJudgeFile, tag=ProbeScorer.kind, frozen=True, kw_only=True):
+    """judge.yaml of a probe: `probes` is the modality of the medium that its questions are about. It has
+    two metrics, the share of right answers and the same corrected for chance."""
+
+    probes: Literal["image", "audio", "video"]
+
+    scorer_type = ProbeScorer
+
+    def check(self, folder: Path, mistakes: Mistakes) -> None:
+        super().check(folder, mistakes)
+        names = list(self.metrics)
+        if len(names) != 2 or names[1] != names[0] + CHANCE_CORRECTED:
+            mistakes.add(f"a probe judge has two metrics: NAME, then NAME{CHANCE_CORRECTED}", "metrics")
+        elif self.metrics[names[1]].range != (-1, 1):
+            mistakes.add(f"{names[1]} must have the range [-1, 1]: 0 is chance", "metrics")
+        if any(metric.better != "higher" for metric in self.metrics.values()):
+            mistakes.add("more right answers are better: leave out `better:`", "metrics")
+        if self.probes not in self.sees:
+            mistakes.add(f"the judge probes {self.probes}, so it must see it: add it to `sees:`", "sees")
+
+
 def questions_of(sample: Sample) -> list[Question]:
     """The questions of a sample. ValueError names its target and what is wrong with it."""
     try:
@@ -249,9 +265,3 @@ def _read(reply: str, mark: str, lettered: dict[str, str]) -> Choice:
     if verdict.choice not in lettered:
         raise ValueError(f"{verdict.choice[:40]!r} is none of the letters {', '.join(lettered)}")
     return verdict
-
-
-def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
-    """The scorer of a judge folder of kind probe; it runs no code of the folder."""
-    assert model is not None
-    return ProbeScorer(folder, file, model)

@@ -3,7 +3,7 @@
 Metrics named like pairs of modalities (`text_image`) score the two parts of that pair alone, all on one
 scale, and `synergy` is their mean; otherwise the metrics are the model's heads, on the whole response:
 one metric of any name is the overall one, several have the names of heads. What the model reads is in
-`reading.py`, the model in `reward_head.py` and `reward_class.py`.
+`reward/readers.py`, the model in `reward/head.py` and `reward/classes.py`.
 """
 
 from __future__ import annotations
@@ -14,29 +14,27 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from eval_anything.content import MODALITIES, Metric, Modality, Part, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import hash_files, sha256_of
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import path_inside
 from eval_anything.judges.asking import guard
-from eval_anything.judges.assemble import NoModel
-from eval_anything.judges.folder import JudgeFile, JudgeFolder
+from eval_anything.judges.folder import JudgeFolder
+from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.kinds.reward.classes import heads_of
 from eval_anything.judges.kinds.reward.head import Batcher, Head, Scalars
 from eval_anything.judges.kinds.reward.readers import (
-    MediaReader,
     NothingShownError,
     Question,
     Reader,
-    TextReader,
     UnreadableError,
-    media_of,
     names_of,
+    reader_of,
 )
 from eval_anything.judges.scorer import Scorer
-from eval_anything.micro.model.reader import MicroReader
 from eval_anything.models.local.checkpoint import check_complete, weight_files
 
 OVERALL = "synergy"
@@ -62,7 +60,7 @@ class RewardModelScorer(Scorer):
     def __init__(
         self,
         folder: JudgeFolder,
-        file: JudgeFile,
+        file: RewardModelFile,
         path: Path,
         reader: Reader,
         heads: Mapping[str, int],
@@ -73,9 +71,14 @@ class RewardModelScorer(Scorer):
         self._heads = heads
         self._sees = reader.sees & set(file.sees)
         self._ask = Batcher(Head(path, reader).scalars)
+        self._path = path
         files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
         weights = hash_files([p for p in files if p.is_file()])
         self.fingerprint = sha256_of([weights, file.metrics, sorted(self._sees), guard.VERSION])
+
+    @property
+    def weights(self) -> str | None:
+        return hash_files(weight_files(self._path))
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         if self._pairs:
@@ -128,48 +131,55 @@ class RewardModelScorer(Scorer):
             return Opinion(None, f"the model failed: {type(error).__name__}: {error}")
 
 
-def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
-    """The scorer of a judge folder of kind reward_model; `model` is the path of a checkpoint to use
-    instead of the folder's own. Without either the judge is unavailable. Nothing is loaded yet."""
-    if model is None and file.checkpoint is None:
-        return NoModel(folder.name, file.kind, file.metrics)
-    path = _checkpoint(folder, file, model)
-    check_complete(path)
-    config = json.loads((path / "config.json").read_bytes())
-    architectures = config.get("architectures") or [""]
-    if not architectures[0].endswith("ForSequenceClassification"):
-        raise UserError(
-            f"{path} holds {architectures[0] or 'an unnamed model'}, not a reward model: save it from "
-            "AutoModelForSequenceClassification with num_labels=1"
-        )
-    names = heads_of(config)
-    reader = _reader_of(path)
-    _check_metrics(folder, file.metrics, reader, names)
-    alone = len(file.metrics) == 1
-    heads = {m: names.index(m) if m in names else 0 for m in file.metrics if m in names or alone}
-    return RewardModelScorer(folder, file, path, reader, heads)
+class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_only=True):
+    """judge.yaml of a reward model: `checkpoint` is a folder in its own, unless the user names one."""
 
+    checkpoint: str | None = None
 
-def _reader_of(path: Path) -> Reader:
-    if (path / "codec.json").is_file():
-        return MicroReader()
-    return MediaReader(path) if media_of(path) else TextReader()
+    scorer_type = RewardModelScorer
+    model_form: ClassVar[Literal["SPEC", "PATH"]] = "PATH"
 
+    @property
+    def needs_model(self) -> bool:
+        return self.checkpoint is None
 
-def _checkpoint(folder: JudgeFolder, file: JudgeFile, model: str | None) -> Path:
-    if model is not None:
-        path = Path(model)
-        if not path.is_dir():
+    def check(self, folder: Path, mistakes: Mistakes) -> None:
+        super().check(folder, mistakes)
+        if self.checkpoint is not None:
+            check_exists(folder, self.checkpoint, mistakes, "checkpoint")
+
+    def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
+        path = self._path(folder, model)
+        check_complete(path)
+        config = json.loads((path / "config.json").read_bytes())
+        architectures = config.get("architectures") or [""]
+        if not architectures[0].endswith("ForSequenceClassification"):
             raise UserError(
-                f"--judge {folder.name}={model}: there is no such folder; a reward model is given by "
-                "the path of its checkpoint"
+                f"{path} holds {architectures[0] or 'an unnamed model'}, not a reward model: save it "
+                "from AutoModelForSequenceClassification with num_labels=1"
             )
-        return path
-    assert file.checkpoint is not None
-    try:
-        return path_inside(folder.path, file.checkpoint)
-    except ValueError as error:
-        raise UserError(f"{folder.path / 'judge.yaml'}: checkpoint: {error}") from None
+        names = heads_of(config)
+        reader = reader_of(path)
+        _check_metrics(folder, self.metrics, reader, names)
+        alone = len(self.metrics) == 1
+        heads = {m: names.index(m) if m in names else 0 for m in self.metrics if m in names or alone}
+        return RewardModelScorer(folder, self, path, reader, heads)
+
+    def _path(self, folder: JudgeFolder, model: str | None) -> Path:
+        """The checkpoint to use: the one that the user names, else the folder's own."""
+        if model is not None:
+            path = Path(model)
+            if not path.is_dir():
+                raise UserError(
+                    f"--judge {folder.name}={model}: there is no such folder; a reward model is given "
+                    "by the path of its checkpoint"
+                )
+            return path
+        assert self.checkpoint is not None
+        try:
+            return path_inside(folder.path, self.checkpoint)
+        except ValueError as error:
+            raise UserError(f"{folder.path / 'judge.yaml'}: checkpoint: {error}") from None
 
 
 def _check_metrics(
@@ -193,8 +203,7 @@ def _check_metrics(
         )
     unseen = next((name for name in pairs if not reader.sees >= set(_PAIRS[name])), None)
     if unseen is not None:
-        kind = "this" if isinstance(reader, MediaReader) else "a text"
-        raise UserError(f"judge {folder.name}: {kind} reward model cannot see the pair {unseen}")
+        raise UserError(f"judge {folder.name}: {reader.about} cannot see the pair {unseen}")
 
 
 def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]:

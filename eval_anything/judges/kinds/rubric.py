@@ -1,10 +1,10 @@
 """Kind `rubric`: a chat model on an OpenAI-compatible server scores a response against a rubric.
 
-The rubric is the system message, with the checklist if it has one (`checklist.py`). Request and
+The rubric is the system message, with the checklist if it has one (`asking/checklist.py`). Request and
 response are the user message, the response between lines marked with a random fence, so that it cannot
-pass for the rubric, and all of it cleaned (`guard.py`). What the answering model itself gave in earlier
-turns stands between such lines too. The model is asked by `asking.py` and its answer
-read by `verdict.py`; an answer that is no verdict leaves the sample unscored.
+pass for the rubric, and all of it cleaned (`asking/guard.py`). What the answering model itself gave in
+earlier turns stands between such lines too. The model is asked by `asking/ask.py` and its answer read by
+`asking/verdict.py`; an answer that is no verdict leaves the sample unscored.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from eval_anything.concurrency import all_of
 from eval_anything.content import MODALITIES, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
-from eval_anything.judges.asking.ask import Answer, Asker, Messages, Question
-from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
-from eval_anything.judges.asking.present import Content, clips_of
-from eval_anything.judges.asking.verdict import Verdict, instruction, read_verdict, response_format
-from eval_anything.judges.folder import JudgeFile, JudgeFolder
-from eval_anything.judges.kinds.checklist import (
+from eval_anything.judges.asking.ask import Answer, Messages, Question
+from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
+from eval_anything.judges.asking.checklist import (
     Criterion,
+    CriterionEntry,
+    check_checklist,
     criteria_for,
     listing,
-    own_criteria,
     weighted_share,
 )
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.judges.asking.present import Content
+from eval_anything.judges.asking.verdict import Verdict, instruction, read_verdict, response_format
+from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
-from eval_anything.servers.chat import parse_server
 from eval_anything.tasks.task import Task
 
 
@@ -54,30 +56,23 @@ def _is_text(sample: Sample, response: Response) -> bool:
     return all(isinstance(part, TextPart) for part in (*asked, *response.parts))
 
 
-class RubricScorer(Scorer):
+class RubricScorer(ChatScorer):
     """A rubric with the model that applies it."""
 
     kind = "rubric"
 
-    def __init__(self, folder: JudgeFolder, file: JudgeFile, spec: str) -> None:
-        assert file.template is not None
-        self.name = folder.name
-        self.metrics = file.metrics
+    def __init__(self, folder: JudgeFolder, file: RubricFile, spec: str) -> None:
+        super().__init__(folder, file, spec)
         self.sees = tuple(file.sees)
-        self.server = parse_server(spec, f"--judge {folder.name}={spec}")
-        self.paid_as = self.server.model
-        self.repeats = file.repeats or 1
-        self._rubric = (folder.path / file.template).read_text("utf-8")
+        self.repeats = file.repeats
         self._own = own_criteria(file)
-        self._clips = clips_of(file)
         form = [listing(self._own, self._own), instruction("MARK", self._own)]
         self.fingerprint = sha256_of(
             [
-                *(self._rubric, form, file.metrics, self._own, self._clips, self.repeats),
+                *(self._template, form, file.metrics, self._own, self._clips, self.repeats),
                 *(self.server.model, guard.VERSION),
             ]
         )
-        self._asker = Asker(f"judge {self.name}", self.server)
 
     def check_task(self, task: Task) -> None:
         wanted = {m for s in task.samples for m in (*s.contract.required, *s.contract.allowed)}
@@ -122,9 +117,6 @@ class RubricScorer(Scorer):
         except ValueError:  # it will be unscored
             return 1
 
-    async def close(self) -> None:
-        await self._asker.close()
-
     def _expected(self, sample: Sample) -> Any:
         return sample.targets.get(next(iter(self.metrics)), {})
 
@@ -143,7 +135,7 @@ class RubricScorer(Scorer):
         return _Shown(self._expected(sample), criteria, request, answer, changed)
 
     def _messages(self, what: _Shown, fence: str, mark: str) -> Messages:
-        rubric = render_template(self._rubric, fence=fence, expected=what.expected).strip()
+        rubric = render_template(self._template, fence=fence, expected=what.expected).strip()
         asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
         system = "\n\n".join(filter(None, [rubric, *asked]))
         content = [*request_shown(what.request, fence), *fenced(what.answer, fence)]
@@ -196,7 +188,44 @@ def _answers(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> dict
     }
 
 
-def make(folder: JudgeFolder, file: JudgeFile, model: str | None, allow_code: bool) -> Scorer:
-    """The scorer of a judge folder of kind rubric; it runs no code of the folder."""
-    assert model is not None
-    return RubricScorer(folder, file, model)
+class RubricFile(ChatJudgeFile, tag=RubricScorer.kind, frozen=True, kw_only=True):
+    """judge.yaml of a rubric: the `scale` of the grades that the model is asked for, a `checklist` if it
+    is to grade criteria apart (without a scale they are answered yes, partly or no), and how often it
+    is asked about each response (`repeats`; the mean counts)."""
+
+    scale: tuple[float, float] | None = None
+    checklist: list[CriterionEntry] | None = None
+    repeats: int = 1
+
+    scorer_type = RubricScorer
+    # `expected` is what a sample expects of the parts, or nothing.
+    template_variables: ClassVar = (
+        {"expected": {}},
+        {"expected": {"text_image": "the picture shows what the text says"}},
+    )
+
+    def check(self, folder: Path, mistakes: Mistakes) -> None:
+        super().check(folder, mistakes)
+        if self.repeats < 1:
+            mistakes.add("repeats must be at least 1", "repeats")
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            mistakes.add("scale must rise: [low, high]", "scale")
+        if self.checklist is not None:
+            check_checklist(self.checklist, mistakes)
+            if len(self.metrics) > 1:
+                mistakes.add("a checklist makes one metric: make a judge for each", "metrics")
+        elif self.scale is None:
+            mistakes.add(
+                "a rubric judge needs `scale:`, or a `checklist:` to be answered yes, partly or no",
+                "kind",
+            )
+
+
+def own_criteria(file: RubricFile) -> list[Criterion]:
+    """The criteria of a rubric's judge.yaml: its checklist, else one for each metric."""
+    if file.checklist is None:
+        return [Criterion(name, name, "", 1.0, file.scale) for name in file.metrics]
+    (metric,) = file.metrics
+    return [
+        Criterion(c.id, metric, c.question, c.weight, file.scale, c.optional) for c in file.checklist
+    ]

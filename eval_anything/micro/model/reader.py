@@ -8,16 +8,22 @@ from eval_anything.content import MODALITIES, MediaPart
 from eval_anything.judges.kinds.reward.readers import (
     NothingShownError,
     Question,
+    Reader,
     Reading,
     UnreadableError,
 )
 
 
-class MicroReader:
+class MicroReader(Reader):
     """For checkpoints of the micro world: prompt, parts and <eos> in its one vocabulary."""
 
     sees = frozenset(MODALITIES)
     files: tuple[str, ...] = ("codec.json",)
+    exact = True
+
+    @classmethod
+    def of(cls, path: Path) -> Reader | None:
+        return cls() if (path / "codec.json").is_file() else None
 
     def load(self, path: Path) -> None:
         from eval_anything.micro.model.vocabulary import check_description

@@ -14,7 +14,6 @@ from typing import Any
 from eval_anything.errors import UserError
 from eval_anything.judges.kinds.reward.classes import heads_of, scored_class
 from eval_anything.judges.kinds.reward.readers import Question, Reader, Reading, UnreadableError
-from eval_anything.micro.model.reader import MicroReader
 
 _BATCH = 32
 
@@ -42,8 +41,8 @@ class Head:
 
         logging.disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        # A tiny model is exact in float32 everywhere; a large one keeps its own type on a GPU.
-        own_type = device == "cuda" and not isinstance(self.reader, MicroReader)
+        # A large model keeps its own type on a GPU.
+        own_type = device == "cuda" and not self.reader.exact
         try:
             self.reader.load(self.path)
             safe = {"trust_remote_code": False, "local_files_only": True}

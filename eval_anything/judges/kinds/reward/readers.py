@@ -1,15 +1,18 @@
 """What a reward model reads: a prompt and parts of a response as token ids, and perhaps as media.
 
-A checkpoint of the micro world reads all modalities as tokens; one with a processor reads what that
-takes; any other is a text reward model.
+A package adds a reader for its own checkpoints as an entry point of the group
+`eval_anything.reward_readers`. Of the others one with a processor reads what that takes, and any other
+is a text reward model.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.judges.asking import guard
@@ -30,6 +33,9 @@ class Question(NamedTuple):
     parts: Sequence[Part]
 
 
+_GROUP = "eval_anything.reward_readers"
+
+
 _PROCESSOR = "processor_config.json"
 
 
@@ -47,23 +53,49 @@ class Reading(NamedTuple):
     media: Mapping[str, Any] = {}
 
 
-class Reader(Protocol):
-    """Turns a question into what a model takes."""
+class Reader(ABC):
+    """Turns a question into what a model takes.
+
+    Attributes:
+        sees: the modalities that the model perceives.
+        files: names of the checkpoint's files that decide what it reads, for the judge's fingerprint.
+        exact: whether its model is so small that it runs in float32 everywhere.
+        about: words for the model in messages.
+    """
 
     sees: frozenset[Modality]
     files: tuple[str, ...]
+    exact: bool = False
+    about: str = "this reward model"
 
+    @classmethod
+    def of(cls, path: Path) -> Reader | None:
+        """The reader of a checkpoint, not loaded yet; None if the checkpoint is none of its own."""
+        return None
+
+    @abstractmethod
     def load(self, path: Path) -> None:
         """Reads what it needs from the checkpoint. Any exception says that this is not possible."""
 
+    @abstractmethod
     def read(self, question: Question) -> Reading:
         """What the model is given. UnreadableError if that is nothing."""
 
 
-class TextReader:
+def reader_of(path: Path) -> Reader:
+    """The reader of a checkpoint: one that a package brings for it, else by its processor."""
+    for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
+        reader: Reader | None = entry.load().of(path)
+        if reader is not None:
+            return reader
+    return MediaReader(path) if media_of(path) else TextReader()
+
+
+class TextReader(Reader):
     """For text reward models: prompt and response in the tokenizer's chat template."""
 
     sees = frozenset({Modality.TEXT})
+    about = "a text reward model"
     files: tuple[str, ...] = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
     def __init__(self) -> None:
@@ -91,7 +123,7 @@ class TextReader:
         self.tokenizer.save_pretrained(folder)
 
 
-class MediaReader:
+class MediaReader(Reader):
     """For checkpoints that see or hear: prompt and response through processor and chat template, as
     the evaluation asks such models; media of the response stand in the assistant's turn."""
 

@@ -8,10 +8,14 @@ TIFA (arXiv 2303.11897), VQAScore (2404.01291), Soft-TIFA (2512.16853).
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from eval_anything.judges.folder import JudgeFile
+from msgspec import Struct
+
+from eval_anything.files.mistakes import Mistakes
 
 WORTH = {"yes": 1.0, "partly": 0.5, "no": 0.0}
 """The answers to a criterion without a scale, and what they are worth."""
@@ -19,6 +23,41 @@ WORTH = {"yes": 1.0, "partly": 0.5, "no": 0.0}
 
 Grade = float | str | None
 """A number on the criterion's scale, one of `WORTH`, or None for what does not apply."""
+
+
+_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class CriterionEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a checklist: what the judge model answers apart, and how much that counts.
+
+    A criterion that is `optional` may not apply to a request; then the others share its weight. A
+    sample may break it down into yes-or-no questions of its own: the list `targets.<metric>.<id>`.
+    """
+
+    id: str
+    question: str
+    weight: float = 1.0
+    optional: bool = False
+
+
+def check_checklist(checklist: Sequence[CriterionEntry], mistakes: Mistakes) -> None:
+    """Notes mistakes in the criteria under the key `checklist`."""
+    if not checklist:
+        mistakes.add("checklist is empty: name a criterion, or remove it", "checklist")
+    ids = [criterion.id for criterion in checklist]
+    for i, criterion in enumerate(checklist):
+        messages = {}
+        if not _ID.fullmatch(criterion.id):
+            messages["id"] = "must be small letters, digits and _, at most 40, and begin with a letter"
+        elif criterion.id in ids[:i]:
+            messages["id"] = f"{criterion.id!r} is given twice: rename one"
+        if not criterion.question.strip():
+            messages["question"] = "is empty: say what is to be answered"
+        if not (math.isfinite(criterion.weight) and criterion.weight > 0):
+            messages["weight"] = f"must be above 0, not {criterion.weight:g}: remove what does not count"
+        for key, message in messages.items():
+            mistakes.add(f"{key} {message}", "checklist", i, key)
 
 
 class Criterion(NamedTuple):
@@ -67,16 +106,6 @@ class Criterion(NamedTuple):
         if not low <= grade <= high:
             raise ValueError(f"grade {grade:g} for {self.id} is outside {low:g} to {high:g}")
         return (grade - low) / (high - low)
-
-
-def own_criteria(file: JudgeFile) -> list[Criterion]:
-    """The criteria of a rubric's judge.yaml: its checklist, else one for each metric."""
-    if file.checklist is None:
-        return [Criterion(name, name, "", 1.0, file.scale) for name in file.metrics]
-    (metric,) = file.metrics
-    return [
-        Criterion(c.id, metric, c.question, c.weight, file.scale, c.optional) for c in file.checklist
-    ]
 
 
 def criteria_for(own: Sequence[Criterion], expected: Any) -> list[Criterion]:

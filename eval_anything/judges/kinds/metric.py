@@ -1,0 +1,102 @@
+"""Kind `metric`: somebody's published measure by code, in a folder as a program's.
+
+It differs from a program in what it claims: it is not exact. One with a model of its own has a factory,
+`file.py:make`, in place of the function: `make(path)` returns the function, for the model at the path
+that the user names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from eval_anything.content import Metric
+from eval_anything.errors import EvalError, UserError
+from eval_anything.files.code import load_function
+from eval_anything.files.hashing import hash_files, sha256_of
+from eval_anything.files.mistakes import Mistakes
+from eval_anything.judges.folder import JudgeFolder
+from eval_anything.judges.kinds.program import CodeFile, ProgramScorer
+from eval_anything.judges.scorer import Scorer
+from eval_anything.scoring.functions import ScoreFunction
+
+
+class MetricScorer(ProgramScorer):
+    """A function from a folder, or with a model the function that a factory makes for it."""
+
+    kind = "metric"
+    exact = False
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        reference: str,
+        metrics: Mapping[str, Metric],
+        model: Path | None = None,
+    ) -> None:
+        super().__init__(name, folder, reference, metrics)
+        if model is not None:
+            self.fingerprint = sha256_of([self.fingerprint, _hash_of_model(model)])
+            self._function = _from_factory(folder, reference, model, self.fingerprint)
+
+
+class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
+    """judge.yaml of a metric: a `scorer`, or a `factory` which makes it from the path of a model."""
+
+    scorer: str | None = None
+    factory: str | None = None
+
+    scorer_type = MetricScorer
+    model_form: ClassVar[Literal["SPEC", "PATH"]] = "PATH"
+
+    @property
+    def needs_model(self) -> bool:
+        return self.factory is not None
+
+    def check(self, folder: Path, mistakes: Mistakes) -> None:
+        super().check(folder, mistakes)
+        if (self.scorer is None) == (self.factory is None):
+            mistakes.add(
+                "a metric judge needs `scorer:`, or `factory:` if it has a model of its own; not both",
+                "kind",
+            )
+
+    def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
+        self.allow(folder, allow_code)
+        if self.factory is None:
+            self.refuse_model(folder, model)
+            assert self.scorer is not None
+            return MetricScorer(folder.name, folder.path, self.scorer, self.metrics)
+        assert model is not None
+        path = Path(model).expanduser()
+        if not path.exists():
+            raise UserError(
+                f"--judge {folder.name}={model}: there is no such folder. This judge needs a checkpoint "
+                f"on this machine; its README says which: {folder.path / 'README.md'}"
+            )
+        return MetricScorer(folder.name, folder.path, self.factory, self.metrics, path.resolve())
+
+
+def _hash_of_model(path: Path) -> str:
+    """sha256 over the files of a model, hidden ones (a download's notes) left out."""
+    if path.is_file():
+        return hash_files([path])
+    files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+    return hash_files([p for p in files if not any(n[0] == "." for n in p.relative_to(path).parts)])
+
+
+@lru_cache(maxsize=4)
+def _from_factory(folder: Path, reference: str, model: Path, fingerprint: str) -> ScoreFunction:
+    """The function that a factory makes; kept, so that all tasks of a run share one loaded model."""
+    make_function = load_function(folder, reference)
+    try:
+        function: ScoreFunction = make_function(str(model))
+    except EvalError:
+        raise
+    except Exception as error:
+        where = f"{folder / reference.partition(':')[0]} with {model}"
+        raise UserError(f"{where} makes no scorer: {type(error).__name__}: {error}") from error
+    return function

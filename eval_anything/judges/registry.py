@@ -1,0 +1,107 @@
+"""Kinds of judges, found by their entry points, and judge.yaml read as its kind has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Union
+
+import msgspec
+from msgspec import Struct
+
+from eval_anything.content import Metric
+from eval_anything.errors import UserError, near
+from eval_anything.files.mistakes import Mistakes
+from eval_anything.files.yaml_files import load_yaml
+from eval_anything.judges.folder import JudgeFolder
+from eval_anything.judges.kind import JudgeFile
+
+_GROUP = "eval_anything.scorers"
+
+
+class _AnyKind(Struct):
+    kind: str
+
+
+def judge_kind(name: str) -> type[JudgeFile]:
+    """The kind of a name. UserError for an unknown one, or one whose package does not import."""
+    kinds = _entry_points()
+    if name not in kinds:
+        raise UserError(f"unknown kind of judge {name!r}.{near(name, kinds)} Known: {', '.join(kinds)}.")
+    try:
+        kind: type[JudgeFile] = kinds[name].load()
+    except ImportError as error:
+        raise UserError(
+            f"the kind of judge {name!r} ({kinds[name].value}) does not import: {error}"
+        ) from error
+    return kind
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name)}
+
+
+def judge_schema() -> dict[str, Any]:
+    """The JSON schema of judge.yaml, over all kinds that are installed."""
+    return msgspec.json.schema(Union[tuple(judge_kind(name) for name in _entry_points())])  # noqa: UP007
+
+
+def read_judge_file(folder: JudgeFolder) -> JudgeFile:
+    """judge.yaml. FileProblemsError names each mistake and its line."""
+    file, _ = _read(folder)
+    return file
+
+
+def check_judge(folder: JudgeFolder) -> JudgeFile:
+    """judge.yaml, with the code and templates that it names as a run would read them. Runs no code and
+    asks no model. FileProblemsError names each mistake and its line."""
+    file, mistakes = _read(folder)
+    file.check_files(folder.path, mistakes)
+    mistakes.check()
+    return file
+
+
+def _read(folder: JudgeFolder) -> tuple[JudgeFile, Mistakes]:
+    path = folder.path / "judge.yaml"
+    named, mistakes = load_yaml(path, _AnyKind)
+    try:
+        kind = judge_kind(named.kind)
+    except UserError as error:
+        mistakes.add(str(error), "kind")
+    mistakes.check()
+    file, mistakes = load_yaml(path, kind, partial(_about_key, kind))
+    file.check(folder.path, mistakes)
+    mistakes.check()
+    return file, mistakes
+
+
+def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
+    """The message for a key that a kind needs or does not have, None if that has nothing to do with the
+    kind."""
+    common = JudgeFile.__struct_fields__
+    name = kind.scorer_type.kind
+    if is_missing:
+        return None if key in common else f"a {name} judge needs `{key}:`"
+    of_kinds = (judge_kind(other).__struct_fields__ for other in _entry_points())
+    return f"a {name} judge has no {key}: remove it" if any(key in keys for keys in of_kinds) else None
+
+
+class JudgeMetrics(Mapping[str, Mapping[str, Metric]]):
+    """The metrics of judges by the judge's name. A judge.yaml is read when its judge is asked for."""
+
+    def __init__(self, judges: Mapping[str, JudgeFolder]) -> None:
+        self._judges = judges
+
+    def __getitem__(self, name: str) -> Mapping[str, Metric]:
+        return read_judge_file(self._judges[name]).metrics
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._judges
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._judges)
+
+    def __len__(self) -> int:
+        return len(self._judges)
