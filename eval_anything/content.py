@@ -75,6 +75,10 @@ class MediaPart(Struct, frozen=True):
 Part = TextPart | MediaPart
 
 
+def _text_of(parts: Sequence[Part]) -> str:
+    return "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
+
+
 class Message(Struct, frozen=True):
     """One turn of a conversation: a role and its parts in order."""
 
@@ -85,6 +89,11 @@ class Message(Struct, frozen=True):
     def key(self) -> list[object]:
         """The content that makes messages the same, fit for `sha256_of`."""
         return [self.role, [part.key for part in self.parts]]
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined by blank lines."""
+        return _text_of(self.parts)
 
 
 class Contract(Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,7 +209,7 @@ class Response(Struct, frozen=True):
     @property
     def text(self) -> str:
         """All text parts, joined by blank lines."""
-        return "\n\n".join(p.text for p in self.parts if isinstance(p, TextPart))
+        return _text_of(self.parts)
 
     def first(self, modality: Modality) -> MediaPart | None:
         """The first medium of that modality, if there is one."""
