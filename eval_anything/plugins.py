@@ -66,8 +66,8 @@ SCORERS = Group(
     "eval_anything.scorers",
     "judge kind",
     "A kind of judge: `kind: NAME` in a judge.yaml.",
-    "eval_anything.judges.kinds:Kind",
-    'length = "parrot_package:LengthKind"',
+    "eval_anything.judges.kind:JudgeFile",
+    'length = "parrot_package:LengthFile"',
 )
 REWARD_READERS = Group(
     "eval_anything.reward_readers",

@@ -78,7 +78,7 @@ def _judges(results: dict[str, Any]) -> list[str]:
     """A line for each judge with a model behind it: how good it is, and what it cost."""
     lines = []
     for name, judge in results["judges"].items():
-        if judge["available"] and judge["kind"] not in ("program", "metric"):
+        if judge["available"] and judge_kind(judge["kind"]).scorer_type.judged:
             paid = results["cost"]["by"].get(f"judge {name}")
             currency = results["cost"]["currency"]
             cost = f"; {money_text(paid['money'], currency)}" if paid is not None else ""

@@ -10,6 +10,7 @@ from eval_anything.content import FromTurn, Part, Record, TextPart
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.calibration.effects import effect_text, quality_text
+from eval_anything.judges.registry import judge_kind
 from eval_anything.media import MediaStore
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import read_outlines, read_records
@@ -34,6 +35,7 @@ def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> 
         for name in results["tasks"]
     }
     environment.filters |= {"effect": effect_text, "quality": quality_text}
+    environment.tests["judged"] = lambda kind: judge_kind(kind).scorer_type.judged
     html = environment.get_template("run.html").render(results=results, shown=shown)
     path = run / "report.html"
     write_atomically(path, html.encode())

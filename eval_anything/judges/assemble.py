@@ -1,4 +1,4 @@
-"""Which scorers a task needs, made from its judges and its own code."""
+"""Scorers of a task, made from its judges and its own code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of judge has: the common keys of judge.yaml, and what a kind must tell the engine."""
+"""Interface of a kind of judges: the common keys of judge.yaml, and what each kind says about itself."""
 
 from __future__ import annotations
 

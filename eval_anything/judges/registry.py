@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
 from typing import Any, Union
 
 import msgspec
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.content import Metric
-from eval_anything.errors import UserError, near
+from eval_anything.errors import UserError
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile
-
-_GROUP = "eval_anything.scorers"
 
 
 class _AnyKind(Struct):
@@ -25,27 +23,25 @@ class _AnyKind(Struct):
 
 
 def judge_kind(name: str) -> type[JudgeFile]:
-    """The kind of a name. UserError for an unknown one, or one whose package does not import."""
-    kinds = _entry_points()
-    if name not in kinds:
-        raise UserError(f"unknown kind of judge {name!r}.{near(name, kinds)} Known: {', '.join(kinds)}.")
-    try:
-        kind: type[JudgeFile] = kinds[name].load()
-    except ImportError as error:
+    """The kind of a name. UserError for an unknown one, or one that cannot be used."""
+    kind: type[JudgeFile] = plugins.load(plugins.SCORERS, name)
+    if not kind.__struct_config__.tag == kind.scorer_type.kind == name:
         raise UserError(
-            f"the kind of judge {name!r} ({kinds[name].value}) does not import: {error}"
-        ) from error
+            f"the judge kind {name!r} ({kind.__module__}:{kind.__name__}) has another name than its "
+            f"entry point: its tag must be {name!r}, and `kind` of its scorer_type too"
+        )
     return kind
 
 
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name)}
+def _kinds() -> list[type[JudgeFile]]:
+    """All kinds that can be used."""
+    kinds = plugins.load_all(plugins.SCORERS).values()
+    return [kind for kind in kinds if not isinstance(kind, UserError)]
 
 
 def judge_schema() -> dict[str, Any]:
     """The JSON schema of judge.yaml, over all kinds that are installed."""
-    return msgspec.json.schema(Union[tuple(judge_kind(name) for name in _entry_points())])  # noqa: UP007
+    return msgspec.json.schema(Union[tuple(_kinds())])  # noqa: UP007
 
 
 def read_judge_file(folder: JudgeFolder) -> JudgeFile:
@@ -84,8 +80,8 @@ def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
     name = kind.scorer_type.kind
     if is_missing:
         return None if key in common else f"a {name} judge needs `{key}:`"
-    of_kinds = (judge_kind(other).__struct_fields__ for other in _entry_points())
-    return f"a {name} judge has no {key}: remove it" if any(key in keys for keys in of_kinds) else None
+    is_of_another = any(key in other.__struct_fields__ for other in _kinds())
+    return f"a {name} judge has no {key}: remove it" if is_of_another else None
 
 
 class JudgeMetrics(Mapping[str, Mapping[str, Metric]]):

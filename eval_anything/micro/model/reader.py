@@ -22,7 +22,7 @@ class MicroReader(Reader):
     exact = True
 
     @classmethod
-    def of(cls, path: Path) -> Reader | None:
+    def from_checkpoint(cls, path: Path) -> Reader | None:
         return cls() if (path / "codec.json").is_file() else None
 
     def load(self, path: Path) -> None:

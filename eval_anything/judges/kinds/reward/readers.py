@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eval_anything import plugins
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
+from eval_anything.errors import UserError
 from eval_anything.judges.asking import guard
 
 
@@ -31,9 +32,6 @@ class Question(NamedTuple):
 
     messages: Sequence[Message]
     parts: Sequence[Part]
-
-
-_GROUP = "eval_anything.reward_readers"
 
 
 _PROCESSOR = "processor_config.json"
@@ -69,7 +67,7 @@ class Reader(ABC):
     about: str = "this reward model"
 
     @classmethod
-    def of(cls, path: Path) -> Reader | None:
+    def from_checkpoint(cls, path: Path) -> Reader | None:
         """The reader of a checkpoint, not loaded yet; None if the checkpoint is none of its own."""
         return None
 
@@ -84,8 +82,8 @@ class Reader(ABC):
 
 def reader_of(path: Path) -> Reader:
     """The reader of a checkpoint: one that a package brings for it, else by its processor."""
-    for entry in sorted(entry_points(group=_GROUP), key=lambda e: e.name):
-        reader: Reader | None = entry.load().of(path)
+    for cls in plugins.load_all(plugins.REWARD_READERS).values():
+        reader: Reader | None = None if isinstance(cls, UserError) else cls.from_checkpoint(path)
         if reader is not None:
             return reader
     return MediaReader(path) if media_of(path) else TextReader()
