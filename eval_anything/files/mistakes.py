@@ -37,6 +37,11 @@ class FileProblemsError(UserError):
         self.problems = problems
 
 
+def mistake(file: Path, message: str, line: int = 0) -> FileProblemsError:
+    """The error for one mistake, which ends the reading."""
+    return FileProblemsError([Problem(file, line, message)])
+
+
 class Mistakes(list[Problem]):
     """The mistakes of `file` in the order in which they were noted; `extend` takes those of others.
 

@@ -19,7 +19,7 @@ import msgspec
 import yaml
 
 from eval_anything.errors import near
-from eval_anything.files.mistakes import FileProblemsError, Mistakes, Problem, Step
+from eval_anything.files.mistakes import FileProblemsError, Mistakes, Step, mistake
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -63,7 +63,7 @@ def load_yaml(
     for key, line in _repeated(node):
         mistakes.add_line(line, f"key {key!r} is given twice: keep one")
     if not isinstance(data, dict):
-        raise FileProblemsError([Problem(path, 1, "must hold keys and values, such as `version: 1`")])
+        raise mistake(path, "must hold keys and values, such as `version: 1`", 1)
     while len(mistakes) < _MOST_PROBLEMS:
         try:
             value = msgspec.convert(data, type_)
@@ -100,17 +100,15 @@ def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
         finally:
             loader.dispose()
     except FileNotFoundError:
-        raise FileProblemsError([Problem(path, 0, "does not exist")]) from None
+        raise mistake(path, "does not exist") from None
     except OSError as error:
-        raise FileProblemsError([Problem(path, 0, f"cannot be read: {error.strerror}")]) from None
+        raise mistake(path, f"cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         text = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise FileProblemsError(
-            [Problem(path, mark.line + 1 if mark else 0, f"not valid YAML: {text}")]
-        ) from None
+        raise mistake(path, f"not valid YAML: {text}", mark.line + 1 if mark else 0) from None
     except (ValueError, TypeError) as error:  # an impossible date, an unhashable key
-        raise FileProblemsError([Problem(path, 0, f"not valid YAML: {error}")]) from None
+        raise mistake(path, f"not valid YAML: {error}") from None
 
 
 def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:

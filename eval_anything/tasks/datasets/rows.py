@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eval_anything.errors import UserError
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import mistake
 
 WHOLE = ("all", "test")
 """Where a JSON file has several lists of rows, these keys mean the whole set."""
@@ -30,18 +30,14 @@ def read_rows(files: Sequence[Path]) -> list[Row]:
         try:
             found = _READERS[path.suffix](path)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _problem(path, f"not valid JSON: {error}") from None
+            raise mistake(path, f"not valid JSON: {error}") from None
         except OSError as error:
-            raise _problem(path, f"cannot be read: {error.strerror or error}") from None
+            raise mistake(path, f"cannot be read: {error.strerror or error}") from None
         for number, fields in enumerate(found, start=1):
             if not isinstance(fields, dict):
-                raise _problem(path, f"row {number} is no object with fields, but {fields!r:.60}")
+                raise mistake(path, f"row {number} is no object with fields, but {fields!r:.60}")
             rows.append(Row(path, number, fields))
     return rows
-
-
-def _problem(path: Path, message: str) -> FileProblemsError:
-    return FileProblemsError([Problem(path, 0, message)])
 
 
 def _json(path: Path) -> list[Any]:
@@ -53,7 +49,7 @@ def _json(path: Path) -> list[Any]:
         if all(isinstance(part, list) for part in lists):
             value = [row for part in lists for row in part]
     if not isinstance(value, list):
-        raise _problem(path, "must hold a list of rows")
+        raise mistake(path, "must hold a list of rows")
     return value
 
 
@@ -72,7 +68,7 @@ def _parquet(path: Path) -> list[Any]:
     try:
         rows: list[Any] = parquet.read_table(path).to_pylist()
     except ArrowException as error:
-        raise _problem(path, f"is no readable parquet file: {error}") from None
+        raise mistake(path, f"is no readable parquet file: {error}") from None
     return rows
 
 

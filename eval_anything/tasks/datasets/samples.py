@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.errors import near
-from eval_anything.files.mistakes import FileProblemsError, Mistakes, Problem
+from eval_anything.files.mistakes import Mistakes, Problem, mistake
 from eval_anything.scoring.votes import checked_votes, most_voted
 from eval_anything.tasks.datasets.archives import folder_of, unpacked
 from eval_anything.tasks.datasets.choices import choices, chosen
@@ -41,7 +41,7 @@ def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     items = _items(read_rows(snapshot.rows), data)
     if len(items) != data.items:
         what = "rows" if data.group_by is None else f"groups of rows by {data.group_by!r}"
-        raise _problem(
+        raise mistake(
             snapshot.rows[0],
             f"{len(items)} {what} were found, and {data.name} has {data.items}. Either the copy is not "
             "complete, or it is another version. To take fewer samples use --limit N; to evaluate on a "
@@ -65,10 +65,6 @@ def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     return Lines(lines, media)
 
 
-def _problem(path: Path, message: str) -> FileProblemsError:
-    return FileProblemsError([Problem(path, 0, message)])
-
-
 def _items(rows: Sequence[Row], data: DataSet) -> list[list[Row]]:
     """One list for each item: a row, or the rows of a group, in the order of the file."""
     if data.group_by is None:
@@ -86,20 +82,20 @@ def _belonging(items: list[list[Row]], data: DataSet, snapshot: Snapshot) -> lis
     found = [_field(item[0], where.field) for item in items]
     for item, value in zip(items, found, strict=True):
         if value not in where.among:
-            raise _problem(
+            raise mistake(
                 item[0].file,
                 f"row {item[0].number}: {where.field} is {value!r}, which is none of "
                 f"{', '.join(where.among)}.{near(value, where.among)}",
             )
     belonging = [item for item, value in zip(items, found, strict=True) if value == where.equals]
     if not belonging:
-        raise _problem(snapshot.rows[0], f"no row has the {where.field} {where.equals!r}")
+        raise mistake(snapshot.rows[0], f"no row has the {where.field} {where.equals!r}")
     return belonging
 
 
 def _field(row: Row, name: str) -> str:
     if name not in row.fields:
-        raise _problem(row.file, f"row {row.number}: {_missing(name, row.fields)}")
+        raise mistake(row.file, f"row {row.number}: {_missing(name, row.fields)}")
     return str(row.fields[name])
 
 
@@ -124,7 +120,7 @@ def _media_folder(data: DataSet, snapshot: Snapshot) -> Path:
     missing = [path for path in missing if packed or not (path.parent / folder_of(path.name)).is_dir()]
     if missing:
         names = " and ".join(path.name for path in missing)
-        raise _problem(
+        raise mistake(
             snapshot.path,
             f"{names} {'is' if len(missing) == 1 else 'are'} missing (or, with all archives unpacked "
             f"there, {' and '.join(folder_of(p.name) + '/' for p in missing)}): the copy of {data.name} "
