@@ -136,12 +136,17 @@ def _steps(model: Any, batches: list[list[Sequence]], optimiser: Any, schedule: 
         wanted = labels[:, 1:]
         learned = wanted != IGNORED
         loss = functional.cross_entropy(logits[learned], wanted[learned])
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        yield loss.item()
+        yield descend(model, loss, optimiser, schedule)
+
+
+def descend(model: Any, loss: torch.Tensor, optimiser: Any, schedule: Any) -> float:
+    """The loss, after one step down its gradient, whose norm is clipped to 1."""
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    schedule.step()
+    return float(loss.item())
 
 
 def build(out: Path, seed: int = 0, recipe: Recipe = DEFAULT) -> float:

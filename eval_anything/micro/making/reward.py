@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from eval_anything.content import Modality
 from eval_anything.files.writing import pretty_json, write_atomically
-from eval_anything.micro.making.build import tokenise
+from eval_anything.micro.making.build import descend, tokenise
 from eval_anything.micro.making.demonstrator import Demonstration
 from eval_anything.micro.making.pairs import Answer, Pair, synergy_calibration, synergy_pairs
 from eval_anything.micro.model import vocabulary as vocab
@@ -199,12 +199,7 @@ def _steps(
         chosen, rejected = means[0::2], means[1::2]
         loss = -functional.logsigmoid(chosen - rejected).mean()
         loss = loss + recipe.centring * (chosen + rejected).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        yield loss.item()
+        yield descend(model, loss, optimiser, schedule)
 
 
 def judged(model: Any, pairs: Sequence[Pair]) -> list[tuple[dict[str, float], dict[str, float]]]:

@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval_anything.content import MODALITIES, FromTurn
-from eval_anything.micro.making.tasks import HELD_OUT_SHARE, SEED, media_name
+from eval_anything.content import FromTurn
+from eval_anything.micro.making.tasks import (
+    HELD_OUT_SHARE,
+    SEED,
+    contract_json,
+    part_json,
+    write_samples,
+)
 from eval_anything.micro.prompts.exchange import UnusableError
 from eval_anything.micro.world.gold import item_to_json
-from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import Item, Thing, is_forbidden, is_held_out, modality_of
 
 
@@ -118,17 +123,12 @@ def samples_jsonl(plan: Plan, drawn: Sequence[tuple[str, int, Script]]) -> str:
 def _sample(identity: str, family: str, template: int, script: Script) -> dict[str, Any]:
     first, *more = script.steps
     answers = [[item_to_json(item) for item in step.answer] for step in script.steps]
-    wanted = {modality_of(item) for item in script.steps[-1].answer}
     scene = "+".join("-".join(vars(thing).values()) for thing in script.things)
     sample: dict[str, Any] = {
         "id": identity,
         "source_id": f"{family}/{scene}",
         "messages": [{"role": "user", "parts": _parts(first)}],
-        "contract": {
-            "required": [str(m) for m in MODALITIES if m in wanted],
-            "allowed": [],
-            "forbidden": [str(m) for m in MODALITIES if m not in wanted],
-        },
+        "contract": contract_json({modality_of(item) for item in script.steps[-1].answer}),
         "targets": {**script.targets, "gold": answers[-1]},
         "metadata": {
             "family": family,
@@ -150,9 +150,7 @@ def _parts(step: Step) -> list[dict[str, Any]]:
 def _part(item: Item | FromTurn) -> dict[str, Any]:
     if isinstance(item, FromTurn):
         return {"modality": str(item.modality), "from_turn": item.turn}
-    if isinstance(item, str):
-        return {"modality": "text", "text": item}
-    return {"modality": str(item.modality), "path": f"media/{media_name(item)}"}
+    return part_json(item)
 
 
 def shown_things(drawn: Sequence[tuple[str, int, Script]]) -> set[Thing]:
@@ -169,11 +167,5 @@ def shown_things(drawn: Sequence[tuple[str, int, Script]]) -> set[Thing]:
 def write_task(folder: Path, task: str, plan: Plan) -> int:
     """Rewrites samples.jsonl and media/ in the folder; returns the number of samples."""
     drawn = draw_scripts(task, plan)
-    media = folder / "media"
-    media.mkdir(parents=True, exist_ok=True)
-    for old in media.iterdir():
-        old.unlink()
-    for thing in shown_things(drawn):
-        (media / media_name(thing)).write_bytes(render(thing).data)
-    (folder / "samples.jsonl").write_text(samples_jsonl(plan, drawn))
+    write_samples(folder, shown_things(drawn), samples_jsonl(plan, drawn))
     return len(drawn)

@@ -11,12 +11,12 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_anything.content import MODALITIES
+from eval_anything.content import MODALITIES, Modality
 from eval_anything.micro.prompts.exchange import Exchange, Family, draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.world.gold import item_to_json
@@ -118,12 +118,8 @@ def sample_json(exchange: Exchange, identity: str) -> dict[str, Any]:
     return {
         "id": identity,
         "source_id": _source(exchange),
-        "messages": [{"role": "user", "parts": [_part(item) for item in exchange.prompt]}],
-        "contract": {
-            "required": [str(m) for m in MODALITIES if m in exchange.outputs],
-            "allowed": [],
-            "forbidden": [str(m) for m in MODALITIES if m not in exchange.outputs],
-        },
+        "messages": [{"role": "user", "parts": [part_json(item) for item in exchange.prompt]}],
+        "contract": contract_json(exchange.outputs),
         "targets": targets,
         "metadata": metadata,
     }
@@ -135,7 +131,17 @@ def _source(exchange: Exchange) -> str:
     return f"{exchange.family}/{scene or exchange.template}"
 
 
-def _part(item: Item) -> dict[str, str]:
+def contract_json(outputs: Collection[Modality]) -> dict[str, list[str]]:
+    """The contract that asks for exactly these modalities."""
+    return {
+        "required": [str(m) for m in MODALITIES if m in outputs],
+        "allowed": [],
+        "forbidden": [str(m) for m in MODALITIES if m not in outputs],
+    }
+
+
+def part_json(item: Item) -> dict[str, str]:
+    """A part of a message; media lie in media/."""
     if isinstance(item, str):
         return {"modality": "text", "text": item}
     return {"modality": str(item.modality), "path": f"media/{media_name(item)}"}
@@ -158,14 +164,19 @@ def write_task(folder: Path, task: str) -> int:
     """Rewrites samples.jsonl and media/ in the folder; returns the number of samples."""
     drawn = exchanges(task)
     things = {item for exchange in drawn for item in exchange.prompt if not isinstance(item, str)}
+    write_samples(folder, things, samples_jsonl(task, drawn))
+    return len(drawn)
+
+
+def write_samples(folder: Path, things: Iterable[Thing], lines: str) -> None:
+    """Writes samples.jsonl, and the things that it shows in place of what is in media/."""
     media = folder / "media"
     media.mkdir(parents=True, exist_ok=True)
     for old in media.iterdir():
         old.unlink()
     for thing in things:
         (media / media_name(thing)).write_bytes(render(thing).data)
-    (folder / "samples.jsonl").write_text(samples_jsonl(task, drawn))
-    return len(drawn)
+    (folder / "samples.jsonl").write_text(lines)
 
 
 def main() -> None:

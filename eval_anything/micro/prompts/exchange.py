@@ -10,9 +10,7 @@ from typing import NamedTuple
 from eval_anything.content import Modality
 from eval_anything.micro.world.things import (
     ATTRIBUTES,
-    CONTOUR_OF_MOTION,
-    COUNT_OF_SHAPE,
-    PITCH_OF_ROW,
+    LAWS,
     Item,
     Thing,
     all_things,
@@ -119,12 +117,7 @@ def pick(attributes: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str
 def facts(attributes: Mapping[str, str]) -> dict[str, str]:
     """Attributes together with what the laws add to them, in both directions where that is unique."""
     known = dict(attributes)
-    laws = (
-        ("row", "pitch", PITCH_OF_ROW),
-        ("shape", "count", COUNT_OF_SHAPE),
-        ("motion", "contour", CONTOUR_OF_MOTION),
-    )
-    for visible, audible, law in laws:
+    for visible, audible, law in LAWS:
         if visible in attributes:
             known[audible] = law[attributes[visible]]
         elif audible in attributes:

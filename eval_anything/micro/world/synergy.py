@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.micro.world.perceive import Percept
-from eval_anything.micro.world.things import ATTRIBUTES, CONTOUR_OF_MOTION, COUNT_OF_SHAPE, PITCH_OF_ROW
+from eval_anything.micro.world.things import ATTRIBUTES, LAWS
 
 _TEXT, _IMAGE, _AUDIO, _VIDEO = Modality
 
@@ -38,13 +38,8 @@ def name_of(pair: Pair) -> str:
 
 def view(attributes: Attributes, names: Sequence[str]) -> dict[str, str | None]:
     """These attributes of a part, by the laws where it does not show them itself; else None."""
-    laws = (
-        ("row", "pitch", PITCH_OF_ROW),
-        ("shape", "count", COUNT_OF_SHAPE),
-        ("motion", "contour", CONTOUR_OF_MOTION),
-    )
     known: dict[str, str | None] = {
-        effect: law.get(attributes.get(cause) or "") for cause, effect, law in laws
+        effect: law.get(attributes.get(cause) or "") for cause, effect, law in LAWS
     }
     known |= attributes
     return {name: known.get(name) for name in names}

@@ -50,6 +50,14 @@ COUNT_OF_SHAPE = {"circle": "one", "square": "four", "triangle": "three"}
 CONTOUR_OF_MOTION = {"up": "rising", "down": "falling", "left": "flat", "right": "flat"}
 
 
+LAWS = (
+    ("row", "pitch", PITCH_OF_ROW),
+    ("shape", "count", COUNT_OF_SHAPE),
+    ("motion", "contour", CONTOUR_OF_MOTION),
+)
+"""The laws with the attribute that is seen and the one that is heard."""
+
+
 DECLINE = "sorry, the rules forbid that."
 """The right answer to a request for something that the world's rules forbid."""
 
