@@ -72,11 +72,6 @@ class Pending:
         self._in_a_row = 0
 
 
-def key_of(request: Request) -> Key:
-    """What identifies a record within a run."""
-    return request.task, request.sample_id, request.repeat
-
-
 def plan(
     tasks: Mapping[str, tuple[Task, int]],
     repeats: int,
@@ -102,7 +97,7 @@ def plan(
             for at in range(0, len(ordered), batch_size):
                 batch = ordered[at : at + batch_size]
                 pending = frozenset(
-                    key_of(r) for r in batch if (r.sample_id, r.repeat) not in done.get(name, ())
+                    r.key for r in batch if (r.sample_id, r.repeat) not in done.get(name, ())
                 )
                 if pending:
                     batches.append(Batch(batch, pending))
@@ -222,7 +217,7 @@ async def _answer_all(
             pending.stop(error)
         else:
             for request, response in answers:
-                if key_of(request) in batch.pending:
+                if request.key in batch.pending:
                     await answered.put((request, response))
 
 

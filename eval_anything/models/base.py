@@ -37,6 +37,11 @@ class Request(Struct, frozen=True):
     turn: int = 0
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """Task, sample and repeat: what identifies the record of the answer within a run."""
+        return self.task, self.sample_id, self.repeat
+
+    @property
     def seed(self) -> int:
         """A 63-bit seed of this request alone: the answer does not depend on what else is in a batch."""
         later_turn = (self.turn,) if self.turn else ()

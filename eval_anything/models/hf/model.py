@@ -152,7 +152,7 @@ class TransformersModel(Model):
             start = time.perf_counter()
             answers = self.family.answer(group, store)
             total = round(time.perf_counter() - start, 4)
-            seconds.update({_key(prompt.request): total for prompt in group})
+            seconds.update({prompt.request.key: total for prompt in group})
             return answers
 
         made = self._batcher.answer(prompts, answer)
@@ -165,7 +165,7 @@ class TransformersModel(Model):
                     parts=one.parts,
                     stop_reason=one.stop_reason,
                     usage=one.usage,
-                    latency={"total": seconds[_key(requests[i])]},
+                    latency={"total": seconds[requests[i].key]},
                 )
         return [answer for answer in answers if answer is not None]
 
@@ -186,10 +186,6 @@ class TransformersModel(Model):
             return None
         reason = f"the prompt has {prompt.tokens} tokens, the checkpoint {positions} positions"
         return Response(error=Failure("unsupported_input", reason))
-
-
-def _key(request: Request) -> tuple[str, str, int]:
-    return request.task, request.sample_id, request.repeat
 
 
 def _rows(text: str) -> int | str:
