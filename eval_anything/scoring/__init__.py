@@ -17,5 +17,6 @@ from eval_anything.scoring.media import prompt_medium as prompt_medium
 from eval_anything.scoring.sequences import likeness as likeness
 from eval_anything.scoring.sequences import merged_texts as merged_texts
 from eval_anything.scoring.short_answers import only_named as only_named
+from eval_anything.scoring.short_answers import stands_in as stands_in
 from eval_anything.scoring.votes import brier as brier
 from eval_anything.scoring.votes import checked_votes as checked_votes

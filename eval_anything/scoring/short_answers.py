@@ -13,11 +13,13 @@ def only_named(text: str, choices: Sequence[str]) -> str | None:
     "stone"), one of Chinese characters wherever it stands, since Chinese has no spaces.
     """
     low = text.lower()
-    found = [choice for choice in choices if _stands_in(choice.lower(), low)]
+    found = [choice for choice in choices if stands_in(choice.lower(), low)]
     return found[0] if len(found) == 1 else None
 
 
-def _stands_in(choice: str, text: str) -> bool:
-    if not choice.isascii():
-        return choice in text
-    return re.search(rf"(?<![a-z0-9]){re.escape(choice)}(?![a-z0-9])", text) is not None
+def stands_in(word: str, text: str) -> bool:
+    """Whether a word stands in a text, both in lower case, apart from other letters and digits; one of
+    Chinese characters may stand anywhere."""
+    if not word.isascii():
+        return word in text
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None

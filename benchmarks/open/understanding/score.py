@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything import Response, Sample, Score
+from eval_anything.scoring import stands_in
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WORDS += ("eleven", "twelve", "thirteen")
@@ -89,8 +90,8 @@ def _named(line: str, targets: dict[str, Any]) -> set[str]:
     choices: list[str] = targets["choices"]
     if all(len(choice) == 1 and choice.isascii() for choice in choices):
         return _letters(line, choices)
-    named = {choice.lower() for choice in choices if _has_word(low, choice.lower())}
-    if any(_has_word(low, other) for other in targets.get("accept", [])):
+    named = {choice.lower() for choice in choices if stands_in(choice.lower(), low)}
+    if any(stands_in(other, low) for other in targets.get("accept", [])):
         named.add(targets["answer"].lower())
     return named
 
@@ -101,10 +102,3 @@ def _letters(line: str, choices: list[str]) -> set[str]:
         return {whole.lower()}
     letters = _WORD_OF_ONE.sub(" ", line)
     return {c.lower() for c in choices if re.search(rf"(?<![A-Za-z0-9]){c}(?![A-Za-z0-9'])", letters)}
-
-
-def _has_word(line: str, word: str) -> bool:
-    """Whether a word stands in a line, apart from others; Chinese has no spaces."""
-    if not word.isascii():
-        return word in line
-    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", line) is not None
