@@ -11,12 +11,12 @@ from eval_anything.errors import UserError
 
 def path_inside(root: Path, relative: str) -> Path:
     """The absolute path of `relative` in `root`. ValueError if it leads outside, by links too."""
-    base = root.resolve()
     try:
-        path = (base / relative).resolve()
+        path = (root / relative).resolve()
     except (OSError, RuntimeError) as error:  # a ring of links
         raise ValueError(f"path {relative!r} cannot be followed: {error}") from None
-    if not path.is_relative_to(base):
+    # What a path without links begins with is without links, too: root needs no resolving then.
+    if not path.is_relative_to(root) and not path.is_relative_to(root.resolve()):
         raise ValueError(f"path {relative!r} leads outside its folder {root}")
     return path
 

@@ -21,7 +21,7 @@ def media_part(path: Path, modality: Modality) -> MediaPart:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MediaError(f"{path} cannot be read: {error.strerror}") from None
-    return MediaPart(modality, sha256, kind.mime, path.resolve())
+    return MediaPart(modality, sha256, kind.mime, path.absolute())
 
 
 class MediaStore:
