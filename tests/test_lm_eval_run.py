@@ -180,7 +180,7 @@ def test_a_request_that_a_server_refuses_is_the_models_failure(cli: Cli, own: Pa
     ("arguments", "message"),
     [
         (["--tasks", "lm_eval/arc_easi"], "no task 'arc_easi'. Did you mean arc_easy"),
-        (["--tasks", "lm_eval"], "it has thousands of tasks, name some"),
+        (["--tasks", "lm_eval"], "--tasks lm_eval: name some of its tasks"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "shots=1"], "--lm-eval shots: there is no such"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "num_fewshot=x"], "must be a whole number"),
         (["--tasks", "lm_eval/own_text", "--repeats", "2"], "--repeats: tasks of lm_eval say"),

@@ -120,6 +120,15 @@ def _add_score(score: argparse.ArgumentParser) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add(
+        "--lm-eval",
+        metavar="K=V",
+        dest="source_options",
+        action="append",
+        type="lm_eval.{}".format,
+        default=argparse.SUPPRESS,
+        help="an option of lm-evaluation-harness, for tasks lm_eval/NAME",
+    )
     add("--allow-missing", action="store_true", help="replay: missing outputs score the floor")
     add("--dry-run", action="store_true", help="show what would run, and stop")
 

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval_anything import plugins
 from eval_anything.cli.printing import print_json
 from eval_anything.content import FromTurn, Sample
 from eval_anything.errors import Exit, UserError, near
-from eval_anything.lm_eval.names import PREFIX
 from eval_anything.output.tables import table
 from eval_anything.tasks.registry import Registry, count_samples, read_task_file
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def list_tasks(options: Namespace) -> Exit:
     """One line a task; a folder with mistakes is listed with the first of them."""
-    if options.suite == PREFIX:
-        from eval_anything.cli.lm_eval import list_names
+    if options.suite is not None and options.suite in plugins.names(plugins.TASK_SOURCES):
+        from eval_anything.cli.external import list_names
 
         return list_names(options)
     registry = Registry(options.include)
@@ -89,8 +89,9 @@ def _scored_by(file: TaskFile) -> list[str]:
 
 def show_task(options: Namespace) -> Exit:
     """What a task is, its metrics, and its first sample; or what a suite is."""
-    if options.name.startswith(f"{PREFIX}/"):
-        from eval_anything.cli.lm_eval import show_name
+    prefix, slash, _ = options.name.partition("/")
+    if slash and prefix in plugins.names(plugins.TASK_SOURCES):
+        from eval_anything.cli.external import show_name
 
         return show_name(options)
     registry = Registry(options.include)

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from eval_anything.content import Record
 from eval_anything.errors import ServerError, UserError
+from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
@@ -39,25 +40,25 @@ def evaluate(
     what = make_plan(options)
     on_plan(what)
     with open_run(what.out, lambda old: _run_file(options, what, old)) as run:
-        by_harness = what.harness.tasks if what.harness is not None else {}
-        done = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in what.tasks}
+        tasks = what.own_tasks
+        done = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in tasks}
         batches = plan(
-            {n: (t, what.counts[n]) for n, t in what.tasks.items() if n not in by_harness},
+            {name: (task, what.counts[name]) for name, task in tasks.items()},
             what.repeats,
             Sampling(options.temperature, options.seed),
             what.model.batch_size,
             done,
         )
-        todo = _by_harness(what, run)
+        external = any(e.pending(what.counts, run.path) for e in what.external)
         pending = Pending()
-        if batches or todo or _judged(what.scorers):
+        if batches or external or any(s.judged and s.available for s in what.all_scorers):
             with _status_of(run.save):
-                if batches or todo:
+                if batches or external:
                     load_model(what.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
                     pending = asyncio.run(_work(batches, what, run, advance))
-                if todo:
-                    _run_harness(todo, what, options.seed, run, progress, pending)
+                for external_tasks in what.external:
+                    _run_external(external_tasks, what, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, what, run.path, pending)
         write_atomically(run.path / "results.json", pretty_json(outcome.results))
         run.save(status="failed" if pending.count else "done")
@@ -73,36 +74,22 @@ async def _work(
         await run_canaries(what.tasks, what.scorers, run, pending)
     finally:
         await what.model.close()
-        for scorer in (s for found in what.scorers.values() for s in found.scorers):
+        for scorer in what.all_scorers:
             await scorer.close()
     return pending
 
 
-def _by_harness(what: Plan, run: Run) -> list[str]:
-    """The tasks that lm_eval still has to run."""
-    if what.harness is None:
-        return []
-    from eval_anything.lm_eval.run import pending_tasks
-
-    return pending_tasks(what.harness, what.counts, run.path)
-
-
-def _run_harness(
-    todo: Sequence[str], what: Plan, seed: int, run: Run, progress: Progress, pending: Pending
+def _run_external(
+    tasks: ExternalTasks, what: Plan, seed: int, run: Run, progress: Progress, pending: Pending
 ) -> None:
-    """Runs tasks of lm_eval; those that a server kept from being done are pending."""
-    from eval_anything.lm_eval.run import run_tasks
-
-    assert what.harness is not None
-    try:
-        run_tasks(what.harness, todo, what.counts, what.model, seed, run, progress)
-    except ServerError as error:
-        done = set(todo) - set(_by_harness(what, run))
-        pending.add(sum(what.counts[name] for name in todo if name not in done), error)
-
-
-def _judged(scorers: Mapping[str, TaskScorers]) -> bool:
-    return any(s.judged and s.available for task in scorers.values() for s in task.scorers)
+    """Runs the tasks of a source that are not done; those that a server kept from it are pending."""
+    names = tasks.pending(what.counts, run.path)
+    if names:
+        try:
+            tasks.run(names, what.counts, what.model, seed, run, progress)
+        except ServerError as error:
+            unfinished = tasks.pending(what.counts, run.path)
+            pending.add(sum(what.counts[name] for name in unfinished), error)
 
 
 def load_model(model: Model) -> None:
@@ -160,7 +147,7 @@ def _run_file(options: Options, what: Plan, old: RunFile | None) -> RunFile:
         tasks=list(what.tasks),
         counts=dict(what.counts),
         fingerprints=fingerprints,
-        versions=_versions(),
+        versions=_versions(p for tasks in what.external for p in tasks.packages),
         command=list(options.command),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         status="running",
@@ -187,11 +174,12 @@ def _unlike(old: RunFile, new: RunFile) -> list[str]:
     return unlike
 
 
-def _versions() -> dict[str, str]:
+def _versions(more_packages: Iterable[str]) -> dict[str, str]:
+    """Versions of what answers and scores may depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"eval-anything": __version__, "python": sys.version.split()[0]}
-    for package in ("torch", "transformers", "numpy", "av", "pillow", "lm-eval"):
+    for package in ("torch", "transformers", "numpy", "av", "pillow", *more_packages):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

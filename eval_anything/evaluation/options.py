@@ -62,9 +62,13 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     repeats: Annotated[Count, _about("answers a sample (1)", metavar="K")] = 1
     seed: Annotated[int, _about("seed of sampling (0)", metavar="N")] = 0
     max_failed: Annotated[Share, _about("exit 1 above it (0.1)", metavar="SHARE")] = 0.1
-    lm_eval: Annotated[
+    source_options: Annotated[
         Mapping[str, str],
-        _about("an option of lm-evaluation-harness, for tasks lm_eval/NAME", metavar="K=V"),
+        _about(
+            "an option for the tasks of an external source",
+            flag="--source-option",
+            metavar="SOURCE.K=V",
+        ),
     ] = {}
     against: Annotated[
         str | None, _about("the run that pairwise judges compare with", metavar="RUN", path=True)

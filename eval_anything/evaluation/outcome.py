@@ -34,19 +34,16 @@ def make_outcome(max_failed: float, what: Plan, run: Path, pending: Pending) -> 
     canaries = {name: read_outlines(run, name, "canaries") for name in what.tasks}
     results = {
         name: task_result(task, what.scorers[name], records[name], canaries[name])
-        for name, task in what.tasks.items()
-        if what.harness is None or name not in what.harness.tasks
+        for name, task in what.own_tasks.items()
     }
     for name, result in results.items():
         add_effects(result.json["metrics"], what.scorers[name].scorers)
     combined: dict[str, Any] = {}
     for suite in what.suites:
         combined |= {f"{suite.name}/{k}": v for k, v in aggregates(suite, results).items()}
-    if what.harness is not None:
-        from eval_anything.lm_eval.results import group_results, task_results
-
-        results |= task_results(run, what.harness.tasks)
-        combined |= group_results(what.harness, run)
+    for external in what.external:
+        results |= external.results(run)
+        combined |= external.aggregates(run)
     json = {
         "model": what.model.name,
         "tasks": {name: result.json for name, result in results.items()},
@@ -98,7 +95,7 @@ def _cost(what: Plan, records: Sequence[Outline]) -> dict[str, Any]:
     prices = read_prices()
     model = _sum([record.usage for record in records])
     takers = {what.model.name: (what.model.paid_as, model)}
-    for scorer in {s.name: s for found in what.scorers.values() for s in found.scorers}.values():
+    for scorer in {s.name: s for s in what.all_scorers}.values():
         if scorer.paid_as is not None:
             scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
             used = _sum([s.details.get("usage", {}) for s in scores])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from eval_anything.errors import UserError
+from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
 from eval_anything.evaluation.options import Options
 from eval_anything.judges.assemble import TaskScorers, scorers_of
-from eval_anything.judges.folder import find_judges, judge_named
+from eval_anything.judges.folder import JudgeFolder, find_judges, judge_named
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer
-from eval_anything.lm_eval.names import PREFIX, split_names
 from eval_anything.models.base import Model
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
@@ -21,14 +21,16 @@ from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry, Suite
 from eval_anything.tasks.task import Task
 
-if TYPE_CHECKING:
-    from eval_anything.lm_eval.tasks import Harness
-
 
 class Plan(NamedTuple):
-    """What will run: the model, the suites that it touches, the tasks with what scores them, and how
-    many samples of each. A run that is already in `out` is part of the plan. `harness` is what of the
-    tasks is run by lm_eval."""
+    """All that will run, with what the run in `out` holds already.
+
+    Attributes:
+        suites: those that have aggregates over the tasks, or were asked for.
+        tasks: by name; those of `external` too, which other tools run and score.
+        scorers: of each task.
+        counts: how many samples of each task.
+    """
 
     model: Model
     suites: list[Suite]
@@ -37,36 +39,117 @@ class Plan(NamedTuple):
     counts: dict[str, int]
     repeats: int
     out: Path
-    harness: Harness | None = None
+    external: list[ExternalTasks]
+
+    @property
+    def own_tasks(self) -> dict[str, Task]:
+        """The tasks that the engine runs itself."""
+        external = {name for tasks in self.external for name in tasks.tasks}
+        return {name: task for name, task in self.tasks.items() if name not in external}
+
+    @property
+    def all_scorers(self) -> list[Scorer]:
+        return [scorer for scorers in self.scorers.values() for scorer in scorers.scorers]
+
+
+class _Names(NamedTuple):
+    """The names in the options and in the run that is there, resolved.
+
+    Attributes:
+        chosen: what is asked for now of our own tasks; each choice is a suite.
+        tasks: our own tasks: those that the run holds, and those asked for now.
+        asked: names for each source of external tasks, without prefix.
+        held: the same for external tasks that the run holds.
+    """
+
+    registry: Registry
+    chosen: list[Suite]
+    tasks: list[str]
+    asked: Mapping[str, Sequence[str]]
+    held: Mapping[str, Sequence[str]]
 
 
 def make_plan(options: Options) -> Plan:
     """Resolves every name in the options and reads the tasks; nothing is loaded or written."""
+    model = _model(options)
+    out = Path(options.out) if options.out is not None else Path("runs") / model.name
+    run = begun_run(out)
+    repeats = max(options.repeats, run.repeats if run is not None else 1)
+    judges = find_judges(_paths(options.include))
+
+    names = _resolve_names(options, model.default_suite, run, out)
+    tasks = _read_tasks(options, names, judges)
+    scorers = _make_scorers(options, tasks, judges)
+    external = _plan_external(options, names, model, repeats)
+    suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
+    all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
+    counts = _count_samples(suites, options.limit, all_tasks, run)
+
+    plan = Plan(
+        model=model,
+        suites=_with_aggregates(suites, tasks, names.registry),
+        tasks=all_tasks,
+        scorers={name: scorers.get(name, TaskScorers([], None)) for name in all_tasks},
+        counts=counts,
+        repeats=repeats,
+        out=out,
+        external=external,
+    )
+    _share_budget(options.budget, [model, *plan.all_scorers])
+    model.prepare(list(tasks.values()), _requests(plan), names.registry.folders)
+    return plan
+
+
+def _paths(words: Sequence[str]) -> list[Path]:
+    return [Path(word) for word in words]
+
+
+def _model(options: Options) -> Model:
+    """The model, with as many samples at once as the options say."""
     model = resolve(options.model, options.model_args)
     if options.concurrency is not None:
         if model.concurrency > 1:
             model.concurrency = options.concurrency
         else:
             model.batch_size = options.concurrency
-    out = Path(options.out) if options.out is not None else Path("runs") / model.name
-    old = begun_run(out)
-    include, data = _paths(options.include), _paths(options.data)
-    registry = Registry(include)
-    own, of_harness = split_names(options.tasks)
-    suites = []
-    if own or not of_harness:
-        suites = registry.select(own, options.suite or model.default_suite)
-    chosen = [task for suite in suites for task in suite.tasks]
-    before, of_harness_before = split_names(old.tasks if old is not None else ())
-    names = list(dict.fromkeys([*before, *chosen]))
-    for name in names:
+    return model
+
+
+def _resolve_names(options: Options, default_suite: str, run: RunFile | None, out: Path) -> _Names:
+    """Names of tasks, suites and groups as tasks. UserError for an unknown one."""
+    registry = Registry(_paths(options.include))
+    ours, asked = split_names(options.tasks)
+    chosen = []
+    if ours or not asked:
+        chosen = registry.select(ours, options.suite or default_suite)
+    before, held = split_names(run.tasks if run is not None else ())
+    tasks = list(dict.fromkeys([*before, *(task for suite in chosen for task in suite.tasks)]))
+    for name in tasks:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
-    judges = find_judges(include)
-    metrics = JudgeMetrics(judges)
-    tasks = {name: load_task(registry.folders[name], metrics, data) for name in names}
+    for key in options.source_options:
+        source, dot, _ = key.partition(".")
+        if not dot:
+            raise UserError(f"--source-option {key}: must be SOURCE.KEY=VALUE")
+        if source not in asked and source not in held:
+            raise UserError(f"--source-option {key}: no task of {source} is run (--tasks {source}/TASK)")
+    return _Names(registry, chosen, tasks, asked, held)
+
+
+def _read_tasks(options: Options, names: _Names, judges: dict[str, JudgeFolder]) -> dict[str, Task]:
+    """Our own tasks with their samples. UserError if an option fits none of them."""
+    folders = names.registry.folders
+    metrics, data = JudgeMetrics(judges), _paths(options.data)
+    tasks = {name: load_task(folders[name], metrics, data) for name in names.tasks}
     if options.data and all(task.file.data is None for task in tasks.values()):
         raise UserError("--data: none of the tasks that are run reads a data set")
+    return tasks
+
+
+def _make_scorers(
+    options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
+) -> dict[str, TaskScorers]:
+    """What scores each task, checked against it."""
     for name in options.judges:
         judge_named(name, judges)
         if not any(name in task.file.judges for task in tasks.values()):
@@ -75,51 +158,55 @@ def make_plan(options: Options) -> Plan:
         name: scorers_of(task, judges, options.allow_code, options.judges)
         for name, task in tasks.items()
     }
-    repeats = max(options.repeats, old.repeats if old is not None else 1)
-    harness = _harness(options, model, of_harness, of_harness_before, repeats)
-    by_harness = harness.tasks if harness is not None else {}
-    if harness is not None:
-        suites = [*suites, Suite(PREFIX, harness.asked)]
-    counts = _counts(suites, options.limit, {**tasks, **by_harness}, old)
-    asked = [
-        (name, sample.id, repeat)
-        for name, task in tasks.items()
-        for sample in task.samples[: counts[name]]
-        for repeat in range(repeats)
-    ]
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
             scorer.check_task(task)
     _set_against(Path(options.against) if options.against else None, tasks, scorers)
-    _share_budget(options.budget, [model, *(s for found in scorers.values() for s in found.scorers)])
-    model.prepare(list(tasks.values()), asked, registry.folders)
-    whole = {
-        suite.name: suite for suite in map(registry.suite, {t.folder.suite for t in tasks.values()})
-    }
-    whole |= {suite.name: suite for suite in suites if suite.name not in whole}
-    whole |= {suite.name: suite for suite in registry.combining(names)}
-    for name, task in by_harness.items():
-        tasks[name], scorers[name] = task, TaskScorers([], None)
-    return Plan(model, list(whole.values()), tasks, scorers, counts, repeats, out, harness)
+    return scorers
 
 
-def _paths(words: Sequence[str]) -> list[Path]:
-    return [Path(word) for word in words]
+def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:
+    """What other tools run: the tasks that are asked for, and those that the run holds."""
+    return [
+        find_source(source).plan(
+            SourceRequest(
+                names=names.asked.get(source, ()),
+                held=names.held.get(source, ()),
+                model=model,
+                include=_paths(options.include),
+                allow_code=options.allow_code,
+                options={
+                    key.removeprefix(f"{source}."): text
+                    for key, text in options.source_options.items()
+                    if key.startswith(f"{source}.")
+                },
+                repeats=repeats,
+            )
+        )
+        for source in sorted({*names.asked, *names.held})
+    ]
 
 
-def _harness(
-    options: Options, model: Model, wanted: Sequence[str], before: Sequence[str], repeats: int
-) -> Harness | None:
-    """What lm_eval runs: the tasks that are named, and those that the run already holds."""
-    if not wanted and not before and not options.lm_eval:
-        return None
-    from eval_anything.lm_eval.tasks import plan_harness
-
-    include, code = _paths(options.include), options.allow_code
-    return plan_harness(wanted, before, model, include, code, options.lm_eval, repeats)
+def _with_aggregates(
+    chosen: Sequence[Suite], tasks: Mapping[str, Task], registry: Registry
+) -> list[Suite]:
+    """The suites of our own tasks, those that were chosen, and those that combine the tasks."""
+    whole = [registry.suite(name) for name in dict.fromkeys(t.folder.suite for t in tasks.values())]
+    suites = {suite.name: suite for suite in [*chosen, *whole, *registry.combining(tasks)]}
+    return list(suites.values())
 
 
-def _counts(
+def _requests(plan: Plan) -> list[tuple[str, str, int]]:
+    """(task, sample id, repeat) of every answer of our own tasks."""
+    return [
+        (name, sample.id, repeat)
+        for name, task in plan.own_tasks.items()
+        for sample in task.samples[: plan.counts[name]]
+        for repeat in range(plan.repeats)
+    ]
+
+
+def _count_samples(
     suites: Sequence[Suite], limit: int | None, tasks: Mapping[str, Task], old: RunFile | None
 ) -> dict[str, int]:
     """How many samples of each task: what is asked for now, and at least what the run has."""

@@ -29,9 +29,10 @@ from eval_anything.content import Failure, Message, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.request_log import Answers, Kept, key_of
+from eval_anything.lm_eval.tasks import text_model
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, Sampling
-from eval_anything.models.local.text import LocalText, text_model
+from eval_anything.models.local.text import LocalText
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
 

@@ -59,17 +59,6 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of our own tasks, and those of lm_eval without their prefix."""
-    theirs = [name.removeprefix(f"{PREFIX}/") for name in names if name.startswith(f"{PREFIX}/")]
-    if PREFIX in names:
-        raise UserError(
-            f"--tasks {PREFIX}: it has thousands of tasks, name some: {PREFIX}/arc_easy. "
-            f"`eval-anything tasks list --suite {PREFIX}` lists them."
-        )
-    return [name for name in names if not name.startswith(f"{PREFIX}/")], theirs
-
-
 def index(include: Sequence[Path] = ()) -> dict[str, Entry]:
     """Every task, group and tag of lm_eval and of included folders, by name."""
     entries = dict(_scan(_package() / "tasks"))

@@ -16,7 +16,7 @@ from eval_anything.lm_eval.metrics import ends_of, metric_name
 from eval_anything.lm_eval.quiet import quiet
 
 if TYPE_CHECKING:
-    from eval_anything.lm_eval.tasks import Harness
+    from eval_anything.lm_eval.tasks import LmEvalPlan
 
 
 SUMMARY = "lm_eval.json"
@@ -46,15 +46,15 @@ def task_results(run: Path, tasks: Iterable[str]) -> dict[str, TaskResult]:
     }
 
 
-def group_results(harness: Harness, run: Path) -> dict[str, Any]:
+def group_results(plan: LmEvalPlan, run: Path) -> dict[str, Any]:
     """The numbers of groups such as mmlu whose tasks are all done, made by lm_eval from theirs."""
     rows = {}
-    for task in harness.tasks:
+    for task in plan.tasks:
         summary = read_summary(run, task)
         if summary is not None:
             rows[task.removeprefix(f"{names.PREFIX}/")] = summary["lm_eval"]["results"]
     found: dict[str, Any] = {}
-    for group in harness.groups:
+    for group in plan.groups:
         if all(task.task_name in rows for task in group.get_all_tasks()):
             with quiet():
                 found |= _numbers(f"{names.PREFIX}/{group.name}", group.aggregate(rows))

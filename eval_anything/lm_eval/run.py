@@ -24,7 +24,7 @@ from eval_anything.lm_eval.metrics import document_score, metric_name, summaries
 from eval_anything.lm_eval.quiet import quiet
 from eval_anything.lm_eval.request_log import Answers
 from eval_anything.lm_eval.results import SUMMARY, read_summary
-from eval_anything.lm_eval.tasks import Harness, HarnessTask
+from eval_anything.lm_eval.tasks import LmEvalPlan, LmEvalTask
 from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import Run, read_run
@@ -33,14 +33,14 @@ from eval_anything.runs.directory import Run, read_run
 _SEED, _OTHER_SEED = 0, 1234
 
 
-def pending_tasks(harness: Harness, counts: Mapping[str, int], run: Path) -> list[str]:
+def pending_tasks(plan: LmEvalPlan, counts: Mapping[str, int], run: Path) -> list[str]:
     """The tasks that are not done, or on fewer documents than are wanted."""
-    done = {name: read_summary(run, name) for name in harness.tasks}
+    done = {name: read_summary(run, name) for name in plan.tasks}
     return [n for n, found in done.items() if found is None or found["samples"] < counts[n]]
 
 
 def run_tasks(
-    harness: Harness,
+    plan: LmEvalPlan,
     pending: Sequence[str],
     counts: Mapping[str, int],
     model: Model,
@@ -58,17 +58,17 @@ def run_tasks(
             progress.say(f"{name}: {counts[name]} documents, by lm_eval")
             lm.answers = Answers(run.path / name / "answers.jsonl")
             try:
-                _run_task(name, harness, counts[name], lm, run)
+                _run_task(name, plan, counts[name], lm, run)
             finally:
                 lm.answers.close()
     finally:
         lm.close()
 
 
-def _run_task(name: str, harness: Harness, count: int, lm: Any, run: Run) -> None:
-    task = harness.tasks[name]
-    short = task.harness.config.task
-    results = _evaluated(name, task, count, lm, harness)
+def _run_task(name: str, plan: LmEvalPlan, count: int, lm: Any, run: Run) -> None:
+    task = plan.tasks[name]
+    short = task.wrapped.config.task
+    results = _evaluated(name, task, count, lm, plan)
     documents: dict[int, list[dict[str, Any]]] = {}
     for sample in results["samples"][short]:
         documents.setdefault(sample["doc_id"], []).append(sample)
@@ -79,7 +79,7 @@ def _run_task(name: str, harness: Harness, count: int, lm: Any, run: Run) -> Non
             run.append(name, record)
     summary: dict[str, Any] = {
         "primary": task.file.primary,
-        "metrics": summaries(task.harness, results["results"][short], documents, records),
+        "metrics": summaries(task.wrapped, results["results"][short], documents, records),
         "samples": len(records),
         "failed": sum(record.error is not None for record in records),
         "lm_eval": {
@@ -93,18 +93,18 @@ def _run_task(name: str, harness: Harness, count: int, lm: Any, run: Run) -> Non
     write_atomically(run.path / name / SUMMARY, pretty_json(summary))
 
 
-def _evaluated(name: str, task: HarnessTask, count: int, lm: Any, harness: Harness) -> Any:
+def _evaluated(name: str, task: LmEvalTask, count: int, lm: Any, plan: LmEvalPlan) -> Any:
     """What lm_eval returns. An error of its own, in the task's code for one, is a UserError."""
     from lm_eval.evaluator import evaluate
 
-    options = _apply(harness.options, task.harness)
+    options = _apply(plan.options, task.wrapped)
     try:
         with quiet():
             return evaluate(
                 lm,
-                {task.harness.config.task: task.harness},
+                {task.wrapped.config.task: task.wrapped},
                 limit=count,
-                confirm_run_unsafe_code=harness.allow_code,
+                confirm_run_unsafe_code=plan.allow_code,
                 **options,
             )
     except EvalError:
@@ -134,12 +134,12 @@ def _apply(options: Mapping[str, Any], task: Any) -> dict[str, Any]:
 
 
 def _record(
-    task: HarnessTask, short: str, number: int, found: Sequence[dict[str, Any]], lm: Any
+    task: LmEvalTask, short: str, number: int, found: Sequence[dict[str, Any]], lm: Any
 ) -> Record:
     """One document: `found` has an entry for each filter."""
     sample = task.samples[number]
     scores = {
-        metric_name(metric, one["filter"]): document_score(task.harness, metric, one[metric])
+        metric_name(metric, one["filter"]): document_score(task.wrapped, metric, one[metric])
         for one in found
         for metric in one["metrics"]
     }

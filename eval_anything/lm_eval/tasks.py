@@ -13,30 +13,30 @@ import msgspec
 
 from eval_anything.content import Contract, Message, Modality, Sample, TextPart
 from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.evaluation.external import SourceRequest
 from eval_anything.files.hashing import sha256_of
 from eval_anything.lm_eval import names
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.metrics import metric_name
 from eval_anything.lm_eval.options import read_options
 from eval_anything.lm_eval.quiet import quiet
-from eval_anything.models.base import Model
-from eval_anything.models.local.text import text_model
+from eval_anything.models.base import Model, TextModel
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
-class HarnessTask(Task, frozen=True, dict=True, kw_only=True):
+class LmEvalTask(Task, frozen=True, dict=True, kw_only=True):
     """A task of lm_eval. Its samples are the documents, shown by their question alone: prompts with
-    examples are written by lm_eval when it runs. `harness` is lm_eval's own object."""
+    examples are written by lm_eval when it runs. `wrapped` is lm_eval's own object."""
 
-    harness: Any
+    wrapped: Any
     options: dict[str, Any]
 
     @cached_property
     def parts_of_fingerprint(self) -> dict[str, str]:
-        config = _config(self.harness)
+        config = _config(self.wrapped)
         shots = self.options.get("num_fewshot", config.get("num_fewshot"))
         return {
-            "version": str(self.harness.VERSION),
+            "version": str(self.wrapped.VERSION),
             "config": sha256_of(config),
             "num_fewshot": str(shots or 0),
             "documents": sha256_of([sample.targets["document"] for sample in self.samples]),
@@ -45,12 +45,12 @@ class HarnessTask(Task, frozen=True, dict=True, kw_only=True):
         }
 
 
-class Harness(NamedTuple):
-    """What of lm_eval is run: the tasks by full name (`lm_eval/arc_easy`), those that are `asked` for
-    now among them, the groups that have a number of their own, and the options."""
+class LmEvalPlan(NamedTuple):
+    """What of lm_eval is run: the tasks by full name (`lm_eval/arc_easy`), those of them that are
+    `chosen` now, the groups that have a number of their own, and the options."""
 
-    tasks: dict[str, HarnessTask]
-    asked: tuple[str, ...]
+    tasks: dict[str, LmEvalTask]
+    chosen: tuple[str, ...]
     groups: list[Any]
     options: dict[str, Any]
     allow_code: bool
@@ -62,7 +62,7 @@ def load_tasks(
     allow_code: bool,
     options: Mapping[str, Any],
     also: Sequence[str] = (),
-) -> Harness:
+) -> LmEvalPlan:
     """Tasks, groups and tags by name, without the prefix; `also` are tasks that a run already holds.
 
     UserError for unknown names and tasks that our models cannot do; InfrastructureError if a data set
@@ -82,7 +82,7 @@ def load_tasks(
             _render_in_a_sandbox()
         manager = _manager(files)
         loaded = _load(manager, wanted)
-        asked = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
+        chosen = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
         missing = [names.find(name, entries) and name for name in also if name not in loaded["tasks"]]
         loaded["tasks"] |= _load(manager, missing)["tasks"]
         tasks = {}
@@ -92,39 +92,39 @@ def load_tasks(
             path = entries[short].paths[0] if short in entries else files[0]
             tasks[name] = _as_task(name, task, path, dict(options))
     groups = [group for group in loaded["groups"].values() if group.has_aggregation]
-    return Harness(tasks, asked, groups, dict(options), allow_code)
+    return LmEvalPlan(tasks, chosen, groups, dict(options), allow_code)
 
 
-def plan_harness(
-    wanted: Sequence[str],
-    also: Sequence[str],
-    model: Model,
-    include: Sequence[Path],
-    allow_code: bool,
-    given: Mapping[str, str],
-    repeats: int,
-) -> Harness | None:
-    """What of lm_eval runs on a model; None if nothing is asked for. `given` are the options of
-    `--lm-eval`. UserError if the model, or the run, cannot do it."""
-    if not wanted and not also:
-        if given:
-            raise UserError(f"--lm-eval: no task of lm_eval is run (--tasks {names.PREFIX}/NAME)")
-        return None
-    if repeats > 1:
+def plan_tasks(request: SourceRequest) -> LmEvalPlan:
+    """All of lm_eval in a run. UserError if the model, or the run, cannot do it."""
+    if request.repeats > 1:
         raise UserError(
             "--repeats: tasks of lm_eval say themselves how often they ask; run them without it, in a "
             "directory of their own"
         )
     names.installed_version()
-    scores = text_model(model).scores
-    harness = load_tasks(wanted, include, allow_code, read_options(given), also)
-    for name, task in harness.tasks.items():
-        if task.harness.OUTPUT_TYPE != "generate_until" and not scores:
+    text = text_model(request.model)
+    options = read_options(request.options)
+    plan = load_tasks(request.names, request.include, request.allow_code, options, request.held)
+    for name, task in plan.tasks.items():
+        if task.wrapped.OUTPUT_TYPE != "generate_until" and not text.scores:
             raise UserError(
-                f"{name} asks for log-likelihoods ({task.harness.OUTPUT_TYPE}), which --model "
-                f"{model.spec} does not give: it can only do tasks that generate text"
+                f"{name} asks for log-likelihoods ({task.wrapped.OUTPUT_TYPE}), which --model "
+                f"{request.model.spec} does not give: it can only do tasks that generate text"
             )
-    return harness
+    return plan
+
+
+def text_model(model: Model) -> TextModel:
+    """The model as one that goes on with plain text. UserError if it is none."""
+    text = model.text()
+    if text is None:
+        raise UserError(
+            f"--model {model.spec} cannot run tasks of lm_eval, which want a model that goes on with "
+            "plain text: a checkpoint of a language model (hf/ID, a path, micro) or a chat server "
+            "(openai/NAME)"
+        )
+    return text
 
 
 def _manager(files: Sequence[Path]) -> Any:
@@ -196,7 +196,7 @@ def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -
         read_generation(kwargs, name)
 
 
-def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> HarnessTask:
+def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> LmEvalTask:
     samples = [_sample(task, number, doc) for number, doc in enumerate(task.eval_docs)]
     filters = [one["name"] for one in getattr(task.config, "filter_list", None) or []]
     metric = next(iter(task.aggregation()), "score")
@@ -210,7 +210,7 @@ def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> Harne
         primary=metric_name(metric, filters[0] if filters else "none"),
     )
     folder = TaskFolder(name, path.parent, trusted=True)
-    return HarnessTask(folder, file, tuple(samples), None, harness=task, options=options)
+    return LmEvalTask(folder, file, tuple(samples), None, wrapped=task, options=options)
 
 
 def _sample(task: Any, number: int, doc: Any) -> Sample:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.errors import UserError, near
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import content_folder, folders_with
@@ -195,10 +196,12 @@ def _full_names(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
 
 
 def _holds_others(root: Path) -> bool:
-    """Whether a folder without tasks of ours was included for its judges, or tasks for lm_eval."""
-    from eval_anything.lm_eval.names import has_tasks
-
-    return bool(folders_with(root, "judge.yaml")) or has_tasks(root)
+    """Whether a folder without tasks of ours was included for its judges, or for a source of external
+    tasks."""
+    if folders_with(root, "judge.yaml"):
+        return True
+    sources = plugins.load_all(plugins.TASK_SOURCES).values()
+    return any(source().holds_tasks(root) for source in sources if not isinstance(source, UserError))
 
 
 def read_task_file(folder: TaskFolder) -> TaskFile:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eval_anything.content import Failure, Response, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Ending, Model, Request, TextModel
+from eval_anything.models.base import Ending, Request, TextModel
 from eval_anything.models.local.batches import Batcher
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ _DEFAULT_POSITIONS = 2048
 def prompt_of(request: Request) -> str:
     """The text to go on with: that of the last message."""
     return "".join(part.text for part in request.messages[-1].parts if isinstance(part, TextPart))
-
-
-def text_model(model: Model) -> TextModel:
-    """The model as one for text. UserError if it is none."""
-    text = model.text()
-    if text is None:
-        raise UserError(
-            f"--model {model.spec} cannot run tasks of lm_eval, which want a model that goes on with "
-            "plain text: a checkpoint of a language model (hf/ID, a path, micro) or a chat server "
-            "(openai/NAME)"
-        )
-    return text
 
 
 class Checkpoint(NamedTuple):
@@ -61,7 +49,7 @@ class LocalText(TextModel):
     """A checkpoint on this machine, in token ids.
 
     How text becomes ids, and what is cut off when it is too long, follows HFLM of lm-evaluation-harness
-    (lm_eval/models/huggingface.py), so that both find the same numbers.
+    (models/huggingface.py), so that both find the same numbers.
     """
 
     def __init__(self, loaded: Callable[[], Checkpoint], decoder: bool = True) -> None:
@@ -122,7 +110,7 @@ class LocalText(TextModel):
         if most < 1:
             raise UserError(
                 f"{ending.max_tokens} new tokens do not fit into the {self.positions} positions of the "
-                "model: ask for fewer (--lm-eval gen_kwargs=max_gen_toks=N)"
+                "model: ask for fewer"
             )
         end = self.checkpoint.tokenizer.decode(list(self.checkpoint.stop)[:1])
         ending = Ending((*ending.until, end), ending.max_tokens)
