@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +25,10 @@ from eval_anything.content import (
     _RecordFields,
 )
 from eval_anything.errors import near
+from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import path_inside
+
+T = TypeVar("T")
 
 
 class _PartJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -253,3 +256,32 @@ def json_message(error: Exception, more: Sequence[str] = ()) -> str:
     if isinstance(error, msgspec.ValidationError):
         return text[:1].lower() + text[1:]
     return f"not valid JSON: {text}"
+
+
+def read_lines(
+    data: bytes,
+    mistakes: Mistakes,
+    parse: Callable[[bytes, int], T],
+    explain: Callable[[Exception], str] = json_message,
+    most: int = 20,
+) -> Iterator[tuple[int, T]]:
+    """The number (from 1) and the row of each line that `parse` takes; empty lines do not count.
+
+    `parse` gets a line and its number. What it raises is a mistake of the line: the message of a
+    ValueError as it is, of an error of decoding as `explain` puts it. After `most` mistakes no more
+    lines are read.
+    """
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        if len(mistakes) >= most:
+            mistakes.add_line(number, "too many mistakes: the rest was not read")
+            return
+        try:
+            row = parse(line, number)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            mistakes.add_line(number, explain(error))
+        except ValueError as error:
+            mistakes.add_line(number, str(error))
+        else:
+            yield number, row

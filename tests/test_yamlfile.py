@@ -10,7 +10,7 @@ import pytest
 
 from eval_anything.content import Contract, Modality
 from eval_anything.files.mistakes import FileProblemsError
-from eval_anything.files.yaml_files import line_of, read_yaml
+from eval_anything.files.yaml_files import load_yaml, read_yaml
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,8 +42,13 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "form.yaml"
     path.write_text("title: ü\noutputs: [text]\nparts:\n  a: {size: 3}\n", "utf-8")
     assert read_yaml(path, Form) == Form("ü", [Modality.TEXT], None, {"a": Inner(3)})
-    assert line_of(path, "parts", "a", "size") == 4
-    assert line_of(path, "nowhere") == 1
+    _, mistakes = load_yaml(path, Form)
+    mistakes.check()
+    mistakes.add("too large", "parts", "a", "size")
+    mistakes.add("missing", "nowhere")
+    assert [mistake.line for mistake in mistakes] == [4, 1]
+    with pytest.raises(FileProblemsError, match=r"yaml:4: too large\n.*yaml:1: missing$"):
+        mistakes.check()
 
 
 @pytest.mark.parametrize(

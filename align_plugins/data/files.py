@@ -16,7 +16,14 @@ from eval_anything.content import Message, TextPart
 from eval_anything.errors import near
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.writing import write_atomically
-from eval_anything.jsonl import MessageJson, PartJson, json_message, parts_from_json, parts_to_json
+from eval_anything.jsonl import (
+    MessageJson,
+    PartJson,
+    json_message,
+    parts_from_json,
+    parts_to_json,
+    read_lines,
+)
 
 _MOST_PROBLEMS = 50
 
@@ -129,20 +136,14 @@ def read_what_is_right(path: Path) -> tuple[list[Row], Mistakes]:
         mistakes.add(f"cannot be read: {error.strerror}")
         return rows, mistakes
     lines: dict[str, int] = {}
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        if len(mistakes) >= _MOST_PROBLEMS:
-            mistakes.add_line(number, "too many mistakes: the rest was not read")
-            break
+
+    def parse(line: bytes, number: int) -> Row:
         try:
-            row = row_from_json(line, path.parent, number)
+            return row_from_json(line, path.parent, number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            mistakes.add_line(number, _wrong_form(line, error))
-            continue
-        except ValueError as error:
-            mistakes.add_line(number, str(error))
-            continue
+            raise ValueError(_wrong_form(line, error)) from None
+
+    for number, row in read_lines(data, mistakes, parse, most=_MOST_PROBLEMS):
         if row.id in lines:
             message = f"id {row.id!r} is already on line {lines[row.id]}: rename it"
             mistakes.add_line(number, message)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from eval_anything.content import MediaPart, Message, Part
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import mistake
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
@@ -85,14 +85,9 @@ def rows_of(rows: Iterable[Row], kind: type[R], path: Path, wanted_by: str) -> l
     found: list[R] = []
     for row in rows:
         if not isinstance(row, kind) or kind not in (type(row), Prompt):
-            raise FileProblemsError(
-                [
-                    Problem(
-                        path,
-                        0,
-                        f"row {row.id!r} is a {KINDS[type(row)]}, and {wanted_by} needs {KINDS[kind]}s",
-                    )
-                ]
+            raise mistake(
+                path,
+                f"row {row.id!r} is a {KINDS[type(row)]}, and {wanted_by} needs {KINDS[kind]}s",
             )
         found.append(row)
     return found

@@ -22,7 +22,7 @@ from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.environment import check_environment
 from align_plugins.workdir import RESUMING, Checkpoint, Workdir, as_main_says, is_main, open_workdir
 from eval_anything.errors import InfrastructureError, UserError
-from eval_anything.files.mistakes import FileProblemsError, Problem
+from eval_anything.files.mistakes import FileProblemsError, mistake
 from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
@@ -210,7 +210,7 @@ class Finetuning(Trainer[S], Generic[S, RowT, Item]):
 
     def _at(self, row: str, message: str) -> FileProblemsError:
         names = " or ".join(map(str, self.settings.files))
-        return FileProblemsError([Problem(Path(names), 0, f"row {row!r}: {message}")])
+        return mistake(Path(names), f"row {row!r}: {message}")
 
     def _fit(self, items: list[Item], work: Workdir, progress: Progress) -> Checkpoint | None:
         """Trains, or goes on; the last checkpoint, None in processes that write nothing."""

@@ -85,12 +85,6 @@ def load_yaml(
     raise FileProblemsError(mistakes)
 
 
-def line_of(path: Path, *steps: Step) -> int:
-    """The line (1-based) of a key or item in a YAML file that is known to parse; 0 if not there."""
-    node, _ = _parse(path)
-    return _line(node, steps)
-
-
 def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
     try:
         loader = _Loader(path.read_bytes())

@@ -11,19 +11,15 @@ the file. Without a contract every modality is allowed.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import msgspec
 
 from eval_anything.content import ANYTHING, Response, Sample
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.mistakes import FileProblemsError, Problem
-from eval_anything.jsonl import json_message, label_row_from_json, parts_from_json
-
-_MOST_PROBLEMS = 20
-
+from eval_anything.files.mistakes import Mistakes
+from eval_anything.jsonl import json_message, label_row_from_json, parts_from_json, read_lines
 
 _SIDES = {"a": 1.0, "b": -1.0, "tie": 0.0}
 
@@ -73,29 +69,20 @@ def read_labels(path: Path, limit: int | None = None) -> Labels:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"--labels {path}: {error.strerror}") from None
+    root = path.resolve().parent
     rows: list[Labelled] = []
-    problems: list[Problem] = []
+    mistakes = Mistakes(path)
     lines: dict[str, int] = {}
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip() or len(problems) >= _MOST_PROBLEMS:
-            continue
-        try:
-            row = _row(line, path.resolve().parent)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(path, number, json_message(error, _KEYS)))
-            continue
-        except ValueError as error:
-            problems.append(Problem(path, number, str(error)))
-            continue
+    for number, row in read_lines(
+        data, mistakes, lambda line, _: _row(line, root), partial(json_message, more=_KEYS)
+    ):
         first = lines.setdefault(row.sample.id, number)
         if first != number:
-            message = f"id {row.sample.id!r} is already on line {first}: rename it"
-            problems.append(Problem(path, number, message))
+            mistakes.add_line(number, f"id {row.sample.id!r} is already on line {first}: rename it")
         rows.append(row)
-    if not rows and not problems:
-        problems.append(Problem(path, 0, "holds no labels: add a line for each"))
-    if problems:
-        raise FileProblemsError(problems)
+    if not rows and not mistakes:
+        mistakes.add("holds no labels: add a line for each")
+    mistakes.check()
     return Labels(path.name, rows[:limit])
 
 

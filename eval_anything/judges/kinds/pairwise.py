@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from eval_anything.concurrency import all_of
-from eval_anything.content import Message, Part, Record, Response, Sample, Score, TextPart
+from eval_anything.content import Message, Part, Record, Response, Sample, Score
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
@@ -94,7 +94,10 @@ class PairwiseScorer(ChatScorer):
                 )
         self._others = others
         self._samples = task.by_id
-        said = [[r.item, r.error, *map(_said, (r.parts, *r.turns))] for r in others.values()]
+        said = [
+            [r.item, r.error, *([part.key for part in parts] for parts in (r.parts, *r.turns))]
+            for r in others.values()
+        ]
         self.fingerprint = sha256_of([self._own, said])
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
@@ -192,7 +195,3 @@ class PairwiseFile(ChatJudgeFile, tag=PairwiseScorer.kind, frozen=True, kw_only=
             mistakes.add(
                 "a pairwise judge gives one metric, a win rate with the range [0, 1]", "metrics"
             )
-
-
-def _said(parts: Sequence[Part]) -> list[str]:
-    return [part.text if isinstance(part, TextPart) else part.sha256 for part in parts]

@@ -17,7 +17,7 @@ from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import path_inside
-from eval_anything.jsonl import ReplayRow, parts_from_json, replay_row_from_json
+from eval_anything.jsonl import ReplayRow, parts_from_json, read_lines, replay_row_from_json
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
 from eval_anything.models.replay.folder import read_folder
@@ -112,14 +112,11 @@ class ReplayModel(Model):
     def _read_file(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
         mistakes = Mistakes(self.path)
         lines: dict[_Key, int] = {}
-        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
-            if not line.strip() or len(mistakes) >= _MOST_PROBLEMS:
-                continue
-            try:
-                read = self._read_line(line, tasks, known)
-            except (ValueError, msgspec.DecodeError) as error:
-                mistakes.add_line(number, str(error))
-                continue
+
+        def parse(line: bytes, _: int) -> tuple[_Key, Response] | None:
+            return self._read_line(line, tasks, known)
+
+        for number, read in read_lines(self.path.read_bytes(), mistakes, parse, str):
             if read is None:
                 continue
             key, response = read
