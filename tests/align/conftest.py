@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from align_plugins.data import contamination
 from align_plugins.experiment.micro_data import (
     DEMONSTRATIONS,
     PAIRS,
@@ -14,6 +17,24 @@ from align_plugins.experiment.micro_data import (
     write_demonstrations,
     write_pairs,
 )
+from eval_anything.files.places import content_folder
+from eval_anything.tasks.load import load_task
+from eval_anything.tasks.task import Task, TaskFolder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bundled_tasks_read_once() -> Iterator[None]:
+    """Every training looks for its prompts in all tasks, and no test changes the bundled ones."""
+    bundled = content_folder("benchmarks")
+    once = cache(load_task)
+
+    def load(folder: TaskFolder, data: Sequence[Path] = ()) -> Task:
+        unchanging = folder.path.is_relative_to(bundled) and (folder.path / "samples.jsonl").is_file()
+        return once(folder) if unchanging else load_task(folder, data=data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contamination, "load_task", load)
+        yield
 
 
 @pytest.fixture(scope="session")
