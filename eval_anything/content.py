@@ -8,6 +8,7 @@ path is absolute; in a file it is relative to the folder that owns it (task fold
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal

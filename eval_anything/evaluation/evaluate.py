@@ -34,10 +34,11 @@ def evaluate(
     options: Options,
     progress: Progress,
     on_plan: Callable[[Plan], None] = lambda plan: None,
+    model: Model | None = None,
 ) -> Outcome:
     """Runs what is not on record yet and computes the results. KeyboardInterrupt leaves a run that
-    can be resumed; so does every EvalError after it has begun."""
-    what = make_plan(options)
+    can be resumed; so does every EvalError after it has begun. `model` is as in `make_plan`."""
+    what = make_plan(options, model)
     on_plan(what)
     with open_run(what.out, lambda old: _run_file(options, what, old)) as run:
         tasks = what.own_tasks

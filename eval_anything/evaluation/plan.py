@@ -69,9 +69,12 @@ class _Names(NamedTuple):
     held: Mapping[str, Sequence[str]]
 
 
-def make_plan(options: Options) -> Plan:
-    """Resolves every name in the options and reads the tasks; nothing is loaded or written."""
-    model = _model(options)
+def make_plan(options: Options, model: Model | None = None) -> Plan:
+    """Resolves every name in the options and reads the tasks; nothing is loaded or written.
+
+    A model takes the place of the one that `options.model` names.
+    """
+    model = _model(options, model)
     out = Path(options.out) if options.out is not None else Path("runs") / model.name
     run = begun_run(out)
     repeats = max(options.repeats, run.repeats if run is not None else 1)
@@ -104,9 +107,12 @@ def _paths(words: Sequence[str]) -> list[Path]:
     return [Path(word) for word in words]
 
 
-def _model(options: Options) -> Model:
+def _model(options: Options, model: Model | None) -> Model:
     """The model, with as many samples at once as the options say."""
-    model = resolve(options.model, options.model_args)
+    if model is None:
+        model = resolve(options.model, options.model_args)
+    elif options.model_args:
+        raise UserError("model_args: a model that is an object has its arguments already")
     if options.concurrency is not None:
         if model.concurrency > 1:
             model.concurrency = options.concurrency

@@ -53,7 +53,7 @@ class Model(ABC):
 
     Attributes:
         name: short, for directories and tables.
-        spec: what the user wrote.
+        spec: the SPEC by which it was named; left as it is by a class that is used from Python alone.
         arguments: `--model-arg` values, after defaults; part of what a resumed run must repeat.
         batch_size: how many requests one `generate` takes.
         concurrency: how many calls of `generate` may be under way at once.
@@ -68,8 +68,8 @@ class Model(ABC):
     paid_as: str | None = None
     spending: Spending | None = None
     name: str
-    spec: str
-    arguments: Mapping[str, Any]
+    spec: str = "an object"
+    arguments: Mapping[str, Any] = {}
 
     @classmethod
     def families(cls) -> list[dict[str, Any]]:
@@ -83,9 +83,9 @@ class Model(ABC):
         return False
 
     @classmethod
-    @abstractmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
         """The model for a SPEC: `reference` is its path, or what follows the prefix in `spec`."""
+        raise UserError(f"{spec}: {cls.__name__} is used from Python alone: ea.evaluate(model=...)")
 
     @abstractmethod
     def weights(self) -> str:
