@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
 from eval_anything.errors import UserError
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
+from eval_anything.runs.results_file import JudgeResult, MetricResult, Results, read_results
 from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.bootstrap import ClusterBootstrap
@@ -103,7 +103,7 @@ class Comparison(Struct, frozen=True):
     aggregates: list[AggregateChange]
     p_holm: dict[str, float]
     p_bh: dict[str, float]
-    judges: dict[str, Any]
+    judges: dict[str, JudgeResult]
     notes: list[str]
 
 
@@ -112,7 +112,7 @@ class Side(NamedTuple):
 
     path: Path
     file: RunFile
-    results: dict[str, Any]
+    results: Results
     outlines: dict[str, list[Outline]]
 
 
@@ -129,15 +129,7 @@ def read_side(run: Path) -> Side:
             f"{run} is not finished (status: {file.status}). Go on with it: "
             f"{' '.join(file.command) or 'the command that began it'}"
         )
-    path = run / "results.json"
-    try:
-        results = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        for task in file.tasks:
-            results["tasks"][task]["primary"]
-    except FileNotFoundError:
-        raise UserError(f"{run} has no results.json: repeat the command that made it") from None
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as results: {error!r}") from None
+    results = read_results(run, file.tasks)
     return Side(run, file, results, {task: read_outlines(run, task) for task in file.tasks})
 
 
@@ -173,7 +165,7 @@ def compare_sides(base: Side, candidate: Side) -> Comparison:
         aggregates=_aggregates(base, candidate, tasks),
         p_holm=_adjusted(primary, holm),
         p_bh=_adjusted(tested, benjamini_hochberg),
-        judges={**candidate.results.get("judges", {})},
+        judges=candidate.results.judges,
         notes=_notes(base, candidate, metrics),
     )
 
@@ -199,7 +191,7 @@ class _Row(NamedTuple):
 
 def _metrics(task: str, base: Side, candidate: Side) -> list[MetricChange]:
     """Every metric with scores in both runs."""
-    primary = base.results["tasks"][task]["primary"]
+    primary = base.results.tasks[task].primary
     names = dict.fromkeys(
         name for outline in (*base.outlines[task], *candidate.outlines[task]) for name in outline.scores
     )
@@ -223,9 +215,9 @@ def _change(
 ) -> MetricChange:
     score = next(o.scores[name] for o in candidate.outlines[task] if name in o.scores)
     invalid = [
-        f"{side.path}: {why}"
+        f"{side.path}: {metric.invalid}"
         for side in (base, candidate)
-        if (why := side.results["tasks"][task]["metrics"].get(name, {}).get("invalid"))
+        if (metric := side.results.tasks[task].metrics.get(name)) is not None and metric.invalid
     ]
     up = 1.0 if score.better == "higher" else -1.0
     changed = [row for row in rows if row.base != row.candidate]
@@ -233,7 +225,7 @@ def _change(
     losses = sum(up * (row.candidate - row.base) < 0 for row in changed)
     low, high = score.range
     change = _paired(rows, up, high - low)
-    card = candidate.results["tasks"][task]["metrics"].get(name, {}).get("calibration")
+    result = candidate.results.tasks[task].metrics.get(name)
     worst = changed[: min(losses, _MOST_FLIPS)]
     best = changed[losses:][-_MOST_FLIPS:][::-1]
     return MetricChange(
@@ -246,7 +238,7 @@ def _change(
         base=_mean([row.base for row in rows]),
         candidate=_mean([row.candidate for row in rows]),
         change=change,
-        mde=_true_mde(change, card, high - low),
+        mde=_true_mde(change, result, high - low),
         unpaired=unpaired,
         losses=losses,
         gains=len(changed) - losses,
@@ -261,11 +253,12 @@ def _paired(rows: Sequence[_Row], up: float, largest: float) -> Paired:
     )
 
 
-def _true_mde(change: Paired, card: Mapping[str, Any] | None, largest: float) -> float | None:
-    if card is None or card["figure"] != "accuracy" or not change.stderr:
+def _true_mde(change: Paired, result: MetricResult | None, largest: float) -> float | None:
+    quality = result.calibration if result is not None else None
+    if not quality or quality.figure != "accuracy" or not change.stderr:
         return None
-    found = attenuated_effect(change.stderr, card["value"])
-    return found if found <= largest else None
+    effect = attenuated_effect(change.stderr, quality.value)
+    return effect if effect <= largest else None
 
 
 def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> tuple[list[_Row], int]:
@@ -293,7 +286,7 @@ def _by_sample(
 
 def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
     """The primary metric by each key that the task groups by."""
-    primary = base.results["tasks"][task]["primary"]
+    primary = base.results.tasks[task].primary
     rows, _ = pair(base.outlines[task], candidate.outlines[task], primary)
     if not rows:
         return []
@@ -322,12 +315,12 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
     draws: dict[str, _Draws] = {}
     known: dict[str, Any] = {}
     changes = []
-    for name, described in base.results.get("aggregates", {}).items():
-        other = candidate.results.get("aggregates", {}).get(name, {})
-        if described.get("formula") is None or described.get("formula") != other.get("formula"):
+    for name, described in base.results.aggregates.items():
+        other = candidate.results.aggregates.get(name)
+        if described.formula is None or other is None or described.formula != other.formula:
             continue
         inputs: dict[str, Any] = {}
-        for key, reference in described["inputs"].items():
+        for key, reference in described.inputs.items():
             task, colon, metric = reference.partition(":")
             if colon and task in tasks:
                 if task not in draws:
@@ -337,9 +330,9 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
                 found = known.get(reference)
             if found is not None:
                 inputs[key] = found
-        if len(inputs) < len(described["inputs"]):
+        if len(inputs) < len(described.inputs):
             continue
-        formula = FORMULAS[described["formula"]]
+        formula = FORMULAS[described.formula]
         both: list[Any] = [
             formula({key: found[side] for key, found in inputs.items()}) for side in (0, 1)
         ]

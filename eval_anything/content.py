@@ -180,13 +180,48 @@ class Failure(Struct, frozen=True):
         _clean(self, "message")
 
 
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens that answering took, as the model counts them. None, absent in files: not known."""
+
+    input: int | None = None
+    output: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; what is known of one alone counts as it is."""
+        return Usage(_added(self.input, other.input), _added(self.output, other.output))
+
+
+NO_TOKENS = Usage(0, 0)
+
+
+def _added(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first + (second or 0)
+
+
+class Latency(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Seconds that a response took. None, absent in files: not measured.
+
+    `total` is from the request to the last byte. A stream also has the times until its first piece
+    came, of anything and of each modality; an agent, those of its planner and of each generator.
+    """
+
+    total: float | None = None
+    first_token: float | None = None
+    first_text: float | None = None
+    first_image: float | None = None
+    first_audio: float | None = None
+    first_video: float | None = None
+    plan: float | None = None
+    image: float | None = None
+    audio: float | None = None
+    video: float | None = None
+
+
 class Response(Struct, frozen=True):
     """What a model answered: its parts in order, and how that went.
 
     `order_known` is False where the source does not tell the order of parts of different modality.
-    `usage` counts tokens (`input`, `output`); `latency` is in seconds (`total`, `first_token`,
-    `first_<modality>` of a stream, or a modality). `details` is what else the record should keep, such
-    as the prompts of generators.
+    `details` is what else the record should keep, such as the prompts of generators.
 
     Where a sample has several turns this is the answer to the last one; `turns` holds the parts of the
     answers before it, `usage` and the total latency are of all of them.
@@ -195,8 +230,8 @@ class Response(Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     order_known: bool = True
     stop_reason: str | None = None
-    usage: dict[str, int] = {}
-    latency: dict[str, float] = {}
+    usage: Usage = Usage()
+    latency: Latency = Latency()
     error: Failure | None = None
     details: dict[str, Any] = {}
     turns: tuple[tuple[Part, ...], ...] = ()
@@ -248,8 +283,8 @@ class _RecordFields(Struct, frozen=True, kw_only=True):
     stop_reason: str | None
     scores: dict[str, Score]
     error: Failure | None
-    usage: dict[str, int]
-    latency: dict[str, float]
+    usage: Usage
+    latency: Latency
     details: dict[str, Any] = {}
     groups: dict[str, str] = {}
 

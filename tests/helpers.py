@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eval_anything.content import Latency, Usage
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.kinds.program import ProgramScorer
 from eval_anything.judges.registry import read_judge_file
@@ -166,7 +167,7 @@ RECORD_FIELDS: dict[str, Any] = {
     "order_known": True,
     "stop_reason": "stop",
     "error": None,
-    "usage": {},
-    "latency": {},
+    "usage": Usage(),
+    "latency": Latency(),
 }
 """A record's fields but scores and parts."""

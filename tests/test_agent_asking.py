@@ -10,9 +10,10 @@ import pytest
 from agent_server import in_json, in_tools, plan, planner
 from agents import DRAWN, answers, request, write_agent
 from helpers import png
+from msgspec import to_builtins
 from scripted_server import completion, fails, raw, serve
 
-from eval_anything.content import Message, Modality, TextPart
+from eval_anything.content import Message, Modality, TextPart, Usage
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.grammar import render
 from eval_anything.models.agent.plan import Plan, PlanError
@@ -51,8 +52,8 @@ def test_the_best_form_that_works_is_found_once(
             ],
         }
         assert response.order_known is (form != "tools")
-        assert response.usage == {"input": 11, "output": 7}
-        assert set(response.latency) >= {"total", "plan", "image", "audio"}
+        assert response.usage == Usage(11, 7)
+        assert set(to_builtins(response.latency)) >= {"total", "plan", "image", "audio"}
 
 
 @pytest.mark.parametrize("form", ["tools", "json", "text"])

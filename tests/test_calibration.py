@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import msgspec
 import pytest
 from helpers import Cli, answers, make_task, medium_sample, png, text_sample, wav, write_jsonl
 from judge_server import JudgeServer, judge_server
@@ -19,7 +20,7 @@ from labelled import JUDGE_YAML, SCORE_PY, flipping, grade, judge_pairs, make_ju
 from eval_anything.files.places import content_folder
 from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import read_labels
-from eval_anything.judges.calibration.store import calibration_summary, calibrations_of, load_calibration
+from eval_anything.judges.calibration.store import calibrations_of, load_calibration, quality_of
 from eval_anything.judges.folder import find_judges
 from eval_anything.micro.making.labels import micro_labels
 
@@ -291,8 +292,8 @@ def test_the_newest_is_loaded_and_older_ones_are_kept(
     loaded = load_calibration(fingerprint)
     assert loaded is not None
     assert loaded.n == 4
-    assert loaded.summary is not None
-    assert (loaded.summary["figure"], loaded.summary["value"]) == ("accuracy", 1)
+    assert loaded.quality is not None
+    assert (loaded.quality.figure, loaded.quality.value) == ("accuracy", 1)
     assert load_calibration("0" * 64) is None
     assert [c.n for c in calibrations_of("digit")] == [4]
     (tmp_path / "own/digit/score.py").write_text(SCORE_PY + "\n# another judge\n")
@@ -314,7 +315,7 @@ def test_a_bundled_judge_may_carry_its_calibrations(
     monkeypatch.setattr("eval_anything.judges.calibration.store.content_folder", lambda kind: bundled)
     loaded = load_calibration(found["fingerprint"])
     assert loaded is not None
-    assert loaded.summary == {
+    assert msgspec.json.decode(msgspec.json.encode(loaded.quality)) == {
         "metric": "quality", "figure": "rho", "value": pytest.approx(1), "ci95": [-1, 1], "n": 5,
         "labels": "l.jsonl",
         "figures": {name: f["value"] for name, f in found["grades"]["figures"].items()},
@@ -513,8 +514,8 @@ def test_a_path_that_is_no_judge(cli: Cli, tmp_path: Path) -> None:
 def test_the_bundled_calibration_is_of_the_bundled_judge() -> None:
     """A new checkpoint or guard makes the stored figures another judge's: measure them again."""
     folder = find_judges()["micro_synergy_rm"]
-    card = calibration_summary(make_judge(folder, False, None).fingerprint)
+    card = quality_of(make_judge(folder, False, None).fingerprint)
     assert card is not None, "judges calibrate micro_synergy_rm --micro --json"
-    assert card["n"] == 500
+    assert card.n == 500
     figures = json.loads((folder.path / "figures.json").read_bytes())
-    assert card["value"] == pytest.approx(figures["synergy"]["value"])
+    assert card.value == pytest.approx(figures["synergy"]["value"])

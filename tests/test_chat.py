@@ -12,6 +12,7 @@ from helpers import Cli, make_task, text_sample
 from scripted_server import Reply as Scripted
 from scripted_server import completion, drips, fails, raw, resets, says, serve, stalls, streams
 
+from eval_anything.content import Usage
 from eval_anything.errors import ServerError, UserError
 from eval_anything.servers.chat import ChatClient, Reply, ReplyError, Server, parse_server
 
@@ -37,7 +38,7 @@ def _ask(base_url: str, times: int = 1, concurrency: int = 64, timeout: float = 
 def test_a_good_reply() -> None:
     with serve(lambda number, body: says("hi")) as server:
         [reply] = _ask(server.base_url)
-    assert reply == Reply("hi", "stop", {"input": 11, "output": 7})
+    assert reply == Reply("hi", "stop", Usage(11, 7))
     assert server.bodies[0]["messages"] == MESSAGES
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from eval_anything.content import (
     Contract,
     Failure,
+    Latency,
     MediaPart,
     Modality,
     Part,
@@ -24,6 +25,7 @@ from eval_anything.content import (
     Response,
     Score,
     TextPart,
+    Usage,
 )
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import record_from_json, record_to_json, sample_from_json
@@ -122,8 +124,8 @@ RECORDS = st.builds(
         max_size=3,
     ),
     error=st.none() | st.builds(Failure, st.sampled_from(["model_error", "empty_output"]), TEXTS),
-    usage=st.dictionaries(CLEAN, st.integers(0, 2**53), max_size=2),
-    latency=st.dictionaries(CLEAN, NUMBERS, max_size=2),
+    usage=st.builds(Usage, *[st.none() | st.integers(0, 2**53)] * 2),
+    latency=st.builds(Latency, total=st.none() | NUMBERS, first_audio=st.none() | NUMBERS),
     details=st.dictionaries(
         CLEAN, st.none() | CLEAN | st.lists(st.dictionaries(CLEAN, CLEAN)), max_size=2
     ),

@@ -9,6 +9,7 @@ import pytest
 from helpers import Cli, make_task, text_sample
 from scripted_server import says, serve
 
+from eval_anything.content import Usage
 from eval_anything.errors import UserError
 from eval_anything.servers.prices import BudgetError, Spending, read_prices
 
@@ -32,12 +33,12 @@ def test_bundled_prices_have_a_date_and_a_source() -> None:
     prices = read_prices()
     assert len(prices.date) == 10
     assert prices.source
-    assert prices.money("gpt-4o", {"input": 1_000_000, "output": 100_000}) == pytest.approx(3.5)
-    assert prices.money("nobody", {"input": 1}) is None
+    assert prices.money("gpt-4o", Usage(1_000_000, 100_000)) == pytest.approx(3.5)
+    assert prices.money("nobody", Usage(1)) is None
 
 
 def test_own_prices_lie_over_the_bundled_ones(prices: None) -> None:
-    assert read_prices().money("tester", {"input": 1, "output": 1}) == 3.0
+    assert read_prices().money("tester", Usage(1, 1)) == 3.0
     assert "gpt-4o" in read_prices().models
     assert read_prices().date == "2026-01-01"
 
@@ -52,9 +53,9 @@ def test_a_negative_price_is_refused(own_home: Path) -> None:
 def test_spending_stops_at_the_budget(prices: None) -> None:
     spending = Spending(budget=30)
     spending.check()
-    spending.add("tester", {"input": 11, "output": 7})
+    spending.add("tester", Usage(11, 7))
     spending.check()
-    spending.add("tester", {"input": 11, "output": 7})
+    spending.add("tester", Usage(11, 7))
     with pytest.raises(BudgetError, match=r"50.0000 of 30 USD"):
         spending.check()
 

@@ -22,6 +22,7 @@ from eval_anything.content import (
     Sample,
     Score,
     TextPart,
+    Usage,
 )
 from eval_anything.errors import ServerError, UserError
 from eval_anything.judges.assemble import make_judge
@@ -328,7 +329,7 @@ def test_tokens_are_noted_once(
 ) -> None:
     async def ask(self: ChatClient, messages: list[dict[str, Any]], **parameters: Any) -> Reply:
         asked = Asked(1, b"", {"messages": messages})
-        return Reply(takes()(asked)[1], "stop", {"input": 100, "output": 7})
+        return Reply(takes()(asked)[1], "stop", Usage(100, 7))
 
     monkeypatch.setattr(ChatClient, "ask", ask)
     first, second = one(server, sound), one(server, sound)

@@ -11,7 +11,8 @@ import pytest
 from helpers import TASK_YAML, Cli, Result, answers, make_task, text_sample, write_jsonl
 
 from eval_anything.errors import UserError
-from eval_anything.evaluation.results import TaskResult, Value, aggregates
+from eval_anything.evaluation.results import ScoredTask, Value, aggregates
+from eval_anything.runs.results_file import MetricResult, TaskResult
 from eval_anything.statistics.aggregates import amg
 from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
@@ -180,7 +181,7 @@ def test_results_do_not_depend_on_the_order_of_records(cli: Cli, tmp_path: Path)
 # --- aggregates ---------------------------------------------------------------------------------
 
 
-def task_values(**metrics: list[float | None]) -> TaskResult:
+def task_values(**metrics: list[float | None]) -> ScoredTask:
     """A task's result with each sample a cluster of its own."""
     values = {
         name: [Value(v, str(i), False) for i, v in enumerate(found)] for name, found in metrics.items()
@@ -188,8 +189,19 @@ def task_values(**metrics: list[float | None]) -> TaskResult:
     summaries = {}
     for name, found in metrics.items():
         numbers = [v for v in found if v is not None]
-        summaries[name] = {"value": sum(numbers) / len(numbers) if numbers else None}
-    return TaskResult({"metrics": summaries}, values)
+        mean = sum(numbers) / len(numbers) if numbers else None
+        summaries[name] = MetricResult(
+            value=mean,
+            stderr=None,
+            ci95=(0.0, 1.0),
+            n=len(found),
+            failed=0,
+            unscored=len(found) - len(numbers),
+            better="higher",
+            range=(0.0, 1.0),
+        )
+    primary = next(iter(summaries))
+    return ScoredTask(TaskResult(primary=primary, metrics=summaries, samples=0, failed=0), values)
 
 
 def suite(**wanted: Aggregate) -> Suite:
@@ -201,9 +213,9 @@ def test_a_mean_of_one_metric_has_the_interval_of_that_metric() -> None:
     results = {"s/x": task_values(m=values), "s/y": task_values(m=[0.0, 1.0])}
     [found] = aggregates(suite(A=Aggregate("mean", {"x": "x:m"})), results).values()
     expected = mean_interval(values, [str(i) for i in range(200)], (0, 1))
-    assert found["value"] == pytest.approx(expected.value)
-    assert found["stderr"] == pytest.approx(expected.stderr, rel=0.08)
-    assert found["ci95"] == pytest.approx([expected.low, expected.high], abs=0.01)
+    assert found.value == pytest.approx(expected.value)
+    assert found.stderr == pytest.approx(expected.stderr, rel=0.08)
+    assert found.ci95 == pytest.approx([expected.low, expected.high], abs=0.01)
 
 
 def test_metrics_of_one_task_keep_their_correlation() -> None:
@@ -213,8 +225,8 @@ def test_metrics_of_one_task_keep_their_correlation() -> None:
     same = suite(A=Aggregate("mean", {"x": "x:m", "y": "x:opposite"}))
     apart = suite(A=Aggregate("mean", {"x": "x:m", "y": "y:m"}))
     results = {"s/x": together, "s/y": other}
-    assert aggregates(same, results)["A"]["stderr"] == pytest.approx(0, abs=1e-12)
-    assert aggregates(apart, results)["A"]["stderr"] > 0.01
+    assert aggregates(same, results)["A"].stderr == pytest.approx(0, abs=1e-12)
+    assert aggregates(apart, results)["A"].stderr > 0.01
 
 
 def test_amg_and_aggregates_of_aggregates() -> None:
@@ -229,10 +241,10 @@ def test_amg_and_aggregates_of_aggregates() -> None:
         Overall=Aggregate("mean", {"AMU": "AMU", "AMG": "AMG"}),
     )
     found = aggregates(wanted, results)
-    assert found["AMU"]["value"] == 2
-    assert found["AMG"]["value"] == pytest.approx(amg(numbers))
-    assert found["AMG"]["ci95"] == pytest.approx([amg(numbers)] * 2)
-    assert found["Overall"]["value"] == pytest.approx((2 + amg(numbers)) / 2)
+    assert found["AMU"].value == 2
+    assert found["AMG"].value == pytest.approx(amg(numbers))
+    assert found["AMG"].ci95 == pytest.approx([amg(numbers)] * 2)
+    assert found["Overall"].value == pytest.approx((2 + amg(numbers)) / 2)
     assert aggregates(wanted, results) == found
 
 
@@ -242,12 +254,12 @@ def test_an_aggregate_without_all_of_its_inputs_has_no_value() -> None:
         A=Aggregate("mean", {"x": "x:m", "y": "y:m"}), B=Aggregate("mean", {"a": "A", "y": "y:m"})
     )
     found = aggregates(wanted, results)
-    assert found["A"]["value"] is None
-    assert found["A"]["ci95"] is None
-    assert found["B"]["value"] is None
-    assert found["B"]["ci95"] is None
-    assert found["A"]["inputs"] == {"x": "s/x:m", "y": "s/y:m"}, "a comparison needs no suite"
-    assert found["B"]["inputs"] == {"a": "s/A", "y": "s/y:m"}
+    assert found["A"].value is None
+    assert found["A"].ci95 is None
+    assert found["B"].value is None
+    assert found["B"].ci95 is None
+    assert found["A"].inputs == {"x": "s/x:m", "y": "s/y:m"}, "a comparison needs no suite"
+    assert found["B"].inputs == {"a": "s/A", "y": "s/y:m"}
     assert aggregates(wanted, {"s/y": results["s/y"]}) == {}
 
 

@@ -30,7 +30,7 @@ from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 # "fail", "raise" and "say nothing"; while a file `down` is there, its server is gone in later turns.
 MODEL = '''\
 from pathlib import Path
-from eval_anything.content import Failure, Modality, Response, TextPart
+from eval_anything.content import Failure, Latency, Modality, Response, TextPart, Usage
 from eval_anything.errors import InfrastructureError
 from eval_anything.models.base import Model
 
@@ -68,7 +68,7 @@ class Parrot(Model):
         if "say nothing" in text:
             return Response((TextPart(" "),))
         parts = (store.put(PNG, Modality.IMAGE),) if "draw" in text else (TextPart("heard " + text),)
-        return Response(parts, usage={{"input": 1, "output": 10}}, latency={{"total": 0.5}},
+        return Response(parts, usage=Usage(1, 10), latency=Latency(total=0.5),
                         details={{"n": request.turn}} if "note" in text else {{}})
 '''
 

@@ -13,6 +13,7 @@ import pytest
 from helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
+from eval_anything.content import Usage
 from eval_anything.errors import InfrastructureError
 from eval_anything.judges.asking.ask import Answer, Asker, Question
 from eval_anything.judges.asking.cache import Verdicts
@@ -142,9 +143,9 @@ def test_equal_questions_at_the_same_time_share_one_request() -> None:
         found = await asyncio.gather(*many, *others)
         assert [answer.verdict.word for answer in found] == ["yes"] * 52
         assert len({answer.verdict.mark for answer in found[:50]}) == 1
-        used = [answer.usage for answer in found[:50] if answer.usage]
+        used = [answer.usage for answer in found[:50] if answer.usage != Usage()]
         assert len(used) == 1, "its tokens are noted once"
-        assert (await ask("a")).usage == {}, "and kept"
+        assert (await ask("a")).usage == Usage(), "and kept"
 
     with judge_server() as server:
         server.reply = lambda asked: (200, YES)
@@ -171,7 +172,7 @@ def test_who_gives_no_verdict_is_asked_once_more_with_another_mark() -> None:
     async def body(ask: Callable[..., Asking]) -> None:
         answer = await ask("a")
         assert answer.verdict.word == "yes"
-        assert answer.usage == {"input": 2 * usage["input"], "output": 2 * usage["output"]}
+        assert answer.usage == usage + usage
 
     with judge_server() as server:
         server.reply = lambda asked: (200, YES)
@@ -206,7 +207,7 @@ def test_who_is_cancelled_takes_nobody_along(first: int) -> None:
         go_on.set()
         others = [await task for task in tasks if task is not tasks[first]]
         assert [answer.verdict.word for answer in others] == ["yes", "yes"]
-        assert [bool(answer.usage) for answer in others] == [True, False], "they were paid for"
+        assert [answer.usage != Usage() for answer in others] == [True, False], "they were paid for"
 
     with judge_server() as server:
         server.reply = reply

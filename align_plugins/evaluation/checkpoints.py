@@ -20,6 +20,7 @@ from eval_anything.evaluation.options import words_of
 from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.policy import find_policy, read_policy
+from eval_anything.runs.results_file import FILE_NAME, read_results
 
 START = "start"
 
@@ -148,7 +149,7 @@ class Evaluations:
     def _finish(self, job: _Job, code: int | None, seconds: float) -> None:
         self.seconds += seconds
         run = self.run_of(job.name)
-        if code not in (0, 1) or not (run / "results.json").is_file():
+        if code not in (0, 1) or not (run / FILE_NAME).is_file():
             said = self._log_of(job.name).read_text("utf-8", "replace").strip().splitlines()
             reason = said[-1] if said else "no message"
             if code is None:
@@ -182,23 +183,21 @@ class Evaluations:
         """`task:metric` that checkpoints are compared by. UserError if the run has no such metric."""
         if self.settings.metric is not None:
             return self.settings.metric
-        tasks = _results(run)["tasks"]
-        task = next(iter(tasks))
-        return f"{task}:{tasks[task]['primary']}"
+        task, result = next(iter(read_results(run).tasks.items()))
+        return f"{task}:{result.primary}"
 
     def measured(self, name: str) -> Measured | None:
         """The stated metric of a finished evaluation; None where it has no value."""
         run = self.run_of(name)
         task, _, metric = self.metric_of(run).rpartition(":")
-        found = _results(run)["tasks"].get(task, {}).get("metrics", {}).get(metric)
-        if found is None:
+        result = read_results(run).tasks.get(task)
+        if result is None or metric not in result.metrics:
             raise UserError(f"evaluate.metric: the run {run} has no {task}:{metric}")
-        if found["value"] is None:
+        number = result.metrics[metric]
+        if number.value is None or number.ci95 is None:
             return None
-        low, high = found["ci95"]
-        return Measured(
-            name, int(self.note(name)["step"]), found["value"], (low, high), found["better"] == "higher"
-        )
+        step = int(self.note(name)["step"])
+        return Measured(name, step, number.value, number.ci95, number.better == "higher")
 
     def best(self) -> Measured | None:
         """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
@@ -213,8 +212,3 @@ class Evaluations:
         if patience is None or best is None:
             return False
         return len(names) - 1 - names.index(best.name) >= patience
-
-
-def _results(run: Path) -> dict[str, Any]:
-    results: dict[str, Any] = msgspec.json.decode((run / "results.json").read_bytes())
-    return results

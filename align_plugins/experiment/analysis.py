@@ -22,6 +22,7 @@ from align_plugins.experiment.run import TRUTH, arm_folder
 from eval_anything.content import MODALITIES
 from eval_anything.errors import UserError
 from eval_anything.runs.directory import read_outlines
+from eval_anything.runs.results_file import FILE_NAME, read_results
 from eval_anything.statistics.intervals import Floats, cluster_codes, spread, student
 from eval_anything.statistics.paired import holm
 
@@ -112,7 +113,7 @@ class Analysis(NamedTuple):
 
 def analyse(plan: Plan, out: Path) -> Analysis:
     """Reads what is there of an experiment; arms that are not there have no items."""
-    if not (out / BASE / "results.json").is_file():
+    if not (out / BASE / FILE_NAME).is_file():
         raise UserError(f"{out}: nothing has been run there: `make experiment` does")
     outcomes = {BASE: Outcome(_items([out / BASE], plan.tasks), 1, {})}
     for arm in plan.arms:
@@ -131,8 +132,8 @@ def analyse(plan: Plan, out: Path) -> Analysis:
 
 
 def _primary(out: Path, tasks: Sequence[str]) -> list[Key]:
-    results = msgspec.json.decode((out / BASE / "results.json").read_bytes())
-    return [(task, results["tasks"][task]["primary"]) for task in tasks]
+    results = read_results(out / BASE, tasks).tasks
+    return [(task, results[task].primary) for task in tasks]
 
 
 def _took(result: Mapping[str, Any]) -> dict[str, float]:

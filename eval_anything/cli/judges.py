@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 def list_judges(options: Namespace) -> Exit:
     """One line a judge."""
-    rows = []
-    for name, folder in sorted(find_judges(options.include).items()):
-        file = read_judge_file(folder)
-        rows.append({"name": name, "kind": file.kind, "sees": file.sees, "metrics": list(file.metrics)})
+    files = {name: read_judge_file(f) for name, f in sorted(find_judges(options.include).items())}
     if options.json:
-        print_json(rows)
+        print_json(
+            [
+                {"name": name, "kind": f.kind, "sees": f.sees, "metrics": list(f.metrics)}
+                for name, f in files.items()
+            ]
+        )
     else:
-        cells = [
-            [str(r["name"]), str(r["kind"]), " ".join(r["sees"]), " ".join(r["metrics"])] for r in rows
-        ]
+        cells = [[name, f.kind, " ".join(f.sees), " ".join(f.metrics)] for name, f in files.items()]
         print(table(["judge", "kind", "sees", "metrics"], cells))
     return Exit.DONE
 
@@ -123,10 +123,10 @@ def calibrate_judge(options: Namespace) -> Exit:
         return Exit.DONE
     print(_calibration(calibration))
     if scorer.paid_as is not None:
-        tokens, money = cost["tokens"], money_text(cost["money"], cost["currency"])
+        tokens, money = cost.tokens, money_text(cost.money, cost.currency)
         print(
-            f"\n{cost['calls']} calls, {tokens['input']} tokens in and {tokens['output']} out: {money} "
-            f"(prices of {cost['prices']}); verdicts kept from before cost nothing"
+            f"\n{cost.calls} calls, {tokens.input} tokens in and {tokens.output} out: {money} "
+            f"(prices of {cost.prices}); verdicts kept from before cost nothing"
         )
     print(f"\nkept in {path}")
     return Exit.DONE

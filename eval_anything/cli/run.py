@@ -21,6 +21,7 @@ from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
+from eval_anything.runs.results_file import Results
 
 
 def run(options: Namespace) -> Exit:
@@ -74,20 +75,19 @@ def _announce(plan: Plan, progress: Progress) -> None:
     )
 
 
-def _judges(results: dict[str, Any]) -> list[str]:
+def _judges(results: Results) -> list[str]:
     """A line for each judge with a model behind it: how good it is, and what it cost."""
     lines = []
-    for name, judge in results["judges"].items():
-        if judge["available"] and judge_kind(judge["kind"]).scorer_type.judged:
-            paid = results["cost"]["by"].get(f"judge {name}")
-            currency = results["cost"]["currency"]
-            cost = f"; {money_text(paid['money'], currency)}" if paid is not None else ""
-            lines.append(f"\njudge {name}: {quality_text(judge['calibration'])}{cost}")
+    cost = results.cost
+    for name, judge in results.judges.items():
+        if judge.available and judge_kind(judge.kind).scorer_type.judged:
+            paid = cost.by.get(f"judge {name}") if cost is not None else None
+            price = f"; {money_text(paid.money, cost.currency)}" if cost and paid else ""
+            lines.append(f"\njudge {name}: {quality_text(judge.calibration)}{price}")
             lines += [
-                f"  {task}:{result['primary']}: {effect_text(metric)}"
-                for task, result in results["tasks"].items()
-                for metric in [result["metrics"][result["primary"]]]
-                if metric.get("judge") == name
+                f"  {task}:{result.primary}: {effect_text(result.main)}"
+                for task, result in results.tasks.items()
+                if result.main.judge == name
             ]
     return lines
 
@@ -95,10 +95,10 @@ def _judges(results: dict[str, Any]) -> list[str]:
 def _hints(outcome: Outcome) -> list[str]:
     """The one option that adds each judge whose model is missing."""
     lines = []
-    for name, judge in outcome.results["judges"].items():
-        if not judge["available"]:
+    for name, judge in outcome.results.judges.items():
+        if not judge.available:
             tasks = [task for task, found in outcome.tasks.items() if name in found.file.judges]
-            kind = judge_kind(judge["kind"])
+            kind = judge_kind(judge.kind)
             spec = "PATH" if kind.model_form == "PATH" else "openai/NAME@http://host:port/v1"
             spec += " --against RUN" if kind.scorer_type.compares else ""
             lines.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from eval_anything.content import Message, Part, Sample, TextPart
+from eval_anything.content import NO_TOKENS, Message, Part, Sample, TextPart, Usage
 from eval_anything.evaluation.plan import Plan
 from eval_anything.judges.calibration.labels import Labelled
 from eval_anything.judges.scorer import Scorer
@@ -66,17 +66,13 @@ class _Asks:
     """Calls and tokens by who takes them."""
 
     def __init__(self) -> None:
-        self._asks: dict[str, tuple[str, int, dict[str, int]]] = {}
+        self._asks: dict[str, tuple[str, int, Usage]] = {}
 
     def add(self, who: str, paid_as: str | None, times: int, given: int, taken: int) -> None:
         """`times` calls, each with so many tokens; what asks no server takes nothing."""
         if paid_as is not None:
-            _, calls, tokens = self._asks.get(who, (paid_as, 0, {"input": 0, "output": 0}))
-            tokens = {
-                "input": tokens["input"] + times * given,
-                "output": tokens["output"] + times * taken,
-            }
-            self._asks[who] = paid_as, calls + times, tokens
+            _, calls, tokens = self._asks.get(who, (paid_as, 0, NO_TOKENS))
+            self._asks[who] = paid_as, calls + times, tokens + Usage(times * given, times * taken)
 
     def add_judge(self, scorer: Scorer, sample: Sample, given: int) -> None:
         """What a judge asks about one response, shown it in `given` tokens without a checklist."""

@@ -19,11 +19,11 @@ from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
 from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, Run, RunFile, Status, open_run, read_outlines
+from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.servers.prices import BudgetError
 from eval_anything.tasks.task import Task
@@ -61,7 +61,7 @@ def evaluate(
                 for external_tasks in what.external:
                     _run_external(external_tasks, what, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, what, run.path, pending)
-        write_atomically(run.path / "results.json", pretty_json(outcome.results))
+        write_results(run.path, outcome.results)
         run.save(status="failed" if pending.count else "done")
         return outcome
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
 from eval_anything import plugins
 from eval_anything.errors import UserError
-from eval_anything.evaluation.results import TaskResult
 from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import Run
+from eval_anything.runs.results_file import AggregateResult, TaskResult
 from eval_anything.tasks.task import Task
 
 
@@ -85,7 +85,7 @@ class ExternalTasks(ABC):
     def results(self, run: Path) -> dict[str, TaskResult]:
         """The entries of results.json for the tasks that are done, by full name."""
 
-    def aggregates(self, run: Path) -> dict[str, Any]:
+    def aggregates(self, run: Path) -> dict[str, AggregateResult]:
         """Numbers over several tasks that are done, by full name, as results.json has them."""
         return {}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import UNSET
+
 from eval_anything.content import FromTurn, Part, Record, TextPart
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
@@ -14,6 +16,7 @@ from eval_anything.judges.registry import judge_kind
 from eval_anything.media import MediaStore
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import read_outlines, read_records
+from eval_anything.runs.results_file import AggregateResult, MetricResult, Results
 from eval_anything.tasks.task import Task
 
 _SAMPLES_A_TASK = 12
@@ -22,7 +25,7 @@ _SAMPLES_A_TASK = 12
 _LONGEST_TEXT = 4000
 
 
-def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> Path:
+def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
     """Writes report.html into the run directory and returns its path.
 
     The page needs no server and no network: media lie beside it. All text of models is escaped,
@@ -32,7 +35,7 @@ def write_report(results: dict[str, Any], run: Path, tasks: dict[str, Task]) -> 
     store = MediaStore(run / "media")
     shown = {
         name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
-        for name in results["tasks"]
+        for name in results.tasks
     }
     environment.filters |= {"effect": effect_text, "quality": quality_text}
     environment.tests["judged"] = lambda kind: judge_kind(kind).scorer_type.judged
@@ -85,22 +88,22 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
     return {"modality": str(part.modality), "source": source}
 
 
-def results_table(results: dict[str, Any], all_metrics: bool = False) -> str:
+def results_table(results: Results, all_metrics: bool = False) -> str:
     """Task, metric, value, 95 % interval, n, failed: the primary metric of each task, or all."""
     rows = []
-    for task, result in results["tasks"].items():
-        for name, metric in result["metrics"].items():
-            if all_metrics or name == result["primary"]:
-                rows.append([task, name, *_value(metric), str(metric["n"]), str(metric["failed"])])
-    for name, aggregate in results["aggregates"].items():
+    for task, result in results.tasks.items():
+        for name, metric in result.metrics.items():
+            if all_metrics or name == result.primary:
+                rows.append([task, name, *_value(metric), str(metric.n), str(metric.failed)])
+    for name, aggregate in results.aggregates.items():
         rows.append([name, "aggregate", *_value(aggregate), "", ""])
     return table(["task", "metric", "value", "95 % interval", "n", "failed"], rows, right=(2, 4, 5))
 
 
-def _value(metric: dict[str, Any]) -> tuple[str, str]:
-    if "invalid" in metric:
-        return "INVALID", metric["invalid"]
-    if metric["value"] is None:
+def _value(number: MetricResult | AggregateResult) -> tuple[str, str]:
+    if isinstance(number, MetricResult) and number.invalid is not UNSET:
+        return "INVALID", number.invalid
+    if number.value is None or number.ci95 is None:
         return "unscored", ""
-    low, high = metric["ci95"]
-    return f"{metric['value']:.3f}", f"{low:.3f} .. {high:.3f}"
+    low, high = number.ci95
+    return f"{number.value:.3f}", f"{low:.3f} .. {high:.3f}"

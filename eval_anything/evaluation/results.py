@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from eval_anything.content import Metric, Score
 from eval_anything.errors import UserError, near
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
+from eval_anything.runs.results_file import AggregateResult, MetricResult, TaskResult
 from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.bootstrap import ClusterBootstrap
 from eval_anything.statistics.intervals import mean_interval
@@ -36,16 +39,16 @@ class Value(NamedTuple):
     failed: bool
 
 
-class TaskResult(NamedTuple):
-    """What one task came to: JSON for results.json, and the values for aggregates."""
+class ScoredTask(NamedTuple):
+    """One task's numbers, and by metric the values that aggregates draw anew."""
 
-    json: dict[str, Any]
+    result: TaskResult
     values: dict[str, list[Value]]
 
 
-def task_result(
+def score_task(
     task: Task, scorers: TaskScorers, records: Sequence[Outline], canaries: Sequence[Outline] = ()
-) -> TaskResult:
+) -> ScoredTask:
     """All metrics of a task, whole and by group. A judge that rewards a canary is not believed."""
     records = _in_task_order(task, records)
     scored = [(record, dict(record.scores)) for record in records]
@@ -68,18 +71,21 @@ def task_result(
         name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
     }
     if records and not values[primary]:
-        summaries[primary]["invalid"] = "it applies to no sample of the task"
+        summaries[primary] = replace(summaries[primary], invalid="it applies to no sample of the task")
     for name, canary in _rewarded(canaries, metrics).items():
         if name in summaries:
-            summaries[name] |= {"value": None, "stderr": None, "ci95": None}
-            summaries[name]["invalid"] = f"its judge rewards the canary {canary!r}"
-    result: dict[str, Any] = {"primary": primary, "metrics": summaries}
-    groups = _groups(task, scored, metrics)
-    if groups:
-        result["groups"] = groups
-    result["samples"] = len({r.sample_id for r in records})
-    result["failed"] = len({r.sample_id for r in records if r.error is not None})
-    return TaskResult(result, values)
+            reason = f"its judge rewards the canary {canary!r}"
+            summaries[name] = replace(
+                summaries[name], value=None, stderr=None, ci95=None, invalid=reason
+            )
+    result = TaskResult(
+        primary=primary,
+        metrics=summaries,
+        groups=_groups(task, scored, metrics) or UNSET,
+        samples=len({r.sample_id for r in records}),
+        failed=len({r.sample_id for r in records if r.error is not None}),
+    )
+    return ScoredTask(result, values)
 
 
 def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -114,40 +120,37 @@ def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) ->
     return values
 
 
-def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> dict[str, Any]:
-    """One metric for results.json. n counts every sample that it applies to, failed ones too."""
+def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricResult:
+    """One metric; invalid if its judge left too many samples unscored."""
     numbers = [(v.value, v.cluster) for v in values if v.value is not None]
     unscored = len(values) - len(numbers)
-    summary: dict[str, Any] = {
-        "value": None,
-        "stderr": None,
-        "ci95": None,
-        "n": len(values),
-        "failed": sum(v.failed for v in values),
-        "unscored": unscored,
-        "better": metric.better,
-        "range": list(metric.range),
-    }
+    summary = MetricResult(
+        value=None,
+        stderr=None,
+        ci95=None,
+        n=len(values),
+        failed=sum(v.failed for v in values),
+        unscored=unscored,
+        better=metric.better,
+        range=metric.range,
+    )
     if judged and unscored > MAX_UNSCORED * len(values):
-        summary["invalid"] = f"{unscored} of {len(values)} samples are unscored"
-    elif numbers:
-        estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
-        summary |= {
-            "value": estimate.value,
-            "stderr": estimate.stderr,
-            "ci95": [estimate.low, estimate.high],
-        }
-    return summary
+        return replace(summary, invalid=f"{unscored} of {len(values)} samples are unscored")
+    if not numbers:
+        return summary
+    estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
+    ci95 = (estimate.low, estimate.high)
+    return replace(summary, value=estimate.value, stderr=estimate.stderr, ci95=ci95)
 
 
 def _groups(
     task: Task,
     scored: Sequence[tuple[Outline, Mapping[str, Score]]],
     metrics: Mapping[str, Metric],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, MetricResult]]:
     """The primary metric apart for each value of the metadata keys in `group_by`."""
     primary = task.file.primary
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, MetricResult]] = {}
     for key in task.file.group_by:
         members: dict[str, list[tuple[Outline, Mapping[str, Score]]]] = {}
         for record, scores in scored:
@@ -161,42 +164,49 @@ def _groups(
     return groups
 
 
-def aggregates(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Any]:
+def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, AggregateResult]:
     """The suite's aggregates of which all tasks were run, each with an interval from a bootstrap over
     clusters.
 
     Every task's clusters are drawn anew as a whole, so that metrics of one task keep their
     correlation (Efron's percentile interval, 2,000 draws, fixed seed).
     """
-    wanted = _computable(suite, results)
+    wanted = _computable(suite, tasks)
     if not wanted:
         return {}
     points: dict[str, float] = {}
     draws: dict[str, Any] = {}
-    found: dict[str, Any] = {}
-    resampled = {
-        task: _Resampled(results[task], i) for i, task in enumerate(suite.tasks) if task in results
-    }
+    found: dict[str, AggregateResult] = {}
+    resampled = {task: _Resampled(tasks[task], i) for i, task in enumerate(suite.tasks) if task in tasks}
     for name, aggregate in wanted.items():
-        described = {
-            "formula": aggregate.formula,
-            "inputs": {key: _full(suite, ref) for key, ref in aggregate.inputs.items()},
-        }
+        undefined = AggregateResult(
+            value=None,
+            ci95=None,
+            formula=aggregate.formula,
+            inputs={key: _full(suite, ref) for key, ref in aggregate.inputs.items()},
+        )
         inputs = {
             key: _input(suite, name, ref, resampled, points, draws)
             for key, ref in aggregate.inputs.items()
         }
-        if any(value is None for value in inputs.values()):
-            found[name] = {"value": None, "ci95": None, **described}
+        defined = {key: value for key, value in inputs.items() if value is not None}
+        if len(defined) < len(inputs):
+            found[name] = undefined
             continue
-        given = {key: value for key, value in inputs.items() if value is not None}
-        found[name] = _aggregate(aggregate, given, name, points, draws) | described
+        formula = FORMULAS[aggregate.formula]
+        points[name] = formula({key: point for key, (point, _) in defined.items()})
+        draws[name] = formula({key: draw for key, (_, draw) in defined.items()})
+        low, high = np.quantile(draws[name], [0.025, 0.975])
+        stderr = float(np.std(draws[name], ddof=1))
+        found[name] = replace(
+            undefined, value=points[name], stderr=stderr, ci95=(float(low), float(high))
+        )
     return found
 
 
-def _computable(suite: Suite, results: Mapping[str, TaskResult]) -> dict[str, Aggregate]:
+def _computable(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, Aggregate]:
     """The aggregates that do not lack a task of the suite; unknown names are left for later to say."""
-    missing = {task for task in suite.tasks if task not in results}
+    missing = {task for task in suite.tasks if task not in tasks}
     found: dict[str, Aggregate] = {}
     for name, aggregate in suite.aggregates.items():
         sources = {_full(suite, reference.partition(":")[0]) for reference in aggregate.inputs.values()}
@@ -212,38 +222,23 @@ def _full(suite: Suite, reference: str) -> str:
     return reference if "/" in reference else f"{suite.name}/{reference}"
 
 
-def _aggregate(
-    aggregate: Aggregate,
-    inputs: Mapping[str, tuple[float, Any]],
-    name: str,
-    points: dict[str, float],
-    draws: dict[str, Any],
-) -> dict[str, Any]:
-    formula = FORMULAS[aggregate.formula]
-    points[name] = formula({key: point for key, (point, _) in inputs.items()})
-    draws[name] = formula({key: draw for key, (_, draw) in inputs.items()})
-    low, high = np.quantile(draws[name], [0.025, 0.975])
-    stderr = float(np.std(draws[name], ddof=1))
-    return {"value": points[name], "stderr": stderr, "ci95": [float(low), float(high)]}
-
-
 class _Resampled:
     """Means of a task's metrics over draws of its clusters; the same draws for every metric."""
 
-    def __init__(self, result: TaskResult, seed: int) -> None:
-        self.result = result
-        clusters = (v.cluster for values in result.values.values() for v in values)
+    def __init__(self, task: ScoredTask, seed: int) -> None:
+        self._task = task
+        clusters = (v.cluster for values in task.values.values() for v in values)
         self._bootstrap = ClusterBootstrap(clusters, seed=seed, at_once=_DRAWS_AT_ONCE)
 
     def metric(self, name: str) -> tuple[float, Any] | None:
         """(mean, means of the draws (2000,)), None if the metric has no value."""
-        summary = self.result.json["metrics"].get(name)
-        if summary is None or summary["value"] is None:
+        summary = self._task.result.metrics.get(name)
+        if summary is None or summary.value is None:
             return None
-        scored = [(v.value, v.cluster) for v in self.result.values[name] if v.value is not None]
+        scored = [(v.value, v.cluster) for v in self._task.values[name] if v.value is not None]
         totals = self._bootstrap.totals([v for v, _ in scored], [cluster for _, cluster in scored])
         means = self._bootstrap.means(*totals)
-        return summary["value"], np.where(np.isnan(means), summary["value"], means)
+        return summary.value, np.where(np.isnan(means), summary.value, means)
 
 
 def _input(
@@ -270,11 +265,11 @@ def _input(
     return resampled[full].metric(metric)
 
 
-def invalid_metrics(results: Mapping[str, TaskResult]) -> list[tuple[str, str]]:
+def invalid_metrics(tasks: Mapping[str, TaskResult]) -> list[tuple[str, str]]:
     """Metrics that say nothing, and why: their judge failed too often, or nothing was scored."""
     return [
-        (f"{task}:{name}", summary["invalid"])
-        for task, result in results.items()
-        for name, summary in result.json["metrics"].items()
-        if "invalid" in summary
+        (f"{task}:{name}", metric.invalid)
+        for task, result in tasks.items()
+        for name, metric in result.metrics.items()
+        if metric.invalid is not UNSET
     ]

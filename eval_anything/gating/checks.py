@@ -44,14 +44,13 @@ class Check(Struct, frozen=True):
 
 def floor_check(rule: Rule, side: Side) -> Check:
     """The floor (a ceiling where lower is better) against the metric's interval."""
-    summary = side.results["tasks"][rule.task]["metrics"][rule.metric]
+    result = side.results.tasks[rule.task].metrics[rule.metric]
     limit = rule.rule.floor
     assert limit is not None
-    if summary["value"] is None:
+    if result.value is None:
         return Check(rule.name, rule.tier, None, None, "", "INVALID", f"{rule.name} has no value")
-    low, high = summary["ci95"]
-    is_floor = summary["better"] == "higher"
-    return _limit(rule.name, rule.tier, summary["value"], (low, high), limit, is_floor)
+    is_floor = result.better == "higher"
+    return _limit(rule.name, rule.tier, result.value, result.ci95, limit, is_floor)
 
 
 def _limit(
@@ -105,9 +104,9 @@ def run_figure(name: str, side: Side) -> tuple[float | None, tuple[float, float]
         found = mean_interval(valid, [o.source_id for o in outlines], (0.0, 1.0))
         return found.value, (found.low, found.high)
     if name == "cost.money":
-        money = side.results.get("cost", {}).get("money")
-        return money, None
-    seconds = sorted(o.latency["total"] for o in outlines if "total" in o.latency)
+        cost = side.results.cost
+        return cost.money if cost is not None else None, None
+    seconds = sorted(o.latency.total for o in outlines if o.latency.total is not None)
     if not seconds:
         return None, None
     if name == "latency.mean":

@@ -6,14 +6,12 @@ assert result.verdict == "PASS"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from eval_anything.comparison import Comparison, MetricChange, Side, compare_sides, pair, read_side
 from eval_anything.errors import UserError, near
@@ -28,6 +26,7 @@ from eval_anything.gating.decide import (
     worst,
 )
 from eval_anything.gating.policy import Policy, TaskRule, find_policy, read_policy
+from eval_anything.runs.results_file import JudgeQuality
 from eval_anything.statistics.intervals import cluster_codes
 
 
@@ -117,20 +116,20 @@ def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResu
 def rules_of(policy: Policy, side: Side) -> list[Rule]:
     """One rule for the primary metric of every task of the run, and those that the policy adds.
     UserError if it names what the run does not have."""
-    tasks = side.results["tasks"]
+    tasks = side.results.tasks
     rules = {}
     for task in side.file.tasks:
         defaults = policy.defaults
-        rule = Rule(task, tasks[task]["primary"], defaults.tier, defaults.margin, TaskRule())
+        rule = Rule(task, tasks[task].primary, defaults.tier, defaults.margin, TaskRule())
         rules[rule.name] = rule
     for name, given in policy.tasks.items():
         task, _, metric = name.partition(":")
         if task not in tasks:
             raise UserError(f"the policy names {task!r}, which {side.path} has not.{near(task, tasks)}")
-        metric = metric or tasks[task]["primary"]
-        if metric not in tasks[task]["metrics"]:
-            known = tasks[task]["metrics"]
-            raise UserError(f"the policy names {name!r}: no such metric.{near(metric, known)}")
+        metric = metric or tasks[task].primary
+        metrics = tasks[task].metrics
+        if metric not in metrics:
+            raise UserError(f"the policy names {name!r}: no such metric.{near(metric, metrics)}")
         tier = given.tier or policy.defaults.tier
         margin = policy.defaults.margin if given.margin is None else given.margin
         rules[f"{task}:{metric}"] = Rule(task, metric, tier, margin, given)
@@ -154,19 +153,17 @@ def _invalid(policy: Policy, rules: list[Rule], side: Side) -> list[str]:
     for rule in rules:
         if rule.tier == "advisory":
             continue
-        summary = side.results["tasks"][rule.task]["metrics"][rule.metric]
-        if "invalid" in summary:
-            reasons.append(f"{rule.name} is INVALID in {side.path}: {summary['invalid']}")
+        result = side.results.tasks[rule.task].metrics[rule.metric]
+        if result.invalid is not UNSET:
+            reasons.append(f"{rule.name} is INVALID in {side.path}: {result.invalid}")
             continue
-        if "judge" in summary:  # one with a model behind it: code does not err
-            reasons += _judge_reasons(policy, rule, summary["judge"], summary["calibration"])
+        if result.judge is not UNSET:  # one with a model behind it: code does not err
+            reasons += _judge_reasons(policy, rule, result.judge, result.calibration or None)
     return reasons
 
 
-def _judge_reasons(
-    policy: Policy, rule: Rule, name: str, calibration: Mapping[str, Any] | None
-) -> list[str]:
-    if calibration is None:
+def _judge_reasons(policy: Policy, rule: Rule, name: str, quality: JudgeQuality | None) -> list[str]:
+    if quality is None:
         if policy.allow_uncalibrated:
             return []
         return [
@@ -174,13 +171,11 @@ def _judge_reasons(
             f"{name}`, or set allow_uncalibrated in the policy"
         ]
     reasons = []
-    known: Mapping[str, float | None] = calibration["figures"]
     for figure, least in rule.rule.min_judge.items():
-        value = known.get(figure)
+        value = quality.figures.get(figure)
         if value is None:
-            reasons.append(
-                f"{rule.name}: judge {name} was not measured by {figure!r}.{near(figure, known)}"
-            )
+            hint = near(figure, quality.figures)
+            reasons.append(f"{rule.name}: judge {name} was not measured by {figure!r}.{hint}")
         elif value < least:
             reasons.append(f"{rule.name}: judge {name} has {figure} {value:.3f}, under {least:g}")
     return reasons

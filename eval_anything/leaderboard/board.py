@@ -19,6 +19,7 @@ from eval_anything.leaderboard.ranks import Ranks, TaskDraws, rank_intervals
 from eval_anything.leaderboard.read_runs import Entry
 from eval_anything.leaderboard.reference import Reference
 from eval_anything.leaderboard.samples import TaskSamples
+from eval_anything.runs.results_file import AggregateResult, MetricResult
 from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.intervals import Floats
 
@@ -57,7 +58,7 @@ def columns_of(
     found: dict[str, Column] = {}
     of_task = lru_cache(maxsize=None)(lambda task: _modalities(task, entries, samples, prompts))
     for entry in entries:
-        for name, aggregate in entry.results["aggregates"].items():
+        for name, aggregate in entry.results.aggregates.items():
             column = _aggregate_column(name, aggregate)
             for task in sorted(_tasks_below(entry, name)):
                 for have, more in zip((column.reads, column.writes), of_task(task), strict=True):
@@ -65,19 +66,19 @@ def columns_of(
             found.setdefault(name, column)
     for entry in entries:
         for task in entry.file.tasks:
-            result = entry.results["tasks"][task]
-            names = sorted(result["metrics"], key=lambda name: name != result["primary"])
+            result = entry.results.tasks[task]
+            names = sorted(result.metrics, key=lambda name: name != result.primary)
             reads, writes = of_task(task)
             for name in names:
-                metric = result["metrics"][name]
+                metric = result.metrics[name]
                 column = Column(
                     key=f"{task}:{name}",
                     suite=task.rpartition("/")[0],
                     task=task.rpartition("/")[2],
                     label=name,
-                    main=name == result["primary"],
-                    better=metric.get("better", "higher"),
-                    range=tuple(metric["range"]) if "range" in metric else None,
+                    main=name == result.primary,
+                    better=metric.better,
+                    range=metric.range,
                     reads=reads,
                     writes=writes,
                 )
@@ -105,11 +106,11 @@ def _published(column: Any) -> Column:
     )
 
 
-def _aggregate_column(name: str, aggregate: Mapping[str, Any]) -> Column:
+def _aggregate_column(name: str, aggregate: AggregateResult) -> Column:
     suite, _, label = name.rpartition("/")
     column = Column(name, suite, "", label, True, "higher", None, [], [])
-    column.inputs = dict(aggregate.get("inputs", {}))
-    column.formula = aggregate.get("formula", "")
+    column.inputs = aggregate.inputs
+    column.formula = aggregate.formula or ""
     return column
 
 
@@ -165,27 +166,30 @@ def cells_of(entries: Sequence[Entry], columns: Sequence[Column], samples: Sampl
 
 def _cell(entry: Entry, column: Column) -> tuple[Any, ...] | None:
     if column.task or column.formula:
-        source = entry.results["aggregates"].get(column.key)
         tasks = [f"{column.suite}/{column.task}"]
+        number: MetricResult | AggregateResult | None
         if column.task:
-            task = entry.results["tasks"].get(tasks[0])
-            source = task["metrics"].get(column.key.rpartition(":")[2]) if task is not None else None
+            task = entry.results.tasks.get(tasks[0])
+            number = task.metrics.get(column.key.rpartition(":")[2]) if task is not None else None
         else:
+            number = entry.results.aggregates.get(column.key)
             tasks = sorted(_tasks_below(entry, column.key))
-        if source is None:
+        if number is None:
             return None
-        low, high = source["ci95"] or (np.nan, np.nan)
-        value = np.nan if source["value"] is None else source["value"]
-        n, failed = source.get("n", np.nan), source.get("failed", np.nan)
-        comparable = _comparable(entry, tasks, source)
-        return entry.id, column.key, value, low, high, n, failed, source.get("invalid", ""), comparable
+        low, high = number.ci95 or (np.nan, np.nan)
+        value = np.nan if number.value is None else number.value
+        counts: tuple[float, float, str] = (np.nan, np.nan, "")
+        if isinstance(number, MetricResult):
+            counts = number.n, number.failed, number.invalid or ""
+        return entry.id, column.key, value, low, high, *counts, _comparable(entry, tasks, number)
     return None
 
 
 def _tasks_below(entry: Entry, name: str, above: tuple[str, ...] = ()) -> set[str]:
     """The tasks that an aggregate is made of; one that is part of itself has none."""
     found = set()
-    for reference in entry.results["aggregates"].get(name, {}).get("inputs", {}).values():
+    aggregate = entry.results.aggregates.get(name)
+    for reference in aggregate.inputs.values() if aggregate is not None else ():
         task, colon, _ = reference.partition(":")
         if colon:
             found |= {task} & set(entry.file.tasks)
@@ -195,7 +199,7 @@ def _tasks_below(entry: Entry, name: str, above: tuple[str, ...] = ()) -> set[st
 
 
 def _comparable(
-    entry: Entry, tasks: Sequence[str], source: Mapping[str, Any]
+    entry: Entry, tasks: Sequence[str], number: MetricResult | AggregateResult
 ) -> tuple[tuple[str, str], ...]:
     """What two cells must have in common: (what it is, its fingerprint), sorted."""
     found = {}
@@ -204,8 +208,8 @@ def _comparable(
         for name, sha256 in entry.file.fingerprints.get(task, {}).items():
             found[f"{prefix}{name}"] = sha256
         found[f"{prefix}number of samples"] = str(entry.file.counts.get(task, ""))
-    if "formula" in source:
-        found["formula"] = f"{source['formula']} of {sorted(source['inputs'].items())}"
+    if isinstance(number, AggregateResult):
+        found["formula"] = f"{number.formula} of {sorted(number.inputs.items())}"
     return tuple(sorted(found.items()))
 
 
@@ -244,10 +248,11 @@ def _ranks(
                 measured = all((id_, task) in samples for id_ in ids)
                 found: Floats | None = draws(task).means(metric) if measured else None
             else:
-                aggregate = runs[0].results["aggregates"].get(reference, {})
-                inputs = {key: means(inner) for key, inner in aggregate.get("inputs", {}).items()}
+                aggregate = runs[0].results.aggregates.get(reference)
+                names = aggregate.inputs if aggregate is not None else {}
+                inputs = {key: means(inner) for key, inner in names.items()}
                 given = {key: value for key, value in inputs.items() if value is not None}
-                formula = FORMULAS.get(aggregate.get("formula", ""))
+                formula = FORMULAS.get((aggregate.formula or "") if aggregate is not None else "")
                 complete = formula is not None and given and len(given) == len(inputs)
                 found = formula(given) if formula is not None and complete else None  # type: ignore[arg-type, assignment]
             usable = found is not None and bool(np.isfinite(found).all())

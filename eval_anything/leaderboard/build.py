@@ -202,7 +202,7 @@ class _Builder:
         records = {task: read_run(entry.path, task) for task in entry.file.tasks}
         own: dict[str, TaskSamples] = {}
         for i, (task, found) in enumerate(records.items()):
-            primary = entry.results["tasks"][task]["primary"]
+            primary = entry.results.tasks[task].primary
             own[task], written = write_samples(found, primary, _key(entry, i), self._media, self._chunks)
             kept.keys += written.keys
             kept.files += written.files
@@ -275,12 +275,7 @@ class _Builder:
                 t: k.about["key"] if k.about["known"] else "" for t, k in self._now.prompts.items()
             },
             "currency": next(
-                (
-                    e.results["cost"]["currency"]
-                    for e in self._entries
-                    if e.results.get("cost", {}).get("currency")
-                ),
-                "",
+                (e.results.cost.currency for e in self._entries if e.results.cost is not None), ""
             ),
             "scatters": scatters,
             "histories": histories,

@@ -8,6 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, to_builtins
+from msgspec.structs import replace
+
 from eval_anything.content import Modality, Record
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.leaderboard.charts import Bar, bars
@@ -15,6 +18,7 @@ from eval_anything.leaderboard.prompts import ITEM, Prompts
 from eval_anything.leaderboard.read_runs import Entry
 from eval_anything.leaderboard.samples import TaskSamples
 from eval_anything.output.svg import Tree
+from eval_anything.runs.results_file import Results, TaskResult
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import mean_interval
 
@@ -37,52 +41,52 @@ def card(entry: Entry, samples: Mapping[str, TaskSamples], charts: Sequence[Tree
         },
         "tasks": {
             task: {
-                "primary": results["tasks"][task]["primary"],
-                "metrics": _metrics(entry, task, samples[task]),
-                "groups": results["tasks"][task].get("groups", {}),
+                "primary": result.primary,
+                "metrics": _metrics(results, result, samples[task]),
+                "groups": result.groups or {},
                 "fingerprints": file.fingerprints.get(task, {}),
-                "samples": results["tasks"][task].get("samples"),
-                "failed": results["tasks"][task].get("failed"),
+                "samples": result.samples,
+                "failed": result.failed,
             }
             for task in file.tasks
+            for result in [results.tasks[task]]
         },
-        "aggregates": results["aggregates"],
-        "judges": results.get("judges", {}),
-        "cost": results.get("cost", {}),
+        "aggregates": results.aggregates,
+        "judges": results.judges,
+        "cost": results.cost or {},
         "charts": list(charts),
     }
 
 
-def _metrics(entry: Entry, task: str, samples: TaskSamples) -> dict[str, Any]:
+def _metrics(results: Results, task: TaskResult, samples: TaskSamples) -> dict[str, Any]:
     """As results.json has them, with the judge's name, its fingerprint and the words about both.
 
     `detects` is the difference from an independent run of this size that shows with 80 % power.
     """
     judges = {metric.name: metric.judge for metric in samples.metrics}
-    known = entry.results.get("judges", {})
-    found = {}
-    for name, metric in entry.results["tasks"][task]["metrics"].items():
-        judge = metric.get("judge", judges.get(name, ""))
-        about = known.get(judge, {})
-        found[name] = {
-            **{key: value for key, value in metric.items() if key != "calibration"},
+    cards: dict[str, dict[str, Any]] = {}
+    for name, metric in task.metrics.items():
+        judge = judges.get(name, "") if metric.judge is UNSET else metric.judge
+        about = results.judges.get(judge)
+        cards[name] = {
+            **to_builtins(replace(metric, calibration=UNSET)),
             "judge": judge,
-            "kind": about.get("kind", ""),
-            "fingerprint": about.get("fingerprint", ""),
+            "kind": about.kind if about is not None else "",
+            "fingerprint": about.fingerprint if about is not None else "",
         }
-        if "calibration" in metric:
-            found[name]["quality"] = quality_text(metric["calibration"])
-            found[name]["effect"] = effect_text(metric)
-        elif metric.get("stderr"):
-            found[name]["detects"] = attenuated_effect(math.sqrt(2) * metric["stderr"])
-        if about.get("calibration") == "exact":
-            found[name]["quality"] = "exact: computed by a program, without a judgement"
-    return found
+        if metric.calibration is not UNSET:
+            cards[name]["quality"] = quality_text(metric.calibration)
+            cards[name]["effect"] = effect_text(metric)
+        elif metric.stderr:
+            cards[name]["detects"] = attenuated_effect(math.sqrt(2) * metric.stderr)
+        if about is not None and about.calibration == "exact":
+            cards[name]["quality"] = quality_text("exact")
+    return cards
 
 
 def latency_of(records: Mapping[str, Sequence[Record]]) -> float | None:
     """The median of the seconds that a response took; None if no record tells."""
-    found = [r.latency["total"] for rs in records.values() for r in rs if r.latency.get("total")]
+    found = [r.latency.total for rs in records.values() for r in rs if r.latency.total]
     return statistics.median(found) if found else None
 
 
@@ -92,7 +96,7 @@ def profile(entry: Entry, records: Mapping[str, Sequence[Record]], prompts: Prom
     reads: dict[Modality, list[tuple[float, str]]] = {}
     writes: dict[Modality, list[tuple[float, str]]] = {}
     for task, found in records.items():
-        primary = entry.results["tasks"][task]["primary"]
+        primary = entry.results.tasks[task].primary
         for record in found:
             score = record.scores.get(primary)
             if score is None or score.value is None:
@@ -125,16 +129,16 @@ def dimensions(entry: Entry) -> list[Tree]:
     """The primary metric of each task by the keys that the task groups by."""
     charts = []
     for task in entry.file.tasks:
-        result = entry.results["tasks"][task]
-        for key, groups in result.get("groups", {}).items():
+        result = entry.results.tasks[task]
+        for key, groups in (result.groups or {}).items():
             rows = []
-            for value, metric in groups.items():
-                if metric["value"] is None or "range" not in metric:
+            for group, metric in groups.items():
+                if metric.value is None or metric.ci95 is None:
                     continue
-                low, high = metric["range"]
-                at, *ends = ((v - low) / (high - low) for v in (metric["value"], *metric["ci95"]))
-                note = f"{metric['value']:.3g}, n {metric['n']}"
-                rows.append(Bar(value, at, ends[0], ends[1], note))
+                low, high = metric.range
+                at, *ends = ((v - low) / (high - low) for v in (metric.value, *metric.ci95))
+                note = f"{metric.value:.3g}, n {metric.n}"
+                rows.append(Bar(group, at, ends[0], ends[1], note))
             if rows:
-                charts.append(bars(f"{task}: {result['primary']} by {key}", rows[:40]))
+                charts.append(bars(f"{task}: {result.primary} by {key}", rows[:40]))
     return charts

@@ -23,8 +23,8 @@ _STEP = re.compile(r"^(.*?)[-_.]?(?:checkpoint|global_step|step)[-_]?(\d+)$", re
 
 def cost_of(entry: Entry) -> float | None:
     """Money for a thousand samples; None if nothing was paid or nobody knows the price."""
-    money = entry.results.get("cost", {}).get("money")
-    samples = sum(task.get("samples") or 0 for task in entry.results["tasks"].values())
+    money = entry.results.cost.money if entry.results.cost is not None else None
+    samples = sum(task.samples for task in entry.results.tasks.values())
     return 1000 * money / samples if money and samples else None
 
 

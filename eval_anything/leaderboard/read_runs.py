@@ -6,13 +6,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from eval_anything.errors import UserError
 from eval_anything.leaderboard.chunks import clean
 from eval_anything.runs.directory import RunFile, read_run_file, records_path
+from eval_anything.runs.results_file import Results, read_results
 
 _LONGEST_NAME = 200
 
@@ -25,7 +24,7 @@ class Entry(NamedTuple):
     name: str
     folder: str
     file: RunFile
-    results: dict[str, Any]
+    results: Results
 
 
 class LeftOut(NamedTuple):
@@ -68,7 +67,7 @@ def _read_entry(path: Path) -> Entry:
     file = read_run_file(path)
     if file.status != "done":
         raise UserError(f"it is not finished (status: {file.status})")
-    results = _read_results(path, file)
+    results = read_results(path, file.tasks)
     digest = hashlib.sha256()
     for part in (path / "run.json", path / "results.json", *(records_path(path, t) for t in file.tasks)):
         try:
@@ -80,31 +79,3 @@ def _read_entry(path: Path) -> Entry:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
     id_ = f"{slug}-{digest.hexdigest()[:10]}"
     return Entry(id_, path, name, clean(path.name)[:_LONGEST_NAME], file, results)
-
-
-def _read_results(path: Path, file: RunFile) -> dict[str, Any]:
-    source = path / "results.json"
-    try:
-        results = msgspec.json.decode(source.read_bytes(), type=dict[str, Any])
-        for task in file.tasks:
-            metrics = results["tasks"][task]["metrics"]
-            metrics[results["tasks"][task]["primary"]]
-            for metric in metrics.values():
-                _check_number(metric["value"], metric["ci95"])
-                _check_number(metric["n"], (metric["failed"], metric["unscored"]))
-        for aggregate in results.setdefault("aggregates", {}).values():
-            _check_number(aggregate["value"], aggregate["ci95"])
-    except FileNotFoundError:
-        raise UserError("it has no results.json: repeat the command that made it") from None
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"its results.json cannot be read as results: {error!r}") from None
-    return results
-
-
-def _check_number(value: Any, ci95: Any) -> None:
-    """A value with its interval, or none; JSON has no NaN, so what is read is finite."""
-    if value is not None:
-        low, high = ci95
-        for number in (value, low, high):
-            if not isinstance(number, int | float):
-                raise TypeError(f"{number!r} is no number")

@@ -25,7 +25,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
-from eval_anything.content import Failure, Message, TextPart
+from eval_anything.content import Failure, Message, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.request_log import Answers, Kept, key_of
@@ -75,7 +75,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         self.text = text
         self.answers = answers if answers is not None else Answers()
         self.failures: dict[tuple[str, int], Failure] = {}
-        self.usage: dict[tuple[str, int], Counter[str]] = {}
+        self.usage: dict[tuple[str, int], Usage] = {}
         self._seed = int(seed)
         self._store = store if store is not None else MediaStore(_elsewhere())
         self._progress = progress if progress is not None else Progress("silent")
@@ -214,7 +214,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         document = (request.task_name or "", request.doc_id or 0)
         if kept.failure is not None:
             self.failures.setdefault(document, kept.failure)
-        self.usage.setdefault(document, Counter()).update(kept.usage)
+        self.usage[document] = self.usage.get(document, Usage()) + kept.usage
         return kept.failure is not None
 
     def _scored(self, requests: Sequence[Instance], keys: Sequence[str]) -> list[Kept | EvalError]:

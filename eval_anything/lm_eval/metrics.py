@@ -11,9 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from eval_anything.content import Record, Score
+from eval_anything.runs.results_file import MetricResult
 from eval_anything.statistics.intervals import mean_interval, student, wilson
 
 Bounds = tuple[float, float]
@@ -57,7 +61,7 @@ def range_of(metric: str) -> Bounds:
     return _RANGES.get(metric, (-NO_END, NO_END))
 
 
-def better(task: Any, metric: str) -> str:
+def better(task: Any, metric: str) -> Literal["higher", "lower"]:
     """The direction of a metric, which lm_eval knows for its own."""
     return "lower" if task.higher_is_better().get(metric) is False else "higher"
 
@@ -72,7 +76,7 @@ def document_score(task: Any, metric: str, raw: Any) -> Score:
         value,
         judge="lm_eval",
         range=range_of(metric),
-        better="lower" if better(task, metric) == "lower" else "higher",
+        better=better(task, metric),
         explanation="" if value is not None else "counts in the task's number alone",
     )
 
@@ -82,9 +86,9 @@ def summaries(
     row: Mapping[str, Any],
     documents: Mapping[int, Sequence[Mapping[str, Any]]],
     records: Sequence[Record],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, MetricResult]:
     """The metrics of results.json. `row` holds lm_eval's numbers: `acc,none`, `acc_stderr,none`."""
-    found = {}
+    found: dict[str, MetricResult] = {}
     for key, value in row.items():
         metric, comma, filter_ = key.partition(",")
         if comma and not metric.endswith("_stderr"):
@@ -97,24 +101,30 @@ def summaries(
             stderr = row.get(f"{metric}_stderr,{filter_}")
             name = metric_name(metric, filter_)
             failed = {int(record.sample_id) for record in records if record.error is not None}
-            found[name] = {
-                **_number(task, metric, value, stderr, [r for _, r in raw]),
-                "n": len(raw),
-                "failed": sum(number in failed for number, _ in raw),
-                "unscored": 0,
-                "better": better(task, metric),
-                "range": list(range_of(metric)),
-            }
+            undefined = MetricResult(
+                value=None,
+                stderr=None,
+                ci95=None,
+                n=len(raw),
+                failed=sum(number in failed for number, _ in raw),
+                unscored=0,
+                better=better(task, metric),
+                range=range_of(metric),
+                invalid=f"lm_eval gives {value}",
+            )
+            found[name] = _defined(undefined, task, metric, value, stderr, [r for _, r in raw])
     return found
 
 
-def _number(task: Any, metric: str, value: Any, stderr: Any, raw: Sequence[Any]) -> dict[str, Any]:
-    none = {"value": None, "stderr": None, "ci95": None}
+def _defined(
+    undefined: MetricResult, task: Any, metric: str, value: Any, stderr: Any, raw: Sequence[Any]
+) -> MetricResult:
+    """The metric with lm_eval's value and an interval, if that is a number."""
     if not isinstance(value, Real) or not math.isfinite(value):
-        return {**none, "invalid": f"lm_eval gives {value}"}
+        return undefined
     spread = float(stderr) if isinstance(stderr, Real) and math.isfinite(stderr) else None
     ends = _interval(metric, float(value), spread, raw, task.aggregation().get(metric))
-    return {"value": float(value), "stderr": spread, "ci95": ends}
+    return replace(undefined, value=float(value), stderr=spread, ci95=ends, invalid=UNSET)
 
 
 def _interval(
@@ -123,7 +133,7 @@ def _interval(
     stderr: float | None,
     raw: Sequence[Any],
     aggregate: Callable[[Sequence[Any]], Any] | None,
-) -> list[float]:
+) -> Bounds:
     """The 95 % interval; the whole range where nothing can be told, as for one document."""
     low, high = range_of(metric)
     numbers = [float(one) for one in raw if isinstance(one, Real)]
@@ -132,12 +142,11 @@ def _interval(
     )
     if is_mean and high < NO_END and all(low <= one <= high for one in numbers):
         estimate = mean_interval(numbers, list(map(str, range(len(numbers)))), (low, high))
-        return [estimate.low, estimate.high]
+        return estimate.low, estimate.high
     df = len(raw) - 1.0
     if stderr is None and aggregate is not None and df > 0:
         stderr, df = _jackknife(raw, aggregate)
-    ends = ends_of(metric, value, stderr, len(raw), df)
-    return list(ends)
+    return ends_of(metric, value, stderr, len(raw), df)
 
 
 def ends_of(metric: str, value: float, stderr: float | None, n: int, df: float) -> Bounds:

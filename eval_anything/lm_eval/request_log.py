@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Failure
+from eval_anything.content import Failure, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import append_whole, cannot_write
 
@@ -23,7 +23,7 @@ class Kept(Struct, frozen=True, omit_defaults=True):
     key: str
     answer: str | float | tuple[float, bool] | None
     failure: Failure | None = None
-    usage: dict[str, int] = {}
+    usage: Usage = Usage()
 
 
 _decoder = msgspec.json.Decoder(Kept)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from eval_anything.errors import UserError
-from eval_anything.evaluation.results import TaskResult
 from eval_anything.lm_eval import names
 from eval_anything.lm_eval.metrics import ends_of, metric_name
 from eval_anything.lm_eval.quiet import quiet
+from eval_anything.runs.results_file import AggregateResult, TaskResult
 
 if TYPE_CHECKING:
     from eval_anything.lm_eval.tasks import LmEvalPlan
@@ -22,14 +23,26 @@ if TYPE_CHECKING:
 SUMMARY = "lm_eval.json"
 
 
-_KEPT = ("primary", "metrics", "samples", "failed")
+class Numbers(Struct, frozen=True):
+    """lm_eval's own account of a task: its row of numbers (`acc,none`, `acc_stderr,none`), the number of
+    examples in a prompt, the version of the task."""
+
+    results: dict[str, Any]
+    num_fewshot: Any
+    version: Any
 
 
-def read_summary(run: Path, task: str) -> dict[str, Any] | None:
+class Summary(TaskResult, frozen=True, kw_only=True):
+    """lm_eval.json: the task's entry of results.json, and what it is made from."""
+
+    lm_eval: Numbers
+
+
+def read_summary(run: Path, task: str) -> Summary | None:
     """lm_eval.json of a task; None if the task is not done."""
     path = run / task / SUMMARY
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(path.read_bytes(), type=Summary)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
@@ -38,22 +51,27 @@ def read_summary(run: Path, task: str) -> dict[str, Any] | None:
 
 def task_results(run: Path, tasks: Iterable[str]) -> dict[str, TaskResult]:
     """The entries of results.json for the tasks that are done."""
-    found = {task: read_summary(run, task) for task in tasks}
+    summaries = {task: read_summary(run, task) for task in tasks}
     return {
-        task: TaskResult({key: summary[key] for key in _KEPT}, {})
-        for task, summary in found.items()
+        task: TaskResult(
+            primary=summary.primary,
+            metrics=summary.metrics,
+            samples=summary.samples,
+            failed=summary.failed,
+        )
+        for task, summary in summaries.items()
         if summary is not None
     }
 
 
-def group_results(plan: LmEvalPlan, run: Path) -> dict[str, Any]:
+def group_results(plan: LmEvalPlan, run: Path) -> dict[str, AggregateResult]:
     """The numbers of groups such as mmlu whose tasks are all done, made by lm_eval from theirs."""
     rows = {}
     for task in plan.tasks:
         summary = read_summary(run, task)
         if summary is not None:
-            rows[task.removeprefix(f"{names.PREFIX}/")] = summary["lm_eval"]["results"]
-    found: dict[str, Any] = {}
+            rows[task.removeprefix(f"{names.PREFIX}/")] = summary.lm_eval.results
+    found: dict[str, AggregateResult] = {}
     for group in plan.groups:
         if all(task.task_name in rows for task in group.get_all_tasks()):
             with quiet():
@@ -61,8 +79,8 @@ def group_results(plan: LmEvalPlan, run: Path) -> dict[str, Any]:
     return found
 
 
-def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, AggregateResult]:
+    found: dict[str, AggregateResult] = {}
     for key, value in row.items():
         metric, comma, filter_ = key.partition(",")
         if not comma or metric.endswith("_stderr"):
@@ -70,12 +88,8 @@ def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
         stderr = row.get(f"{metric}_stderr,{filter_}")
         spread = float(stderr) if isinstance(stderr, Real) else None
         n = int(row.get("sample_len", 2))
-        low, high = ends_of(metric, float(value), spread, n, n - 1)
-        found[f"{name}:{metric_name(metric, filter_)}"] = {
-            "value": float(value),
-            "stderr": spread,
-            "ci95": [low, high],
-            "formula": None,
-            "inputs": {},
-        }
+        ends = ends_of(metric, float(value), spread, n, n - 1)
+        found[f"{name}:{metric_name(metric, filter_)}"] = AggregateResult(
+            value=float(value), stderr=spread, ci95=ends
+        )
     return found

@@ -17,13 +17,13 @@ from typing import Any
 
 import msgspec
 
-from eval_anything.content import Record, TextPart
+from eval_anything.content import Latency, Record, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.lm_eval.metrics import document_score, metric_name, summaries
 from eval_anything.lm_eval.quiet import quiet
 from eval_anything.lm_eval.request_log import Answers
-from eval_anything.lm_eval.results import SUMMARY, read_summary
+from eval_anything.lm_eval.results import SUMMARY, Numbers, Summary, read_summary
 from eval_anything.lm_eval.tasks import LmEvalPlan, LmEvalTask
 from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
@@ -36,7 +36,7 @@ _SEED, _OTHER_SEED = 0, 1234
 def pending_tasks(plan: LmEvalPlan, counts: Mapping[str, int], run: Path) -> list[str]:
     """The tasks that are not done, or on fewer documents than are wanted."""
     done = {name: read_summary(run, name) for name in plan.tasks}
-    return [n for n, found in done.items() if found is None or found["samples"] < counts[n]]
+    return [n for n, found in done.items() if found is None or found.samples < counts[n]]
 
 
 def run_tasks(
@@ -77,19 +77,19 @@ def _run_task(name: str, plan: LmEvalPlan, count: int, lm: Any, run: Run) -> Non
     for record in records:
         if record.sample_id not in known:
             run.append(name, record)
-    summary: dict[str, Any] = {
-        "primary": task.file.primary,
-        "metrics": summaries(task.wrapped, results["results"][short], documents, records),
-        "samples": len(records),
-        "failed": sum(record.error is not None for record in records),
-        "lm_eval": {
-            "results": _plain(results["results"][short]),
-            "num_fewshot": results["n-shot"].get(short),
-            "version": results["versions"].get(short),
-        },
-    }
-    if summary["primary"] not in summary["metrics"]:
-        summary["primary"] = next(iter(summary["metrics"]))
+    metrics = summaries(task.wrapped, results["results"][short], documents, records)
+    primary = task.file.primary
+    summary = Summary(
+        primary=primary if primary in metrics else next(iter(metrics)),
+        metrics=metrics,
+        samples=len(records),
+        failed=sum(record.error is not None for record in records),
+        lm_eval=Numbers(
+            results=_plain(results["results"][short]),
+            num_fewshot=results["n-shot"].get(short),
+            version=results["versions"].get(short),
+        ),
+    )
     write_atomically(run.path / name / SUMMARY, pretty_json(summary))
 
 
@@ -141,7 +141,7 @@ def _record(
     scores = {
         metric_name(metric, one["filter"]): document_score(task.wrapped, metric, one[metric])
         for one in found
-        for metric in one["metrics"]
+        for metric in one.get("metrics", ())
     }
     answers = [answer for answers in found[0]["resps"] for answer in answers]
     return Record(
@@ -154,8 +154,8 @@ def _record(
         stop_reason=None,
         scores=scores,
         error=lm.failures.get((short, number)),
-        usage=dict(lm.usage.get((short, number), {})),
-        latency={},
+        usage=lm.usage.get((short, number), Usage()),
+        latency=Latency(),
         details={
             "target": str(found[0]["target"]),
             "answers": _plain(answers),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from eval_anything.evaluation.external import ExternalTasks, ListedTask, SourceRequest, TaskSource
-from eval_anything.evaluation.results import TaskResult
 from eval_anything.lm_eval import names
 from eval_anything.lm_eval.results import group_results, task_results
 from eval_anything.lm_eval.run import pending_tasks, run_tasks
@@ -15,6 +14,7 @@ from eval_anything.lm_eval.tasks import LmEvalPlan, plan_tasks
 from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import Run
+from eval_anything.runs.results_file import AggregateResult, TaskResult
 
 
 class LmEvalTasks(ExternalTasks):
@@ -45,7 +45,7 @@ class LmEvalTasks(ExternalTasks):
     def results(self, run: Path) -> dict[str, TaskResult]:
         return task_results(run, self.tasks)
 
-    def aggregates(self, run: Path) -> dict[str, Any]:
+    def aggregates(self, run: Path) -> dict[str, AggregateResult]:
         return group_results(self._plan, run)
 
 

@@ -7,12 +7,11 @@ said. A conversation ends where a turn fails: the sample has failed, as with any
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from eval_anything.content import Failure, FromTurn, Message, Part, Response, Sample, TextPart
+from eval_anything.content import Failure, FromTurn, Message, Part, Response, Sample, TextPart, Usage
 from eval_anything.models.base import Request, Sampling
 
 Ask = Callable[[list[Request]], Awaitable[list[Response]]]
@@ -64,17 +63,15 @@ class _Conversation:
         *before, last = self.answers
         if not before:
             return last
-        usage: Counter[str] = Counter()
-        for answer in self.answers:
-            usage.update(answer.usage)
-        seconds = [a.latency["total"] for a in self.answers if "total" in a.latency]
+        seconds = [a.latency.total for a in self.answers if a.latency.total is not None]
+        total = round(sum(seconds), 4) if seconds else None
         told = [answer.details for answer in before]
         return msgspec.structs.replace(
             last,
             turns=tuple(answer.parts for answer in before),
             order_known=all(answer.order_known for answer in self.answers),
-            usage=dict(usage),
-            latency=last.latency | ({"total": round(sum(seconds), 4)} if seconds else {}),
+            usage=sum((answer.usage for answer in self.answers), Usage()),
+            latency=msgspec.structs.replace(last.latency, total=total),
             details=last.details | ({"turns": told} if any(told) else {}),
         )
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Failure, Record, Score
+from eval_anything.content import Failure, Latency, Record, Score, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import append_whole, cannot_write, hold, pretty_json, write_atomically
 from eval_anything.jsonl import record_from_json, record_to_json
@@ -116,8 +116,8 @@ class Outline(Struct, frozen=True):
     source_id: str
     scores: dict[str, Score]
     error: Failure | None
-    usage: dict[str, int] = {}
-    latency: dict[str, float] = {}
+    usage: Usage = Usage()
+    latency: Latency = Latency()
     groups: dict[str, str] = {}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from eval_anything.content import Usage
 from eval_anything.servers.client import Client, ReplyError, Server, parse_server, without_key
 
 __all__ = ["ChatClient", "Reply", "ReplyError", "Server", "parse_server"]
@@ -18,11 +18,11 @@ LARGEST_TEXT = 2_000_000
 
 
 class Reply(NamedTuple):
-    """What a model said, why it stopped, and the tokens that it took (`input`, `output`)."""
+    """What a model said, why it stopped, and the tokens that it took."""
 
     text: str
     stop_reason: str | None
-    usage: Mapping[str, int]
+    usage: Usage
 
 
 class ChatClient(Client):
@@ -72,5 +72,5 @@ def _reply(raw: Any) -> Reply:
     if len(text) > LARGEST_TEXT:
         raise ReplyError(f"a reply of {len(text)} characters")
     usage = completion.usage or _Usage()
-    tokens = {"input": usage.prompt_tokens or 0, "output": usage.completion_tokens or 0}
+    tokens = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
     return Reply(text, choice.finish_reason, tokens)

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
+from eval_anything.content import Usage
 from eval_anything.errors import ServerError, UserError
 from eval_anything.servers.events import Fold, fold_events
 from eval_anything.servers.limit import Limit
@@ -145,8 +146,8 @@ class Client:
         """The bytes at any address; neither key nor other headers of the server go there."""
         return (await self._tried(lambda: self._fetched(url), paid=False)).value
 
-    def paid(self, usage: Mapping[str, int]) -> None:
-        """Counts an answered request with its tokens (`input`, `output`)."""
+    def paid(self, usage: Usage) -> None:
+        """Counts an answered request with its tokens."""
         if self._spending is not None:
             self._spending.add(self.server.model, usage)
 

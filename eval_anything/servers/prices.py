@@ -6,11 +6,11 @@ own file overrides it. A model that neither names has no known price: its cost i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from msgspec import Struct
 
+from eval_anything.content import NO_TOKENS, Usage
 from eval_anything.errors import EvalError, Exit, UserError, near
 from eval_anything.files.places import content_folder, home
 from eval_anything.files.yaml_files import read_yaml
@@ -35,12 +35,12 @@ class PriceFile(Struct, frozen=True, forbid_unknown_fields=True):
     currency: str
     models: dict[str, Price]
 
-    def money(self, model: str, usage: Mapping[str, int]) -> float | None:
-        """The money for these tokens (`input`, `output`); None if the model's price is not known."""
+    def money(self, model: str, usage: Usage) -> float | None:
+        """The money for these tokens; None if the model's price is not known."""
         price = self.models.get(model)
         if price is None:
             return None
-        return (usage.get("input", 0) * price.input + usage.get("output", 0) * price.output) / 1e6
+        return ((usage.input or 0) * price.input + (usage.output or 0) * price.output) / 1e6
 
 
 def read_prices() -> PriceFile:
@@ -61,6 +61,17 @@ class BudgetError(EvalError):
     exit_code = Exit.STOPPED
 
 
+class Spent(Struct, frozen=True):
+    """Calls and tokens of one model, and their price by the price file of that date. `money` is None if
+    its price is not known, 0 for a model that is on no server."""
+
+    calls: int
+    tokens: Usage
+    money: float | None
+    currency: str
+    prices: str
+
+
 class Spending:
     """The calls, tokens and money that a run takes from servers, and the money it may take."""
 
@@ -69,7 +80,7 @@ class Spending:
         self.prices = read_prices()
         self.money = 0.0
         self.calls = 0
-        self.tokens = {"input": 0, "output": 0}
+        self.tokens = NO_TOKENS
 
     def must_know(self, models: Collection[str]) -> None:
         """With a budget, every model needs a known price. UserError names one without."""
@@ -88,20 +99,13 @@ class Spending:
                 "What is recorded is kept: the same command with a new budget goes on."
             )
 
-    def add(self, model: str, usage: Mapping[str, int]) -> None:
+    def add(self, model: str, usage: Usage) -> None:
         """Counts a request that was answered."""
         self.money += self.prices.money(model, usage) or 0.0
         self.calls += 1
-        for key in self.tokens:
-            self.tokens[key] += usage.get(key, 0)
+        self.tokens += usage
 
-    def cost(self, paid_as: str | None) -> dict[str, Any]:
-        """All that was counted, if one model took it; its money is null if its price is not known, and
-        0 for what asks no server (None)."""
-        return {
-            "calls": self.calls,
-            "tokens": dict(self.tokens),
-            "money": 0.0 if paid_as is None else self.prices.money(paid_as, self.tokens),
-            "currency": self.prices.currency,
-            "prices": self.prices.date,
-        }
+    def cost(self, paid_as: str | None) -> Spent:
+        """All that was counted, if one model took it."""
+        money = 0.0 if paid_as is None else self.prices.money(paid_as, self.tokens)
+        return Spent(self.calls, self.tokens, money, self.prices.currency, self.prices.date)

@@ -30,6 +30,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from eval_anything.content import Latency, Usage
+
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "leaderboard")]
 
 from browsing import chromium, until
@@ -101,8 +103,8 @@ def make_run(
                 parts.append(store.put(medium.path.read_bytes(), medium.modality))
             record = Record(
                 sample_id=f"s{i:05}", repeat=0, item=f"{i:064x}", source_id=f"c{i}", order_known=True,
-                stop_reason="stop", scores=scores, error=None, usage={"input": 40, "output": 60},
-                latency={"total": 0.2 + generator.random()}, parts=tuple(parts),
+                stop_reason="stop", scores=scores, error=None, usage=Usage(40, 60),
+                latency=Latency(total=0.2 + generator.random()), parts=tuple(parts),
                 groups={"kind": f"k{i % 6}"},
             )  # fmt: skip
             lines.append(record_to_json(record, path))

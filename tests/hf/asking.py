@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers import png
 
-from eval_anything.content import Message, Modality, Part, Response, TextPart
+from eval_anything.content import Message, Modality, Part, Response, TextPart, Usage
 from eval_anything.media import MediaStore, media_part
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf import TransformersModel
@@ -97,7 +97,7 @@ def texts_are_documented(
     for response, conversation in zip(responses, conversations, strict=True):
         expected, read, written = documented(path, conversation, suppress)
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
+        assert (response.text, response.usage) == (expected, Usage(read, written))
     assert len({r.text for r in responses}) == 3
 
 

@@ -14,7 +14,7 @@ from helpers import mp4, png
 from PIL import Image
 from tiny_media import tiny_qwen2_5_vl
 
-from eval_anything.content import MODALITIES, Modality
+from eval_anything.content import MODALITIES, Modality, Usage
 from eval_anything.media import read_video
 
 _NEVER = ["<|image_pad|>", "<|video_pad|>"]
@@ -60,7 +60,7 @@ def test_images_and_text_as_the_documented_call(qwen: Path, tmp_path: Path) -> N
     for response, conversation in zip(responses, conversations, strict=True):
         expected, read, written = documented(qwen, conversation, _NEVER)
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
+        assert (response.text, response.usage) == (expected, Usage(read, written))
 
 
 @pytest.mark.parametrize("fps", [None, 2])
@@ -89,8 +89,8 @@ def test_clips_as_the_documented_call(qwen: Path, tmp_path: Path, fps: int | Non
         clip = {"type": "video", "video": frames[taken]}
         expected, read, written = documented(path, conversation(clip), _NEVER, **more)
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
-    assert responses[0].usage["input"] > responses[2].usage["input"] + 4
+        assert (response.text, response.usage) == (expected, Usage(read, written))
+    assert responses[0].usage.input > responses[2].usage.input + 4
 
 
 def test_the_medium_reaches_the_model(qwen: Path, tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_nothing_to_say_is_no_failure(omni: Omni, tmp_path: Path) -> None:
     (short,) = ask(omni.load(max_new_tokens="1"), [user("Hello there.")], tmp_path)
     assert short.error is None
     assert all(part.modality is Modality.TEXT for part in short.parts)
-    assert short.usage["output"] == 1
+    assert short.usage.output == 1
     model = omni.load()
     head = whole_of(model).talker.codec_head
     bias = torch.full((head.out_features,), -1e4)

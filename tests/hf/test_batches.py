@@ -13,6 +13,7 @@ import torch
 from asking import ask, loaded, requests_of, user
 from helpers import Cli, make_task, text_sample
 
+from eval_anything.content import Usage
 from eval_anything.errors import UserError
 from eval_anything.models.base import Request
 from eval_anything.models.hf.family import Answer, Prompt
@@ -110,10 +111,10 @@ def cut(batcher: Batcher, prompts: list[Prompt]) -> list[list[int]]:
     def answer(group: list[Prompt]) -> list[Answer]:
         groups.append([p.tokens for p in group])
         assert len({p.kind for p in group}) == 1
-        return [Answer((), "stop", {"input": p.tokens}) for p in group]
+        return [Answer((), "stop", Usage(p.tokens)) for p in group]
 
     found = batcher.answer(prompts, answer)
-    assert [a.usage["input"] for a in found if isinstance(a, Answer)] == [p.tokens for p in prompts]
+    assert [a.usage.input for a in found if isinstance(a, Answer)] == [p.tokens for p in prompts]
     return groups
 
 

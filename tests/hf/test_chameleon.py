@@ -12,7 +12,7 @@ from helpers import Cli, png
 from PIL import Image
 from tiny_image_out import tiny_chameleon
 
-from eval_anything.content import Message, Modality, TextPart
+from eval_anything.content import Message, Modality, TextPart, Usage
 from eval_anything.models.hf import TransformersModel
 from eval_anything.runs.directory import read_run
 
@@ -72,7 +72,7 @@ def test_text_as_the_documented_call(
     for response, (prompt, names) in zip(responses, written, strict=True):
         expected, read, new = documented(original, prompt, [paths[name] for name in names])
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": new})
+        assert (response.text, response.usage) == (expected, Usage(read, new))
     assert len({r.text for r in responses}) == 4
 
 
@@ -119,7 +119,7 @@ def test_a_placeholder_in_the_text_is_text(model: TransformersModel, tmp_path: P
     words = "Is <image> <reserved08706> a tag?"
     responses = ask(model, [user(words), user(red, words)], tmp_path)
     assert [r.error for r in responses] == [None, None]
-    assert responses[0].usage["input"] > len(words) / 2
+    assert responses[0].usage.input > len(words) / 2
 
 
 def test_a_run(cli: Cli, chameleon: Path, tmp_path: Path) -> None:

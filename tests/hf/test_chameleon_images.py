@@ -152,7 +152,7 @@ def test_images_by_hand(
         assert len(set(ids)) > 2
         (part,) = response.parts
         assert_shows(part, reference_pixels(drawing, codes_of(ids, vocabulary)))
-        assert (response.stop_reason, response.usage["output"]) == ("stop", 16 + 2)
+        assert (response.stop_reason, response.usage.output) == ("stop", 16 + 2)
     assert len({response.parts for response in responses}) == 3
 
 
@@ -201,7 +201,7 @@ def test_text_and_an_image_in_their_order(writer: tuple[Path, list[int]], tmp_pa
     model = loaded(path, output="any", max_new_tokens=str(len(new)))
     alone, again, other = ask(model, [user("Draw."), user("Draw."), user("A house?")], tmp_path)
     assert [getattr(part, "text", None) for part in alone.parts] == ["A:", None, "or"]
-    assert (alone.stop_reason, alone.usage["output"]) == ("stop", len(new))
+    assert (alone.stop_reason, alone.usage.output) == ("stop", len(new))
     assert again.parts == alone.parts
     assert other.parts != alone.parts
     start = new.index(model.family.processor.image_start_token_id)  # type: ignore[attr-defined]

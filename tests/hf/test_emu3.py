@@ -128,7 +128,7 @@ def test_images_as_the_documented_call(
         assert pixels.shape == (16, 32, 3)
         assert np.array_equal(pixels, documented_image(original, prompt))
     assert len({response.parts for response in responses}) == 3
-    assert [(r.stop_reason, r.usage["output"]) for r in responses] == [("stop", 2 * 5 + 3)] * 3
+    assert [(r.stop_reason, r.usage.output) for r in responses] == [("stop", 2 * 5 + 3)] * 3
     asked = {"guidance_scale": "3", "negative_prompt": "a lighthouse"}
     guided = ask(loaded(emu3, output="image", **asked, **SIZE), prompts, tmp_path)
     for prompt, response, plain in zip(PROMPTS, guided, made, strict=True):
@@ -215,7 +215,7 @@ def test_text_and_images_that_the_model_writes_in_their_order(
     model = loaded(path, output="any", max_new_tokens=str(len(new)))
     alone, *others = ask(model, [user("Draw."), user("Draw."), user("Draw a lighthouse.")], tmp_path)
     assert [getattr(part, "text", None) for part in alone.parts] == ["A:", None, "or", None]
-    assert (alone.stop_reason, alone.usage["output"]) == ("stop", len(new))
+    assert (alone.stop_reason, alone.usage.output) == ("stop", len(new))
     assert others[0].parts == alone.parts
     documented_model = Emu3ForConditionalGeneration.from_pretrained(path).eval()
     processor = Emu3Processor.from_pretrained(path)

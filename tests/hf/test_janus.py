@@ -85,7 +85,7 @@ def test_images_as_the_documented_call(
         assert np.array_equal(pixels, documented_image(original, prompt, 3.0))
     assert pixels.shape == (32, 32, 3)
     assert len({response.parts for response in responses}) > 1, "the prompt is not heeded"
-    assert [(r.stop_reason, r.usage["output"]) for r in responses] == [("stop", 16)] * 3
+    assert [(r.stop_reason, r.usage.output) for r in responses] == [("stop", 16)] * 3
     weaker = loaded(janus, output="image", guidance_scale="1.5")
     others = [picture(response) for response in ask(weaker, [user(p) for p in PROMPTS], tmp_path)]
     for prompt, pixels in zip(PROMPTS, others, strict=True):
@@ -121,7 +121,7 @@ def test_a_placeholder_in_the_text_is_text(reader: TransformersModel, tmp_path: 
     words = "Is <image_placeholder> </s> a tag?"
     responses = ask(reader, [user(words), user(red, words)], tmp_path)
     assert [r.error for r in responses] == [None, None]
-    assert responses[0].usage["input"] > len(words) / 2
+    assert responses[0].usage.input > len(words) / 2
 
 
 def test_an_image_is_not_dropped_where_images_are_made(

@@ -347,7 +347,7 @@ def test_an_encoder_and_decoder_answers_without_its_start_token(tmp_path: Path) 
         with torch.inference_mode():
             ids = model.eval().generate(**inputs, do_sample=False, max_new_tokens=NEW)[0]
         assert response.text == tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert response.usage["output"] == len(ids) - 1
+        assert response.usage.output == len(ids) - 1
 
 
 def test_the_budget_of_tokens_follows_from_the_model(tiny: Path) -> None:

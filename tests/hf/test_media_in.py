@@ -14,7 +14,7 @@ from asking import ask, documented, loaded, medium, next_logits, text, turn, use
 from helpers import Cli, make_task, medium_sample, png, text_sample, wav
 from tiny_media import tiny_llava, tiny_qwen2_audio
 
-from eval_anything.content import MediaPart
+from eval_anything.content import MediaPart, Usage
 from eval_anything.media import MediaError, read_video
 from eval_anything.models.hf.conversation import conversations
 
@@ -51,7 +51,7 @@ def test_llava_answers_as_the_documented_call(llava: Path, tmp_path: Path) -> No
     for response, conversation in zip(responses, conversations, strict=True):
         expected, read, written = documented(llava, conversation, ["<image>"])
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
+        assert (response.text, response.usage) == (expected, Usage(read, written))
     assert responses[1].text != responses[2].text, "the order of the parts is lost"
 
 
@@ -69,8 +69,8 @@ def test_qwen2_audio_answers_as_the_documented_call(listener: Path, tmp_path: Pa
     for response, conversation in zip(responses, conversations, strict=True):
         expected, read, written = documented(listener, conversation, ["<|AUDIO|>"])
         assert response.error is None
-        assert (response.text, response.usage) == (expected, {"input": read, "output": written})
-    assert len({r.usage["input"] for r in responses[::2]}) == 3, "sounds of other lengths, same tokens"
+        assert (response.text, response.usage) == (expected, Usage(read, written))
+    assert len({r.usage.input for r in responses[::2]}) == 3, "sounds of other lengths, same tokens"
 
 
 def test_sound_at_another_rate_is_resampled(listener: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_sound_at_another_rate_is_resampled(listener: Path, tmp_path: Path) -> N
     tokens = []
     for rate in (16000, 44100):
         part = medium(tmp_path / f"{rate}.wav", wav(2.0, rate), "audio")
-        tokens.append(ask(model, [user(part, "What?")], tmp_path)[0].usage["input"])
+        tokens.append(ask(model, [user(part, "What?")], tmp_path)[0].usage.input)
     assert tokens[0] == tokens[1]
 
 
@@ -106,7 +106,7 @@ def test_a_placeholder_in_the_text_is_text_and_is_never_answered(llava: Path, tm
     )
     assert plain.error is None
     assert with_image.error is None
-    assert plain.usage["input"] > len("Is  a tag?") / 4 + 10  # spelled out, not one token
+    assert plain.usage.input > len("Is  a tag?") / 4 + 10  # spelled out, not one token
     placeholder = model.family.tokenizer.convert_tokens_to_ids("<image>")  # type: ignore[attr-defined]
     assert model.family._suppressed == [placeholder]  # type: ignore[attr-defined]
 

@@ -187,7 +187,7 @@ def test_as_the_documented_call(case: Case, tmp_path: Path, temperature: float) 
         hertz, channels, numbers = opened(made)
         assert (hertz, channels) == (rate, samples.shape[0])
         assert np.abs(numbers.astype(int)).max() > 100
-        assert response.usage["input"] > 0
+        assert response.usage.input > 0
     assert sound(responses[0]) != sound(responses[1])
 
 
@@ -203,9 +203,9 @@ def test_an_answer_depends_on_its_seed_and_not_on_its_batch(case: Case, tmp_path
 def test_why_a_sound_ends(music: Path, speech: Path, barking: Path, tmp_path: Path) -> None:
     prompt = [user("abcdefgh")]
     (music_,) = ask(loaded(music), prompt, tmp_path)
-    assert (music_.stop_reason, music_.usage["output"]) == ("length", NEW)
+    assert (music_.stop_reason, music_.usage.output) == ("length", NEW)
     (cut,) = ask(loaded(barking), prompt, tmp_path)
-    assert (cut.stop_reason, cut.usage["output"]) == ("length", NEW)
+    assert (cut.stop_reason, cut.usage.output) == ("length", NEW)
     model = loaded(speech, **speaking(speech))
     (babble,) = ask(model, prompt, tmp_path)
     assert babble.stop_reason == "length"

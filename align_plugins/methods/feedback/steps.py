@@ -14,7 +14,7 @@ from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt,
 from align_plugins.methods.feedback.roles import Asked, Critique, Speaker
 from align_plugins.methods.feedback.settings import Critic, FeedbackSettings
 from align_plugins.methods.feedback.stages import Counts, Stages
-from eval_anything.content import Message, Record, TextPart
+from eval_anything.content import NO_TOKENS, Message, Record, TextPart
 
 
 class Better(Protocol):
@@ -187,8 +187,5 @@ def _counts(records: Mapping[str, Record], failed: int, more: Mapping[str, Any])
         **more,
         "failed": failed,
         **({"first_failure": reasons[0][:80]} if reasons else {}),
-        "tokens": {
-            key: sum(record.usage.get(key, 0) for record in records.values())
-            for key in ("input", "output")
-        },
+        "tokens": sum((record.usage for record in records.values()), NO_TOKENS),
     }

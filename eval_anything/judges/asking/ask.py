@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from eval_anything.content import Usage
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.places import home
 from eval_anything.judges.asking import guard
@@ -54,7 +54,7 @@ class Answer(NamedTuple, Generic[V]):
     """A usable verdict, and the tokens that it took; none if it was kept, or another had asked."""
 
     verdict: V
-    usage: dict[str, int]
+    usage: Usage
 
 
 class _UnderWay(Struct):
@@ -91,7 +91,7 @@ class Asker:
         if one is None or one.task.done():
             kept = self._verdicts.get(key)
             if kept is not None:
-                return Answer(msgspec.json.decode(kept, type=question.type_), {})
+                return Answer(msgspec.json.decode(kept, type=question.type_), Usage())
             if self._client is None:
                 self._client = ChatClient(self.server, self._who, spending=spending)
             request = self._request(self._client, self._verdicts, key, question, parameters)
@@ -111,7 +111,7 @@ class Asker:
                     one.task.cancel()
                     await asyncio.wait((one.task,))
         answer = one.task.result()
-        usage = {} if one.noted else answer.usage
+        usage = Usage() if one.noted else answer.usage
         one.noted = True
         return answer._replace(usage=usage)
 
@@ -124,12 +124,12 @@ class Asker:
         parameters: Mapping[str, Any],
     ) -> Answer[V]:
         """Asks, again if the reply is no verdict, and keeps what is usable."""
-        usage: Counter[str] = Counter()
+        usage = Usage()
         for left in reversed(range(_TRIES)):
             fence, mark = secrets.token_hex(8), secrets.token_hex(8)
             messages = question.messages(fence, mark)
             reply = await self._reply(client, messages, question.form, parameters)
-            usage.update(reply.usage)
+            usage += reply.usage
             try:
                 verdict = question.read(reply.text, mark)
                 break
@@ -137,7 +137,7 @@ class Asker:
                 if not left:
                     raise
         verdicts.put(key, msgspec.json.encode(verdict).decode())
-        return Answer(verdict, dict(usage))
+        return Answer(verdict, usage)
 
     async def close(self) -> None:
         """Ends what `ask` opened; a later `ask` opens it anew."""

@@ -16,63 +16,75 @@ probability `accuracy` a win rate moves by J times what it should; for grades th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
-from eval_anything.judges.calibration.store import calibration_summary
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from eval_anything.judges.calibration.store import quality_of
 from eval_anything.judges.scorer import Scorer
+from eval_anything.runs.results_file import DetectableEffect, JudgeQuality, MetricResult, TaskResult
 from eval_anything.statistics.agreement import attenuated_effect
 
 
-def add_effects(metrics: Mapping[str, dict[str, Any]], scorers: Sequence[Scorer]) -> None:
-    """Adds to each judged metric of results.json `judge`, its name; `calibration`, as among the judges
-    but of this metric alone; and `mde`, {"seen", "true"} in the metric's units.
+def with_effects(result: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
+    """The task with `judge`, `calibration` (on that metric alone) and `mde` on each judged metric.
 
-    `seen` is null without scatter to take it from, `true` also without an accuracy, or where it has
-    no bound.
+    `mde.seen` is null without scatter to take it from, `mde.true` also without an accuracy, or where it
+    has no bound.
     """
+    metrics = dict(result.metrics)
     for scorer in scorers:
         if scorer.judged and scorer.available:
             for name in scorer.metrics:
                 if name in metrics:
-                    card = calibration_summary(scorer.calibrated_as, name)
-                    metrics[name]["judge"] = scorer.name
-                    metrics[name]["calibration"] = card
-                    metrics[name]["mde"] = _effects(metrics[name]["stderr"], scorer.compares, card)
+                    quality = quality_of(scorer.calibrated_as, name)
+                    metrics[name] = replace(
+                        metrics[name],
+                        judge=scorer.name,
+                        calibration=quality,
+                        mde=_effect(metrics[name].stderr, scorer.compares, quality),
+                    )
+    return replace(result, metrics=metrics)
 
 
-def _effects(
-    stderr: float | None, compares: bool, card: Mapping[str, Any] | None
-) -> dict[str, float | None]:
+def _effect(stderr: float | None, compares: bool, quality: JudgeQuality | None) -> DetectableEffect:
     if not stderr:  # values that are all the same are no certainty
-        return {"seen": None, "true": None}
+        return DetectableEffect(seen=None, true=None)
     of_difference = stderr if compares else math.sqrt(2) * stderr
-    true = None
-    if card is not None and card["figure"] == "accuracy":
-        true = attenuated_effect(of_difference, card["value"])
-    finite = true is not None and math.isfinite(true)
-    return {"seen": attenuated_effect(of_difference), "true": true if finite else None}
-
-
-def quality_text(card: Mapping[str, Any] | None) -> str:
-    """A judge's calibration in results.json, for people."""
-    if card is None:
-        return "not calibrated"
-    low, high = card["ci95"]
-    return (
-        f"{card['figure']} {card['value']:.3f} ({low:.3f} .. {high:.3f}, n = {card['n']}) "
-        f"on {card['labels']}"
+    true = math.inf
+    if quality is not None and quality.figure == "accuracy":
+        true = attenuated_effect(of_difference, quality.value)
+    return DetectableEffect(
+        seen=attenuated_effect(of_difference), true=true if math.isfinite(true) else None
     )
 
 
-def effect_text(metric: Mapping[str, Any]) -> str:
-    """What differences a judged metric of results.json can show, for people."""
-    card, (seen, true) = metric["calibration"], (metric["mde"][key] for key in ("seen", "true"))
+def quality_text(quality: JudgeQuality | Literal["exact"] | None) -> str:
+    """A judge's quality, for people."""
+    if quality is None:
+        return "not calibrated"
+    if quality == "exact":
+        return "exact: computed by a program, without a judgement"
+    low, high = quality.ci95
+    return (
+        f"{quality.figure} {quality.value:.3f} ({low:.3f} .. {high:.3f}, n = {quality.n}) "
+        f"on {quality.labels}"
+    )
+
+
+def effect_text(metric: MetricResult) -> str:
+    """The differences that a judged metric can show, for people; "" for a metric without a judge."""
+    quality, effect = metric.calibration, metric.mde
+    if quality is UNSET or effect is UNSET:
+        return ""
+    seen, true = effect.seen, effect.true
     if seen is None:
         return "what difference it can show cannot be told: there is no scatter"
-    if card is None or card["figure"] != "accuracy":
+    if quality is None or quality.figure != "accuracy":
         return f"can show a difference of {seen:.3f}, but its judge was not measured on pairs"
-    low, high = metric["range"]
+    low, high = metric.range
     if true is None or true > high - low:
         return f"can show a difference of {seen:.3f}, but no true one is so large, through this judge"
     return f"can show a difference of {seen:.3f}, which is a true one of {true:.3f} through this judge"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,7 @@ from msgspec import Struct
 from eval_anything.errors import UserError
 from eval_anything.files.places import content_folder, home
 from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.runs.results_file import Interval, JudgeQuality
 from eval_anything.statistics.agreement import Figure
 
 
@@ -55,24 +56,25 @@ class Calibration(Struct, frozen=True, kw_only=True):
     grades: Measured | None
 
     @property
-    def summary(self) -> dict[str, Any] | None:
+    def quality(self) -> JudgeQuality | None:
         """The one figure that stands for the judge beside its scores: accuracy on pairs, else rho.
         None if neither has a value. An interval that cannot be said is the whole range."""
-        for name, measured, bounds in (
+        choices: tuple[tuple[Literal["accuracy", "rho"], Measured | None, Interval], ...] = (
             ("accuracy", self.pairs, (0.0, 1.0)),
             ("rho", self.grades, (-1.0, 1.0)),
-        ):
+        )
+        for name, measured, bounds in choices:
             figure = measured.figures[name] if measured is not None else None
             if figure is not None and figure.value is not None:
-                return {
-                    "metric": self.metric,
-                    "figure": name,
-                    "value": figure.value,
-                    "ci95": list(figure.ci95 or bounds),
-                    "n": figure.n,
-                    "labels": self.labels,
-                    "figures": self._values,
-                }
+                return JudgeQuality(
+                    metric=self.metric,
+                    figure=name,
+                    value=figure.value,
+                    ci95=figure.ci95 or bounds,
+                    n=figure.n,
+                    labels=self.labels,
+                    figures=self._values,
+                )
         return None
 
     @property
@@ -96,10 +98,10 @@ def load_calibration(fingerprint: str, metric: str | None = None) -> Calibration
     return _newest([c for c in found if metric in (None, c.metric)])
 
 
-def calibration_summary(fingerprint: str, metric: str | None = None) -> dict[str, Any] | None:
-    """What results say of a judge's quality, on one metric or any; None if it is not calibrated."""
-    found = load_calibration(fingerprint, metric)
-    return found.summary if found is not None else None
+def quality_of(fingerprint: str, metric: str | None = None) -> JudgeQuality | None:
+    """The quality of a judge, on one metric or any; None if it is not calibrated."""
+    calibration = load_calibration(fingerprint, metric)
+    return calibration.quality if calibration is not None else None
 
 
 def calibrations_of(judge: str) -> list[Calibration]:

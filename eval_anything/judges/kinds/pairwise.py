@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from msgspec import to_builtins
+
 from eval_anything.concurrency import all_of
-from eval_anything.content import Message, Part, Record, Response, Sample, Score
+from eval_anything.content import NO_TOKENS, Message, Part, Record, Response, Sample, Score
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
@@ -176,10 +178,7 @@ class PairwiseScorer(ChatScorer):
             details={
                 "orders": list(orders),
                 "model": self.server.model,
-                "usage": {
-                    key: first.usage.get(key, 0) + second.usage.get(key, 0)
-                    for key in ("input", "output")
-                },
+                "usage": to_builtins(NO_TOKENS + first.usage + second.usage),
             },
         )
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from eval_anything.concurrency import all_of
-from eval_anything.content import Modality, Response, Sample, Score
+from eval_anything.content import NO_TOKENS, Modality, Response, Sample, Score, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
@@ -85,7 +85,7 @@ class _Answered(NamedTuple):
     lettered: dict[str, str]
     chosen: str | None
     reason: str
-    usage: dict[str, int]
+    usage: Usage
 
     @property
     def right(self) -> str:
@@ -169,7 +169,7 @@ class ProbeScorer(ChatScorer):
         try:
             verdict, usage = await self._asker.ask(asked, self.spending)
         except ValueError as error:
-            return _Answered(question, lettered, None, str(error), {})
+            return _Answered(question, lettered, None, str(error), Usage())
         return _Answered(question, lettered, verdict.choice, "", usage)
 
     def _scores(self, answers: list[_Answered]) -> dict[str, Score]:
@@ -184,7 +184,7 @@ class ProbeScorer(ChatScorer):
                 for a in answers
             ],
             "model": self.server.model,
-            "usage": {k: sum(a.usage.get(k, 0) for a in answers) for k in ("input", "output")},
+            "usage": to_builtins(sum((a.usage for a in answers), NO_TOKENS)),
         }
         name, corrected = self.metrics
         failed = [a for a in answers if a.chosen is None]

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from msgspec import to_builtins
+
 from eval_anything.concurrency import all_of
-from eval_anything.content import MODALITIES, Response, Sample, Score, TextPart
+from eval_anything.content import MODALITIES, NO_TOKENS, Response, Sample, Score, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
@@ -154,7 +156,7 @@ class RubricScorer(ChatScorer):
         return await self._asker.ask(question, self.spending)
 
     def _scores(self, judged: list[Answer[Verdict]], what: _Shown) -> dict[str, Score]:
-        usage = {k: sum(j.usage.get(k, 0) for j in judged) for k in ("input", "output")}
+        usage = sum((j.usage for j in judged), NO_TOKENS)
         scores: dict[str, Score] = {}
         for name, metric in self.metrics.items():
             criteria = [c for c in what.criteria if c.metric == name]
@@ -166,7 +168,7 @@ class RubricScorer(ChatScorer):
             if len(values) > 1:
                 details["spread"] = statistics.stdev(values)
             if not scores:  # the tokens of a verdict are noted once, however many metrics it has
-                details["usage"] = usage
+                details["usage"] = to_builtins(usage)
             scores[name] = Score(
                 statistics.fmean(values),
                 explanation=judged[0].verdict.explanation,

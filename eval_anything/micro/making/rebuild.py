@@ -33,15 +33,14 @@ FIGURES = "figures.json"
 def figures_of(checkpoint: Path, run: Path) -> dict[str, dict[str, Any]]:
     """Evaluates a checkpoint on the micro suite: {name: {value, ci95, n}}, aggregates included."""
     outcome = evaluate(Options(model=str(checkpoint), suite="micro", out=str(run)), Progress())
-    found = {
-        f"{task}:{name}": metric
-        for task, result in outcome.results["tasks"].items()
-        for name, metric in result["metrics"].items()
+    figures: dict[str, dict[str, Any]] = {
+        f"{task}:{name}": {"value": metric.value, "ci95": metric.ci95, "n": metric.n}
+        for task, result in outcome.results.tasks.items()
+        for name, metric in result.metrics.items()
     }
-    found |= outcome.results["aggregates"]
-    return {
-        name: {key: metric[key] for key in ("value", "ci95", "n") if key in metric}
-        for name, metric in found.items()
+    return figures | {
+        name: {"value": aggregate.value, "ci95": aggregate.ci95}
+        for name, aggregate in outcome.results.aggregates.items()
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eval_anything.content import Failure, Part, Response, TextPart
+from eval_anything.content import Failure, Latency, Part, Response, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
 from eval_anything.media import MediaStore
@@ -121,8 +121,8 @@ class MicroModel(Model):
         return Response(
             parts=tuple(parts),
             stop_reason="stop" if ids and ids[-1] == vocabulary.ids()[vocabulary.EOS] else "length",
-            usage={"input": prompt_tokens, "output": len(ids)},
-            latency={"total": round(seconds, 4)},
+            usage=Usage(prompt_tokens, len(ids)),
+            latency=Latency(total=round(seconds, 4)),
             error=error,
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import msgspec
 
 from eval_anything.concurrency import all_of
-from eval_anything.content import Failure, Modality, Part, Response, TextPart
+from eval_anything.content import Failure, Latency, Modality, Part, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import seed_of, sha256_of
 from eval_anything.media import MediaError, MediaStore
@@ -180,7 +180,7 @@ def _response(
     """
     parts: list[Part] = []
     told: list[dict[str, Any]] = []
-    latency = {"total": round(seconds, 4), "plan": planned.latency.get("total", 0.0)}
+    took: dict[str, float] = {}
     for n, item in enumerate(planned.plan):
         if item.modality is Modality.TEXT:
             parts.append(TextPart(item.content))
@@ -191,7 +191,7 @@ def _response(
         try:
             if result is None:
                 raise GeneratorError(f"this agent has no generator of {item.modality}")
-            latency[str(item.modality)] = result.seconds
+            took[str(item.modality)] = result.seconds
             if isinstance(result.medium, GeneratorError):
                 raise result.medium
             parts.append(store.put(result.medium, item.modality))
@@ -207,7 +207,7 @@ def _response(
         order_known=planned.order_known,
         stop_reason=planned.stop_reason,
         usage=planned.usage,
-        latency=latency,
+        latency=Latency(total=round(seconds, 4), plan=planned.latency.total or 0.0, **took),
         error=error,
         details=details,
     )

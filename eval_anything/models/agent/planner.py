@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Failure, Message, Modality, TextPart
+from eval_anything.content import Failure, Latency, Message, Modality, TextPart, Usage
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.grammar import parse
 from eval_anything.models.agent.instructions import instructed, instructions, schema, tools
@@ -50,7 +50,7 @@ class Telling(NamedTuple):
 class Planned(Struct):
     """What the chat model answered to one request: a plan, or why there is none.
 
-    `outside` is what it wrote besides the plan, all of it if there is none; `latency` is in seconds.
+    `outside` is what it wrote besides the plan, all of it if there is none.
     """
 
     form: Form
@@ -59,8 +59,8 @@ class Planned(Struct):
     error: Failure | None = None
     outside: str = ""
     stop_reason: str | None = None
-    usage: dict[str, int] = {}
-    latency: dict[str, float] = {}
+    usage: Usage = Usage()
+    latency: Latency = Latency()
 
 
 class Asker(ABC):
@@ -165,7 +165,7 @@ class ServerAsker(Asker):
             planned.error = Failure(kind, str(error))
         else:
             self._client.paid(planned.usage)
-            planned.latency = {"total": round(reply.seconds, 4)}
+            planned.latency = Latency(total=round(reply.seconds, 4))
             if form == "tools" or message.get("refusal"):
                 _read(planned, read_message, message)
             else:

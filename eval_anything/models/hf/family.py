@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from msgspec import Struct
 
-from eval_anything.content import Modality, Part, TextPart
+from eval_anything.content import Modality, Part, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import combined, hash_files
 from eval_anything.media import MediaStore
@@ -86,7 +86,7 @@ class Answer(NamedTuple):
 
     parts: tuple[Part, ...]
     stop_reason: str
-    usage: dict[str, int]
+    usage: Usage
 
 
 class Family(ABC):

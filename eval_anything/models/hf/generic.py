@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from eval_anything.content import MODALITIES, Message, Modality, TextPart
+from eval_anything.content import MODALITIES, Message, Modality, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
@@ -248,5 +248,5 @@ class GenericFamily(Family):
         return Answer(
             parts=(TextPart(text),) if text else (),
             stop_reason="stop" if ids and ids[-1] in self._stop else "length",
-            usage={"input": read, "output": len(ids)},
+            usage=Usage(read, len(ids)),
         )

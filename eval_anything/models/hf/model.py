@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_anything.content import Failure, Response, TextPart
+from eval_anything.content import Failure, Latency, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
@@ -165,7 +165,7 @@ class TransformersModel(Model):
                     parts=one.parts,
                     stop_reason=one.stop_reason,
                     usage=one.usage,
-                    latency={"total": seconds[requests[i].key]},
+                    latency=Latency(total=seconds[requests[i].key]),
                 )
         return [answer for answer in answers if answer is not None]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eval_anything.content import Failure, Response, TextPart
+from eval_anything.content import Failure, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Ending, Request, TextModel
@@ -153,7 +153,7 @@ class LocalText(TextModel):
         return Response(
             parts=(TextPart(text),),
             stop_reason="stop" if stopped else "length",
-            usage={"input": len(prompt.ids), "output": len(ids)},
+            usage=Usage(len(prompt.ids), len(ids)),
         )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from eval_anything.content import Message
+from eval_anything.content import Latency, Message
 from eval_anything.errors import ServerError
 from eval_anything.models.base import Request
 from eval_anything.models.openai import inputs
@@ -27,11 +27,10 @@ T = TypeVar("T")
 
 
 class Answer(NamedTuple):
-    """What an endpoint answered. `latency` is in seconds: `total`, and of a stream `first_token` and
-    `first_<modality>`."""
+    """What an endpoint answered, and the seconds that it took."""
 
     content: Content
-    latency: dict[str, float]
+    latency: Latency
 
 
 Endpoint = Callable[[Client, Settings, Request], Awaitable[Answer]]
@@ -54,17 +53,16 @@ async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
     if not settings.stream:
         reply = await client.post("/chat/completions", body)
         content = read_reply(reply.value, headerless=settings.audio_format == "pcm16")
-        return Answer(content, {"total": reply.seconds})
+        return Answer(content, Latency(total=round(reply.seconds, 4)))
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     # Qwen-Omni streams samples without a header where WAV was asked for.
     headerless = settings.audio_format in ("pcm16", "wav")
     stream = await client.post_for_events("/chat/completions", body, lambda: ChatFold(headerless))
     fold = stream.value
-    latency = {"total": stream.seconds}
-    if fold.first:
-        latency["first_token"] = min(fold.first.values())
-    latency |= {f"first_{modality}": seconds for modality, seconds in fold.first.items()}
-    return Answer(fold.content(), latency)
+    first = {f"first_{modality}": round(seconds, 4) for modality, seconds in fold.first.items()}
+    if first:
+        first["first_token"] = min(first.values())
+    return Answer(fold.content(), Latency(total=round(stream.seconds, 4), **first))
 
 
 async def _responses(client: Client, settings: Settings, request: Request) -> Answer:
@@ -79,7 +77,7 @@ async def _responses(client: Client, settings: Settings, request: Request) -> An
         tool = {"type": settings.tools}
         body["tools"] = [tool | ({"size": settings.image_size} if settings.image_size else {})]
     reply = await client.post("/responses", body)
-    return Answer(read_reply(reply.value, headerless=False), {"total": reply.seconds})
+    return Answer(read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4)))
 
 
 async def _images(client: Client, settings: Settings, request: Request) -> Answer:
@@ -97,7 +95,7 @@ async def _images(client: Client, settings: Settings, request: Request) -> Answe
         if error.status != 400 or "response_format" not in str(error):
             raise
         reply = await client.post("/images/generations", body)
-    return Answer(read_reply(reply.value, headerless=False), {"total": reply.seconds})
+    return Answer(read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4)))
 
 
 async def _speech(client: Client, settings: Settings, request: Request) -> Answer:
@@ -112,7 +110,7 @@ async def _speech(client: Client, settings: Settings, request: Request) -> Answe
     reply = await client.post_for_bytes("/audio/speech", body)
     content = Content()
     content.add_sound([reply.value], headerless)
-    return Answer(content, {"total": reply.seconds})
+    return Answer(content, Latency(total=round(reply.seconds, 4)))
 
 
 async def _videos(client: Client, settings: Settings, request: Request) -> Answer:
@@ -140,7 +138,7 @@ async def _videos(client: Client, settings: Settings, request: Request) -> Answe
     clip = await client.get_bytes(f"{path}/content")
     content = Content()
     content.add_clip(clip.value)
-    return Answer(content, {"total": begun.seconds + time.perf_counter() - start})
+    return Answer(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
 
 
 async def _made(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from eval_anything.content import Failure, Part, Response, TextPart
+from eval_anything.content import Failure, Part, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
@@ -60,7 +60,7 @@ class ChatModel(Model):
     ) -> None:
         if self.settings.api not in _WITHOUT_TOKENS or self.spending is None:
             return
-        costs = self.spending.prices.money(self.server.model, {"input": 1, "output": 1})
+        costs = self.spending.prices.money(self.server.model, Usage(1, 1))
         if self.spending.budget is not None and costs != 0:
             raise UserError(
                 f"--budget: a server counts no tokens for api={self.settings.api}, so it cannot be kept"
@@ -122,7 +122,7 @@ class ChatModel(Model):
             order_known=content.order_known,
             stop_reason=content.stop_reason,
             usage=content.usage,
-            latency={name: round(seconds, 4) for name, seconds in answer.latency.items()},
+            latency=answer.latency,
             error=_failure(content, parts, problems),
             details={"transcripts": content.transcripts} if content.transcripts else {},
         )

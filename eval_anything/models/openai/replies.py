@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from eval_anything.content import Modality, TextPart
+from eval_anything.content import Modality, TextPart, Usage
 from eval_anything.models.openai.payload import (
     Link,
     Medium,
@@ -47,14 +47,14 @@ Piece = TextPart | Medium | Link
 class Content(Struct):
     """What a reply holds: lists of pieces, each in order; what could not be used, and why.
 
-    `usage` counts tokens (`input`, `output`); `transcripts` are what servers say that a sound says.
+    `transcripts` are what servers say that a sound says.
     """
 
     lists: list[list[Piece]] = []
     problems: list[str] = []
     refusal: str | None = None
     stop_reason: str | None = None
-    usage: dict[str, int] = {}
+    usage: Usage = Usage()
     transcripts: list[str] = []
 
     @property
@@ -172,18 +172,15 @@ def check_length(content: Content) -> None:
         raise ReplyError(f"a reply of {characters} characters")
 
 
-def tokens_of(usage: Any) -> dict[str, int]:
-    """`input` and `output` tokens, under the names of either API; 0 for what is not said."""
+def tokens_of(usage: Any) -> Usage:
+    """The tokens in and out, under the names of either API; 0 for what is not said."""
     fields = usage if isinstance(usage, Mapping) else {}
 
     def first(*names: str) -> int:
         found = (fields.get(name) for name in names)
         return next((n for n in found if isinstance(n, int) and n > 0), 0)
 
-    return {
-        "input": first("prompt_tokens", "input_tokens"),
-        "output": first("completion_tokens", "output_tokens"),
-    }
+    return Usage(first("prompt_tokens", "input_tokens"), first("completion_tokens", "output_tokens"))
 
 
 def word(value: Any) -> str | None:

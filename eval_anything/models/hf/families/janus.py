@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eval_anything.content import MediaPart, Modality
+from eval_anything.content import MediaPart, Modality, Usage
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
 from eval_anything.models.hf.families.pictures import (
@@ -108,7 +108,7 @@ class JanusFamily(GenericFamily):
             return super().decode(output, inputs, prompts, store)
         read = inputs["attention_mask"].sum(dim=1).tolist()
         return [
-            Answer((self.picture(codes, store),), "stop", {"input": n, "output": len(codes)})
+            Answer((self.picture(codes, store),), "stop", Usage(n, len(codes)))
             for codes, n in zip(output, read, strict=True)
         ]
 

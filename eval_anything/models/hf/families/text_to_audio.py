@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from eval_anything.content import Modality, TextPart
+from eval_anything.content import Modality, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import combined
 from eval_anything.media import MediaStore
@@ -103,11 +103,8 @@ class _TextToAudio(Family):
     def decode(
         self, output: Sound, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
     ) -> list[Answer]:
-        usage = {"input": prompts[0].tokens}
-        if output.codes is not None:
-            usage["output"] = output.codes
         part = sound_part(output.samples, self.rate, store)
-        return [Answer((part,), output.stop_reason, usage)]
+        return [Answer((part,), output.stop_reason, Usage(prompts[0].tokens, output.codes))]
 
 
 def _drawing(prompt: Prompt) -> dict[str, Any]:

@@ -1,0 +1,198 @@
+"""results.json: the numbers of a run, written and read here alone.
+
+It is rebuilt from the records whenever the command runs. `eval-anything schema results` prints its JSON
+schema, which is made from these types. A key with UNSET is absent where it does not apply; keys that a
+newer version adds are ignored by older ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from eval_anything.content import Usage
+from eval_anything.errors import UserError
+from eval_anything.files.writing import pretty_json, write_atomically
+
+FILE_NAME = "results.json"
+
+
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+Interval = tuple[float, float]
+"""The lower and the upper end of a 95 % interval."""
+
+
+class JudgeQuality(Struct, frozen=True, kw_only=True):
+    """Agreement of a judge with labels: one figure that stands for it, and all the others."""
+
+    metric: Annotated[str, _about("the judge's metric that was compared with labels")]
+    figure: Annotated[
+        Literal["accuracy", "rho"],
+        _about("accuracy on pairs (0..1) or, without pairs, Spearman's rho on grades (-1..1)"),
+    ]
+    value: Annotated[float, _about("the figure's value")]
+    ci95: Annotated[Interval, _about("its 95 % interval; the whole range where none can be told")]
+    n: Annotated[int, _about("how many labels it is from")]
+    labels: Annotated[str, _about("the name of the file or set of labels")]
+    figures: Annotated[
+        dict[str, float | None], _about("every figure by its name, such as kappa; null: undefined")
+    ] = {}
+
+
+class DetectableEffect(Struct, frozen=True, kw_only=True):
+    """The smallest difference of two runs that shows with 80 % power at the two-sided 5 % level, in the
+    metric's units."""
+
+    seen: Annotated[float | None, _about("as the judge shows it; null: the scores have no scatter")]
+    true: Annotated[
+        float | None, _about("the true difference behind it; null: the judge's errors leave no bound")
+    ]
+
+
+class MetricResult(Struct, frozen=True, kw_only=True):
+    """One metric over the samples of a task that it applies to, or over one group of them.
+
+    `judge`, `calibration` and `mde` are there for judges with a model behind them.
+    """
+
+    value: Annotated[
+        float | None,
+        _about("the mean over samples, in the range; null: no sample is scored, or it is invalid"),
+    ]
+    stderr: Annotated[
+        float | None,
+        _about("the clustered standard error of the value; null for fewer than two clusters"),
+    ]
+    ci95: Annotated[
+        Interval | None, _about("the 95 % interval, inside the range; null where there is no value")
+    ]
+    n: Annotated[int, _about("samples that it applies to, failed and unscored ones included")]
+    failed: Annotated[int, _about("samples that the model failed, which score the floor")]
+    unscored: Annotated[int, _about("samples that the judge failed, which are left out of the value")]
+    better: Annotated[Literal["higher", "lower"], _about("the good direction")]
+    range: Annotated[Interval, _about("the lowest and the highest possible value")]
+    invalid: Annotated[str | UnsetType, _about("the reason why the value must not be used")] = UNSET
+    judge: Annotated[str | UnsetType, _about("the name of the judge")] = UNSET
+    calibration: Annotated[
+        JudgeQuality | UnsetType | None,
+        _about("the judge's quality on this metric; null: it was never measured"),
+    ] = UNSET
+    mde: Annotated[DetectableEffect | UnsetType, _about("the minimum detectable effect")] = UNSET
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.ci95 is None:
+            raise ValueError("a metric with a value has a ci95")
+
+
+class TaskResult(Struct, frozen=True, kw_only=True):
+    """All metrics of one task."""
+
+    primary: Annotated[str, _about("the name of the metric that stands for the task")]
+    metrics: Annotated[dict[str, MetricResult], _about("every metric by its name")]
+    groups: Annotated[
+        dict[str, dict[str, MetricResult]] | UnsetType,
+        _about("the primary metric by a key of the samples' metadata, then by that key's value"),
+    ] = UNSET
+    samples: Annotated[int, _about("samples with a record")]
+    failed: Annotated[int, _about("samples that the model failed, in any of their repeats")]
+
+    def __post_init__(self) -> None:
+        if self.primary not in self.metrics:
+            raise ValueError(f"the primary metric {self.primary!r} is not among the metrics")
+
+    @property
+    def main(self) -> MetricResult:
+        """The primary metric."""
+        return self.metrics[self.primary]
+
+
+class AggregateResult(Struct, frozen=True, kw_only=True):
+    """One number made of several metrics, such as AMG."""
+
+    value: Annotated[float | None, _about("null: one of its inputs has no value")]
+    stderr: Annotated[
+        float | UnsetType | None, _about("of the bootstrap over clusters; absent without a value")
+    ] = UNSET
+    ci95: Annotated[Interval | None, _about("the 95 % interval; null where there is no value")]
+    formula: Annotated[
+        str | None, _about("the name of the formula; null: computed by another program")
+    ] = None
+    inputs: Annotated[
+        dict[str, str],
+        _about("the formula's variables: each a metric, suite/task:metric, or an aggregate, suite/name"),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.ci95 is None:
+            raise ValueError("an aggregate with a value has a ci95")
+
+
+class JudgeResult(Struct, frozen=True, kw_only=True):
+    """One judge of the run."""
+
+    kind: Annotated[str, _about("the kind of judge, such as program or rubric")]
+    fingerprint: Annotated[str, _about("sha256 (hex) of all that decides its scores")]
+    available: Annotated[bool, _about("whether it could score: false if its model is missing")]
+    calibration: Annotated[
+        JudgeQuality | Literal["exact"] | None,
+        _about("its quality; exact: a program; null: it was never measured"),
+    ]
+
+
+class CostShare(Struct, frozen=True, kw_only=True):
+    """Tokens and money of the model, or of one judge."""
+
+    tokens: Usage
+    money: Annotated[float | None, _about("0 for what runs here; null: the price is unknown")]
+
+
+class RunCost(Struct, frozen=True, kw_only=True):
+    """Tokens and money of a run."""
+
+    tokens: Annotated[Usage, _about("of the model alone")]
+    money: Annotated[float | None, _about("of the model and all judges; null: a price is unknown")]
+    currency: Annotated[str, _about("such as USD")]
+    prices: Annotated[str, _about("the date of the prices")]
+    by: Annotated[dict[str, CostShare], _about("the model by its name, judges by `judge NAME`")]
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """results.json: all numbers of a run."""
+
+    model: Annotated[str, _about("the name of the model")]
+    tasks: Annotated[dict[str, TaskResult], _about("every task by its full name, suite/task")]
+    aggregates: Annotated[dict[str, AggregateResult], _about("by full name, suite/name")] = {}
+    judges: Annotated[dict[str, JudgeResult], _about("every judge of the tasks by its name")] = {}
+    cost: Annotated[RunCost | None, _about("null: not known")] = None
+    run: Annotated[str, _about("the directory in which the run was made")] = ""
+
+
+def write_results(run: Path, results: Results) -> None:
+    """Writes results.json into the directory of a run. InfrastructureError if the disk fails."""
+    write_atomically(run / FILE_NAME, pretty_json(results))
+
+
+def read_results(run: Path, tasks: Iterable[str] = ()) -> Results:
+    """results.json of the directory of a run, which must hold these tasks.
+
+    UserError if it is missing, damaged, or lacks a task.
+    """
+    path = run / FILE_NAME
+    again = "repeat the command that made the run: its records are kept"
+    try:
+        results = msgspec.json.decode(path.read_bytes(), type=Results)
+    except FileNotFoundError:
+        raise UserError(f"{run} has no {FILE_NAME}: {again}") from None
+    except (msgspec.DecodeError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as results ({error}): {again}") from None
+    missing = [task for task in tasks if task not in results.tasks]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}: {again}")
+    return results
