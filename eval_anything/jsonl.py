@@ -31,7 +31,9 @@ from eval_anything.files.places import path_inside
 T = TypeVar("T")
 
 
-class _PartJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
+class PartJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A part in a file: `text`, or the `path` of a medium, with its sha256 (hex) and MIME type."""
+
     modality: Modality
     text: str | None = None
     sha256: str | None = None
@@ -45,29 +47,23 @@ class _PartJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
             raise ValueError('a part holds "text" if its modality is text, and a "path" if not')
 
 
-class _MessageJson(Struct, forbid_unknown_fields=True):
+class MessageJson(Struct, forbid_unknown_fields=True):
+    """A message as files hold it."""
+
     role: Literal["system", "user", "assistant"]
-    parts: list[_PartJson]
-
-
-PartJson = _PartJson
-"""A part as files hold it, for other kinds of rows than samples."""
-
-
-MessageJson = _MessageJson
-"""A message as files hold it."""
+    parts: list[PartJson]
 
 
 class _SampleJson(Struct, forbid_unknown_fields=True):
     id: str
-    messages: list[_MessageJson]
+    messages: list[MessageJson]
     contract: Contract | None = None
     targets: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     source_id: str | None = None
 
 
-class _TurnPartJson(_PartJson):
+class _TurnPartJson(PartJson):
     from_turn: int | None = None
 
     def __post_init__(self) -> None:
@@ -86,29 +82,34 @@ class _ScriptJson(_SampleJson):
     turns: list[_TurnJson] = []
 
 
-class _RecordJson(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    parts: list[_PartJson]
-    turns: list[list[_PartJson]] = []
+class RecordRow(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of records.jsonl: a sample, the response of the model, and its scores.
+
+    Paths of media are relative to the directory of the run.
+    """
+
+    parts: list[PartJson]
+    turns: list[list[PartJson]] = []
 
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
     """One line of a replay file: the saved response to one sample; `turns` are the answers before it."""
 
     sample_id: str
-    parts: list[_PartJson]
+    parts: list[PartJson]
     task: str | None = None
     repeat: int = 0
-    turns: list[list[_PartJson]] = []
+    turns: list[list[PartJson]] = []
 
 
 class LabelRow(_SampleJson):
     """One line of a file of labels: a sample with one response and its label, or with two responses
     and which of them is preferred. Its parts still name files."""
 
-    parts: list[_PartJson] | None = None
+    parts: list[PartJson] | None = None
     label: float | None = None
-    a: list[_PartJson] | None = None
-    b: list[_PartJson] | None = None
+    a: list[PartJson] | None = None
+    b: list[PartJson] | None = None
     preferred: Literal["a", "b", "tie"] | None = None
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ class LabelRow(_SampleJson):
 _sample_decoder = msgspec.json.Decoder(_ScriptJson)
 
 
-_record_decoder = msgspec.json.Decoder(_RecordJson)
+_record_decoder = msgspec.json.Decoder(RecordRow)
 
 
 _replay_decoder = msgspec.json.Decoder(ReplayRow)
@@ -135,7 +136,7 @@ _label_decoder = msgspec.json.Decoder(LabelRow)
 _encoder = msgspec.json.Encoder()
 
 
-def _part_from_json(data: _PartJson, root: Path) -> Part:
+def _part_from_json(data: PartJson, root: Path) -> Part:
     from eval_anything.media import MediaError, media_part
 
     if data.text is not None:
@@ -151,7 +152,7 @@ def _part_from_json(data: _PartJson, root: Path) -> Part:
     return part
 
 
-def _part_from_record(data: _PartJson, run: Path) -> Part:
+def _part_from_record(data: PartJson, run: Path) -> Part:
     """A part that the engine wrote: its medium, known by its sha256, is not read again."""
     if data.text is not None:
         return TextPart(data.text)
@@ -160,7 +161,7 @@ def _part_from_record(data: _PartJson, run: Path) -> Part:
     return MediaPart(data.modality, data.sha256, data.mime, path_inside(run, data.path))
 
 
-def parts_from_json(parts: Sequence[_PartJson], root: Path) -> tuple[Part, ...]:
+def parts_from_json(parts: Sequence[PartJson], root: Path) -> tuple[Part, ...]:
     """Parts as users write them: media are read and checked. ValueError (MediaError for a medium)
     says what is wrong."""
     return tuple(_part_from_json(part, root) for part in parts)
@@ -235,12 +236,12 @@ def record_to_json(record: Record, run: Path) -> bytes:
     return _encoder.encode(fields)
 
 
-def parts_to_json(parts: Sequence[Part], run: Path) -> list[_PartJson]:
+def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:
     """Parts for a file in the folder `run`, in or below which their media lie."""
     return [
-        _PartJson(Modality.TEXT, text=p.text)
+        PartJson(Modality.TEXT, text=p.text)
         if isinstance(p, TextPart)
-        else _PartJson(p.modality, None, p.sha256, p.mime, p.path.relative_to(run.resolve()).as_posix())
+        else PartJson(p.modality, None, p.sha256, p.mime, p.path.relative_to(run.resolve()).as_posix())
         for p in parts
     ]
 

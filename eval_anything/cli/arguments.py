@@ -193,6 +193,11 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     _command(models, "list", "kinds of models and how they are named", "models:list_models")
 
 
+def _add_schema(schema: argparse.ArgumentParser) -> None:
+    _does(schema, "schema:schema")
+    schema.add_argument("name", metavar="NAME", help="results, records, task, judge, policy or run")
+
+
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     _does(doctor, "doctor:doctor")
 
@@ -303,6 +308,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "annotate": ("label by people, on a local page", _add_annotate),
     "train": ("train a model, and evaluate it while it trains", _add_train),
     "data": ("check and convert training data", _add_data),
+    "schema": ("the JSON schema of a kind of file", _add_schema),
     "doctor": ("what is installed, and what is missing", _add_doctor),
 }
 """All commands in the order of the help: what each is for, and what adds its options."""

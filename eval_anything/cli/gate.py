@@ -6,11 +6,12 @@ import sys
 from argparse import Namespace
 
 from eval_anything.cli.printing import print_json
+from eval_anything.cli.schema import schema_of
 from eval_anything.errors import Exit, UserError
 from eval_anything.files.writing import write_atomically
 from eval_anything.gating.gate import GateExit, gate
 from eval_anything.gating.plan import plan_gate
-from eval_anything.gating.policy import POLICY, schema
+from eval_anything.gating.policy import POLICY
 from eval_anything.gating.report import text, write_gate
 from eval_anything.output.tables import table
 
@@ -53,7 +54,7 @@ def plan(options: Namespace) -> Exit:
 def init(options: Namespace) -> Exit:
     """A commented policy to start from, or the JSON schema of policies."""
     if options.schema:
-        print_json(schema())
+        print_json(schema_of("policy"))
         return Exit.DONE
     if options.path.exists():
         raise UserError(f"{options.path} exists: choose another name, or delete it")

@@ -1,14 +1,13 @@
 """The policy of a gate: which metrics count, how much loss is allowed, what must hold.
 
-`POLICY` is the commented file that `gate init` writes; `schema()` is the JSON schema for editors.
+`POLICY` is the commented file that `gate init` writes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
@@ -138,8 +137,3 @@ def read_policy(path: Path) -> Policy:
         )
     mistakes.check()
     return policy
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of a policy file."""
-    return msgspec.json.schema(Policy)
