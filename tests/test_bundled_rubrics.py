@@ -14,7 +14,7 @@ from eval_anything.files.templates import render_template
 from eval_anything.judges.asking.checklist import criteria_for, listing
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.kinds.rubric import own_criteria
-from eval_anything.judges.registry import check_judge, read_judge_file
+from eval_anything.judges.registry import read_judge_file
 
 FENCE, OTHER_FENCE = "0123456789abcdef", "fedcba9876543210"
 FOLDERS = {n: f for n, f in find_judges().items() if read_judge_file(f).kind == "rubric"}
@@ -87,7 +87,7 @@ def test_the_points_of_an_image_are_those_of_the_paper() -> None:
 
 @pytest.mark.parametrize("name", RUBRICS)
 def test_each_is_without_mistakes_and_has_a_card(name: str) -> None:
-    file = check_judge(FOLDERS[name])
+    file = read_judge_file(FOLDERS[name])
     card = (FOLDERS[name].path / "README.md").read_text("utf-8")
     assert "not calibrated" in card.lower()
     assert f"--judge {name}=openai/" in card

@@ -22,7 +22,7 @@ from eval_anything.errors import UserError
 from eval_anything.judges.asking.guard import clean_clip
 from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.folder import JudgeFolder, find_judges, judge_at
-from eval_anything.judges.registry import check_judge
+from eval_anything.judges.registry import read_judge_file
 from eval_anything.media import MediaError, media_part, read_video
 from eval_anything.media.encode import encode_mp4
 
@@ -204,4 +204,4 @@ def test_how_clips_are_shown_is_checked(more: str, message: str, tmp_path: Path)
     yaml = (folder.path / "judge.yaml").read_text().replace("video: file", more)
     (folder.path / "judge.yaml").write_text(yaml)
     with pytest.raises(UserError, match=message):
-        check_judge(folder)
+        read_judge_file(folder)

@@ -14,7 +14,7 @@ import msgspec
 from eval_anything.cli.printing import cost_lines, money_text, print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.judges.folder import find_judges, judge_at, judge_named
-from eval_anything.judges.registry import check_judge, read_judge_file
+from eval_anything.judges.registry import read_judge_file
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
@@ -74,7 +74,7 @@ def show_judge(options: Namespace) -> Exit:
 def validate_judge(options: Namespace) -> Exit:
     """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
     folder = judge_at(options.path)
-    file = check_judge(folder)
+    file = read_judge_file(folder)
     if options.json:
         print_json({"judge": folder.name, "kind": file.kind, "valid": True})
     else:

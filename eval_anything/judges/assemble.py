@@ -10,7 +10,7 @@ from eval_anything.files.code import allow, load_function
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile
 from eval_anything.judges.kinds.program import ProgramScorer
-from eval_anything.judges.registry import check_judge
+from eval_anything.judges.registry import read_judge_file
 from eval_anything.judges.scorer import Scorer
 from eval_anything.scoring.functions import ControlFunction
 from eval_anything.tasks.task import Task
@@ -66,7 +66,7 @@ def scorers_of(
 
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
     """The scorer of a judge folder, with the model that the user names for it, if any."""
-    file = check_judge(folder)
+    file = read_judge_file(folder)
     if model is None and file.needs_model:
         return NoModel(folder.name, file)
     return file.make(folder, model, allow_code)

@@ -53,12 +53,10 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         return False
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
-        """Notes what the types cannot say about the keys, and files that are missing. Reads none."""
+        """Notes what the types cannot say: mistakes in values, and in the files that the keys name. Runs
+        no code of the folder and asks no model."""
         if not self.metrics:
             mistakes.add("metrics is empty: declare one", "metrics")
-
-    def check_files(self, folder: Path, mistakes: Mistakes) -> None:
-        """Notes mistakes in the code and templates that the keys name. Runs no code."""
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         """The scorer, with the model that the user names, if any; nothing is loaded yet. It is never
@@ -69,7 +67,9 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         raise NotImplementedError
 
 
-def check_exists(folder: Path, path: str, mistakes: Mistakes, key: str) -> None:
-    """Notes a mistake if `path`, the value of the key, is not in the folder (a `:function` aside)."""
-    if not (folder / path.partition(":")[0]).exists():
+def check_exists(folder: Path, path: str, mistakes: Mistakes, key: str) -> bool:
+    """Whether `path`, the value of the key, is in the folder (a `:function` aside); if not, notes it."""
+    exists = (folder / path.partition(":")[0]).exists()
+    if not exists:
         mistakes.add(f"{key}: {path} does not exist", key)
+    return exists

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections import UserDict
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any, Union
 
 import msgspec
@@ -12,7 +13,6 @@ from msgspec import Struct
 from eval_anything import plugins
 from eval_anything.content import Metric
 from eval_anything.errors import UserError
-from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile
@@ -45,21 +45,8 @@ def judge_schema() -> dict[str, Any]:
 
 
 def read_judge_file(folder: JudgeFolder) -> JudgeFile:
-    """judge.yaml. FileProblemsError names each mistake and its line."""
-    file, _ = _read(folder)
-    return file
-
-
-def check_judge(folder: JudgeFolder) -> JudgeFile:
     """judge.yaml, with the code and templates that it names as a run would read them. Runs no code and
     asks no model. FileProblemsError names each mistake and its line."""
-    file, mistakes = _read(folder)
-    file.check_files(folder.path, mistakes)
-    mistakes.check()
-    return file
-
-
-def _read(folder: JudgeFolder) -> tuple[JudgeFile, Mistakes]:
     path = folder.path / "judge.yaml"
     named, mistakes = load_yaml(path, _AnyKind)
     try:
@@ -70,7 +57,7 @@ def _read(folder: JudgeFolder) -> tuple[JudgeFile, Mistakes]:
     file, mistakes = load_yaml(path, kind, partial(_about_key, kind))
     file.check(folder.path, mistakes)
     mistakes.check()
-    return file, mistakes
+    return file
 
 
 def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
@@ -84,20 +71,12 @@ def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
     return f"a {name} judge has no {key}: remove it" if is_of_another else None
 
 
-class JudgeMetrics(Mapping[str, Mapping[str, Metric]]):
-    """The metrics of judges by the judge's name. A judge.yaml is read when its judge is asked for."""
+class JudgeMetrics(UserDict[str, Any]):
+    """The metrics of judges by the judge's name. A judge.yaml is read when it is first asked for."""
 
     def __init__(self, judges: Mapping[str, JudgeFolder]) -> None:
-        self._judges = judges
+        super().__init__(judges)
+        self._read = cache(read_judge_file)
 
     def __getitem__(self, name: str) -> Mapping[str, Metric]:
-        return read_judge_file(self._judges[name]).metrics
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._judges
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._judges)
-
-    def __len__(self) -> int:
-        return len(self._judges)
+        return self._read(self.data[name]).metrics

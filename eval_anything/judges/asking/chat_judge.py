@@ -58,17 +58,14 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
         super().check(folder, mistakes)
-        check_exists(folder, self.template, mistakes, "template")
         if self.frames is not None and self.frames < 1:
             mistakes.add("frames must be at least 1", "frames")
         if self.frames is not None and self.video == "file":
             mistakes.add("a clip that is shown as a file has all its frames: remove `frames:`", "frames")
-
-    def check_files(self, folder: Path, mistakes: Mistakes) -> None:
-        path = folder / self.template
-        mistake = self._template_mistake(path)
-        if mistake is not None:
-            mistakes.append(Problem(path, *mistake))
+        if check_exists(folder, self.template, mistakes, "template"):
+            mistake = self._template_mistake(folder / self.template)
+            if mistake is not None:
+                mistakes.append(Problem(folder / self.template, *mistake))
 
     def _template_mistake(self, path: Path) -> tuple[int, str] | None:
         """The line (0 if it has none) and the message of the first mistake in a template."""

@@ -7,12 +7,10 @@ that the user names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from eval_anything.content import Metric
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.code import load_function
 from eval_anything.files.hashing import hash_files, sha256_of
@@ -28,19 +26,6 @@ class MetricScorer(ProgramScorer):
 
     kind = "metric"
     exact = False
-
-    def __init__(
-        self,
-        name: str,
-        folder: Path,
-        reference: str,
-        metrics: Mapping[str, Metric],
-        model: Path | None = None,
-    ) -> None:
-        super().__init__(name, folder, reference, metrics)
-        if model is not None:
-            self.fingerprint = sha256_of([self.fingerprint, _hash_of_model(model)])
-            self._function = _from_factory(folder, reference, model, self.fingerprint)
 
 
 class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
@@ -65,19 +50,20 @@ class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
             )
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
-        self.allow(folder, allow_code)
-        if self.factory is None:
-            self.refuse_model(folder, model)
-            assert self.scorer is not None
-            return MetricScorer(folder.name, folder.path, self.scorer, self.metrics)
-        assert model is not None
-        path = Path(model).expanduser()
-        if not path.exists():
-            raise UserError(
-                f"--judge {folder.name}={model}: there is no such folder. This judge needs a checkpoint "
-                f"on this machine; its README says which: {folder.path / 'README.md'}"
-            )
-        return MetricScorer(folder.name, folder.path, self.factory, self.metrics, path.resolve())
+        self.allow(folder, model, allow_code)
+        reference = self.scorer or self.factory
+        assert reference is not None
+        scorer = MetricScorer(folder.name, folder.path, reference, self.metrics)
+        if model is not None:
+            path = Path(model).expanduser().resolve()
+            if not path.exists():
+                raise UserError(
+                    f"--judge {folder.name}={model}: there is no such folder. This judge needs a "
+                    f"checkpoint on this machine; its README says which: {folder.path / 'README.md'}"
+                )
+            scorer.fingerprint = sha256_of([scorer.fingerprint, _hash_of_model(path)])
+            scorer.function = _from_factory(folder.path, reference, path, scorer.fingerprint)
+        return scorer
 
 
 def _hash_of_model(path: Path) -> str:

@@ -33,14 +33,14 @@ class ProgramScorer(Scorer):
         self.name = name
         self.metrics = metrics
         self.fingerprint = code_fingerprint(folder / reference.partition(":")[0])
-        self._function: ScoreFunction = load_function(folder, reference)
+        self.function: ScoreFunction = load_function(folder, reference)
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         return await asyncio.to_thread(self._score, sample, response)
 
     def _score(self, sample: Sample, response: Response) -> dict[str, Score]:
         try:
-            given = self._function(sample, response)
+            given = self.function(sample, response)
             scores = {n: s if isinstance(s, Score) else Score(s) for n, s in given.items()}
             undeclared = [name for name in scores if name not in self.metrics]
             msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
@@ -57,7 +57,7 @@ class ProgramScorer(Scorer):
     def _applying(self, sample: Sample) -> Collection[str]:
         """The metrics that apply to a sample, after the scorer failed on a response to it."""
         try:
-            return [n for n in self._function(sample, Response()) if n in self.metrics]
+            return [n for n in self.function(sample, Response()) if n in self.metrics]
         except Exception:  # it fails on the sample itself, so nobody can tell
             return self.metrics
 
@@ -70,22 +70,16 @@ class CodeFile(JudgeFile, frozen=True, kw_only=True):
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
         super().check(folder, mistakes)
-        for key, reference in self._code().items():
-            check_exists(folder, reference, mistakes, key)
+        for key in ("scorer", "factory"):
+            reference = getattr(self, key, None)
+            if reference is not None and check_exists(folder, reference, mistakes, key):
+                message = check_code(folder, reference)
+                if message is not None:
+                    mistakes.add(f"{key}: {message}", key)
 
-    def check_files(self, folder: Path, mistakes: Mistakes) -> None:
-        for key, reference in self._code().items():
-            message = check_code(folder, reference)
-            if message is not None:
-                mistakes.add(f"{key}: {message}", key)
-
-    def _code(self) -> dict[str, str]:
-        """The functions that the judge's code is, by key."""
-        references = {key: getattr(self, key, None) for key in ("scorer", "factory")}
-        return {key: reference for key, reference in references.items() if reference is not None}
-
-    def allow(self, folder: JudgeFolder, allow_code: bool) -> None:
-        """UserError for code that may not run, or could not import what it needs."""
+    def allow(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> None:
+        """UserError for code that may not run or could not import what it needs, and for a model that
+        it does not take."""
         allow(folder.trusted, allow_code, f"judge {folder.name}", folder.path)
         missing = [name for name in self.packages if not is_module(name)]
         if missing:
@@ -94,10 +88,7 @@ class CodeFile(JudgeFile, frozen=True, kw_only=True):
                 f"judge {folder.name} needs {', '.join(missing)}, not installed here: "
                 f"pip install {install}"
             )
-
-    def refuse_model(self, folder: JudgeFolder, model: str | None) -> None:
-        """UserError if the user names a model."""
-        if model is not None:
+        if model is not None and not self.needs_model:
             raise UserError(f"--judge {folder.name}: this {self.kind} takes no model")
 
 
@@ -109,6 +100,5 @@ class ProgramFile(CodeFile, tag=ProgramScorer.kind, frozen=True, kw_only=True):
     scorer_type = ProgramScorer
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
-        self.allow(folder, allow_code)
-        self.refuse_model(folder, model)
+        self.allow(folder, model, allow_code)
         return ProgramScorer(folder.name, folder.path, self.scorer, self.metrics)
