@@ -12,8 +12,9 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from eval_anything.statistics.aggregates import AMG_INPUTS, FORMULAS, amg, chance_corrected, mean
+from eval_anything.statistics.aggregates import FORMULAS, amg, chance_corrected, mean
 
+AMG_INPUTS = ("select", "t", "v", "a", "tv", "ta", "va")
 UNDERSTANDING = ("perc", "reas", "IF", "safe")
 COLUMNS = (*UNDERSTANDING, "AMU", *AMG_INPUTS, "AMG", "overall")
 TABLE = """\

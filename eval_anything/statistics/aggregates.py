@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-AMG_INPUTS = ("select", "t", "v", "a", "tv", "ta", "va")
-
 
 def amg(scores: Mapping[str, float]) -> float:
     """All-modality generation: Select * sum over pairs of (S_x + S_y) / 2 * S_xy, in 0..30.

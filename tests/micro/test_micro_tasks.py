@@ -8,9 +8,9 @@ import pytest
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
 from eval_anything.micro.making import tasks
-from eval_anything.micro.prompts.feedback import FINE, critique_response
+from eval_anything.micro.prompts.feedback import FINE, critique
 from eval_anything.micro.world.gold import gold_parts, item_from_json
-from eval_anything.micro.world.perceive import perceive
+from eval_anything.micro.world.perceive import perceive, perceive_response
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import attributes_of
 from tests.micro.conftest import SUITE, Respond, samples, scorer
@@ -83,6 +83,14 @@ def test_gold_responses_are_perfect(task: str, respond: Respond) -> None:
 def test_gold_responses_agree_perfectly(gold_synergy: list[tuple[Sample, dict[str, Score]]]) -> None:
     for sample, scores in gold_synergy:
         assert {score.value for score in scores.values()} == {1.0}, sample.id
+
+
+def critique_response(sample: Sample, response: Response) -> str:
+    percepts = perceive_response(response)
+    shown = {m: None if percept.problem else percept.attributes for m, percept in percepts.items()}
+    asked = {m: sample.targets[m] for m in sample.contract.required if m in sample.targets}
+    accepted = sample.targets.get("answers", ())
+    return critique(sample.contract.required, asked, accepted, shown, response.text)
 
 
 def test_gold_responses_leave_nothing_to_criticise(respond: Respond) -> None:

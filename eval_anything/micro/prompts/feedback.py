@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from eval_anything.content import Modality, Response, Sample
+from eval_anything.content import Modality
 from eval_anything.micro.prompts.exchange import Asked, Exchange
 from eval_anything.micro.world.grading import is_one_of
-from eval_anything.micro.world.perceive import perceive_response
 from eval_anything.micro.world.things import Item, attributes_of, modality_of
 from eval_anything.micro.world.words import read
 
@@ -73,12 +72,3 @@ def critique_items(exchange: Exchange, answer: Sequence[Item]) -> str:
     """`critique` of an unrendered answer to an exchange."""
     text = " ".join(item for item in answer if isinstance(item, str))
     return critique(exchange.outputs, exchange.asked, exchange.accepted, shown_by(answer), text)
-
-
-def critique_response(sample: Sample, response: Response) -> str:
-    """`critique` of a response to a sample of the micro tasks."""
-    percepts = perceive_response(response)
-    shown = {m: None if percept.problem else percept.attributes for m, percept in percepts.items()}
-    asked = {m: sample.targets[m] for m in sample.contract.required if m in sample.targets}
-    accepted = sample.targets.get("answers", ())
-    return critique(sample.contract.required, asked, accepted, shown, response.text)
