@@ -9,8 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
-from eval_anything.files.mistakes import FileProblemsError, Problem
-from eval_anything.files.yaml_files import read_yaml
+from eval_anything.files.yaml_files import load_yaml
 
 PLAN = Path(__file__).with_name("experiment.yaml")
 
@@ -80,20 +79,18 @@ def name_of(file: str, share: float) -> str:
 
 def read_plan(path: Path) -> Plan:
     """The plan in a file. FileProblemsError names what is wrong."""
-    plan = read_yaml(path, Plan)
+    plan, mistakes = load_yaml(path, Plan)
     names = [arm.name for arm in plan.arms]
-    problems = [f"arm {n!r} is there twice: rename one" for n in set(names) if names.count(n) > 1]
-    known = {BASE, *names}
-    for claim in plan.claims:
-        problems += [
-            f"claims: there is no arm {name!r}"
-            for name in (claim.candidate, claim.base)
-            if name not in known
-        ]
-    if BASE in names:
-        problems.append(f"arm {BASE!r} is the start itself: rename it")
-    if problems:
-        raise FileProblemsError([Problem(path, 0, message) for message in problems])
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            mistakes.add(f"arm {name!r} is there twice: rename one", "arms", i)
+        if name == BASE:
+            mistakes.add(f"arm {BASE!r} is the start itself: rename it", "arms", i)
+    for i, claim in enumerate(plan.claims):
+        for name in (claim.candidate, claim.base):
+            if name not in (BASE, *names):
+                mistakes.add(f"claims: there is no arm {name!r}", "claims", i)
+    mistakes.check()
     return plan
 
 
