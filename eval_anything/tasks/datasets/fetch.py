@@ -177,10 +177,7 @@ def _fault(path: Path, file: HubFile) -> str | None:
 
 def _digest(path: Path, digest: Any) -> str:
     with path.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    found: str = digest.hexdigest()
-    return found
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
 def _note(folder: Path, data: DataSet, commit: str, files: Sequence[HubFile]) -> None:
