@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from eval_anything.content import Modality
@@ -99,7 +100,12 @@ def draw_exchange(
 
 def any_thing(rng: random.Random, modality: Modality) -> Thing:
     """A random thing that the rules allow."""
-    return rng.choice([thing for thing in all_things(modality) if not is_forbidden(thing)])
+    return rng.choice(_allowed(modality))
+
+
+@cache
+def _allowed(modality: Modality) -> list[Thing]:
+    return [thing for thing in all_things(modality) if not is_forbidden(thing)]
 
 
 def some_names(rng: random.Random, modality: Modality) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Needs neither numpy nor torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
 
@@ -130,7 +130,7 @@ def make_thing(modality: Modality, attributes: Mapping[str, str]) -> Thing:
 
 def attributes_of(thing: Thing) -> dict[str, str]:
     """Attribute names and values of a thing."""
-    return asdict(thing)
+    return dict(vars(thing))
 
 
 def all_things(modality: Modality) -> Iterator[Thing]:
