@@ -18,7 +18,7 @@ from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile
 
 
-class _AnyKind(Struct):
+class _Head(Struct):
     kind: str
 
 
@@ -48,9 +48,9 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
     """judge.yaml, with the code and templates that it names as a run would read them. Runs no code and
     asks no model. FileProblemsError names each mistake and its line."""
     path = folder.path / "judge.yaml"
-    named, mistakes = load_yaml(path, _AnyKind)
+    head, mistakes = load_yaml(path, _Head)
     try:
-        kind = judge_kind(named.kind)
+        kind = judge_kind(head.kind)
     except UserError as error:
         mistakes.add(str(error), "kind")
     mistakes.check()
