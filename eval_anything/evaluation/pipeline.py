@@ -13,11 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from eval_anything.content import Failure, Record, Response, Sample, Score, TextPart
-from eval_anything.errors import EvalError, ServerError
+from eval_anything.errors import EvalError, ServerError, UserError
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
-from eval_anything.media import MediaStore
+from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.checked import checked
 from eval_anything.models.turns import converse
@@ -224,13 +224,29 @@ async def _answer_all(
 async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
     """One response a request; an exception is the failure of the one request that causes it."""
     try:
-        return await model.generate(requests, store)
+        answers = await model.generate(requests, store)
+        if [type(answer) for answer in answers] != [Response] * len(requests):
+            types = ", ".join(sorted({type(answer).__name__ for answer in answers}))
+            raise UserError(
+                f"{type(model).__name__}.generate was asked for {len(requests)} Responses and returned "
+                f"{len(answers)} ({types}): it must return one a request, in order"
+            )
+        return [_kept(answer, store) for answer in answers]
     except EvalError:
         raise
     except Exception as error:
         if len(requests) > 1:
             return [(await _answers(model, [request], store))[0] for request in requests]
         return [Response(error=Failure("model_error", f"{type(error).__name__}: {error}"))]
+
+
+def _kept(response: Response, store: MediaStore) -> Response:
+    """The response with all its media in the store; a model may answer with files that lie elsewhere."""
+    try:
+        parts = tuple(p if isinstance(p, TextPart) else store.keep(p) for p in response.parts)
+    except MediaError as error:
+        return Response(error=Failure("invalid_output", str(error)))
+    return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 
 async def _scored(request: Request, response: Response, task: Task, scorers: TaskScorers) -> Record:

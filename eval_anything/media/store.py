@@ -38,3 +38,12 @@ class MediaStore:
         if not path.exists():
             write_atomically(path, data)
         return MediaPart(modality, sha256, kind.mime, path)
+
+    def keep(self, part: MediaPart) -> MediaPart:
+        """The part with its file in this store, copied if it lay elsewhere; MediaError if gone."""
+        if part.path.is_relative_to(self.root):
+            return part
+        try:
+            return self.put(part.path.read_bytes(), part.modality)
+        except OSError as error:
+            raise MediaError(f"the {part.modality} of the response cannot be read: {error}") from None

@@ -1,0 +1,104 @@
+"""A run read from its directory: results, records, and a table of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval_anything.content import Record
+from eval_anything.errors import UserError, near
+from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run, read_run_file
+from eval_anything.runs.results_file import Results, read_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LoadedRun:
+    """One run.
+
+    Attributes:
+        path: its directory.
+        file: run.json: model, settings, fingerprints, versions, how it ended.
+        results: results.json: every metric with its interval and n.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: RunFile = read_run_file(path)
+        self.results: Results = read_results(path)
+
+    def __repr__(self) -> str:
+        return f"<run of {self.file.model} on {', '.join(self.file.tasks)} in {self.path}>"
+
+    def records(self, task: str | None = None) -> list[Record]:
+        """Records of one task, or of all, one a (sample, repeat): response, scores, error, usage.
+
+        UserError for a task that the run does not have.
+        """
+        return [record for name in self._names(task) for record in read_run(self.path, name)]
+
+    def to_pandas(self, task: str | None = None) -> pd.DataFrame:
+        """A table with a row for each sample and a column for each metric.
+
+        A value is the mean over the sample's repeats, NaN where the metric does not apply or its judge
+        gave none. Further columns: task, sample_id, source_id (the cluster), repeats (how many), failed
+        (how many of them the model failed), input and output (tokens of all), and the groups of the
+        sample.
+
+        Example:
+            >>> load_run("runs/new").to_pandas().groupby("task")["selection"].mean()  # doctest: +SKIP
+        """
+        import pandas as pd
+
+        rows = []
+        for name in self._names(task):
+            by_sample: dict[str, list[Outline]] = {}
+            for outline in read_outlines(self.path, name):
+                by_sample.setdefault(outline.sample_id, []).append(outline)
+            rows += [_row(name, repeats) for repeats in by_sample.values()]
+        return pd.DataFrame(rows)
+
+    def _names(self, task: str | None) -> list[str]:
+        if task is None:
+            return self.file.tasks
+        if task not in self.file.tasks:
+            choices = self.file.tasks
+            raise UserError(
+                f"the run in {self.path} has no task {task!r}.{near(task, choices)} It has: "
+                f"{', '.join(choices)}."
+            )
+        return [task]
+
+
+def load_run(path: str | Path) -> LoadedRun:
+    """The run in a directory. UserError if it is none, or has no results yet.
+
+    Example:
+        >>> load_run("runs/new").results.tasks["micro/selection"].main.value  # doctest: +SKIP
+        0.53
+    """
+    return LoadedRun(Path(path))
+
+
+def _row(task: str, repeats: list[Outline]) -> dict[str, Any]:
+    first = repeats[0]
+    row: dict[str, Any] = {
+        "task": task,
+        "sample_id": first.sample_id,
+        "source_id": first.source_id,
+        "repeats": len(repeats),
+        "failed": sum(outline.error is not None for outline in repeats),
+        "input": sum(outline.usage.input or 0 for outline in repeats),
+        "output": sum(outline.usage.output or 0 for outline in repeats),
+        **first.groups,
+    }
+    values: dict[str, list[float]] = {}
+    for outline in repeats:
+        for metric, score in outline.scores.items():
+            scored = values.setdefault(metric, [])
+            if score.value is not None:
+                scored.append(score.value)
+    for metric, scored in values.items():
+        row[metric] = sum(scored) / len(scored) if scored else None
+    return row
