@@ -13,6 +13,7 @@ from msgspec import Struct
 from eval_anything.errors import UserError, near
 from eval_anything.evaluation.options import EvaluationOptions, Options, place_paths
 from eval_anything.files.yaml_files import read_yaml
+from eval_anything.models.spec import place_spec
 
 
 class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -190,8 +191,8 @@ def _place_paths(data: dict[str, Any], folder: Path, type_: type[MethodSettings]
                 where[key] = [placed(one) for one in named]
     for name in ("model", *type_.more_specs):
         for where, key in _places(data, name):
-            if where.get(key) and (folder / where[key]).exists():
-                where[key] = placed(where[key])
+            if where.get(key):
+                where[key] = place_spec(where[key], folder)
     evaluate = data.get("evaluate")
     if evaluate is not None:
         place_paths(evaluate, folder)

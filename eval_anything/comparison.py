@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
 from eval_anything.runs.results_file import JudgeResult, MetricResult, Results, read_results
-from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.bootstrap import ClusterBootstrap
 from eval_anything.statistics.intervals import Floats
@@ -317,7 +317,8 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
     changes = []
     for name, described in base.results.aggregates.items():
         other = candidate.results.aggregates.get(name)
-        if described.formula is None or other is None or described.formula != other.formula:
+        formula = plugins.find(plugins.AGGREGATES, described.formula or "")
+        if formula is None or other is None or described.formula != other.formula:
             continue
         inputs: dict[str, Any] = {}
         for key, reference in described.inputs.items():
@@ -332,7 +333,6 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
                 inputs[key] = found
         if len(inputs) < len(described.inputs):
             continue
-        formula = FORMULAS[described.formula]
         both: list[Any] = [
             formula({key: found[side] for key, found in inputs.items()}) for side in (0, 1)
         ]

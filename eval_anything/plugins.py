@@ -14,10 +14,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eval_anything.errors import UserError, near
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _OURS = "eval-anything"
 
@@ -165,6 +167,11 @@ def load(group: Group, name: str) -> Any:
     return loaded
 
 
+def find(group: Group, name: str, default: Any = None) -> Any:
+    """The object of a name, or the default if no package brings it. UserError as for `load`."""
+    return load(group, name) if name in _entries(group) else default
+
+
 def load_all(group: Group) -> dict[str, Any]:
     """All objects of a group by name; in place of one that cannot be loaded the UserError that says
     why."""
@@ -205,7 +212,9 @@ def _entries(group: Group) -> Mapping[str, tuple[EntryPoint, ...]]:
 
 @lru_cache(maxsize=1)
 def _read_metadata(path: tuple[str, ...]) -> dict[str, dict[str, tuple[EntryPoint, ...]]]:
-    """Entry points by group and name. Reading them takes 0.1 s where many packages are installed."""
+    """Entry points by group and name. Reading them takes 0.1 s, the import of what reads them too."""
+    from importlib.metadata import entry_points
+
     registered = entry_points()
     groups: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
     for group in GROUPS:

@@ -12,7 +12,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from eval_anything.statistics.aggregates import FORMULAS, amg, chance_corrected, mean
+from eval_anything import plugins
+from eval_anything.statistics.aggregates import amg, chance_corrected, mean
 
 AMG_INPUTS = ("select", "t", "v", "a", "tv", "ta", "va")
 UNDERSTANDING = ("perc", "reas", "IF", "safe")
@@ -95,7 +96,8 @@ def test_every_input_counts(missing: str) -> None:
 
 
 def test_suites_know_the_formulas() -> None:
-    assert {"amg": amg, "mean": mean, "chance_corrected": chance_corrected} == FORMULAS
+    formulas = plugins.load_all(plugins.AGGREGATES)
+    assert {"amg": amg, "mean": mean, "chance_corrected": chance_corrected} == formulas
 
 
 def test_selection_corrected_for_chance_is_zero_for_guessing_and_one_for_the_best() -> None:

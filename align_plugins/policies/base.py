@@ -17,6 +17,7 @@ from align_plugins.losses.token_logprobs import TokenLogprobs
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
+from eval_anything.models.base import Model
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,11 @@ class Policy(ABC):
     frozen: ClassVar[str] = ""
     spec: str
     model: Any = None
+
+    @classmethod
+    @abstractmethod
+    def of(cls, model: Model, dtype: str) -> Policy:
+        """The policy of a model of its architecture, with weights that will be loaded in `dtype`."""
 
     def answer_with(self, output: str) -> None:
         """Says what `respond` draws, where a checkpoint must be told (`--model-arg output`): called

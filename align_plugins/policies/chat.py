@@ -21,9 +21,10 @@ from align_plugins.policies.base import (
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Request, Sampling
+from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.hf.family import Settings
 from eval_anything.models.hf.generic import GenericFamily
+from eval_anything.models.hf.model import TransformersModel
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ class ChatPolicy(Policy):
         self.outputs = frozenset({Modality.TEXT})
         self._family = self._family_of(source, dtype)
         self._counted: tuple[tuple[Message, ...], int] = ((), 0)
+
+    @classmethod
+    def of(cls, model: Model, dtype: str) -> ChatPolicy:
+        if not isinstance(model, TransformersModel):
+            raise UserError(f"model: {model.spec} is no folder with a checkpoint, and no hf/ID")
+        return cls(model.source, dtype)
 
     def _family_of(self, source: Source, dtype: str) -> GenericFamily:
         """What the evaluation asks such a checkpoint with. UserError if that is nothing that this policy

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from align_plugins.policies.base import Encoded, Policy, labels_of, modalities_of, padded_right
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
+from eval_anything.micro.model.adapter import MicroModel
+from eval_anything.models.base import Model
 from eval_anything.models.local.checkpoint import check_complete
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ class MicroPolicy(Policy):
         self._dtype = dtype
         self._codes: dict[str, list[int]] = {}  # of media, by sha256: they come up again and again
         self.outputs = frozenset(MODALITIES)
+
+    @classmethod
+    def of(cls, model: Model, dtype: str) -> MicroPolicy:
+        assert isinstance(model, MicroModel)
+        return cls(model.path, dtype)
 
     def load(self) -> None:
         from eval_anything.micro.model.vocabulary import check_description

@@ -6,9 +6,9 @@ import inspect
 from argparse import Namespace
 from typing import Any
 
+from eval_anything import plugins
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
-from eval_anything.models.spec import load_class, model_entry_points
 from eval_anything.output.tables import table
 
 
@@ -16,15 +16,14 @@ def list_models(options: Namespace) -> Exit:
     """The kinds of models that are installed, from their entry points, and the families that they
     serve: what goes in and out, and what is left out."""
     rows: list[dict[str, Any]] = []
-    for name, entry in model_entry_points().items():
+    for name, cls in plugins.load_all(plugins.MODELS).items():
         row: dict[str, Any] = {"name": name, "about": "", "suite": "", "families": []}
-        try:
-            cls = load_class(entry)
+        if isinstance(cls, UserError):
+            row["about"] = str(cls)
+        else:
             row["about"] = (inspect.getdoc(cls) or "").splitlines()[0]
             row["suite"] = cls.default_suite
             row["families"] = cls.families()
-        except UserError as error:
-            row["about"] = str(error)
         rows.append(row)
     if options.json:
         print_json(rows)

@@ -160,6 +160,8 @@ def read_options(path: Path) -> dict[str, Any]:
     The file takes the fields of `Options`. Paths in it are relative to it; so is `model` where that
     is an existing path.
     """
+    from eval_anything.models.spec import place_spec  # not for `--help`, which reads the options
+
     fields = [
         (field.name, field.type | msgspec.UnsetType, UNSET)
         for field in msgspec.structs.fields(Options)
@@ -168,9 +170,8 @@ def read_options(path: Path) -> dict[str, Any]:
     partial = msgspec.defstruct("OptionsFile", fields, forbid_unknown_fields=True, kw_only=True)
     values: dict[str, Any] = msgspec.to_builtins(read_yaml(path, partial))
     place_paths(values, path.parent)
-    model = values.get("model")
-    if model is not None and (path.parent / model).exists():
-        values["model"] = str(path.parent / model)
+    if "model" in values:
+        values["model"] = place_spec(values["model"], path.parent)
     return values
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
 from eval_anything.evaluation.options import Options
@@ -78,9 +79,9 @@ def make_plan(options: Options, model: Model | None = None) -> Plan:
     out = Path(options.out) if options.out is not None else Path("runs") / model.name
     run = begun_run(out)
     repeats = max(options.repeats, run.repeats if run is not None else 1)
-    judges = find_judges(_paths(options.include))
 
     names = _resolve_names(options, model.default_suite, run, out)
+    judges = find_judges(_paths(options.include))
     tasks = _read_tasks(options, names, judges)
     scorers = _make_scorers(options, tasks, judges)
     external = _plan_external(options, names, model, repeats)
@@ -196,9 +197,12 @@ def _plan_external(options: Options, names: _Names, model: Model, repeats: int) 
 def _with_aggregates(
     chosen: Sequence[Suite], tasks: Mapping[str, Task], registry: Registry
 ) -> list[Suite]:
-    """The suites of our own tasks, those that were chosen, and those that combine the tasks."""
+    """The suites of our own tasks, those that were chosen, and those that combine the tasks. UserError
+    for a formula that does not import."""
     whole = [registry.suite(name) for name in dict.fromkeys(t.folder.suite for t in tasks.values())]
     suites = {suite.name: suite for suite in [*chosen, *whole, *registry.combining(tasks)]}
+    for aggregate in (a for suite in suites.values() for a in suite.aggregates.values()):
+        plugins.load(plugins.AGGREGATES, aggregate.formula)  # the place to fail, not after the run
     return list(suites.values())
 
 

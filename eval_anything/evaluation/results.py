@@ -12,13 +12,13 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from eval_anything import plugins
 from eval_anything.content import Metric, Score
 from eval_anything.errors import UserError, near
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
 from eval_anything.runs.results_file import AggregateResult, MetricResult, TaskResult
-from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.bootstrap import ClusterBootstrap
 from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
@@ -193,7 +193,7 @@ def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, Aggre
         if len(defined) < len(inputs):
             found[name] = undefined
             continue
-        formula = FORMULAS[aggregate.formula]
+        formula = plugins.load(plugins.AGGREGATES, aggregate.formula)
         points[name] = formula({key: point for key, (point, _) in defined.items()})
         draws[name] = formula({key: draw for key, (_, draw) in defined.items()})
         low, high = np.quantile(draws[name], [0.025, 0.975])

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.leaderboard.prompts import Prompts
 from eval_anything.leaderboard.ranks import Ranks, TaskDraws, rank_intervals
 from eval_anything.leaderboard.read_runs import Entry
 from eval_anything.leaderboard.reference import Reference
 from eval_anything.leaderboard.samples import TaskSamples
 from eval_anything.runs.results_file import AggregateResult, MetricResult
-from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.statistics.intervals import Floats
 
 if TYPE_CHECKING:
@@ -252,9 +252,10 @@ def _ranks(
                 names = aggregate.inputs if aggregate is not None else {}
                 inputs = {key: means(inner) for key, inner in names.items()}
                 given = {key: value for key, value in inputs.items() if value is not None}
-                formula = FORMULAS.get((aggregate.formula or "") if aggregate is not None else "")
+                name = (aggregate.formula or "") if aggregate is not None else ""
+                formula = plugins.find(plugins.AGGREGATES, name)
                 complete = formula is not None and given and len(given) == len(inputs)
-                found = formula(given) if formula is not None and complete else None  # type: ignore[arg-type, assignment]
+                found = formula(given) if complete else None
             usable = found is not None and bool(np.isfinite(found).all())
             known[reference, ids] = found if usable else None
         return known[reference, ids]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.files.places import content_folder
 from eval_anything.files.yaml_files import read_yaml
-from eval_anything.statistics.aggregates import FORMULAS
 from eval_anything.tasks.registry import Suite
 
 
@@ -73,7 +73,7 @@ def published_cells(reference: Reference, suite: Suite) -> list[PublishedCell]:
             inputs = {key: _input(ref, suite, row, exact) for key, ref in aggregate.inputs.items()}
             if name in printed and all(found is not None for found in inputs.values()):
                 known = {key: found for key, found in inputs.items() if found is not None}
-                formula: Any = FORMULAS[aggregate.formula]
+                formula = plugins.load(plugins.AGGREGATES, aggregate.formula)
                 exact[name] = formula({key: value for key, (_, value) in known.items()})
                 shown = row[printed[name]].quantize(Decimal("0.01"))
                 cells.append(PublishedCell(model, name, dict(known.values()), shown, exact[name]))

@@ -58,11 +58,16 @@ class Model(ABC):
         batch_size: how many requests one `generate` takes.
         concurrency: how many calls of `generate` may be under way at once.
         default_suite: where a bare task name is looked up.
+        chats: whether it follows instructions in text, so that an agent may plan with it.
+        architecture: the name of its policy (`eval_anything.policies`) or the `model_type` of its
+            checkpoint; empty for what cannot be trained.
         paid_as: the name under which its tokens are priced; None for a local model.
         spending: counts what the run pays; set by the engine.
     """
 
     default_suite: ClassVar[str] = "open"
+    chats: ClassVar[bool] = True
+    architecture: str = ""
     batch_size: int = 1
     concurrency: int = 1
     paid_as: str | None = None

@@ -1,57 +1,77 @@
-"""From the SPEC that a user writes to a model: an existing path, a name, or `prefix/reference`."""
+"""SPECs, the words by which users name models:
+
+    PATH              what lies there: a checkpoint, saved outputs, a run, an agent's file
+    NAME              the model of that name: micro
+    NAME/REFERENCE    hf/ID, replay/FILE.jsonl, openai/MODEL@URL: the model NAME reads the reference
+
+What exists as a path is a path. Names are those of the entry points of `eval_anything.models`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import NamedTuple
 
+from eval_anything import plugins
 from eval_anything.errors import UserError, near
 from eval_anything.models.base import Model
 
-GROUP = "eval_anything.models"
+
+class Spec(NamedTuple):
+    """The parts of a SPEC: an existing path, or (path is None) a name and a reference, perhaps empty."""
+
+    path: Path | None
+    name: str
+    reference: str
 
 
-def model_entry_points() -> dict[str, EntryPoint]:
-    """The models that installed packages offer, by name."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+def parse_spec(spec: str, folder: Path = Path()) -> Spec:
+    """The parts of a SPEC whose path is relative to a folder."""
+    path = folder / Path(spec).expanduser()
+    if path.exists():
+        return Spec(path, "", "")
+    name, _, reference = spec.partition("/")
+    return Spec(None, name, reference)
 
 
-def load_class(entry: EntryPoint) -> type[Model]:
-    """The class behind an entry point. UserError if its package does not import."""
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise UserError(
-            f"the model {entry.name!r} ({entry.value}) does not import: {error}. "
-            "`eval-anything doctor` tells what is missing."
-        ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Model)):
-        raise UserError(f"the entry point {entry.name!r} ({entry.value}) is no model")
-    return loaded
+def place_spec(spec: str, folder: Path) -> str:
+    """The same SPEC for the current directory, of one whose paths are relative to a folder."""
+    path, name, reference = parse_spec(spec, folder)
+    if path is not None:
+        return str(path)
+    if reference and name in plugins.names(plugins.MODELS) and (folder / reference).exists():
+        return f"{name}/{folder / reference}"
+    return spec
 
 
 def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
     """The model of a SPEC, not loaded yet. UserError says what SPECs look like."""
-    entries = model_entry_points()
-    path = Path(spec).expanduser()
-    if path.exists():
-        for entry in entries.values():
-            cls = load_class(entry)
-            if cls.recognises(path):
-                return cls.from_spec(spec, path, arguments)
-        raise UserError(
-            f"{spec}: nothing in it that can be evaluated. A checkpoint needs config.json, "
-            "weights as .safetensors and a tokenizer; saved outputs are a *.jsonl file, a run, or a "
-            "folder as replay/DIR."
-        )
-    prefix, _, reference = spec.partition("/")
-    if prefix in entries:
-        return load_class(entries[prefix]).from_spec(spec, reference, arguments)
+    path, name, reference = parse_spec(spec)
+    if path is not None:
+        return _class_for(spec, path).from_spec(spec, path, arguments)
+    names = plugins.names(plugins.MODELS)
+    if name in names:
+        cls: type[Model] = plugins.load(plugins.MODELS, name)
+        return cls.from_spec(spec, reference, arguments)
     if spec.startswith((".", "/", "~")) or spec.endswith(".jsonl"):
         raise UserError(f"--model {spec}: there is no such file or folder")
-    known = ", ".join(entries)
     raise UserError(
-        f"unknown model {spec!r}.{near(prefix, entries)} It is no existing path, and the names and "
-        f"prefixes are: {known} (as in hf/ID or replay/FILE.jsonl)."
+        f"unknown model {spec!r}.{near(name, names)} It is no existing path, and the names and "
+        f"prefixes are: {', '.join(names)} (as in hf/ID or replay/FILE.jsonl)."
+    )
+
+
+def _class_for(spec: str, path: Path) -> type[Model]:
+    """The kind of model that recognises a path. UserError if none does."""
+    classes = plugins.load_all(plugins.MODELS).values()
+    for cls in classes:
+        if not isinstance(cls, UserError) and cls.recognises(path):
+            recognising: type[Model] = cls
+            return recognising
+    unusable = "".join(f"\n{cls}" for cls in classes if isinstance(cls, UserError))
+    raise UserError(
+        f"{spec}: nothing in it that can be evaluated. A checkpoint needs config.json, "
+        "weights as .safetensors and a tokenizer; saved outputs are a *.jsonl file, a run, or a "
+        f"folder as replay/DIR.{unusable}"
     )

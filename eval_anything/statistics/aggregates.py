@@ -6,7 +6,7 @@ what the table computes: 19 of its 21 derived cells come out to the printed digi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 def amg(scores: Mapping[str, float]) -> float:
@@ -41,4 +41,6 @@ def chance_corrected(scores: Mapping[str, float]) -> float:
     return (scores["select"] - CHANCE) / (scores["best"] - CHANCE)
 
 
-FORMULAS = {"amg": amg, "mean": mean, "chance_corrected": chance_corrected}
+Formula = Callable[[Mapping[str, float]], float]
+"""A number from the inputs of an aggregate, by name. Inputs may be arrays of draws (2000,), for its
+interval: a formula is arithmetic that numpy can do."""

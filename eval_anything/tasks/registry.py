@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -22,10 +22,11 @@ from eval_anything.tasks.task import TaskFile, TaskFolder
 
 
 class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number computed from metrics of several tasks: `inputs` maps the formula's names to
-    `<task>:<metric>`, or to another aggregate of the suite."""
+    """A number computed from metrics of several tasks: `formula` is the name of an entry point of
+    `eval_anything.aggregates`, `inputs` maps its names to `<task>:<metric>`, or to another aggregate of
+    the suite."""
 
-    formula: Literal["mean", "amg", "chance_corrected"]
+    formula: str
     inputs: dict[str, str]
 
 
@@ -113,6 +114,8 @@ class Registry:
             mistakes.add("names no tasks", "tasks")
         if file.limit is not None and file.limit < 1:
             mistakes.add("limit must be at least 1", "limit")
+        if not path.is_relative_to(content_folder("benchmarks")):  # which are tested
+            _check_formulas(file, mistakes)
         mistakes.check()
         return Suite(name, full, file.limit, file.aggregates, groups)
 
@@ -193,6 +196,14 @@ class Registry:
 def _full_names(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
     """Names of tasks as a suite's file has them, with the suite where it is left out."""
     return tuple(task if "/" in task else f"{suite}/{task}" for task in tasks)
+
+
+def _check_formulas(file: SuiteFile, mistakes: Mistakes) -> None:
+    for name, aggregate in file.aggregates.items():
+        formulas = plugins.names(plugins.AGGREGATES)
+        if aggregate.formula not in formulas:
+            message = plugins.unknown("formula", aggregate.formula, formulas)
+            mistakes.add(message, "aggregates", name, "formula")
 
 
 def _holds_others(root: Path) -> bool:

@@ -156,5 +156,5 @@ def test_a_response_that_a_model_cannot_give_is_refused(tiny: Path, tmp_path: Pa
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no folder with a checkpoint"):
+    with pytest.raises(UserError, match="there is no such file or folder"):
         policy_of(str(tmp_path / "nowhere"))

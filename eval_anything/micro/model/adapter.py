@@ -27,6 +27,8 @@ class MicroModel(Model):
     """A checkpoint with a codec.json; `micro` alone is the bundled one."""
 
     default_suite: ClassVar[str] = "micro"
+    chats: ClassVar[bool] = False
+    architecture = "micro"
 
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         check_complete(path)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from eval_anything import plugins
 from eval_anything.content import MODALITIES, Modality
-from eval_anything.errors import near
+from eval_anything.errors import UserError
 from eval_anything.files.yaml_files import load_yaml, read_yaml
-from eval_anything.models.agent.generators import KINDS
 from eval_anything.models.agent.generators.base import Generator, Settings
 from eval_anything.models.agent.instructions import SYSTEM
 
@@ -70,10 +70,12 @@ def _kinds(path: Path) -> dict[Modality, type[Generator]]:
     for modality in MEDIA:
         settings = given.get(str(modality))
         kind = str(settings.get("kind", "model")) if isinstance(settings, dict) else "model"
-        if kind not in KINDS:
-            text = f"unknown kind of generator {kind!r}.{near(kind, KINDS)} Known: {', '.join(KINDS)}."
-            mistakes.add(text, "generators", str(modality), "kind")
-        elif str(modality) in given:
-            found[modality] = KINDS[kind]
+        try:
+            cls: type[Generator] = plugins.load(plugins.GENERATORS, kind)
+        except UserError as error:
+            mistakes.add(str(error), "generators", str(modality), "kind")
+            continue
+        if str(modality) in given:
+            found[modality] = cls
     mistakes.check()
     return found

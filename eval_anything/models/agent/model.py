@@ -19,7 +19,6 @@ from eval_anything.content import Failure, Latency, Modality, Part, Response, Te
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import seed_of, sha256_of
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.micro.model.adapter import MicroModel
 from eval_anything.models.agent.file import AgentFile, read_agent_file
 from eval_anything.models.agent.generators.base import GeneratorError, Order, Place, Workshop
 from eval_anything.models.agent.generators.model import ModelGenerator
@@ -47,13 +46,15 @@ class _Result(NamedTuple):
 class AgentModel(Model):
     """A chat model with generators of images, sounds and clips, as a YAML file names them."""
 
+    chats = False
+
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         self.spec = spec
         self.name = path.stem
         self.file, generators = read_agent_file(path)
         folder = path.resolve().parent
         chat = model_at(self.file.model, {**self.file.arguments, **arguments}, folder, f"{path}: model")
-        if isinstance(chat, MicroModel | AgentModel):
+        if not chat.chats:
             raise UserError(f"{path}: model: {self.file.model} is no chat model")
         self._chat = chat
         self.paid_as = chat.paid_as

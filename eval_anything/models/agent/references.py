@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eval_anything.errors import EvalError, UserError
 from eval_anything.models.base import Model
-from eval_anything.models.spec import model_entry_points, resolve
+from eval_anything.models.spec import place_spec, resolve
 
 
 def model_at(
@@ -16,18 +16,9 @@ def model_at(
     """The model of a SPEC whose path is relative to `folder`. UserError, with `name` of what in the
     file it is for, if there is none."""
     try:
-        return resolve(_absolute(spec, folder), {k: _text(v) for k, v in arguments.items()})
+        return resolve(place_spec(spec, folder), {k: _text(v) for k, v in arguments.items()})
     except EvalError as error:
         raise UserError(f"{name}: {error}") from None
-
-
-def _absolute(spec: str, folder: Path) -> str:
-    prefix, slash, reference = spec.partition("/")
-    if (folder / Path(spec).expanduser()).exists():
-        return str(folder / Path(spec).expanduser())
-    if slash and prefix in model_entry_points() and (folder / reference).exists():
-        return f"{prefix}/{folder / reference}"
-    return spec
 
 
 def _text(value: str | int | float | bool) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from eval_anything import plugins
 from eval_anything.errors import UserError
 
 _OTHER_HEAD = re.compile(r"For(\w*Classification|MaskedLM|QuestionAnswering|MultipleChoice|Pre\w+ing)$")
@@ -49,20 +50,17 @@ def auto_class(where: str, config: Mapping[str, Any], trusted: bool) -> tuple[An
 
 def check_served(where: str, config: Mapping[str, Any]) -> None:
     """UserError if no family serves a checkpoint with this config. It need not be whole."""
-    from eval_anything.models.hf.families import FAMILIES
-
     kind = config.get("model_type")
-    if kind and kind not in FAMILIES:
+    if kind and kind not in plugins.names(plugins.HF_FAMILIES):
         auto_class(where, config, trusted=True)
 
 
 def not_served(where: str, config: Mapping[str, Any]) -> UserError:
     """The error for an architecture that no family serves; it says which ones are served."""
-    from eval_anything.models.hf.families import FAMILIES
-
     architecture = next(iter(config.get("architectures") or []), "no architecture named")
+    served = ", ".join(plugins.names(plugins.HF_FAMILIES))
     return UserError(
         f"{where}: no family of models serves model_type {config.get('model_type', '')!r} "
-        f"({architecture}). Served are {', '.join(sorted(FAMILIES))}, and every model of transformers "
+        f"({architecture}). Served are {served}, and every model of transformers "
         "that is made to answer with text (`eval-anything models list`)."
     )

@@ -6,7 +6,8 @@ where transformers leaves something out. What is left out for good is said in `h
 
 To write one:
 
-- give it a `name` and its `model_types` (config.model_type), and list it in families/__init__.py;
+- give it a `name`, and register it as an entry point of `eval_anything.hf_families` under each
+  config.model_type that it serves;
 - say what goes in and out in `modalities_in` and `modalities_out`; where one checkpoint takes less
   (no image processor, say), narrow `self.inputs` in `load`;
 - a model that must be told what to make (text *or* image) lists its `modes`; the first is the default,
@@ -94,7 +95,6 @@ class Family(ABC):
 
     Attributes:
         name: what listings call it.
-        model_types: values of config.model_type that it serves.
         modalities_in: what its checkpoints can be shown.
         modalities_out: what they can answer with through this adapter.
         modes: what `--model-arg output` may ask for; "text" alone where there is no choice.
@@ -106,7 +106,6 @@ class Family(ABC):
     """
 
     name: ClassVar[str]
-    model_types: ClassVar[tuple[str, ...]] = ()
     modalities_in: ClassVar[tuple[Modality, ...]]
     modalities_out: ClassVar[tuple[Modality, ...]]
     modes: ClassVar[tuple[str, ...]] = ("text",)
@@ -128,12 +127,12 @@ class Family(ABC):
         self.mode = self.modes[0] if settings.output == "auto" else settings.output
 
     @classmethod
-    def described(cls) -> dict[str, Any]:
-        """What `models list` shows."""
+    def described(cls, model_types: Sequence[str]) -> dict[str, Any]:
+        """The row of `models list`, for the values of config.model_type that it serves."""
         return {
             "name": cls.name,
             "about": (inspect.getdoc(cls) or "").partition("\n")[0],
-            "model_types": list(cls.model_types),
+            "model_types": list(model_types),
             "inputs": [m.value for m in cls.modalities_in],
             "outputs": [m.value for m in cls.modalities_out],
             "modes": list(cls.modes),

@@ -12,7 +12,7 @@ from eval_anything.content import Failure, Latency, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
-from eval_anything.models.hf.families import CLASSES, family_of
+from eval_anything.models.hf.families import families, family_of
 from eval_anything.models.hf.family import Answer, Family, Prompt, Settings
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
@@ -59,7 +59,8 @@ class TransformersModel(Model):
         self.source = find_source(reference, text.get("revision", ""), text.get("adapter", ""))
         path = Path(reference)
         self.name = path.resolve().name if path.is_dir() else str(reference).replace("/", "--")
-        cls = family_of(self.source.model_type)
+        self.architecture = self.source.model_type
+        cls = family_of(self.architecture)
         defaults = {**_DEFAULTS, **cls.options}
         values = typed_arguments(arguments, defaults, "a transformers model")
         values["batch_size"] = _rows(values["batch_size"])
@@ -79,7 +80,7 @@ class TransformersModel(Model):
 
     @classmethod
     def families(cls) -> list[dict[str, Any]]:
-        return [family.described() for family in CLASSES]
+        return [cls.described(model_types) for cls, model_types in families().items()]
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -1,38 +1,24 @@
-"""The families by model_type. A new one is imported and listed here; what is not listed is generic."""
+"""The families by model_type: entry points of `eval_anything.hf_families`, generic for any other."""
 
 from __future__ import annotations
 
-from eval_anything.models.hf.families.chameleon import ChameleonFamily
-from eval_anything.models.hf.families.emu3 import Emu3Family
-from eval_anything.models.hf.families.janus import JanusFamily
-from eval_anything.models.hf.families.omni import Qwen3OmniFamily, Qwen25OmniFamily
-from eval_anything.models.hf.families.text_to_audio import (
-    BarkFamily,
-    MusicGenFamily,
-    SpeechT5Family,
-    VitsFamily,
-)
+from eval_anything import plugins
+from eval_anything.errors import UserError
 from eval_anything.models.hf.family import Family
 from eval_anything.models.hf.generic import GenericFamily
 
-# In the order in which `models list` shows them.
-CLASSES: tuple[type[Family], ...] = (
-    GenericFamily,
-    ChameleonFamily,
-    Emu3Family,
-    JanusFamily,
-    Qwen25OmniFamily,
-    Qwen3OmniFamily,
-    MusicGenFamily,
-    VitsFamily,
-    SpeechT5Family,
-    BarkFamily,
-)
 
-
-FAMILIES: dict[str, type[Family]] = {kind: cls for cls in CLASSES for kind in cls.model_types}
+def families() -> dict[type[Family], list[str]]:
+    """Every family that imports, with the values of config.model_type that it serves: the generic one
+    first, with none."""
+    served: dict[type[Family], list[str]] = {GenericFamily: []}
+    for model_type, cls in plugins.load_all(plugins.HF_FAMILIES).items():
+        if not isinstance(cls, UserError):
+            served.setdefault(cls, []).append(model_type)
+    return served
 
 
 def family_of(model_type: str) -> type[Family]:
-    """The class that serves a config.model_type."""
-    return FAMILIES.get(model_type, GenericFamily)
+    """The class that serves a config.model_type. UserError if it does not import."""
+    family: type[Family] = plugins.find(plugins.HF_FAMILIES, model_type, GenericFamily)
+    return family

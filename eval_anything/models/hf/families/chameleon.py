@@ -40,7 +40,6 @@ class ChameleonFamily(GenericFamily):
     """
 
     name: ClassVar[str] = "chameleon"
-    model_types: ClassVar[tuple[str, ...]] = ("chameleon",)
     modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modes: ClassVar[tuple[str, ...]] = ("text", "image", "any")

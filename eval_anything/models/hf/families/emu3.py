@@ -45,7 +45,6 @@ class Emu3Family(GenericFamily):
     """
 
     name: ClassVar[str] = "emu3"
-    model_types: ClassVar[tuple[str, ...]] = ("emu3",)
     modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modes: ClassVar[tuple[str, ...]] = ("text", "image", "any")

@@ -30,7 +30,6 @@ class JanusFamily(GenericFamily):
     """Janus, Janus-Pro: text and images in; text, or with output=image one image of fixed size."""
 
     name: ClassVar[str] = "janus"
-    model_types: ClassVar[tuple[str, ...]] = ("janus",)
     modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
     modes: ClassVar[tuple[str, ...]] = ("text", "image")

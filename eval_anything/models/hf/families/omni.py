@@ -158,7 +158,6 @@ class Qwen25OmniFamily(OmniFamily):
     """Qwen2.5-Omni: text, images, sounds and clips in, text and speech out."""
 
     name = "qwen2_5_omni"
-    model_types = ("qwen2_5_omni",)
     architecture = "Qwen2_5OmniForConditionalGeneration"
     thinker = "Qwen2_5OmniThinkerForConditionalGeneration"
     speaker = "Chelsie"
@@ -223,7 +222,6 @@ class Qwen3OmniFamily(OmniFamily):
     """Qwen3-Omni: text, images, sounds and clips in, text and speech out."""
 
     name = "qwen3_omni"
-    model_types = ("qwen3_omni_moe",)
     architecture = "Qwen3OmniMoeForConditionalGeneration"
     thinker = "Qwen3OmniMoeThinkerForConditionalGeneration"
     speaker = "ethan"

@@ -117,7 +117,6 @@ class MusicGenFamily(_TextToAudio):
     """MusicGen: music from a description, mono or stereo; max_new_tokens is its length."""
 
     name = "musicgen"
-    model_types = ("musicgen",)
     architecture = "MusicgenForConditionalGeneration"
     holes = (
         _ROLES,
@@ -138,7 +137,6 @@ class VitsFamily(_TextToAudio):
     """VITS and MMS-TTS: speech; a checkpoint of several speakers wants speaker=NUMBER."""
 
     name = "vits"
-    model_types = ("vits",)
     architecture = "VitsModel"
     options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
     holes = (
@@ -188,7 +186,6 @@ class SpeechT5Family(_TextToAudio):
     """SpeechT5: speech in the voice of speaker=FILE.npy, through the HiFi-GAN vocoder=FOLDER."""
 
     name = "speecht5"
-    model_types = ("speecht5",)
     architecture = "SpeechT5ForTextToSpeech"
     options: ClassVar[Mapping[str, int | float | str]] = {
         "speaker": "",
@@ -284,7 +281,6 @@ class BarkFamily(_TextToAudio):
     """Bark: speech, laughter, some music; speaker=PRESET is a name of the checkpoint, or a .npz file."""
 
     name = "bark"
-    model_types = ("bark",)
     architecture = "BarkModel"
     options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
 
