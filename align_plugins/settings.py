@@ -152,6 +152,12 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(f"lora: weights: {self.loaded} goes with precision: {self.loaded}")
 
     @property
+    def reads_media(self) -> bool:
+        """Whether media of prompts are read before their batch is made, for their tokens: `max_tokens`
+        counts these too."""
+        return self.max_tokens is not None
+
+    @property
     def loaded(self) -> Literal["float32", "bfloat16"]:
         """The type that the start's weights are loaded in."""
         return "float32" if self.lora is None else self.lora.weights

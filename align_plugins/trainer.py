@@ -5,6 +5,10 @@ it there, whoever wrote it:
 
     [project.entry-points."eval_anything.trainers"]
     mine = "my_package:MyTrainer"
+
+It needs a name, a type of settings, and `train`. Importing it should load nothing heavy: mistakes in
+settings are reported before torch is there. Trainings on rows by gradient steps have their parts in
+`training/`; methods/sft.py puts them together.
 """
 
 from __future__ import annotations
@@ -21,8 +25,13 @@ S = TypeVar("S", bound=MethodSettings)
 
 
 class Trained(NamedTuple):
-    """What a training came to: one object for programs, lines for people, and whether a gate blocks
-    it."""
+    """The outcome of a training.
+
+    Attributes:
+        json: one object for programs.
+        lines: the same for people.
+        blocked: whether a gate refuses it: exit code 1.
+    """
 
     json: dict[str, Any]
     lines: Sequence[str]
@@ -33,7 +42,7 @@ class Trainer(ABC, Generic[S]):
     """A method with its settings. Making one reads nothing but them.
 
     Attributes:
-        name: what it is called on the command line.
+        name: its name on the command line.
         settings_type: the type of its settings file.
     """
 

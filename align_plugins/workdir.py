@@ -43,19 +43,14 @@ class Checkpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its evaluation is called."""
-        return evaluation_name(self.step)
+        """The name of its evaluation; names sort as steps do."""
+        return f"step-{self.step:06d}"
 
     @property
     def model(self) -> Path:
         """Where the evaluation finds it."""
         merged = self.path / "merged"
         return merged if merged.is_dir() else self.path
-
-
-def evaluation_name(step: int) -> str:
-    """What the evaluation of a step is called; names sort as steps do."""
-    return f"step-{step:06d}"
 
 
 class Workdir:

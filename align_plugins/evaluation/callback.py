@@ -22,7 +22,7 @@ import transformers
 
 from align_plugins.evaluation.checkpoints import START, Evaluations
 from align_plugins.settings import EvaluationSettings
-from align_plugins.workdir import NOTE, Checkpoint, as_main_says, evaluation_name
+from align_plugins.workdir import NOTE, Checkpoint, as_main_says
 from eval_anything.files.writing import pretty_json, write_atomically
 
 
@@ -66,24 +66,11 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
             path = Path(args.output_dir).resolve() / f"checkpoint-{state.global_step}"
             note = note_of(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
             write_atomically(path / NOTE, pretty_json(note))
-            self.submit(Checkpoint(state.global_step, path, dict(note)), control)
-        self.agree(control)
-
-    def agree(self, control: Any) -> None:
-        """Stops all processes of a training if the one that evaluates has decided so."""
+            checkpoint = Checkpoint(state.global_step, path, dict(note))
+            if self.evaluations.submit_and_decide(checkpoint):
+                control.should_training_stop = True
         if self.settings.patience is not None:
             control.should_training_stop = as_main_says(control.should_training_stop)
-
-    def submit(self, checkpoint: Checkpoint, control: Any) -> None:
-        """Evaluates a checkpoint; with `patience`, waits for it and may stop the training."""
-        assert self.evaluations is not None
-        name = evaluation_name(checkpoint.step)
-        self.evaluations.submit(name, str(checkpoint.model), checkpoint.note)
-        if self.settings.patience is not None:
-            self.evaluations.wait()
-            if self.evaluations.exhausted():
-                self._say(f"stopped early: no better checkpoint in {self.settings.patience}")
-                control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         if self.evaluations is not None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from align_plugins.settings import EvaluationSettings
-from align_plugins.workdir import NOTE
+from align_plugins.workdir import NOTE, Checkpoint
 from eval_anything.errors import UserError, near
 from eval_anything.evaluation.options import words_of
 from eval_anything.evaluation.plan import Plan, make_plan
@@ -89,6 +89,18 @@ class Evaluations:
         if not (self.run_of(name) / NOTE).is_file():
             self._waiting.append(_Job(name, model, note))
         self.poll()
+
+    def submit_and_decide(self, checkpoint: Checkpoint) -> bool:
+        """Evaluates a checkpoint as soon as its turn comes; with `patience` waits for it, and decides
+        whether the training stops."""
+        self.submit(checkpoint.name, str(checkpoint.model), checkpoint.note)
+        if self.settings.patience is None:
+            return False
+        self.wait()
+        stops = self.exhausted()
+        if stops:
+            self._say(f"stopped early: no better checkpoint in {self.settings.patience}")
+        return stops
 
     def pending(self) -> set[str]:
         """The SPECs of checkpoints that are still needed."""

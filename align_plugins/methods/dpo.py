@@ -13,10 +13,12 @@ from align_plugins.data.rows import Preference
 from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
 from align_plugins.losses.token_logprobs import TokenLogprobs
+from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded
 from align_plugins.settings import TrainSettings
-from align_plugins.training.batch_finetuning import BatchFinetuning
-from align_plugins.training.policy_finetuning import PolicyFinetuning
+from align_plugins.trainer import Trained, Trainer
+from align_plugins.training.adapters import trainable_policy
+from align_plugins.training.finetuning import Finetuning
 from align_plugins.workdir import Workdir, is_main
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.files.writing import write_atomically
@@ -26,50 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from align_plugins.training.engine import Step
-
-
-def with_reference(
-    trainer: DpoTrainer, items: Sequence[PairItem], work: Workdir, progress: Progress
-) -> list[PairItem]:
-    """The items with sums of log-probabilities by modality under the model as it is now.
-
-    A training that goes on reads what it began with: train.json has made sure that weights, data and
-    settings are the same.
-    """
-    path = work.reference
-    if path.is_file():
-        found = np.load(path)
-    else:
-        progress.say(f"reference: log-probabilities of {2 * len(items)} responses")
-        found = _computed(trainer, items)
-        if is_main():
-            buffer = io.BytesIO()
-            np.save(buffer, found)
-            write_atomically(path, buffer.getvalue())
-    return [
-        item._replace(reference=tuple(tuple(side) for side in sums))
-        for item, sums in zip(items, found.tolist(), strict=True)
-    ]
-
-
-def _computed(trainer: DpoTrainer, items: Sequence[PairItem]) -> Any:
-    """float32 (items, 2, 4). Items of similar length share a batch."""
-    import torch
-
-    from align_plugins.training.engine import to_device
-
-    out = np.zeros((len(items), 2, len(MODALITIES)), np.float32)
-    order = sorted(range(len(items)), key=lambda i: trainer.length(items[i]))
-    size = trainer.settings.batch_size
-    model = trainer.model.eval()
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(trainer.settings.precision)
-    with torch.no_grad(), torch.autocast(model.device.type, half, enabled=half is not None):
-        for start in range(0, len(order), size):
-            group = order[start : start + size]
-            batch = to_device(trainer.collate([items[i] for i in group]), model.device)
-            sums = trainer.policy.logprobs(batch).sums().cpu().numpy()
-            out[group, 0], out[group, 1] = sums[: len(group)], sums[len(group) :]
-    return out
 
 
 class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,51 +57,102 @@ class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PairItem(NamedTuple):
-    """Both sides of a pair, and what the reference says of them: sums of log-probabilities by modality,
-    two lists of four, empty before they are known."""
+    """Both sides of a pair as tokens. `reference` has the sums of their log-probabilities by modality
+    under the reference, two lists of four, empty before they are known."""
 
     chosen: Encoded
     rejected: Encoded
     reference: tuple[tuple[float, ...], ...] = ()
 
+    @property
+    def tokens(self) -> int:
+        return max(self.chosen.tokens, self.rejected.tokens)
 
-class DpoTrainer(
-    PolicyFinetuning[DpoSettings, Preference, PairItem],
-    BatchFinetuning[DpoSettings, Preference, PairItem],
-):
+
+class DpoTrainer(Trainer[DpoSettings]):
     """Makes the chosen responses likelier than the rejected ones, as measured from the start's
     policy."""
 
     name: ClassVar[str] = "dpo"
     settings_type: ClassVar[type[TrainSettings]] = DpoSettings
-    row_type = Preference
 
-    def load(self) -> None:
-        from align_plugins.training.engine import without_dropout
+    def __init__(self, settings: DpoSettings) -> None:
+        super().__init__(settings)
+        self.policy = policy_of(settings.model, settings.loaded)
 
-        super().load()
-        without_dropout(self.model)
+    def train(self, progress: Progress) -> Trained:
+        settings, policy = self.settings, self.policy
+        training = Finetuning(self.name, settings, progress, start=policy.spec)
+        rows = training.read(Preference, without_ties)
+        training.check_evaluation()
+        with training.open(weights=policy.weights()) as work:
+            if not training.is_done:
+                from align_plugins.training.engine import Batches, Engine, without_dropout
 
-    def rows(self, rows: list[Preference], progress: Progress) -> list[Preference]:
-        return without_ties(rows, progress)
+                policy.load()
+                without_dropout(policy.model)
+                items = training.encoded(rows, self.encode, policy.model)
+                items = self.with_reference(items, work, training.progress)
+                trained = trainable_policy(policy, settings, training.progress)
+                batches = Batches(items, self.collate, self.step)
+                training.fit(Engine(trained, batches, settings, work.checkpoints))
+                training.finish()
+        return training.report()
 
     def encode(self, row: Preference) -> PairItem:
+        """Tokens of a prompt with each of its responses. ValueError says why they cannot be learned
+        from."""
         chosen, rejected = (
-            self.counted(row, self.policy.encode(row.messages, side))
+            self.policy.counted(
+                self.policy.encode(row.messages, side)._replace(row=row.id), self.settings.reads_media
+            )
             for side in (row.chosen, row.rejected)
         )
         return PairItem(chosen, rejected)
 
-    def length(self, item: PairItem) -> int:
-        return max(item.chosen.tokens, item.rejected.tokens)
+    def with_reference(
+        self, items: Sequence[PairItem], work: Workdir, progress: Progress
+    ) -> list[PairItem]:
+        """The items with sums of log-probabilities under the model as it is now: the start.
 
-    def prepare(self, items: list[PairItem], work: Workdir, progress: Progress) -> list[PairItem]:
-        from align_plugins.methods.dpo import with_reference
+        A training that goes on reads what it began with: train.json has made sure that weights, data and
+        settings are the same.
+        """
+        if work.reference.is_file():
+            sums = np.load(work.reference)
+        else:
+            progress.say(f"reference: log-probabilities of {2 * len(items)} responses")
+            sums = self._reference_sums(items)
+            if is_main():
+                buffer = io.BytesIO()
+                np.save(buffer, sums)
+                write_atomically(work.reference, buffer.getvalue())
+        return [
+            item._replace(reference=tuple(tuple(side) for side in sides))
+            for item, sides in zip(items, sums.tolist(), strict=True)
+        ]
 
-        return with_reference(self, items, work, progress)
+    def _reference_sums(self, items: Sequence[PairItem]) -> Any:
+        """float32 (items, 2, 4). Items of similar length share a batch."""
+        import torch
+
+        from align_plugins.training.engine import to_device
+
+        out = np.zeros((len(items), 2, len(MODALITIES)), np.float32)
+        order = sorted(range(len(items)), key=lambda i: items[i].tokens)
+        size = self.settings.batch_size
+        model = self.policy.model.eval()
+        half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.settings.precision)
+        with torch.no_grad(), torch.autocast(model.device.type, half, enabled=half is not None):
+            for start in range(0, len(order), size):
+                group = order[start : start + size]
+                batch = to_device(self.collate([items[i] for i in group]), model.device)
+                sums = self.policy.logprobs(batch).sums().cpu().numpy()
+                out[group, 0], out[group, 1] = sums[: len(group)], sums[len(group) :]
+        return out
 
     def collate(self, items: Sequence[PairItem]) -> dict[str, Any]:
-        """Chosen responses first, then the rejected ones."""
+        """A batch: chosen responses first, then the rejected ones."""
         import torch
 
         batch = self.policy.collate([i.chosen for i in items] + [i.rejected for i in items])
@@ -152,6 +161,7 @@ class DpoTrainer(
         return batch
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+        """The mean loss of a batch of pairs, and figures on their margins."""
         from align_plugins.training.engine import Step
 
         settings = self.settings
@@ -159,8 +169,8 @@ class DpoTrainer(
         half = len(tokens.values) // 2
         sums, counts = tokens.sums(), tokens.counts()
         policy = Sides(sums[:half], sums[half:], counts[:half], counts[half:])
-        given = batch["reference"].to(sums)
-        reference = Sides(given[:, 0], given[:, 1], policy.chosen_count, policy.rejected_count)
+        start = batch["reference"].to(sums)
+        reference = Sides(start[:, 0], start[:, 1], policy.chosen_count, policy.rejected_count)
         normalise = settings.length_normalised or settings.loss == "ipo"
         chosen, rejected = log_ratios(policy, reference, settings.modality_weights, normalise)
         loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss).mean()
@@ -181,7 +191,7 @@ def _figures(
     margins = beta * (chosen - rejected)
     whole = margins.sum(1)
     n = float(len(whole))
-    found = {
+    figures = {
         "margin": (whole.mean(), n),
         "accuracy": ((whole > 0).float().mean(), n),
         "reward_chosen": (beta * chosen.sum(1).mean(), n),
@@ -192,13 +202,13 @@ def _figures(
         weight = float(present[:, index].sum())
         if weight:
             mean = margins[:, index].sum() / weight
-            found[f"margin_{modality}"] = (mean, weight)
-    return found
+            figures[f"margin_{modality}"] = (mean, weight)
+    return figures
 
 
 def without_ties(rows: Sequence[Preference], progress: Progress) -> list[Preference]:
-    """Pairs that say something; ties are counted aloud."""
-    found = [row for row in rows if not row.tie]
-    if len(found) < len(rows):
-        progress.say(f"left out: {len(rows) - len(found)} of {len(rows)} pairs are ties")
-    return found
+    """Pairs of which one response is preferred; ties are counted aloud."""
+    pairs = [row for row in rows if not row.tie]
+    if len(pairs) < len(rows):
+        progress.say(f"left out: {len(rows) - len(pairs)} of {len(rows)} pairs are ties")
+    return pairs

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from align_plugins.data.rows import Demonstration
 from align_plugins.losses.sft import sft_loss
+from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded
 from align_plugins.settings import TrainSettings
-from align_plugins.training.batch_finetuning import BatchFinetuning
-from align_plugins.training.policy_finetuning import PolicyFinetuning
+from align_plugins.trainer import Trained, Trainer
+from align_plugins.training.adapters import trainable_policy
+from align_plugins.training.finetuning import Finetuning
+from eval_anything.output.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -18,27 +21,40 @@ if TYPE_CHECKING:
     from align_plugins.training.engine import Step
 
 
-class SftTrainer(
-    PolicyFinetuning[TrainSettings, Demonstration, Encoded],
-    BatchFinetuning[TrainSettings, Demonstration, Encoded],
-):
+class SftTrainer(Trainer[TrainSettings]):
     """Learns the responses of demonstrations."""
 
     name: ClassVar[str] = "sft"
     settings_type: ClassVar[type[TrainSettings]] = TrainSettings
-    row_type = Demonstration
-    counts_tokens = True
+
+    def __init__(self, settings: TrainSettings) -> None:
+        super().__init__(settings)
+        self.policy = policy_of(settings.model, settings.loaded)
+
+    def train(self, progress: Progress) -> Trained:
+        settings, policy = self.settings, self.policy
+        training = Finetuning(self.name, settings, progress, start=policy.spec)
+        rows = training.read(Demonstration)
+        training.check_evaluation()
+        with training.open(weights=policy.weights()) as work:
+            if not training.is_done:
+                from align_plugins.training.engine import Batches, Engine
+
+                policy.load()
+                items = training.encoded(rows, self.encode, policy.model)
+                trained = trainable_policy(policy, settings, training.progress)
+                batches = Batches(items, policy.collate, self.step, counts_tokens=True)
+                training.fit(Engine(trained, batches, settings, work.checkpoints))
+                training.finish()
+        return training.report()
 
     def encode(self, row: Demonstration) -> Encoded:
-        return self.counted(row, self.policy.encode(row.messages, row.response))
-
-    def length(self, item: Encoded) -> int:
-        return item.tokens
-
-    def collate(self, items: Sequence[Encoded]) -> dict[str, Any]:
-        return self.policy.collate(items)
+        """Tokens of a prompt and its response. ValueError says why they cannot be learned from."""
+        encoded = self.policy.encode(row.messages, row.response)
+        return self.policy.counted(encoded._replace(row=row.id), self.settings.reads_media)
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+        """The loss of a batch; `count` is the number of response tokens of the whole optimiser step."""
         from align_plugins.training.engine import Step
 
         tokens = self.policy.logprobs(batch, model)

@@ -69,6 +69,7 @@ class Policy(ABC):
         name: what messages call the family.
         outputs: the modalities that its responses may have.
         frozen: regular expression for the names of submodules that stay as they are; empty for none.
+        reads_adapters: whether the evaluation takes a folder of adapters for a checkpoint.
         spec: the SPEC under which the evaluation finds the checkpoint it starts from.
         model: the model of transformers, after `load`.
     """
@@ -76,6 +77,7 @@ class Policy(ABC):
     name: ClassVar[str]
     outputs: frozenset[Modality]
     frozen: ClassVar[str] = ""
+    reads_adapters: ClassVar[bool] = True
     spec: str
     model: Any = None
 

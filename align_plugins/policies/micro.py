@@ -21,6 +21,7 @@ class MicroPolicy(Policy):
     """Parts are words and codes; a response ends with <eos>, which is learned."""
 
     name: ClassVar[str] = "micro"
+    reads_adapters: ClassVar[bool] = False
 
     def __init__(self, path: Path, dtype: str = "float32") -> None:
         check_complete(path)

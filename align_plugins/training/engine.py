@@ -1,4 +1,4 @@
-"""The engine under sft, reward and dpo: `transformers.Trainer` with a loss of ours.
+"""The engine of sft, reward and dpo: `transformers.Trainer` with a loss of ours.
 
 It gives resuming, precision, accumulation, several devices, trackers and callbacks; what is added here:
 losses over our batches, figures in its log, and a stop at the first number that is not finite.
@@ -17,9 +17,10 @@ import transformers
 from transformers.integrations import TensorBoardCallback
 
 from align_plugins.settings import TrainSettings
-from align_plugins.training.environment import TRACKED, on_cpu
+from align_plugins.training.adapters import Trainable
+from align_plugins.training.environment import TRACKED, on_cpu, wants_fsdp
 from align_plugins.training.metrics import Tally
-from eval_anything.errors import EvalError, InfrastructureError
+from eval_anything.errors import EvalError, InfrastructureError, UserError
 from eval_anything.files.writing import cannot_write
 
 
@@ -35,7 +36,21 @@ class Step(NamedTuple):
 _DISK = ("I/O error", "PytorchStreamWriter", "No space", "too large", "os error")
 
 
-StepFunction = Callable[[Any, Mapping[str, Any], "torch.Tensor | None"], Step]
+class Batches(NamedTuple):
+    """Rows that are learned from in batches, and their loss.
+
+    Attributes:
+        items: the encoded rows.
+        collate: makes a batch of some of them, a mapping of tensors.
+        step: the loss of a batch under the model, which may be wrapped. Its third argument is None, or
+            with `counts_tokens` the number of response tokens of the whole optimiser step, to divide by.
+        counts_tokens: whether a token weighs the same in every batch of a step.
+    """
+
+    items: Sequence[Any]
+    collate: Callable[[Sequence[Any]], dict[str, Any]]
+    step: Callable[[Any, Mapping[str, Any], torch.Tensor | None], Step]
+    counts_tokens: bool = False
 
 
 class NotFiniteError(EvalError):
@@ -43,35 +58,38 @@ class NotFiniteError(EvalError):
 
 
 class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not read
-    """`step` gets the (wrapped) model, a batch and the number of response tokens of the whole optimiser
-    step, None unless `counts_tokens`."""
+    """Trains a model on batches. Checkpoints go into `folder`.
+
+    Attributes:
+        rows, steps: of the training.
+        tokens: read so far by all processes.
+    """
 
     def __init__(
-        self,
-        model: Any,
-        step: StepFunction,
-        collate: Callable[[Sequence[Any]], dict[str, Any]],
-        dataset: Sequence[Any],
-        arguments: transformers.TrainingArguments,
-        callbacks: Sequence[transformers.TrainerCallback],
-        save_beside: Callable[[Any, Path], None],
-        counts_tokens: bool = False,
+        self, trained: Trainable, batches: Batches, settings: TrainSettings, folder: Path
     ) -> None:
+        if trained.merges and wants_fsdp():
+            raise UserError(
+                "lora: adapters are not merged into weights that FSDP shares out among processes: take "
+                "`merge: false`, another model than micro, or data parallelism"
+            )
+        self.rows = len(batches.items)
+        arguments = arguments_of(settings, folder, self.rows)
         super().__init__(
-            model=model,
+            model=trained.model,
             args=arguments,
-            data_collator=collate,
-            train_dataset=dataset,
-            callbacks=list(callbacks),
+            data_collator=batches.collate,
+            train_dataset=batches.items,
         )
         self.remove_callback(transformers.PrinterCallback)
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-                callback.logging_dir = str(Path(arguments.output_dir).parent / TRACKED)
-        self.model_accepts_loss_kwargs = counts_tokens
-        self._step = step
-        self._save_beside = save_beside
+                callback.logging_dir = str(folder.parent / TRACKED)
+        self.model_accepts_loss_kwargs = batches.counts_tokens
+        self._step = batches.step
+        self._trained = trained
         self._tally = Tally()
+        self.steps = arguments.max_steps
         self.tokens = 0
 
     def compute_loss(
@@ -107,7 +125,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
             if self.args.should_save:
                 self._save(output_dir, state_dict=whole)
         if self.args.should_save:
-            self._save_beside(self.model, Path(output_dir or self.args.output_dir))
+            self._trained.save_beside(Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
@@ -142,8 +160,9 @@ def check_weights(model: Any, step: int) -> None:
             raise NotFiniteError(f"the weights are no numbers at step {step}: {name}")
 
 
-def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transformers.TrainingArguments:
-    """What `transformers.Trainer` is told. Checkpoints go into `folder`; the last step always saves."""
+def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transformers.TrainingArguments:
+    """Arguments of `transformers.Trainer` for a training on so many rows. Checkpoints go into `folder`;
+    the last step always saves. accelerate's state is begun anew, with all processes in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = transformers.TrainingArguments(
@@ -156,11 +175,9 @@ def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transform
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             num_train_epochs=settings.epochs,
-            max_steps=steps,
             logging_steps=settings.log_every,
             logging_nan_inf_filter=False,
             save_strategy="steps",
-            save_steps=settings.save_every or steps,
             save_total_limit=None,
             bf16=settings.precision == "bfloat16",
             fp16=settings.precision == "float16",
@@ -178,10 +195,12 @@ def arguments_of(settings: TrainSettings, folder: Path, steps: int) -> transform
     # A lone process with several devices would split batches by rows, which media have no part in:
     # `accelerate launch` is the way to several devices.
     arguments._n_gpu = min(1, arguments.n_gpu)
+    arguments.max_steps = _steps_of(settings, rows, arguments.world_size)
+    arguments.save_steps = settings.save_every or arguments.max_steps
     return arguments
 
 
-def steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
+def _steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
     """How many optimiser steps a training has."""
     if settings.max_steps is not None:
         return settings.max_steps

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from align_plugins.settings import TrainSettings
 from eval_anything.errors import UserError, near
@@ -36,6 +38,28 @@ def on_cpu(device: str) -> bool:
 def wants_fsdp() -> bool:
     """Whether accelerate is told to share weights out among processes."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+@contextlib.contextmanager
+def prepared(settings: TrainSettings) -> Iterator[None]:
+    """Sets seeds and threads as the settings have them, and keeps transformers quiet inside."""
+    import torch
+    import transformers
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    transformers.set_seed(settings.seed)
+    logging = transformers.utils.logging
+    logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    # It warns of tied weights that a checkpoint rightly lacks; what is wrong is raised.
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def check_environment(settings: TrainSettings, where: str = "") -> None:

@@ -1,5 +1,5 @@
-"""What happens beside the steps of a training: log, marks of whole checkpoints, evaluations,
-rotation."""
+"""The log of a training, marks of its whole checkpoints, their evaluations and rotation: beside its
+steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import transformers
 
-from align_plugins.evaluation.callback import EvalAnythingCallback, note_of
+from align_plugins.evaluation.callback import note_of
 from align_plugins.evaluation.checkpoints import START, Evaluations
 from align_plugins.settings import TrainSettings
-from align_plugins.workdir import NOTE, Checkpoint, Workdir, is_main
+from align_plugins.workdir import NOTE, Checkpoint, Workdir, as_main_says, is_main
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
@@ -21,13 +21,19 @@ _SHOWN = ("loss", "accuracy", "margin", "reward", "kl", "grad_norm", "learning_r
 
 
 class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
-    """Follows one training. `engine` must be set before it begins."""
-
-    engine: Any = None
+    """Follows one training. `engine` counts `steps` and `tokens`; `start` is the SPEC of the model
+    before it, None for one that is not evaluated."""
 
     def __init__(
-        self, method: str, settings: TrainSettings, work: Workdir, progress: Progress, start: str | None
+        self,
+        engine: Any,
+        method: str,
+        settings: TrainSettings,
+        work: Workdir,
+        progress: Progress,
+        start: str | None,
     ) -> None:
+        self._engine = engine
         self._settings = settings
         self._work = work
         self._say = progress.say
@@ -35,45 +41,33 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
         self._earlier = 0.0  # seconds before this process
         self._begun = time.monotonic()
         self._start = start
-        self._evaluating: EvalAnythingCallback | None = None
-        if settings.evaluate is not None:
-            self._evaluating = EvalAnythingCallback(settings.evaluate.tasks, say=self._say)
-            self._evaluating.settings = settings.evaluate
-            if is_main():
-                self._evaluating.evaluations = Evaluations(settings.evaluate, work.runs, self._say)
+        self._evaluations: Evaluations | None = None  # in the process that evaluates
+        if settings.evaluate is not None and is_main():
+            self._evaluations = Evaluations(settings.evaluate, work.runs, self._say)
 
-    @property
-    def callbacks(self) -> list[Any]:
-        """What the engine is given."""
-        return [self]
-
-    @property
-    def _evaluations(self) -> Evaluations | None:
-        """The evaluations, in the process that evaluates."""
-        return self._evaluating.evaluations if self._evaluating is not None else None
-
-    def is_over(self, last: Checkpoint, steps: int) -> bool:
+    def is_over(self, last: Checkpoint) -> bool:
         """Whether nothing is left to train after this checkpoint."""
-        if last.step >= steps:
+        if last.step >= self._engine.steps:
             return True
-        found = self._evaluations
-        if found is None or found.settings.patience is None:
+        evaluations = self._evaluations
+        if evaluations is None or evaluations.settings.patience is None:
             return False
         self._submit(last)
-        found.wait()
-        return found.exhausted()
+        evaluations.wait()
+        return evaluations.exhausted()
 
     def begin(self, last: Checkpoint | None) -> None:
         """Called before the first step, with the checkpoint that the training goes on from."""
         self._begun = time.monotonic()
         if last is not None:
             self._earlier = last.note["seconds"]
-            self.engine.tokens = last.note["tokens"]
-        found = self._evaluations
-        if found is None:
+            self._engine.tokens = last.note["tokens"]
+        evaluations = self._evaluations
+        if evaluations is None:
             return
-        if self._start is not None and found.settings.start:
-            found.submit(START, self._start, self._note({"step": 0, "tokens": 0, "seconds": 0.0}))
+        if self._start is not None and evaluations.settings.start:
+            start = self._note({"step": 0, "tokens": 0, "seconds": 0.0})
+            evaluations.submit(START, self._start, start)
         for checkpoint in self._work.whole_checkpoints():
             self._submit(checkpoint)
 
@@ -85,19 +79,24 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
         self._say(f"step {state.global_step}/{state.max_steps}: {shown}")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if self._evaluating is not None:
-            self._evaluating.on_step_end(args, state, control)
+        if self._evaluations is not None:
+            self._evaluations.poll()
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         if is_main():
             path = self._work.checkpoints / f"checkpoint-{state.global_step}"
-            note = self._note(dict(note_of(state, self._seconds(), self.engine.tokens)))
+            note = self._note(dict(note_of(state, self._seconds(), self._engine.tokens)))
             write_atomically(path / NOTE, pretty_json(note), durable=True)
-            if self._evaluating is not None:
-                self._evaluating.submit(Checkpoint(state.global_step, path, note), control)
+            if self._evaluations is not None:
+                stops = self._evaluate(self._evaluations, Checkpoint(state.global_step, path, note))
+                control.should_training_stop = control.should_training_stop or stops
             self._rotate()
-        if self._evaluating is not None:
-            self._evaluating.agree(control)
+        if self._settings.waits:
+            control.should_training_stop = as_main_says(control.should_training_stop)
+
+    def _evaluate(self, evaluations: Evaluations, checkpoint: Checkpoint) -> bool:
+        """Evaluates a checkpoint that was just saved; whether training stops."""
+        return evaluations.submit_and_decide(checkpoint)
 
     def settle(self) -> None:
         """Waits for the evaluations; those that a kill cut off are done now."""
@@ -114,9 +113,9 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
             self._evaluations.stop()
 
     def _submit(self, checkpoint: Checkpoint) -> None:
-        found = self._evaluations
-        if found is not None and str(checkpoint.model) not in found.pending():
-            found.submit(checkpoint.name, str(checkpoint.model), checkpoint.note)
+        evaluations = self._evaluations
+        if evaluations is not None and str(checkpoint.model) not in evaluations.pending():
+            evaluations.submit(checkpoint.name, str(checkpoint.model), checkpoint.note)
 
     def _note(self, facts: dict[str, Any]) -> dict[str, Any]:
         return {"training": self._work.path.name, "method": self._method, **facts}

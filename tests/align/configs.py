@@ -31,6 +31,21 @@ def logged(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_bytes().splitlines()]
 
 
+def load(trainer: Any) -> Any:
+    """The model that a method is about to train, loaded."""
+    if trainer.name == "reward":
+        trainer.load()
+        return trainer.model
+    trainer.policy.load()
+    return trainer.policy.model
+
+
+def batch_of(trainer: Any, item: Any) -> dict[str, Any]:
+    """A batch of one item of a method that learns from batches."""
+    collate = trainer.policy.collate if trainer.name == "sft" else trainer.collate
+    return dict(collate([item]))
+
+
 def weights(folder: Path) -> dict[str, Any]:
     """The tensors of a checkpoint."""
     from safetensors.torch import load_file

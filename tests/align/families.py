@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from configs import config, logged, weights
+from configs import batch_of, config, load, logged, weights
 from helpers import TASK_YAML, Cli, answers, jpeg, make_task, medium_sample, mp4, png, wav, write_jsonl
 from test_ppo import judge
 from tiny_image_out import tiny_chameleon, tiny_emu3, tiny_janus
@@ -205,7 +205,7 @@ def _check_it_judges(cli: Cli, family: Family, folder: Path) -> None:
 
 def _check_the_medium_arrives(trainer: Any) -> None:
     """Batches of a method with two media of the same size give the model something else to say."""
-    trainer.load()
+    model = load(trainer)
     rows = read_rows(Path(trainer.settings.data))
     if trainer.name == "ppo":  # its batches are made of its own answers
         policy = trainer.policy
@@ -213,7 +213,7 @@ def _check_the_medium_arrives(trainer: Any) -> None:
         answered = [policy.written(trainer.encode(row).prompt, end) for row in rows]
         batches = [policy.collate([row]) for row in answered]
     else:
-        batches = [trainer.collate([trainer.encode(row)]) for row in rows]
+        batches = [batch_of(trainer, trainer.encode(row)) for row in rows]
     with torch.no_grad():
-        one, other = (trainer.model(**batch["inputs"]).logits[..., -1, :] for batch in batches)
+        one, other = (model(**batch["inputs"]).logits[..., -1, :] for batch in batches)
     assert float((one - other).abs().max()) > 1e-4

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import config
+from configs import batch_of, config, load
 from helpers import Cli, Result, jpeg, wav, write_jsonl
 from test_ppo import judge
 from tiny_media import tiny_llava, tiny_qwen2_audio
@@ -79,7 +79,7 @@ def train(cli: Cli, folder: Path, method: str, model: Path, data: Path, **more: 
 def collated(trainer: Any, item: Any) -> int:
     """The length of the batch that one item makes, with the longest response of ppo."""
     if trainer.name != "ppo":
-        return int(trainer.collate([item])["inputs"]["input_ids"].shape[1])
+        return int(batch_of(trainer, item)["inputs"]["input_ids"].shape[1])
     answered = trainer.policy.written(item.prompt, [0] * NEW)
     return int(trainer.policy.collate([answered])["inputs"]["input_ids"].shape[1])
 
@@ -90,19 +90,19 @@ def test_a_length_is_that_of_the_batch(method: str, hears: Path, tmp_path: Path)
     data = rows(tmp_path, method, sounds)
     path = settings(tmp_path, method, hears, data, max_tokens=1000)
     trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
-    trainer.load()
+    load(trainer)
     found = read_rows(data)
     items = [trainer.encode(row) for row in found]
-    lengths = [trainer.length(item) for item in items]
+    lengths = [item.tokens for item in items]
     assert lengths == [collated(trainer, item) for item in items]
     assert lengths[1] - lengths[0] > 20
     # Without `max_tokens` no medium is read before its batch is made; text is counted all the same.
     path.write_text(path.read_text().replace("max_tokens: 1000\n", ""))
     trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
-    trainer.load()
+    load(trainer)
     for name in ("short.wav", "longer.wav"):
         (tmp_path / name).unlink()
-    *unread, last = (trainer.length(trainer.encode(row)) for row in found)
+    *unread, last = (trainer.encode(row).tokens for row in found)
     assert last == lengths[2]
     assert all(count < length for count, length in zip(unread, lengths[:2], strict=True))
 
@@ -111,9 +111,9 @@ def test_a_length_with_an_image_is_that_of_the_batch(sees: Path, tmp_path: Path)
     data = rows(tmp_path, "dpo", {"one.jpg": jpeg()})
     path = settings(tmp_path, "dpo", sees, data, max_tokens=1000)
     trainer = plugins.load(plugins.TRAINERS, "dpo").from_config(path)
-    trainer.load()
+    load(trainer)
     item = trainer.encode(read_rows(data)[0])
-    assert trainer.length(item) == collated(trainer, item)
+    assert item.tokens == collated(trainer, item)
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_what_nobody_can_be_blamed_for_is_raised(sees: Path, tmp_path: Path) -> 
     """Where sampling fails, prompts are looked through for one that cannot be read."""
     data = rows(tmp_path, "ppo", {"good.jpg": jpeg(), "gone.jpg": jpeg(noise=5)})
     trainer = plugins.load(plugins.TRAINERS, "ppo").from_config(settings(tmp_path, "ppo", sees, data))
-    trainer.load()
+    load(trainer)
     asked = [trainer.encode(row) for row in read_rows(data)]
     conversations = [one.sample.messages for one in asked]
     prompts = [one.prompt for one in asked]

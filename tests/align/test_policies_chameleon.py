@@ -195,7 +195,7 @@ def test_a_reward_model_reads_images_as_their_codes(drawing: Path, tmp_path: Pat
     trainer = RewardTrainer(settings)
     trainer.load()
     picture = _picture(tmp_path, 1)
-    read = trainer._reading(Question(DRAW, (TextPart("Here:"), picture)))
+    read = trainer.views.read(Question(DRAW, (TextPart("Here:"), picture)))
     policy = _policy(drawing)
     image = policy.encode(DRAW, (picture,)).response[:-1]
     assert (read.media, len(image)) == ({}, 18)

@@ -16,9 +16,11 @@ from helpers import Cli, write_jsonl
 
 from align_plugins.data.files import read_rows
 from align_plugins.experiment.micro_data import DEMONSTRATIONS
+from align_plugins.methods.ppo.engine import PpoEngine, PpoModels, PpoRounds
+from align_plugins.methods.ppo.rewards import Rewards
 from align_plugins.methods.ppo.trainer import PpoTrainer
-from align_plugins.training.engine import arguments_of
-from align_plugins.workdir import open_workdir
+from align_plugins.training.adapters import trainable_policy
+from align_plugins.training.engine import without_dropout
 from eval_anything.micro.model.adapter import BUNDLED
 from eval_anything.output.progress import Progress
 
@@ -197,16 +199,15 @@ def test_a_medium_of_the_prompt_reaches_policy_critic_and_reference(name: str, t
     assert torch.cat(kl).abs().max() < 1e-5  # so the reference, a copy of the start, saw them too
 
 
-def _looked_at(trainer: Any, folder: Path) -> Any:
+def _looked_at(trainer: PpoTrainer, folder: Path) -> Any:
     """Log-probabilities, values and KL of one answer to each prompt, by the engine itself."""
-    progress = Progress("silent")
-    trainer._check_evaluation(progress)
-    trainer.load()
-    items = [trainer.encode(row) for row in read_rows(Path(trainer.settings.data))]
-    with open_workdir(folder / "out", {}) as work:
-        arguments_of(trainer.settings, work.checkpoints, 1)
-        trainer.prepare(items, work, progress)
-        watch = trainer.make_watch(work, progress)
-        engine = trainer.make_engine(trainer.model, items, 1, work, watch, progress)
+    progress, settings, policy = Progress("silent"), trainer.settings, trainer.policy
+    policy.load()
+    without_dropout(policy.model)
+    prompts = [trainer.encode(row) for row in read_rows(Path(str(settings.data)))]
+    reference = trainer.reference()
+    models = PpoModels(policy, trainable_policy(policy, settings, progress), reference)
+    rewards = Rewards(settings.rewards)
+    engine = PpoEngine(models, PpoRounds(prompts, rewards, settings, folder / "out", progress.say))
     torch.nn.init.ones_(engine._actor.value_head.weight)
-    return engine._looked_at([trainer.policy.written(item.prompt, [5, 6, 7]) for item in items])
+    return engine._looked_at([policy.written(item.prompt, [5, 6, 7]) for item in prompts])

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from configs import config, logged, weights
+from configs import config, load, logged, weights
 from helpers import Cli, write_jsonl
 from tiny import tiny_llama
 
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Preference
 from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
+from align_plugins.training.adapters import trainable_policy
 from eval_anything import plugins
 from eval_anything.micro.model.adapter import BUNDLED
 from eval_anything.models.spec import resolve
@@ -142,9 +143,14 @@ def test_weights_below_adapters_in_half_the_memory(
     assert refused.code == 2
     assert "weights: bfloat16 goes with precision: bfloat16" in refused.err
     trainer = plugins.load(plugins.TRAINERS, method).from_config(path)
-    trainer.load()
-    trained = trainer._trained_part(Progress("silent"))
-    kinds = {(weight.requires_grad, weight.dtype) for weight in trained.parameters()}
+    load(trainer)
+    progress = Progress("silent")
+    trained = (
+        trainer.trainable(progress)
+        if method == "reward"
+        else trainable_policy(trainer.policy, trainer.settings, progress)
+    )
+    kinds = {(weight.requires_grad, weight.dtype) for weight in trained.model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
     done = cli("train", method, "--config", path)
     assert done.code == 0, done.err

@@ -112,7 +112,8 @@ def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
     """The engine of `dpo`, as it trains."""
     from align_plugins.data.rows import Preference
     from align_plugins.methods.dpo import DpoSettings, DpoTrainer
-    from align_plugins.training.engine import Engine, arguments_of
+    from align_plugins.training.adapters import trainable_policy
+    from align_plugins.training.engine import Batches, Engine, without_dropout
     from align_plugins.workdir import Workdir
     from eval_anything.content import Message, TextPart
     from eval_anything.output.progress import Progress
@@ -120,10 +121,12 @@ def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
     out = Path(tempfile.mkdtemp())
     settings = DpoSettings(
         model=str(path), data="", out=str(out), batch_size=PAIRS, learning_rate=LR, beta=BETA,
-        schedule="constant", warmup=0, log_every=1, device="cpu",
+        schedule="constant", warmup=0, log_every=1, device="cpu", max_steps=steps,
     )  # fmt: skip
     trainer = DpoTrainer(settings)
-    trainer.load()
+    policy, progress = trainer.policy, Progress("silent")
+    policy.load()
+    without_dropout(policy.model)
     found = [
         Preference(
             id=str(n), source_id=str(n), messages=(Message("user", (TextPart(row["prompt"]),)),),
@@ -131,12 +134,11 @@ def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
         )
         for n, row in enumerate(data)
     ]  # fmt: skip
-    items = trainer.prepare([trainer.encode(row) for row in found], Workdir(out), Progress("silent"))
+    items = trainer.with_reference([trainer.encode(row) for row in found], Workdir(out), progress)
+    batches = Batches(items, trainer.collate, trainer.step)
+    engine = Engine(trainable_policy(policy, settings, progress), batches, settings, out)
     timer = Timer()
-    engine = Engine(
-        trainer.model, trainer.step, trainer.collate, items, arguments_of(settings, out, steps), [timer],
-        lambda model, folder: None,
-    )  # fmt: skip
+    engine.add_callback(timer)
     engine.args.save_strategy = transformers.trainer_utils.SaveStrategy.NO
     engine.train()
     return timer.cost()

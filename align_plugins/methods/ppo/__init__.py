@@ -1,2 +1,2 @@
-"""What learning from a policy's own answers needs beside the loss: rewards, values, rollouts, an engine,
-and an alarm for rewards that rise while what they stand for falls."""
+"""`ppo`: the trainer, its engine, rollouts, rewards, values, and an alarm for rewards that rise while
+what they stand for falls."""

@@ -10,7 +10,7 @@ import torch
 from align_plugins.policies.base import Policy, response_columns
 
 
-class Read(NamedTuple):
+class ActorCriticOutput(NamedTuple):
     """What actor and critic say of the tokens of the responses in a batch, one response after another.
 
     Attributes:
@@ -67,7 +67,7 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
         return output
 
 
-def read(policy: Policy, module: Any, batch: Mapping[str, Any]) -> Read:
+def read(policy: Policy, module: Any, batch: Mapping[str, Any]) -> ActorCriticOutput:
     """What a (wrapped) ActorCritic says of a batch."""
     from accelerate.utils import extract_model_from_parallel
 
@@ -77,4 +77,4 @@ def read(policy: Policy, module: Any, batch: Mapping[str, Any]) -> Read:
     actor.values = None
     if values.shape[1] != tokens.mask.shape[1]:  # an architecture that gives the logits of all positions
         values = values[:, response_columns(batch)]
-    return Read(tokens.values[tokens.mask], values[tokens.mask])
+    return ActorCriticOutput(tokens.values[tokens.mask], values[tokens.mask])

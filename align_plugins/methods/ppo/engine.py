@@ -13,7 +13,7 @@ import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import transformers
@@ -32,19 +32,20 @@ from align_plugins.losses.ppo import (
     whitened,
 )
 from align_plugins.methods.ppo.actor_critic import ActorCritic, read
-from align_plugins.methods.ppo.loop_state import Memory, keep_trained_weights
+from align_plugins.methods.ppo.loop_state import LoopState, keep_trained_weights
 from align_plugins.methods.ppo.rewards import Rewards
 from align_plugins.methods.ppo.rollout import (
-    Asked,
-    Lessons,
-    Taken,
+    Advantages,
+    Rollout,
+    RolloutPrompt,
     order_of,
-    take,
+    roll_out,
     token_figures,
 )
 from align_plugins.methods.ppo.sharding import is_sharded, shard, take_over
 from align_plugins.policies.base import Encoded, Policy
-from align_plugins.training.engine import NotFiniteError, check_weights, saving, to_device
+from align_plugins.training.adapters import Trainable
+from align_plugins.training.engine import NotFiniteError, arguments_of, check_weights, saving, to_device
 from align_plugins.training.environment import TRACKED, on_cpu
 from align_plugins.training.metrics import Tally
 from align_plugins.training.sampling import Tempered
@@ -58,39 +59,67 @@ if TYPE_CHECKING:
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-class PpoEngine:
-    """Trains `model`, whose policy has the same weights.
+class PpoModels(NamedTuple):
+    """The models of ppo.
 
     Attributes:
+        policy: samples and decodes; it is loaded.
+        trained: the policy's model as it is trained.
+        reference: frozen, the model that the KL is measured from; None for `trained` below its adapters.
+    """
+
+    policy: Policy
+    trained: Trainable
+    reference: Any
+
+
+class PpoRounds(NamedTuple):
+    """Rounds of sampling, judging and learning.
+
+    Attributes:
+        prompts: answered in an order that comes from the seed, all of them in each epoch.
+        rewards: of responses.
+        settings: of the method.
+        folder: of checkpoints.
+        say: prints a line for people.
+    """
+
+    prompts: Sequence[RolloutPrompt]
+    rewards: Rewards
+    settings: PpoSettings
+    folder: Path
+    say: Callable[[str], None]
+
+
+class PpoEngine:
+    """Trains a policy by rounds.
+
+    Attributes:
+        rows, steps: prompts and rounds of the training.
         tokens: generated, and read in learning, by all processes.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        model: Any,
-        reference: Any,
-        asked: Sequence[Asked],
-        rewards: Rewards,
-        settings: PpoSettings,
-        steps: int,
-        folder: Path,
-        watch: transformers.TrainerCallback,
-        save_beside: Callable[[Any, Path], None],
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, models: PpoModels, rounds: PpoRounds) -> None:
+        settings, folder = rounds.settings, rounds.folder
+        # transformers reads the machine for both engines; its steps are of batches, not of rounds.
+        processes = arguments_of(settings, folder, len(rounds.prompts)).world_size
+        self.rows = len(rounds.prompts)
+        self.steps = steps = _rounds_of(settings, self.rows, processes)
         self.tokens = 0
         self._unsummed = 0  # of these, in this round and by this process
-        self._policy = policy
-        self._reference = reference
-        self._asked = asked
-        self._order = order_of(len(asked), settings.seed)
-        self._rewards = rewards
+        self._policy = models.policy
+        self._trained = models.trained
+        self._reference = reference = models.reference
+        self._prompts = rounds.prompts
+        self._order = order_of(self.rows, settings.seed)
+        self._rewards = rounds.rewards
         self._settings = settings
         self._folder = folder
-        self._watch = watch
-        self._save_beside = save_beside
-        self._say = say
+        self._say = rounds.say
+        self._callbacks: list[transformers.TrainerCallback] = []
+        model = models.trained.model
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         # What sees, hears or draws beside a language model has no part in some batches.
         parts = model.config.get_text_config(decoder=True) is not model.config
         self._accelerator = Accelerator(
@@ -102,7 +131,7 @@ class PpoEngine:
         )
         self._sharded = is_sharded(self._accelerator)
         self._model = model.to(self._accelerator.device)
-        actor = ActorCritic(policy, model, settings.temperature)
+        actor = ActorCritic(models.policy, model, settings.temperature)
         self._actor = copy.deepcopy(actor) if self._sharded else actor
         optimiser = self._actor.optimiser(settings.learning_rate, settings.weight_decay)
         self._module, self._optimiser = self._accelerator.prepare(self._actor, optimiser)
@@ -116,7 +145,7 @@ class PpoEngine:
             num_warmup_steps=int(settings.warmup if settings.warmup >= 1 else settings.warmup * steps),
             num_training_steps=steps,
         )
-        self._memory = Memory(settings.kl_weight)
+        self._memory = LoopState(settings.kl_weight)
         if not self._sharded:  # accelerate keeps shards in a way of its own
             keep_trained_weights(self._accelerator, self._actor)
         self._accelerator.register_for_checkpointing(self._schedule, self._memory)
@@ -124,6 +153,14 @@ class PpoEngine:
         self.state = transformers.TrainerState(
             max_steps=steps, is_world_process_zero=self._accelerator.is_main_process
         )
+
+    def add_callback(self, callback: transformers.TrainerCallback) -> None:
+        """Calls `on_step_end`, `on_log` and `on_save` of a callback from now on."""
+        self._callbacks.append(callback)
+
+    def _call(self, event: str, control: transformers.TrainerControl, **more: Any) -> None:
+        for callback in self._callbacks:
+            getattr(callback, event)(None, self.state, control, **more)
 
     # --- rounds --------------------------------------------------------------------------------
 
@@ -156,14 +193,14 @@ class PpoEngine:
             state.global_step += 1
             self._memory.step = state.global_step
             places = state.global_step * settings.rollout * self._accelerator.num_processes
-            state.epoch = places / len(self._asked)
+            state.epoch = places / self.rows
             last = state.global_step == state.max_steps
-            self._watch.on_step_end(None, state, control)
+            self._call("on_step_end", control)
             if last or state.global_step % settings.log_every == 0:
                 self._log(control)
             if last or (settings.save_every and state.global_step % settings.save_every == 0):
                 self._save()
-                self._watch.on_save(None, state, control)
+                self._call("on_save", control)
                 self._memory.since_save = [0.0, 0.0]
 
     def _round(self) -> None:
@@ -171,28 +208,28 @@ class PpoEngine:
         many = settings.rollout * accelerator.num_processes
         first = self.state.global_step * many + settings.rollout * accelerator.process_index
         places = range(first, first + settings.rollout)
-        taken = take(
+        rollout = roll_out(
             self._policy,
-            [self._asked[self._order(place)] for place in places],
+            [self._prompts[self._order(place)] for place in places],
             self._rewards,
             seeds=[seed_of(settings.seed, place) for place in places],
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
             precision=accelerator.autocast(),
         )
-        self._unsummed += taken.tokens
-        self._tally.add(taken.figures)
-        if not self._worth_learning(taken):
+        self._unsummed += rollout.tokens
+        self._tally.add(rollout.figures)
+        if not self._worth_learning(rollout):
             return
-        rows = [one.row for one in taken.sampled]
-        lessons = self._lessons(taken)
+        rows = [one.row for one in rollout.sampled]
+        advantages = self._advantages(rollout)
         self._module.train()
         size = settings.batch_size * settings.accumulation
         for epoch in range(settings.ppo_epochs):
             name = f"rows-{settings.seed}-{self.state.global_step}-{epoch}-{accelerator.process_index}"
             order = random.Random(name).sample(range(len(rows)), len(rows))
             for start in range(0, len(order), size):
-                self._update(rows, lessons, order[start : start + size])
+                self._update(rows, advantages, order[start : start + size])
         self._take_over()
 
     def _take_over(self) -> None:
@@ -200,10 +237,10 @@ class PpoEngine:
         if self._sharded:
             take_over(self._model, self._actor.model)
 
-    def _worth_learning(self, taken: Taken) -> bool:
+    def _worth_learning(self, rollout: Rollout) -> bool:
         """Whether the rewards of all processes differ; they are noted."""
-        values: list[float] = gather_object([r.value for r in taken.rewards if r.value is not None])
-        why = next((r.reason for r in taken.rewards if r.value is None), "")
+        values: list[float] = gather_object([r.value for r in rollout.rewards if r.value is not None])
+        why = next((r.reason for r in rollout.rewards if r.value is None), "")
         if values:
             mean = sum(values) / len(values)
             self._memory.note(mean)
@@ -211,24 +248,24 @@ class PpoEngine:
         learns = bool(values) and max(values) - min(values) > 1e-9
         self._tally.add({"nothing_learned": (float(not learns), 1.0)})
         if not learns and self._memory.learned:
-            told = f"have the reward {values[0]:.4g}" if values else f"have no reward ({why})"
+            same = f"have the reward {values[0]:.4g}" if values else f"have no reward ({why})"
             self._say(
-                f"step {self.state.global_step + 1}: all {len(taken.rewards)} responses {told}: nothing "
-                "is learned from such a batch"
+                f"step {self.state.global_step + 1}: all {len(rollout.rewards)} responses {same}: "
+                "nothing is learned from such a batch"
             )
         self._memory.learned = learns
         self._memory.idle += not learns
         return learns
 
-    def _lessons(self, taken: Taken) -> Lessons:
+    def _advantages(self, rollout: Rollout) -> Advantages:
         """What the policy, its critic and the reference say of the responses, made advantages."""
         settings, device = self._settings, self._accelerator.device
-        rows = [one.row for one in taken.sampled]
+        rows = [one.row for one in rollout.sampled]
         old, values, kl = self._looked_at(rows)
-        self._tally.add(token_figures(taken, old, kl))
-        known = [reward.value is not None for reward in taken.rewards]
-        scores = torch.tensor([reward.value or 0.0 for reward in taken.rewards], device=device)
-        chosen = torch.tensor(known, device=device)
+        self._tally.add(token_figures(rollout, old, kl))
+        scored = [reward.value is not None for reward in rollout.rewards]
+        scores = torch.tensor([reward.value or 0.0 for reward in rollout.rewards], device=device)
+        chosen = torch.tensor(scored, device=device)
         if settings.whiten_rewards:
             scores = whitened(scores, self._summed(moments(scores[chosen])))
         lengths = torch.tensor([len(row.response) for row in rows], device=device)
@@ -249,7 +286,7 @@ class PpoEngine:
             )
         sides = zip(advantages, returns, mask, strict=True)
         of_rows = [(a[m], r[m]) for a, r, m in sides]
-        return Lessons(old, values, [a for a, _ in of_rows], [r for _, r in of_rows], known)
+        return Advantages(old, values, [a for a, _ in of_rows], [r for _, r in of_rows], scored)
 
     def _looked_at(
         self, rows: Sequence[Encoded]
@@ -290,10 +327,10 @@ class PpoEngine:
             tokens = self._policy.logprobs(batch, Tempered(model, self._settings.temperature))
         return tokens.values[tokens.mask]
 
-    def _update(self, rows: Sequence[Encoded], lessons: Lessons, places: Sequence[int]) -> None:
+    def _update(self, rows: Sequence[Encoded], advantages: Advantages, places: Sequence[int]) -> None:
         """One step of the optimiser, on these rows of each process."""
         accelerator, settings = self._accelerator, self._settings
-        mine = sum(len(rows[i].response) for i in places if lessons.known[i])
+        mine = sum(len(rows[i].response) for i in places if advantages.scored[i])
         count = float(self._summed(torch.tensor([float(mine)])))
         if not count:
             return
@@ -303,7 +340,7 @@ class PpoEngine:
             alone = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
             with alone:
                 part = places[start : start + settings.batch_size]
-                loss = self._loss(rows, lessons, part, count)
+                loss = self._loss(rows, advantages, part, count)
                 if not torch.isfinite(loss):
                     step = self.state.global_step + 1
                     raise NotFiniteError(f"the loss is {loss.item()} at step {step}")
@@ -316,21 +353,21 @@ class PpoEngine:
         self._optimiser.zero_grad()
 
     def _loss(
-        self, rows: Sequence[Encoded], lessons: Lessons, places: Sequence[int], count: float
+        self, rows: Sequence[Encoded], advantages: Advantages, places: Sequence[int], count: float
     ) -> torch.Tensor:
         settings = self._settings
         batch = self._batch([rows[i] for i in places])
         self._unsummed += batch["inputs"]["input_ids"].numel()
         found = read(self._policy, self._module, batch)
-        used = torch.cat([torch.full_like(lessons.old[i], lessons.known[i]) for i in places]) > 0
+        used = torch.cat([torch.full_like(advantages.old[i], advantages.scored[i]) for i in places]) > 0
 
         def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
             return torch.cat([vectors[i] for i in places])[used]
 
-        new, old = found.logprobs[used], of(lessons.old)
-        learned, clipped = policy_loss(new, old, of(lessons.advantages), settings.clip, count)
+        new, old = found.logprobs[used], of(advantages.old)
+        learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
         of_values = value_loss(
-            found.values[used], of(lessons.values), of(lessons.returns), settings.value_clip, count
+            found.values[used], of(advantages.values), of(advantages.returns), settings.value_clip, count
         )
         # Every weight has a part in the loss, where no token counts too: processes wait for each other.
         loss = learned + settings.value_weight * of_values + 0 * found.values.sum()
@@ -370,7 +407,7 @@ class PpoEngine:
         }
         if self._settings.trackers:
             self._accelerator.log(logs, step=self.state.global_step)
-        self._watch.on_log(None, self.state, control, logs=logs)
+        self._call("on_log", control, logs=logs)
 
     def _save(self) -> None:
         """A checkpoint that is evaluated, and beside it what going on needs."""
@@ -380,7 +417,7 @@ class PpoEngine:
         with saving(path):
             if self._accelerator.is_main_process:
                 self._model.save_pretrained(path)
-                self._save_beside(self._model, path)
+                self._trained.save_beside(path)
             self._accelerator.wait_for_everyone()
             self._accelerator.save_state(str(path / RESUMING))
 
@@ -393,6 +430,13 @@ class PpoEngine:
             "reward": total / rounds if rounds else None,
             "idle_rounds": self._memory.idle,
         }
+
+
+def _rounds_of(settings: PpoSettings, prompts: int, processes: int) -> int:
+    """Number of rounds that a training has."""
+    if settings.max_steps is not None:
+        return settings.max_steps
+    return max(1, math.ceil(prompts * settings.epochs / (settings.rollout * processes)))
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 _TRAINED = "trained.safetensors"
 
 
-class Memory:
+class LoopState:
     """What rounds hand on, beside weights and optimiser. It is kept in checkpoints.
 
     Attributes:

@@ -20,14 +20,20 @@ from eval_anything.content import MODALITIES, Sample
 from eval_anything.media import MediaStore
 
 
-class Asked(NamedTuple):
-    """A prompt: as tokens for its length, as a sample for judges."""
+class RolloutPrompt(NamedTuple):
+    """A prompt as tokens for its length, and as a sample for judges; responses have at most
+    `max_new_tokens`."""
 
     prompt: Encoded
     sample: Sample
+    max_new_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt.tokens + self.max_new_tokens
 
 
-class Taken(NamedTuple):
+class Rollout(NamedTuple):
     """Responses to some prompts with their rewards, and figures on them."""
 
     sampled: list[Sampled]
@@ -36,21 +42,22 @@ class Taken(NamedTuple):
     tokens: int
 
 
-class Lessons(NamedTuple):
-    """What is learned of each response, vectors (tokens of the response,) in a list by response.
+class Advantages(NamedTuple):
+    """Advantages of responses and what they are used with, each a list by response of vectors (tokens of
+    the response,).
 
     Attributes:
         old: log-probabilities under the policy that sampled.
         values: of the states, by the critic of that time.
         advantages, returns: as in losses/ppo.py; advantages are whitened over all tokens.
-        known: whether the response has a reward; without one nothing is learned of it.
+        scored: for each response whether it has a reward; without one nothing is learned of it.
     """
 
     old: list[torch.Tensor]
     values: list[torch.Tensor]
     advantages: list[torch.Tensor]
     returns: list[torch.Tensor]
-    known: list[bool]
+    scored: list[bool]
 
 
 def order_of(count: int, seed: int) -> Callable[[int], int]:
@@ -68,24 +75,24 @@ def order_of(count: int, seed: int) -> Callable[[int], int]:
     return at
 
 
-def take(
+def roll_out(
     policy: Policy,
-    asked: Sequence[Asked],
+    prompts: Sequence[RolloutPrompt],
     rewards: Rewards,
     *,
     seeds: Sequence[int],
     temperature: float,
     max_new_tokens: int,
     precision: contextlib.AbstractContextManager[object],
-) -> Taken:
+) -> Rollout:
     """Samples a response to each prompt, in this precision, and has it judged. Media lie in a folder
     that is gone after."""
     begun = time.perf_counter()
     with precision:
         sampled = sample(
             policy,
-            [one.sample.messages for one in asked],
-            [one.prompt for one in asked],
+            [one.sample.messages for one in prompts],
+            [one.prompt for one in prompts],
             seeds=seeds,
             temperature=temperature,
             max_new_tokens=max_new_tokens,
@@ -96,32 +103,43 @@ def take(
     with tempfile.TemporaryDirectory() as folder:
         store = MediaStore(Path(folder))
         responses = [response_of(policy, one, store) for one in sampled]
-        given = rewards.score([one.sample for one in asked], responses)
+        judged = rewards.score([one.sample for one in prompts], responses)
     judging = time.perf_counter() - begun
-    n = float(len(asked))
+    n = float(len(prompts))
     figures: Figures = {
         "tokens_per_second": (tokens / seconds, n),
         "judging_seconds": (judging, n),
         "length": (tokens / n, n),
         "ended": (sum(one.ended for one in sampled) / n, n),
-        "unscored": (sum(one.value is None for one in given) / n, n),
+        "unscored": (sum(one.value is None for one in judged) / n, n),
         "invalid": (sum(r.error is not None for r in responses) / n, n),
     }
-    known = [one for one in given if one.value is not None]
-    for name in rewards.names if len(rewards.names) > 1 else ():
-        values = [one.parts[name] for one in known if name in one.parts]
-        if values:
-            figures[f"reward_{name}"] = (sum(values) / len(values), float(len(values)))
+    return Rollout(sampled, judged, figures | _reward_figures(rewards.names, sampled, judged), tokens)
+
+
+def _reward_figures(
+    names: Sequence[str], sampled: Sequence[Sampled], rewards: Sequence[Reward]
+) -> Figures:
+    """Mean of each reward, if there are several; by modality the share of responses that have it, and
+    their mean reward."""
+    figures: Figures = {}
+    scored = [reward for reward in rewards if reward.value is not None]
+    for name in names if len(names) > 1 else ():
+        _add_mean(figures, f"reward_{name}", [r.parts[name] for r in scored if name in r.parts])
     for index, modality in enumerate(MODALITIES):
-        having = [index in one.row.modalities for one in sampled]
-        figures[f"share_{modality}"] = (sum(having) / n, n)
-        values = [r.value for r, has in zip(given, having, strict=True) if has and r.value is not None]
-        if values:
-            figures[f"reward_with_{modality}"] = (sum(values) / len(values), float(len(values)))
-    return Taken(sampled, given, figures, tokens)
+        having = [r for one, r in zip(sampled, rewards, strict=True) if index in one.row.modalities]
+        figures[f"share_{modality}"] = (len(having) / len(sampled), float(len(sampled)))
+        values = [reward.value for reward in having if reward.value is not None]
+        _add_mean(figures, f"reward_with_{modality}", values)
+    return figures
 
 
-def token_figures(taken: Taken, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]) -> Figures:
+def _add_mean(figures: Figures, name: str, values: Sequence[float]) -> None:
+    if values:
+        figures[name] = (sum(values) / len(values), float(len(values)))
+
+
+def token_figures(rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]) -> Figures:
     """KL of a response (nats), whole and by modality, entropy of a token (nats), and how far the
     sampler's log-probabilities are from those that are learned with.
 
@@ -129,16 +147,16 @@ def token_figures(taken: Taken, old: Sequence[torch.Tensor], kl: Sequence[torch.
     sampled, and the KL from the reference.
     """
     n, tokens = float(len(kl)), torch.cat(list(old))
-    drawn = torch.tensor([v for one in taken.sampled for v in one.logprobs]).to(tokens)
+    drawn = torch.tensor([v for one in rollout.sampled for v in one.logprobs]).to(tokens)
     figures: Figures = {
         "kl": (sum(float(k.sum()) for k in kl) / n, n),
         "entropy": (-float(tokens.mean()), float(len(tokens))),
         "sampling_gap": (float((tokens - drawn).abs().mean()), float(len(tokens))),
     }
     price = torch.cat(list(kl))
-    kinds = torch.tensor([m for one in taken.sampled for m in one.row.modalities]).to(price.device)
+    kinds = torch.tensor([m for one in rollout.sampled for m in one.row.modalities]).to(price.device)
     for index, modality in enumerate(MODALITIES):
-        having = float(sum(index in one.row.modalities for one in taken.sampled))
+        having = float(sum(index in one.row.modalities for one in rollout.sampled))
         if having:
             figures[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
     return figures

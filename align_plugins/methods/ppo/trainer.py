@@ -7,60 +7,107 @@ frozen copy.
 
 from __future__ import annotations
 
-import math
+import contextlib
+import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import Evaluations, evaluation_plan
 from align_plugins.methods.ppo.rewards import Rewards, sample_of
-from align_plugins.methods.ppo.rollout import Asked
+from align_plugins.methods.ppo.rollout import RolloutPrompt
 from align_plugins.methods.ppo.settings import PpoSettings
 from align_plugins.policies import policy_of
 from align_plugins.settings import MethodSettings
-from align_plugins.trainer import Trained
-from align_plugins.training.policy_finetuning import PolicyFinetuning
+from align_plugins.trainer import Trained, Trainer
+from align_plugins.training.adapters import trainable_policy
+from align_plugins.training.finetuning import Finetuning
 from align_plugins.workdir import Workdir
 from eval_anything.errors import UserError
 from eval_anything.output.progress import Progress
 
-if TYPE_CHECKING:
-    from align_plugins.training.monitor import Watch
 
-
-class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
+class PpoTrainer(Trainer[PpoSettings]):
     """Makes responses likelier that are rewarded above expectation, near the reference."""
 
     name: ClassVar[str] = "ppo"
     settings_type: ClassVar[type[MethodSettings]] = PpoSettings
-    row_type = Prompt
 
     def __init__(self, settings: PpoSettings) -> None:
         super().__init__(settings)
+        self.policy = policy_of(settings.model, settings.loaded)
         self.policy.answer_with(settings.output)
-        self._rewards: Rewards | None = None
-        self._reference: Any = None
 
     def train(self, progress: Progress) -> Trained:
-        try:
-            return super().train(progress)
-        finally:
-            if self._rewards is not None:
-                self._rewards.close()
+        settings, policy = self.settings, self.policy
+        training = Finetuning(self.name, settings, progress, start=policy.spec)
+        progress = training.progress
+        rows = training.read(Prompt)
+        rewards = Rewards(settings.rewards, settings.include, settings.allow_code)
+        with contextlib.closing(rewards):
+            training.check_evaluation()
+            self._refuse_reward_as_metric(rewards)
+            with training.open(weights=policy.weights()) as work:
+                if not training.is_done:
+                    from align_plugins.methods.ppo.engine import PpoEngine, PpoModels, PpoRounds
+                    from align_plugins.methods.ppo.monitor import PpoWatch
+                    from align_plugins.training.engine import without_dropout
 
-    def _check_evaluation(self, progress: Progress) -> None:
-        settings = self.settings
-        self._rewards = Rewards(settings.rewards, settings.include, settings.allow_code)
-        super()._check_evaluation(progress)
-        if settings.evaluate is not None:
-            self._refuse_reward_as_metric(self._rewards)
+                    policy.load()
+                    without_dropout(policy.model)
+                    prompts = training.encoded(rows, self.encode, policy.model)
+                    missing = policy.out_of_reach(settings.max_new_tokens)
+                    if missing:
+                        progress.say(missing)
+                    reference = self.reference()
+                    trained = trainable_policy(policy, settings, progress)
+                    models = PpoModels(policy, trained, reference)
+                    rounds = PpoRounds(prompts, rewards, settings, work.checkpoints, progress.say)
+                    training.fit(PpoEngine(models, rounds), PpoWatch)
+                    training.finish(lambda: self.results(work, progress))
+        return training.report()
+
+    def encode(self, row: Prompt) -> RolloutPrompt:
+        """A prompt as tokens and as a judge's sample. ValueError says why it cannot be answered."""
+        prompt = self.policy.prompt(row.messages)._replace(row=row.id)
+        prompt = self.policy.counted(prompt, self.settings.reads_media)
+        return RolloutPrompt(prompt, sample_of(row), self.settings.max_new_tokens)
+
+    def reference(self) -> Any:
+        """The model that the KL is measured from, frozen; None where it is the start below adapters.
+        Called before the start's weights are changed."""
+        if self.settings.reference is not None:
+            return self._other_reference(self.settings.reference)
+        if self.settings.lora is not None:
+            return None
+        return copy.deepcopy(self.policy.model).eval().requires_grad_(False)
+
+    def _other_reference(self, spec: str) -> Any:
+        from align_plugins.training.engine import without_dropout
+
+        other = policy_of(spec)
+        other.load()
+        ours, theirs = self.policy.model.config, other.model.config
+        differences = [
+            f"{name} ({getattr(ours, name, None)} and {getattr(theirs, name, None)})"
+            for name in ("model_type", "architectures", "vocab_size")
+            if getattr(ours, name, None) != getattr(theirs, name, None)
+        ]
+        if differences:
+            raise UserError(
+                f"reference: {spec} is not of the architecture of {self.settings.model}: they differ in "
+                f"{', '.join(differences)}, so its log-probabilities are of other tokens"
+            )
+        without_dropout(other.model)
+        return other.model.eval().requires_grad_(False)
 
     def _refuse_reward_as_metric(self, rewards: Rewards) -> None:
-        """The metric that checkpoints are chosen by must come of a judge that gives no reward."""
+        """UserError if checkpoints are chosen by a metric of a judge that gives a reward."""
         evaluate = self.settings.evaluate
-        assert evaluate is not None
+        if evaluate is None:
+            return
         plan = evaluation_plan(evaluate, self.policy.spec, Path(self.settings.out) / "runs")
         task, _, metric = (evaluate.metric or "").rpartition(":")
         if not task:
@@ -74,93 +121,8 @@ class PpoTrainer(PolicyFinetuning[PpoSettings, Prompt, Asked]):
                     "judge: `metric: TASK:METRIC`"
                 )
 
-    def load(self) -> None:
-        from align_plugins.training.engine import without_dropout
-
-        super().load()
-        without_dropout(self.model)
-
-    def encode(self, row: Prompt) -> Asked:
-        return Asked(self.counted(row, self.policy.prompt(row.messages)), sample_of(row))
-
-    def length(self, item: Asked) -> int:
-        return item.prompt.tokens + self.settings.max_new_tokens
-
-    def prepare(self, items: list[Asked], work: Workdir, progress: Progress) -> list[Asked]:
-        """Makes the reference, while the start's weights are in place."""
-        settings = self.settings
-        missing = self.policy.out_of_reach(settings.max_new_tokens)
-        if missing:
-            progress.say(missing)
-        if settings.reference is not None:
-            self._reference = self._other_reference(settings.reference)
-        elif settings.lora is None:
-            import copy
-
-            self._reference = copy.deepcopy(self.model).eval().requires_grad_(False)
-        return items
-
-    def _other_reference(self, spec: str) -> Any:
-        from align_plugins.training.engine import without_dropout
-
-        other = policy_of(spec)
-        other.load()
-        own, its = self.model.config, other.model.config
-        differences = [
-            f"{name} ({getattr(own, name, None)} and {getattr(its, name, None)})"
-            for name in ("model_type", "architectures", "vocab_size")
-            if getattr(own, name, None) != getattr(its, name, None)
-        ]
-        if differences:
-            raise UserError(
-                f"reference: {spec} is not of the architecture of {self.settings.model}: they differ in "
-                f"{', '.join(differences)}, so its log-probabilities are of other tokens"
-            )
-        without_dropout(other.model)
-        return other.model.eval().requires_grad_(False)
-
-    def steps(self, items: int, processes: int) -> int:
-        """How many rounds a training has."""
-        settings = self.settings
-        if settings.max_steps is not None:
-            return settings.max_steps
-        return max(1, math.ceil(items * settings.epochs / (settings.rollout * processes)))
-
-    def make_watch(self, work: Workdir, progress: Progress) -> Watch:
-        from align_plugins.methods.ppo.monitor import PpoWatch
-
-        settings = self.settings
-        return PpoWatch(self.name, settings, work, progress, self._start_spec(), settings.stop_on_alarm)
-
-    def make_engine(
-        self,
-        model: Any,
-        items: list[Asked],
-        steps: int,
-        work: Workdir,
-        watch: Watch,
-        progress: Progress,
-    ) -> Any:
-        from align_plugins.methods.ppo.engine import PpoEngine
-
-        if self.settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        assert self._rewards is not None
-        return PpoEngine(
-            self.policy,
-            model,
-            self._reference,
-            items,
-            self._rewards,
-            self.settings,
-            steps,
-            work.checkpoints,
-            watch,
-            self._save_beside,
-            progress.say,
-        )
-
-    def finish(self, work: Workdir, progress: Progress) -> dict[str, Any]:
+    def results(self, work: Workdir, progress: Progress) -> dict[str, Any]:
+        """Rewards at the start and at the end, rounds in which nothing was learned, and alarms."""
         from align_plugins.methods.ppo.alarm import alarms
 
         note = work.whole_checkpoints()[-1].note

@@ -1,0 +1,98 @@
+"""A model as it is trained: all of its weights, or adapters of low rank in place of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from align_plugins.policies.base import Policy
+from align_plugins.settings import TrainSettings
+from eval_anything.errors import UserError
+from eval_anything.output.progress import Progress
+
+
+class Trainable(NamedTuple):
+    """A model that is trained, and what makes its checkpoints whole.
+
+    Attributes:
+        model: of transformers, or peft's where it has adapters.
+        write_beside: writes into a folder what a checkpoint needs beside weights and config: tokenizer,
+            processor, codec.
+        merges: whether a checkpoint of adapters gets whole weights too, in its folder `merged`, for an
+            evaluation that reads no adapters.
+    """
+
+    model: Any
+    write_beside: Callable[[Path], None]
+    merges: bool = False
+
+    def save_beside(self, folder: Path) -> None:
+        """Writes into a checkpoint all that is in it beside the weights that are trained."""
+        self.write_beside(folder)
+        if self.merges:
+            # A copy in float32: in a smaller type small changes are lost.
+            whole = copy.deepcopy(self.model).float().merge_and_unload()
+            whole.save_pretrained(folder / "merged")
+            self.write_beside(folder / "merged")
+
+
+def trainable_policy(policy: Policy, settings: TrainSettings, progress: Progress) -> Trainable:
+    """The model of a policy that is loaded, as `trainable` gives it."""
+    return trainable(
+        policy.model,
+        policy.save_beside,
+        settings,
+        progress,
+        frozen=policy.frozen,
+        merges=not policy.reads_adapters,
+    )
+
+
+def trainable(
+    model: Any,
+    write_beside: Callable[[Path], None],
+    settings: TrainSettings,
+    progress: Progress,
+    *,
+    task_type: str = "CAUSAL_LM",
+    frozen: str = "",
+    merges: bool = False,
+) -> Trainable:
+    """A model to be trained, with adapters in it if the settings want them.
+
+    `task_type` is peft's name of the kind of model, `frozen` a regular expression for names of
+    submodules that get no adapters, and `merges` says that checkpoints of adapters must have whole
+    weights, whatever the settings say. UserError for adapters that the model cannot have, or without
+    peft.
+    """
+    lora = settings.lora
+    if lora is None:
+        return Trainable(model, write_beside)
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise UserError("lora needs peft: pip install 'eval-anything[train]'") from None
+    import transformers
+
+    transformers.set_seed(settings.seed)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type=task_type,
+        **({"exclude_modules": frozen} if frozen else {}),
+    )
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"lora: {error}") from None
+    if settings.gradient_checkpointing:
+        adapted.enable_input_require_grads()
+    trained = [weight for weight in adapted.parameters() if weight.requires_grad]
+    for weight in trained:  # a new head too, which is of the type of what lies below
+        weight.data = weight.data.float()
+    progress.say(f"lora: {sum(weight.numel() for weight in trained):,} weights are trained")
+    return Trainable(adapted, write_beside, merges or lora.merge)
