@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,11 @@ def perceive_text(text: str) -> Percept:
 
 def perceive(part: Part) -> Percept:
     """The percept of any part."""
-    if isinstance(part, TextPart):
-        return perceive_text(part.text)
+    return perceive_text(part.text) if isinstance(part, TextPart) else _perceive_medium(part)
+
+
+@lru_cache(maxsize=4096)  # controls look at the same answers again
+def _perceive_medium(part: MediaPart) -> Percept:
     reader = {
         Modality.IMAGE: perceive_image,
         Modality.AUDIO: perceive_audio,
