@@ -30,6 +30,7 @@ test: lint programs
 lint: $(VENV)/.test-installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 	@$(BIN)/mypy
 
 # What tests need and pip has not: a generator of sound, a browser. Without them tests are skipped, in

@@ -90,7 +90,10 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
     """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json."""
 
     model: Annotated[
-        str, _about("a path, `micro`, hf/ID or replay/FILE.jsonl", metavar="SPEC", run=True)
+        str,
+        _about(
+            "a path, hf/ID, replay/FILE.jsonl or another name of `models list`", metavar="SPEC", run=True
+        ),
     ]
     out: Annotated[
         str | None, _about("the run's directory; default: runs/<model>", metavar="DIR", path=True)
@@ -141,7 +144,7 @@ def make_options(values: Mapping[str, Any]) -> Options:
     """The options of these values, checked. UserError names the option and what it must be.
 
     Example:
-        >>> make_options({"model": "micro", "limit": 20}).repeats
+        >>> make_options({"model": "hf/org/name", "limit": 20}).repeats
         1
     """
     names = Options.__struct_fields__

@@ -48,8 +48,8 @@ def code_fingerprint(path: Path) -> str:
     """sha256 of a scoring file and of the engine's modules that decide its scores.
 
     Those are the modules that define the names which the file imports, and what these import from their
-    own package (`eval_anything.micro.world.perceive` brings the rest of its world). The core (content
-    types, errors, reading of media) is left out: it changes with releases without changing a score.
+    own package. The core (content types, errors, reading of media) is left out: it changes with releases
+    without changing a score.
     """
     source = path.read_bytes()
     digest = hashlib.sha256(source)

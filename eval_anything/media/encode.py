@@ -41,7 +41,7 @@ def encode_mp4(
     """Frames uint8 (height, width, 3) -> H.264 in MP4; `crf` is the quality, 0 (best) to 51.
 
     `exact` makes the bytes the same on every run for any content: x264's fast paths are not (measured:
-    1 clip of moving shapes in 6 differs). Clips of the micro world are the same without it.
+    1 clip of moving shapes in 6 differs). Clips of flat shapes alone are the same without it.
     """
     import av
     import numpy as np

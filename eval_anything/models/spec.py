@@ -1,7 +1,7 @@
 """SPECs, the words by which users name models:
 
     PATH              what lies there: a checkpoint, saved outputs, a run, an agent's file
-    NAME              the model of that name: micro
+    NAME              the model of that name
     NAME/REFERENCE    hf/ID, replay/FILE.jsonl, openai/MODEL@URL: the model NAME reads the reference
 
 What exists as a path is a path. Names are those of the entry points of `eval_anything.models`.

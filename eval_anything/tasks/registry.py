@@ -31,7 +31,7 @@ class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SuiteFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`micro/selection`);
+    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`open/selection`);
     `groups` gives some of them a name together."""
 
     title: str

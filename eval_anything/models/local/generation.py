@@ -1,4 +1,4 @@
-"""Loading and batched generation with transformers: what micro and hf models share."""
+"""Loading and batched generation with transformers: what all kinds of checkpoints share."""
 
 from __future__ import annotations
 
