@@ -285,3 +285,34 @@ def test_a_picture_that_is_too_large_is_scaled_down_and_that_is_recorded(
     [line, *_] = (outputs.parent / "run/mine/pair/records.jsonl").read_bytes().splitlines()
     [note] = json.loads(line)["scores"]["synergy"]["details"]["media"]
     assert note.startswith("image, scaled down from 2000")
+
+
+def test_one_judge_serves_all_that_ask_a_chat_model_unless_they_have_their_own(
+    server: JudgeServer, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = outputs.parent
+    command = f"score --outputs {outputs} --tasks mine/pair --include {root / 'mine'} --json"
+    assert main(f"{command} --judge {server.spec} --out {root / 'run'}".split()) == 0
+    assert _synergy(capsys)["value"] == pytest.approx(0.7)
+    unused = "--judge openai/x@http://127.0.0.1:1/v1"
+    both = f"{command} {unused} --judge synergy_rubric={server.spec} --out {root / 'both'}"
+    assert main(both.split()) == 0
+    assert _synergy(capsys)["value"] == pytest.approx(0.7)
+
+
+def test_a_judge_for_all_where_none_asks_a_chat_model(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"run --model micro --tasks micro/selection --judge openai/x@http://h/v1 --out {outputs}x"
+    assert main(command.split()) == 2
+    assert "no task that is run has a judge that asks a chat model" in capsys.readouterr().err
+
+
+def test_from_python_one_judge_serves_all(server: JudgeServer, outputs: Path) -> None:
+    import eval_anything as ea
+
+    out, include = outputs.parent / "run", [outputs.parent / "mine"]
+    run = ea.evaluate(
+        outputs, tasks="mine/pair", include=include, judge=server.spec, out=out, progress=False
+    )
+    assert run.results.tasks["mine/pair"].main.value == pytest.approx(0.7)

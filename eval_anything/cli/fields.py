@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from msgspec import inspect
 
 from eval_anything.cli.values import at_least_one, not_negative, share
 from eval_anything.errors import UserError
-from eval_anything.evaluation.options import Option, Options, options_of
+from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, options_of
 
 
 def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) -> None:
@@ -61,11 +62,18 @@ def fields_from(namespace: Namespace) -> dict[str, Any]:
 def _field(option: Option, words: Any) -> Any:
     if option.name == "tasks":
         return [name for name in words.split(",") if name]
+    if option.name == "judges":
+        return pairs(option.flag, [_judge_pair(word) for word in words])
     if isinstance(option.type, inspect.DictType):
         return pairs(option.flag, words)
     if option.extra.get("path"):
         return [str(path) for path in words] if isinstance(words, list) else str(words)
     return words
+
+
+def _judge_pair(word: str) -> str:
+    """`NAME=SPEC` as it is; a SPEC alone, which may have a `=` in its address, is for every judge."""
+    return word if re.match(r"[^/@:]*=", word) else f"{EVERY_JUDGE}={word}"
 
 
 def pairs(flag: str, words: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate as run_evaluation
-from eval_anything.evaluation.options import make_options
+from eval_anything.evaluation.options import EVERY_JUDGE, make_options
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.report import write_report
 from eval_anything.models.base import Model
@@ -33,7 +33,13 @@ class EvaluatedRun(LoadedRun):
         self.reasons = outcome.reasons
 
 
-def evaluate(model: str | Path | Model, *, progress: bool = True, **options: Any) -> EvaluatedRun:
+def evaluate(
+    model: str | Path | Model,
+    *,
+    judge: str | Mapping[str, str] = {},
+    progress: bool = True,
+    **options: Any,
+) -> EvaluatedRun:
     """Evaluates a model, and returns the run with its typed results.
 
     The same call goes on with a run that was stopped, and asks nothing twice.
@@ -41,10 +47,11 @@ def evaluate(model: str | Path | Model, *, progress: bool = True, **options: Any
     Args:
         model: a SPEC as on the command line (`micro`, a path, `hf/ID`, `openai/NAME@URL`,
             `replay/FILE.jsonl`), or an object of a class derived from `Model`.
+        judge: the SPEC of the model behind all judges that ask a chat model, or {judge: SPEC}.
         progress: whether progress is shown on stderr.
         options: the options of `eval-anything run` by the names of the fields of `Options`: `tasks` (a
             list, or names with commas), `suite`, `limit`, `repeats`, `seed`, `temperature`, `out`,
-            `judges` ({judge: SPEC}), `include`, `data`, `allow_code`, `model_args` ...; paths may be
+            `include`, `data`, `allow_code`, `model_args` ...; paths may be
             `Path` objects.
 
     Raises:
@@ -58,7 +65,10 @@ def evaluate(model: str | Path | Model, *, progress: bool = True, **options: Any
     """
     own = model if isinstance(model, Model) else None
     spec = own.spec if own is not None else str(model)
-    checked = make_options({**_plain(options), "model": spec, "command": ["ea.evaluate"]})
+    judges = {EVERY_JUDGE: judge} if isinstance(judge, str) else dict(judge)
+    checked = make_options(
+        {"judges": judges, **_plain(options), "model": spec, "command": ["ea.evaluate"]}
+    )
     shown = Progress("auto" if progress else "silent")
     outcome = _outside_of_loops(lambda: run_evaluation(checked, shown, model=own))
     write_report(outcome.results, outcome.run, outcome.tasks)

@@ -27,6 +27,10 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Money = Annotated[float, Meta(ge=0)]
 
 
+EVERY_JUDGE = "*"
+"""Stands in `judges` for all judges that ask a chat model and have no model of their own."""
+
+
 def _about(description: str, **extra: Any) -> Meta:
     return Meta(description=description, extra=extra)
 
@@ -53,9 +57,9 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     judges: Annotated[
         Mapping[str, str],
         _about(
-            "the model behind a judge: NAME=openai/MODEL@http://host:port/v1",
+            "the model behind a judge, or behind all that ask a chat model: openai/MODEL@http://...",
             flag="--judge",
-            metavar="NAME=SPEC",
+            metavar="[NAME=]SPEC",
         ),
     ] = {}
     limit: Annotated[Count | None, _about("the first N samples of each task", metavar="N")] = None

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
-from eval_anything.evaluation.options import Options
+from eval_anything.evaluation.options import EVERY_JUDGE, Options
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges, judge_named
-from eval_anything.judges.registry import JudgeMetrics
+from eval_anything.judges.registry import JudgeMetrics, read_judge_file
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Model
 from eval_anything.models.spec import resolve
@@ -157,19 +157,39 @@ def _make_scorers(
     options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
 ) -> dict[str, TaskScorers]:
     """What scores each task, checked against it."""
-    for name in options.judges:
-        judge_named(name, judges)
-        if not any(name in task.file.judges for task in tasks.values()):
-            raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
+    models = _models_of_judges(options, tasks, judges)
     scorers = {
-        name: scorers_of(task, judges, options.allow_code, options.judges)
-        for name, task in tasks.items()
+        name: scorers_of(task, judges, options.allow_code, models) for name, task in tasks.items()
     }
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
             scorer.check_task(task)
     _set_against(Path(options.against) if options.against else None, tasks, scorers)
     return scorers
+
+
+def _models_of_judges(
+    options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
+) -> dict[str, str]:
+    """The SPEC of the model behind each judge that has one: its own, else the one for all."""
+    models = dict(options.judges)
+    every = models.pop(EVERY_JUDGE, None)
+    judged_by = {name for task in tasks.values() for name in task.file.judges}
+    for name in models:
+        judge_named(name, judges)
+        if name not in judged_by:
+            raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
+    if every is None:
+        return models
+    files = {name: read_judge_file(judges[name]) for name in sorted(judged_by)}
+    asking = [
+        name
+        for name, file in files.items()
+        if file.asks_a_chat_model and (options.against is not None or not file.scorer_type.compares)
+    ]
+    if not asking:
+        raise UserError(f"--judge {every}: no task that is run has a judge that asks a chat model")
+    return dict.fromkeys(asking, every) | models
 
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:

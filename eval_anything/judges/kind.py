@@ -52,6 +52,11 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         """Whether the judge scores nothing until the user names a model for it."""
         return False
 
+    @property
+    def asks_a_chat_model(self) -> bool:
+        """Whether the model that it needs is one that chats: one such model can serve several judges."""
+        return self.needs_model and self.model_form == "SPEC"
+
     def check(self, folder: Path, mistakes: Mistakes) -> None:
         """Notes what the types cannot say: mistakes in values, and in the files that the keys name. Runs
         no code of the folder and asks no model."""
