@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 from helpers import Cli
 from open_suite import CHOSEN, INSTRUCTED, OPEN, PROMPTED, TASKS, Row, loaded, prompt, rows, table
@@ -78,9 +79,13 @@ def test_no_two_prompts_share_a_template() -> None:
     """The largest overlap (Jaccard, runs of four characters) is far below that of near-duplicates."""
     texts = [re.sub(r"\s+", " ", prompt(row).lower()) for task in PROMPTED for row in rows(task)]
     grams = [frozenset(t[i : i + 4] for i in range(len(t) - 3)) for t in texts]
-    for (one, a), (other, b) in itertools.combinations(zip(texts, grams, strict=True), 2):
-        if len(a & b) > 0.3 * len(a | b):
-            pytest.fail(f"nearly the same: {one!r} and {other!r}")
+    column = {gram: i for i, gram in enumerate(frozenset().union(*grams))}
+    holds = np.zeros((len(texts), len(column)), np.float32)
+    for row, found in zip(holds, grams, strict=True):
+        row[[column[gram] for gram in found]] = 1
+    sizes, both = holds.sum(axis=1), holds @ holds.T
+    near = np.triu(both > 0.3 * (sizes[:, None] + sizes - both), 1)
+    assert [(texts[i], texts[j]) for i, j in np.argwhere(near)] == []
     openings = Counter(" ".join(t.split()[:4]) for t in texts if t.isascii())
     assert max(openings.values()) <= 3
 

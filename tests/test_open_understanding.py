@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,15 @@ def test_items_need_two_media_and_come_without_each_of_them() -> None:
             assert variant["targets"]["answer"] == full["targets"]["answer"]
 
 
+@cache
+def scoring() -> Callable[..., Any]:
+    return load_function(OPEN / "understanding", "score.py:understanding")
+
+
 def score(index: int, text: str) -> dict[str, float | None]:
-    function = load_function(OPEN / "understanding", "score.py:understanding")
-    given = function(loaded("understanding").samples[index], Response((TextPart(text),) if text else ()))
+    given = scoring()(
+        loaded("understanding").samples[index], Response((TextPart(text),) if text else ())
+    )
     return {name: s.value for name, s in given.items()}  # type: ignore[union-attr]
 
 

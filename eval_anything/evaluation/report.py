@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,18 +32,23 @@ def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
     The page needs no server and no network: media lie beside it. All text of models is escaped,
     and the page allows no script.
     """
-    environment = page_templates()
     store = MediaStore(run / "media")
     shown = {
         name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
         for name in results.tasks
     }
-    environment.filters |= {"effect": effect_text, "quality": quality_text}
-    environment.tests["judged"] = lambda kind: judge_kind(kind).scorer_type.judged
-    html = environment.get_template("run.html").render(results=results, shown=shown)
+    html = _template().render(results=results, shown=shown)
     path = run / "report.html"
     write_atomically(path, html.encode())
     return path
+
+
+@cache
+def _template() -> Any:
+    environment = page_templates()
+    environment.filters |= {"effect": effect_text, "quality": quality_text}
+    environment.tests["judged"] = lambda kind: judge_kind(kind).scorer_type.judged
+    return environment.get_template("run.html")
 
 
 def _first(run: Path, name: str, task: Task) -> list[Record]:
