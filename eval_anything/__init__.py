@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from eval_anything.gating.gate import gate as gate
 
     # Interfaces: what a new judge, model or kind of judge derives from (docs/extending.md).
+    from eval_anything.judges.folder import JudgeFolder as JudgeFolder
+    from eval_anything.judges.kind import JudgeFile as JudgeFile
     from eval_anything.judges.scorer import Scorer as Scorer
     from eval_anything.lm_eval.lm import EvalAnythingLM as EvalAnythingLM
     from eval_anything.media.store import MediaStore as MediaStore

@@ -11,6 +11,7 @@ from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
+from eval_anything import plugins
 from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit
 from eval_anything.output.tables import table
@@ -40,6 +41,7 @@ def doctor(options: Namespace) -> Exit:
         "devices": _devices(),
         "keys": {name: name in os.environ for name in _KEYS},
         "extras": _extras(),
+        "plugins": [plugin._asdict() for plugin in plugins.of_other_packages()],
     }
     if options.json:
         print_json(found)
@@ -59,6 +61,9 @@ def doctor(options: Namespace) -> Exit:
     print(table(["extra", "state", "enables"], rows))
     if any(extra["missing"] for extra in found["extras"].values()):
         print("\npip install 'eval-anything[NAME]' adds what is missing")
+    if found["plugins"]:
+        rows = [[p["noun"], p["name"], p["package"], p["problem"] or "usable"] for p in found["plugins"]]
+        print("", table(["plugin", "name", "package", "state"], rows), sep="\n")
     return Exit.DONE
 
 

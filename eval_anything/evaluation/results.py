@@ -194,7 +194,7 @@ def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, Aggre
             found[name] = undefined
             continue
         formula = plugins.load(plugins.AGGREGATES, aggregate.formula)
-        points[name] = formula({key: point for key, (point, _) in defined.items()})
+        points[name] = float(formula({key: point for key, (point, _) in defined.items()}))
         draws[name] = formula({key: draw for key, (_, draw) in defined.items()})
         low, high = np.quantile(draws[name], [0.025, 0.975])
         stderr = float(np.std(draws[name], ddof=1))

@@ -1,0 +1,1 @@
+"""Plugins for the groups that examples/plugin leaves out."""
