@@ -1,0 +1,35 @@
+"""Locks and seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eval_anything.errors import UserError
+from eval_anything.files.hashing import seed_of
+from eval_anything.files.writing import hold
+
+
+def test_a_lock_refuses_or_waits(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with path.open("ab") as first, path.open("ab") as second:
+        hold(first, "in use")
+        with pytest.raises(UserError, match="in use"):
+            hold(second, "in use")
+        messages = []
+
+        def release(message: str) -> None:
+            messages.append(message)
+            first.close()
+
+        hold(second, "waits for another", release)
+        assert messages == ["waits for another"]
+
+
+def test_seeds_are_the_same_for_ever() -> None:
+    """Numbers that runs on record were made with."""
+    assert seed_of(7, "a/b", "s1", 2) == 2918858032186024270
+    assert seed_of("7", "a/b", "s1", "2") == seed_of(7, "a/b", "s1", 2)
+    assert seed_of(7, 12) != seed_of(71, 2)
+    assert 0 <= seed_of() < 2**63
