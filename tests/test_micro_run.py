@@ -13,10 +13,11 @@ from PIL import Image
 
 from eval_anything.micro.making.rebuild import FIGURES, disagreements
 from eval_anything.micro.model.adapter import BUNDLED
-from eval_anything.micro.world.gold import gold_parts
+from eval_anything.micro.world.render import EXTENSIONS
 from eval_anything.runs.directory import read_run
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
+from tests.micro.conftest import gold_parts
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")
 
@@ -30,7 +31,7 @@ def _rows(name: str, limit: int, folder: Path) -> list[dict[str, Any]]:
             if isinstance(part, str):
                 parts.append({"modality": "text", "text": part})
             else:
-                path = folder / f"{sample.id}-{i}.{part.extension}"
+                path = folder / f"{sample.id}-{i}.{EXTENSIONS[part.modality]}"
                 path.write_bytes(part.data)
                 parts.append({"modality": part.modality, "path": path.name})
         rows.append({"task": name, "sample_id": sample.id, "parts": parts})

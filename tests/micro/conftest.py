@@ -12,7 +12,9 @@ import pytest
 
 from eval_anything.content import MediaPart, Part, Response, Sample, TextPart
 from eval_anything.jsonl import sample_from_json
-from eval_anything.micro.world.render import Rendered
+from eval_anything.micro.world.gold import gold_items
+from eval_anything.micro.world.render import EXTENSIONS, Rendered, render
+from eval_anything.micro.world.things import Item
 
 SUITE = Path(__file__).parents[2] / "benchmarks" / "micro"
 Respond = Callable[[Iterable[str | Rendered]], Response]
@@ -23,6 +25,16 @@ def samples(task: str) -> tuple[Sample, ...]:
     """The committed samples of a task."""
     lines = (SUITE / task / "samples.jsonl").read_bytes().splitlines()
     return tuple(sample_from_json(line, SUITE / task, None) for line in lines)
+
+
+def render_items(items: Iterable[Item]) -> tuple[str | Rendered, ...]:
+    """Texts stay as they are, things become files."""
+    return tuple(item if isinstance(item, str) else render(item) for item in items)
+
+
+def gold_parts(sample: Sample) -> tuple[str | Rendered, ...]:
+    """The right answer of a sample of the micro tasks: texts, and media as bytes."""
+    return render_items(gold_items(sample))
 
 
 @cache
@@ -47,9 +59,10 @@ def respond(tmp_path_factory: pytest.TempPathFactory) -> Respond:
         if isinstance(content, str):
             return TextPart(content)
         digest = hashlib.sha256(content.data).hexdigest()
-        path = folder / f"{digest}.{content.extension}"
+        extension = EXTENSIONS[content.modality]
+        path = folder / f"{digest}.{extension}"
         if not path.exists():
             path.write_bytes(content.data)
-        return MediaPart(content.modality, digest, content.mime, path)
+        return MediaPart(content.modality, digest, f"{content.modality}/{extension}", path)
 
     return lambda parts: Response(tuple(part(content) for content in parts))

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
-from eval_anything.micro.making import tasks
+from eval_anything.micro.making import scripts, tasks
 from eval_anything.micro.prompts.feedback import FINE, critique
-from eval_anything.micro.world.gold import gold_parts, item_from_json
+from eval_anything.micro.world.gold import item_from_json
 from eval_anything.micro.world.perceive import perceive, perceive_response
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import attributes_of
-from tests.micro.conftest import SUITE, Respond, samples, scorer
+from tests.micro.conftest import SUITE, Respond, gold_parts, samples, scorer
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")
 SCORED = TASKS[1:]
@@ -22,11 +22,11 @@ SCORED = TASKS[1:]
 @pytest.mark.parametrize("task", TASKS)
 def test_committed_samples_are_a_fresh_generation(task: str) -> None:
     committed = (SUITE / task / "samples.jsonl").read_bytes()
-    drawn = tasks.exchanges(task)
-    assert tasks.samples_jsonl(task, drawn).encode() == committed
-    shown = {item for exchange in drawn for item in exchange.prompt if not isinstance(item, str)}
+    drawn = tasks.draw_samples(task)
+    assert scripts.samples_jsonl(tasks.plans()[task].prefix, drawn).encode() == committed
+    shown = scripts.shown_things(drawn)
     assert {path.name for path in (SUITE / task / "media").iterdir()} == set(
-        map(tasks.media_name, shown)
+        map(scripts.media_name, shown)
     )
 
 
@@ -40,7 +40,7 @@ def test_media_show_what_the_generation_says(task: str) -> None:
         if isinstance(part, MediaPart)
     }
     drawn = {item for exchange in tasks.exchanges(task) for item in exchange.prompt}
-    things = {tasks.media_name(item): item for item in drawn if not isinstance(item, str)}
+    things = {scripts.media_name(item): item for item in drawn if not isinstance(item, str)}
     assert parts.keys() == things.keys()
     for name, part in parts.items():
         assert perceive(part).attributes == attributes_of(things[name])

@@ -10,12 +10,12 @@ import pytest
 from helpers import Cli, write_jsonl
 
 from eval_anything.content import Sample, TextPart
-from eval_anything.micro.making.more_tasks import PLANS
+from eval_anything.micro.making.tasks import SCRIPTED as PLANS
 from eval_anything.micro.world.gold import item_from_json
-from eval_anything.micro.world.render import render_items
+from eval_anything.micro.world.render import EXTENSIONS
 from eval_anything.runs.directory import read_run
 from eval_anything.tasks.registry import Registry
-from tests.micro.conftest import samples
+from tests.micro.conftest import render_items, samples
 
 LOWER = {"redundant", "guessed"}
 PAGE = Path(__file__).parents[2] / "docs" / "micro.md"
@@ -30,7 +30,7 @@ def _row(task: str, sample: Sample, folder: Path) -> dict[str, Any]:
             if isinstance(part, str):
                 made.append({"modality": "text", "text": part})
             else:
-                path = folder / f"{hash(part.data):x}.{part.extension}"
+                path = folder / f"{hash(part.data):x}.{EXTENSIONS[part.modality]}"
                 path.write_bytes(part.data)
                 made.append({"modality": part.modality, "path": path.name})
         return made

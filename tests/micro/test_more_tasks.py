@@ -14,16 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import FromTurn, MediaPart, Part, Response, Sample, Score, TextPart
-from eval_anything.micro.making import tasks
 from eval_anything.micro.making.demonstrator import things_in
-from eval_anything.micro.making.more_tasks import PLANS
-from eval_anything.micro.making.scripts import draw_scripts, samples_jsonl, shown_things
+from eval_anything.micro.making.scripts import draw_scripts, media_name, samples_jsonl, shown_things
+from eval_anything.micro.making.tasks import SCRIPTED as PLANS
 from eval_anything.micro.world.gold import item_from_json
 from eval_anything.micro.world.perceive import perceive
-from eval_anything.micro.world.render import render_items
 from eval_anything.micro.world.things import attributes_of, is_forbidden, is_held_out
 from eval_anything.scoring.controls import answers_of, partners
-from tests.micro.conftest import SUITE, Respond, samples, scorer
+from tests.micro.conftest import SUITE, Respond, render_items, samples, scorer
 
 FUNCTIONS = {
     "interleaved": "interleaved",
@@ -54,8 +52,11 @@ def _gold(task: str, respond: Respond) -> tuple[tuple[Sample, Response, Scores],
 @pytest.mark.parametrize("task", PLANS)
 def test_committed_samples_are_a_fresh_generation(task: str) -> None:
     drawn = draw_scripts(task, PLANS[task])
-    assert samples_jsonl(PLANS[task], drawn).encode() == (SUITE / task / "samples.jsonl").read_bytes()
-    names = {tasks.media_name(thing): thing for thing in shown_things(drawn)}
+    assert (
+        samples_jsonl(PLANS[task].prefix, drawn).encode()
+        == (SUITE / task / "samples.jsonl").read_bytes()
+    )
+    names = {media_name(thing): thing for thing in shown_things(drawn)}
     assert {path.name for path in (SUITE / task).glob("media/*")} == set(names)
     parts = {
         part.path.name: part

@@ -10,7 +10,7 @@ import pytest
 
 from eval_anything.content import Response, Score
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.making import tasks
+from eval_anything.micro.making import scripts, tasks
 from eval_anything.micro.making.pairs import Pair, render_pair, synergy_calibration, synergy_pairs
 from eval_anything.micro.world.things import is_held_out
 from tests.micro.conftest import SUITE, scorer
@@ -111,12 +111,11 @@ def test_the_bundled_judge_is_small_and_its_card_tells_its_figures() -> None:
 
 def test_the_samples_of_the_judged_task_are_a_fresh_generation() -> None:
     folder = SUITE / "synergy_judged"
-    drawn = tasks.exchanges("synergy_judged")
-    assert (
-        tasks.samples_jsonl("synergy_judged", drawn).encode() == (folder / "samples.jsonl").read_bytes()
-    )
-    shown = {item for exchange in drawn for item in exchange.prompt if not isinstance(item, str)}
-    assert {path.name for path in (folder / "media").iterdir()} == set(map(tasks.media_name, shown))
+    drawn = tasks.draw_samples("synergy_judged")
+    prefix = tasks.plans()["synergy_judged"].prefix
+    assert scripts.samples_jsonl(prefix, drawn).encode() == (folder / "samples.jsonl").read_bytes()
+    shown = scripts.shown_things(drawn)
+    assert {path.name for path in (folder / "media").iterdir()} == set(map(scripts.media_name, shown))
 
 
 def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from eval_anything.content import Part, Response, Sample, TextPart
 from eval_anything.jsonl import sample_from_json
 from eval_anything.media import MediaStore
 from eval_anything.micro.making.demonstrator import demonstrate
-from eval_anything.micro.making.tasks import media_name, plans, sample_json
+from eval_anything.micro.making.scripts import media_name
+from eval_anything.micro.making.tasks import plans, sample_json
 from eval_anything.micro.prompts.exchange import Exchange, draw_exchange
 from eval_anything.micro.prompts.feedback import Shown, shown_by
 from eval_anything.micro.world.render import render

@@ -1,10 +1,11 @@
 """Scripts: questions of one or several turns with their right answers, and the samples they become.
 
-The tasks of `more_tasks` are made of them; those of `tasks` are made of exchanges, which have one turn.
+The tasks of `micro_more` are made of them; an exchange becomes one of a single turn (`tasks`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,17 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval_anything.content import FromTurn
-from eval_anything.micro.making.tasks import (
-    HELD_OUT_SHARE,
-    SEED,
-    contract_json,
-    part_json,
-    write_samples,
-)
+from eval_anything.content import MODALITIES, FromTurn
 from eval_anything.micro.prompts.exchange import UnusableError
 from eval_anything.micro.world.gold import item_to_json
-from eval_anything.micro.world.things import Item, Thing, is_forbidden, is_held_out, modality_of
+from eval_anything.micro.world.render import EXTENSIONS, render
+from eval_anything.micro.world.things import (
+    WORLD_VERSION,
+    Item,
+    Thing,
+    is_forbidden,
+    is_held_out,
+    modality_of,
+)
+
+SEED = "micro-test-1"  # not a seed of training, which are called micro-train-N
+
+
+HELD_OUT_SHARE = 0.22
 
 
 class Step(NamedTuple):
@@ -65,6 +72,10 @@ class ScriptFamily:
     make: Callable[[random.Random, int], Script]
 
 
+Drawn = tuple[str, int, Script]
+"""A script with the name of its family and the index of its paraphrase."""
+
+
 class Plan(NamedTuple):
     """A task: prefix of its ids, its families, and how many samples they make in all."""
 
@@ -85,11 +96,11 @@ def draw_script(family: ScriptFamily, rng: random.Random, held_out: bool, templa
     raise ValueError(f"family {family.name} has no script with held_out={held_out}")
 
 
-def draw_scripts(task: str, plan: Plan) -> list[tuple[str, int, Script]]:
-    """The scripts of a task with family and paraphrase: families in turn, no questions twice."""
+def draw_scripts(task: str, plan: Plan) -> list[Drawn]:
+    """The scripts of a task: families in turn, no questions twice."""
     rng = random.Random(f"{SEED}-{task}")
     streams = [_stream(family, rng) for family in plan.families]
-    drawn: list[tuple[str, int, Script]] = []
+    drawn: list[Drawn] = []
     while len(drawn) < plan.size:
         drawn += [next(stream) for stream in streams]
     drawn = drawn[: plan.size]
@@ -98,7 +109,7 @@ def draw_scripts(task: str, plan: Plan) -> list[tuple[str, int, Script]]:
     return drawn
 
 
-def _stream(family: ScriptFamily, rng: random.Random) -> Iterator[tuple[str, int, Script]]:
+def _stream(family: ScriptFamily, rng: random.Random) -> Iterator[Drawn]:
     seen: set[tuple[object, ...]] = set()
     turn = 0
     while True:
@@ -112,23 +123,31 @@ def _stream(family: ScriptFamily, rng: random.Random) -> Iterator[tuple[str, int
             yield family.name, template, script
 
 
-def samples_jsonl(plan: Plan, drawn: Sequence[tuple[str, int, Script]]) -> str:
-    """The content of samples.jsonl."""
-    return "".join(
-        json.dumps(_sample(f"{plan.prefix}-{number:04d}", *made)) + "\n"
-        for number, made in enumerate(drawn, 1)
-    )
+def samples_jsonl(prefix: str, drawn: Sequence[Drawn]) -> str:
+    """The content of samples.jsonl; `prefix` is that of the ids."""
+    rows = (script_json(f"{prefix}-{number:04d}", *row) for number, row in enumerate(drawn, 1))
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _sample(identity: str, family: str, template: int, script: Script) -> dict[str, Any]:
-    first, *more = script.steps
+def script_json(identity: str, family: str, template: int, script: Script) -> dict[str, Any]:
+    """The line of samples.jsonl of a script.
+
+    Samples that depend on each other have one `source_id`: the family and its scene, or the paraphrase
+    where there is none. The contract asks for exactly the modalities of the last right answer.
+    """
+    first, *later = script.steps
     answers = [[item_to_json(item) for item in step.answer] for step in script.steps]
+    outputs = {modality_of(item) for item in script.steps[-1].answer}
     scene = "+".join("-".join(vars(thing).values()) for thing in script.things)
     sample: dict[str, Any] = {
         "id": identity,
-        "source_id": f"{family}/{scene}",
+        "source_id": f"{family}/{scene or template}",
         "messages": [{"role": "user", "parts": _parts(first)}],
-        "contract": contract_json({modality_of(item) for item in script.steps[-1].answer}),
+        "contract": {
+            "required": [str(m) for m in MODALITIES if m in outputs],
+            "allowed": [],
+            "forbidden": [str(m) for m in MODALITIES if m not in outputs],
+        },
         "targets": {**script.targets, "gold": answers[-1]},
         "metadata": {
             "family": family,
@@ -137,8 +156,8 @@ def _sample(identity: str, family: str, template: int, script: Script) -> dict[s
             "split": "held_out" if script.held_out else "seen",
         },
     }
-    if more:
-        sample["turns"] = [{"fresh": step.fresh, "parts": _parts(step)} for step in more]
+    if later:
+        sample["turns"] = [{"fresh": step.fresh, "parts": _parts(step)} for step in later]
         sample["targets"]["gold_turns"] = answers[:-1]
     return sample
 
@@ -148,12 +167,21 @@ def _parts(step: Step) -> list[dict[str, Any]]:
 
 
 def _part(item: Item | FromTurn) -> dict[str, Any]:
+    """A part of a message; media lie in media/."""
+    if isinstance(item, str):
+        return {"modality": "text", "text": item}
     if isinstance(item, FromTurn):
         return {"modality": str(item.modality), "from_turn": item.turn}
-    return part_json(item)
+    return {"modality": str(item.modality), "path": f"media/{media_name(item)}"}
 
 
-def shown_things(drawn: Sequence[tuple[str, int, Script]]) -> set[Thing]:
+def media_name(thing: Thing) -> str:
+    """The file name of a thing: from its attributes, so that it does not depend on the encoder."""
+    digest = hashlib.sha256(f"{WORLD_VERSION} {thing!r}".encode()).hexdigest()
+    return f"{digest[:16]}.{EXTENSIONS[thing.modality]}"
+
+
+def shown_things(drawn: Sequence[Drawn]) -> set[Thing]:
     """What the questions of these scripts show."""
     return {
         item
@@ -164,8 +192,12 @@ def shown_things(drawn: Sequence[tuple[str, int, Script]]) -> set[Thing]:
     }
 
 
-def write_task(folder: Path, task: str, plan: Plan) -> int:
-    """Rewrites samples.jsonl and media/ in the folder; returns the number of samples."""
-    drawn = draw_scripts(task, plan)
-    write_samples(folder, shown_things(drawn), samples_jsonl(plan, drawn))
-    return len(drawn)
+def write_samples(folder: Path, prefix: str, drawn: Sequence[Drawn]) -> None:
+    """Writes samples.jsonl, and the things that it shows in place of what is in media/."""
+    media = folder / "media"
+    media.mkdir(parents=True, exist_ok=True)
+    for old in media.iterdir():
+        old.unlink()
+    for thing in shown_things(drawn):
+        (media / media_name(thing)).write_bytes(render(thing).data)
+    (folder / "samples.jsonl").write_text(samples_jsonl(prefix, drawn))

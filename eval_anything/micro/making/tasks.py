@@ -8,28 +8,36 @@ version give other bytes.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_anything.content import MODALITIES, Modality
+from eval_anything.content import MODALITIES
+from eval_anything.micro.making import scripts
+from eval_anything.micro.making.families import ablation, cycle, interleaved, multi_turn
+from eval_anything.micro.making.scripts import (
+    HELD_OUT_SHARE,
+    SEED,
+    Drawn,
+    Script,
+    Step,
+    draw_scripts,
+    script_json,
+    write_samples,
+)
 from eval_anything.micro.prompts.exchange import Exchange, Family, draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
-from eval_anything.micro.world.gold import item_to_json
-from eval_anything.micro.world.render import render
-from eval_anything.micro.world.things import WORLD_VERSION, Item, Thing
+from eval_anything.micro.world.things import Item
 
-SEED = "micro-test-1"  # not a seed of training, which are called micro-train-N
-
-
-HELD_OUT_SHARE = 0.22
-
-
-_EXTENSIONS = {"image": "png", "audio": "wav", "video": "mp4"}
+SCRIPTED = {
+    "interleaved": scripts.Plan("int", interleaved.FAMILIES, 350),
+    "cycle": scripts.Plan("cyc", cycle.FAMILIES, 352),
+    "multi_turn": scripts.Plan("mul", multi_turn.FAMILIES, 300),
+    "ablation": scripts.Plan("abl", ablation.FAMILIES, 350),
+}
+"""The plans of the tasks of `micro_more`, made of scripts."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Plan:
 
 
 def plans() -> dict[str, Plan]:
-    """The plan of each task by its name."""
+    """The plan of each task that is made of exchanges, by its name."""
     families = tuple(FAMILIES.values())
     several = tuple(f for f in families if _example(f).asked and len(_example(f).outputs) > 1)
     shown = tuple(f for f in families if _example(f).asked and f.dimension != "safety")
@@ -59,6 +67,13 @@ def plans() -> dict[str, Plan]:
 
 def _example(family: Family) -> Exchange:
     return draw_exchange(family, random.Random(0), held_out=False)
+
+
+def draw_samples(task: str) -> list[Drawn]:
+    """All samples of a task, in their order."""
+    if task in SCRIPTED:
+        return draw_scripts(task, SCRIPTED[task])
+    return [(one.family, one.template, script_of(one)) for one in exchanges(task)]
 
 
 def exchanges(task: str) -> list[Exchange]:
@@ -101,8 +116,8 @@ def _stream(family: Family, rng: random.Random, seen: set[tuple[Item, ...]]) -> 
         yield exchange
 
 
-def sample_json(exchange: Exchange, identity: str) -> dict[str, Any]:
-    """The line of samples.jsonl of an exchange."""
+def script_of(exchange: Exchange) -> Script:
+    """The exchange as a script of one step."""
     targets: dict[str, Any] = {
         str(m): dict(exchange.asked[m]) for m in MODALITIES if m in exchange.asked
     }
@@ -110,73 +125,13 @@ def sample_json(exchange: Exchange, identity: str) -> dict[str, Any]:
         targets["answers"] = list(exchange.accepted)
     if exchange.choices:
         targets["choices"] = list(exchange.choices)
-    targets["gold"] = [item_to_json(item) for item in exchange.answer]
-    metadata = {"family": exchange.family, "template": exchange.template}
-    if exchange.dimension:
-        metadata["dimension"] = exchange.dimension
-    metadata["split"] = "held_out" if exchange.held_out else "seen"
-    return {
-        "id": identity,
-        "source_id": _source(exchange),
-        "messages": [{"role": "user", "parts": [part_json(item) for item in exchange.prompt]}],
-        "contract": contract_json(exchange.outputs),
-        "targets": targets,
-        "metadata": metadata,
-    }
+    metadata = {"dimension": exchange.dimension} if exchange.dimension else {}
+    return Script((Step(exchange.prompt, exchange.answer),), (), targets, metadata)
 
 
-def _source(exchange: Exchange) -> str:
-    """What makes samples dependent: the family and its scene, or the paraphrase where there is none."""
-    scene = "+".join(dict.fromkeys("-".join(vars(thing).values()) for thing in exchange.things))
-    return f"{exchange.family}/{scene or exchange.template}"
-
-
-def contract_json(outputs: Collection[Modality]) -> dict[str, list[str]]:
-    """The contract that asks for exactly these modalities."""
-    return {
-        "required": [str(m) for m in MODALITIES if m in outputs],
-        "allowed": [],
-        "forbidden": [str(m) for m in MODALITIES if m not in outputs],
-    }
-
-
-def part_json(item: Item) -> dict[str, str]:
-    """A part of a message; media lie in media/."""
-    if isinstance(item, str):
-        return {"modality": "text", "text": item}
-    return {"modality": str(item.modality), "path": f"media/{media_name(item)}"}
-
-
-def media_name(thing: Thing) -> str:
-    """The file name of a thing: from its attributes, so that it does not depend on the encoder."""
-    digest = hashlib.sha256(f"{WORLD_VERSION} {thing!r}".encode()).hexdigest()
-    return f"{digest[:16]}.{_EXTENSIONS[thing.modality]}"
-
-
-def samples_jsonl(task: str, drawn: Sequence[Exchange]) -> str:
-    """The content of samples.jsonl."""
-    prefix = plans()[task].prefix
-    rows = (sample_json(exchange, f"{prefix}-{number:04d}") for number, exchange in enumerate(drawn, 1))
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def write_task(folder: Path, task: str) -> int:
-    """Rewrites samples.jsonl and media/ in the folder; returns the number of samples."""
-    drawn = exchanges(task)
-    things = {item for exchange in drawn for item in exchange.prompt if not isinstance(item, str)}
-    write_samples(folder, things, samples_jsonl(task, drawn))
-    return len(drawn)
-
-
-def write_samples(folder: Path, things: Iterable[Thing], lines: str) -> None:
-    """Writes samples.jsonl, and the things that it shows in place of what is in media/."""
-    media = folder / "media"
-    media.mkdir(parents=True, exist_ok=True)
-    for old in media.iterdir():
-        old.unlink()
-    for thing in things:
-        (media / media_name(thing)).write_bytes(render(thing).data)
-    (folder / "samples.jsonl").write_text(lines)
+def sample_json(exchange: Exchange, identity: str) -> dict[str, Any]:
+    """The line of samples.jsonl of an exchange."""
+    return script_json(identity, exchange.family, exchange.template, script_of(exchange))
 
 
 def main() -> None:
@@ -184,8 +139,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rewrite the samples of the micro benchmarks.")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/micro"), help="folder of the suite")
     suite = parser.parse_args().out
-    for task in plans():
-        print(f"{suite / task}: {write_task(suite / task, task)} samples")
+    every: dict[str, Plan | scripts.Plan] = {**plans(), **SCRIPTED}
+    for task, plan in every.items():
+        drawn = draw_samples(task)
+        write_samples(suite / task, plan.prefix, drawn)
+        print(f"{suite / task}: {len(drawn)} samples")
 
 
 if __name__ == "__main__":

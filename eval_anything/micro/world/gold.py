@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_anything.content import Modality, Sample
-from eval_anything.micro.world.render import Rendered, render_items
 from eval_anything.micro.world.things import Item, attributes_of, make_thing
 
 
@@ -27,8 +26,3 @@ def item_from_json(data: Mapping[str, Any]) -> Item:
 def gold_items(sample: Sample) -> tuple[Item, ...]:
     """The right answer of a sample of the micro tasks, not rendered."""
     return tuple(item_from_json(data) for data in sample.targets["gold"])
-
-
-def gold_parts(sample: Sample) -> tuple[str | Rendered, ...]:
-    """The right answer of a sample of the micro tasks: texts, and media as bytes."""
-    return render_items(gold_items(sample))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from eval_anything.content import Modality
 from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
@@ -17,7 +16,7 @@ from eval_anything.micro.world.raster import (
     picture_codes,
     sound_codes,
 )
-from eval_anything.micro.world.things import Clip, Item, Picture, Thing
+from eval_anything.micro.world.things import Clip, Picture, Thing
 
 SCALE = 4  # file pixels per raster pixel
 
@@ -28,18 +27,15 @@ FPS = 8  # file frames per second
 REPEATS = 2  # file frames per world frame
 
 
-@dataclass(frozen=True)
-class Rendered:
+EXTENSIONS = {Modality.IMAGE: "png", Modality.AUDIO: "wav", Modality.VIDEO: "mp4"}
+"""File name endings, without the dot."""
+
+
+class Rendered(NamedTuple):
     """The bytes of one medium."""
 
     modality: Modality
-    mime: str
     data: bytes
-
-    @property
-    def extension(self) -> str:
-        """File name ending without the dot."""
-        return {"image/png": "png", "audio/wav": "wav", "video/mp4": "mp4"}[self.mime]
 
 
 def enlarge(pixels: Raster) -> Raster:
@@ -50,13 +46,13 @@ def enlarge(pixels: Raster) -> Raster:
 @lru_cache(maxsize=4096)
 def render_image(codes: tuple[int, ...]) -> Rendered:
     """Four patch codes -> a PNG of 128x128 pixels."""
-    return Rendered(Modality.IMAGE, "image/png", encode_png(enlarge(codes_to_pixels(codes))))
+    return Rendered(Modality.IMAGE, encode_png(enlarge(codes_to_pixels(codes))))
 
 
 @lru_cache(maxsize=4096)
 def render_audio(codes: tuple[int, ...]) -> Rendered:
     """Twelve audio codes -> a 16-bit mono WAV of 0.48 s at 8 kHz."""
-    return Rendered(Modality.AUDIO, "audio/wav", encode_wav(codes_to_wave(codes), RATE))
+    return Rendered(Modality.AUDIO, encode_wav(codes_to_wave(codes), RATE))
 
 
 @lru_cache(maxsize=1024)
@@ -64,7 +60,7 @@ def render_video(codes: tuple[int, ...]) -> Rendered:
     """Twelve patch codes -> an MP4 of 0.75 s, 128x128 pixels, 8 frames per second."""
     frames = [codes_to_pixels(codes[start : start + 4]) for start in range(0, len(codes), 4)]
     repeated = (enlarge(frame) for frame in frames for _ in range(REPEATS))
-    return Rendered(Modality.VIDEO, "video/mp4", encode_mp4(repeated, FPS))
+    return Rendered(Modality.VIDEO, encode_mp4(repeated, FPS))
 
 
 def render(thing: Thing) -> Rendered:
@@ -74,8 +70,3 @@ def render(thing: Thing) -> Rendered:
     if isinstance(thing, Clip):
         return render_video(clip_codes(thing))
     return render_audio(sound_codes(thing))
-
-
-def render_items(items: Iterable[Item]) -> tuple[str | Rendered, ...]:
-    """Texts stay as they are, things become files."""
-    return tuple(item if isinstance(item, str) else render(item) for item in items)
