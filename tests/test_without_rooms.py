@@ -1,4 +1,4 @@
-"""Rooms that are plugins can be taken out: the engine lists tasks, and runs and scores one of its own."""
+"""Rooms that are plugins can be taken out: the engine lists tasks, and scores one of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def engine_without(room: str, folder: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "checkpoint")
     shutil.copytree(ROOT / "eval_anything", folder / "eval_anything", ignore=ignored)
     shutil.rmtree(folder / "eval_anything" / room)
-    for content in ("benchmarks", "judges", "pages"):
+    for content in ("benchmarks", "judges", "leaderboard"):
         (folder / content).symlink_to(ROOT / content)
     return folder
 

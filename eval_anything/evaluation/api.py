@@ -45,7 +45,7 @@ def evaluate(
     The same call goes on with a run that was stopped, and asks nothing twice.
 
     Args:
-        model: a SPEC as on the command line (`micro`, a path, `hf/ID`, `openai/NAME@URL`,
+        model: a SPEC as on the command line (a path, `hf/ID`, `openai/NAME@URL`,
             `replay/FILE.jsonl`), or an object of a class derived from `Model`.
         judge: the SPEC of the model behind all judges that ask a chat model, or {judge: SPEC}.
         progress: whether progress is shown on stderr.
@@ -59,8 +59,8 @@ def evaluate(
         EvalError: for what stopped the run; what is recorded by then is kept.
 
     Example:
-        >>> run = evaluate("micro", tasks="selection", limit=20, out="runs/new")  # doctest: +SKIP
-        >>> run.results.tasks["micro/selection"].main.value  # doctest: +SKIP
+        >>> run = evaluate("path/to/checkpoint", tasks="selection", limit=20, out="runs/new")  # doctest: +SKIP
+        >>> run.results.tasks["open/selection"].main.value  # doctest: +SKIP
         0.55
     """
     own = model if isinstance(model, Model) else None

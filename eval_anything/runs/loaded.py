@@ -75,7 +75,7 @@ def load_run(path: str | Path) -> LoadedRun:
     """The run in a directory. UserError if it is none, or has no results yet.
 
     Example:
-        >>> load_run("runs/new").results.tasks["micro/selection"].main.value  # doctest: +SKIP
+        >>> load_run("runs/new").results.tasks["open/selection"].main.value  # doctest: +SKIP
         0.53
     """
     return LoadedRun(Path(path))
