@@ -59,7 +59,7 @@ def evaluate(
         EvalError: for what stopped the run; what is recorded by then is kept.
 
     Example:
-        >>> run = evaluate("path/to/checkpoint", tasks="selection", limit=20, out="runs/new")  # doctest: +SKIP
+        >>> run = evaluate("path/to/model", tasks="selection", limit=20)  # doctest: +SKIP
         >>> run.results.tasks["open/selection"].main.value  # doctest: +SKIP
         0.55
     """
