@@ -4,6 +4,7 @@
 # make micro  trains the embedded model again from its seed and compares its figures
 # make reward the same for the learned judge of the micro world, calibration included
 # make baseline  stores the run that the project gates its own checkpoint against
+# make docs   writes docs/extending.md from the table of plugins and the example package
 # make experiment  is language feedback worth more than preferences? All arms, into docs/experiment.md
 # make validity  simulates the error rates of intervals and gate, then gates 40 unchanged checkpoints
 
@@ -15,7 +16,7 @@ DEMO := $(BIN)/eval-anything run --model micro --suite micro --out runs/demo
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test lint programs micro reward baseline experiment validity clean
+.PHONY: demo check test lint programs micro reward baseline docs experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
@@ -53,6 +54,9 @@ baseline: $(VENV)/.installed
 	@$(BIN)/eval-anything run --model micro --tasks micro_quick --out tests/data/baseline
 	@rm -rf tests/data/baseline/media tests/data/baseline/report.html tests/data/baseline/.lock
 	@sed -i 's|"run": ".*/tests/data/baseline"|"run": "tests/data/baseline"|' tests/data/baseline/results.json
+
+docs: $(VENV)/.installed
+	@$(BIN)/python docs/make_extending.py
 
 experiment: $(VENV)/.train-installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m align_plugins.experiment

@@ -110,7 +110,7 @@ TRAINERS = Group(
 DATA = Group(
     "eval_anything.data",
     "command",
-    "What runs `eval-anything data check` and `data convert`.",
+    "The commands `data check` and `data convert`, which come with eval-anything's own trainers.",
     "eval_anything.cli.data:Command",
     'check = "parrot_package:check"',
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -280,3 +282,13 @@ def test_a_name_that_two_packages_use_is_an_error_that_names_both(
 def test_an_unknown_name_is_told_with_the_near_ones() -> None:
     with pytest.raises(plugins.UserError, match=r"unknown method 'dop'. Did you mean (dpo|ppo)"):
         plugins.load(plugins.TRAINERS, "dop")
+
+
+def test_the_page_is_what_the_table_and_the_example_say() -> None:
+    page = runpy.run_path(str(ROOT / "docs/make_extending.py"))["page"]()
+    assert (ROOT / "docs/extending.md").read_text("utf-8") == page, "run docs/make_extending.py"
+
+
+def test_the_page_has_the_judge_that_is_tried_here() -> None:
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/extending.md").read_text("utf-8"), re.S)
+    assert yaml.split("longest")[0] == LENGTH_JUDGE.split("longest")[0]
