@@ -19,7 +19,6 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, inspect
 
 from eval_anything.errors import UserError, near
-from eval_anything.files.yaml_files import read_yaml
 
 Count = Annotated[int, Meta(ge=1)]
 Temperature = Annotated[float, Meta(ge=0)]
@@ -174,6 +173,8 @@ def read_options(path: Path) -> dict[str, Any]:
         for field in msgspec.structs.fields(Options)
         if field.name in {option.name for option in options_of(Options)}
     ]
+    from eval_anything.files.yaml_files import read_yaml
+
     partial = msgspec.defstruct("OptionsFile", fields, forbid_unknown_fields=True, kw_only=True)
     values: dict[str, Any] = msgspec.to_builtins(read_yaml(path, partial))
     place_paths(values, path.parent)
