@@ -14,6 +14,7 @@ from helpers import Cli
 
 from eval_anything.cli.main import main
 from eval_anything.cli.schema import schema_of
+from eval_anything.content import Usage
 from eval_anything.errors import UserError
 from eval_anything.files.places import content_folder
 from eval_anything.gating.policy import POLICY
@@ -120,13 +121,18 @@ def results_with(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Pa
 
 def test_keys_of_newer_versions_are_ignored_and_those_of_older_ones_may_lack(tmp_path: Path) -> None:
     def change(results: dict[str, Any]) -> None:
-        del results["cost"], results["judges"], results["aggregates"]
+        del results["aggregates"]
+        results["judges"] = {"j": {"kind": "program", "fingerprint": "0", "available": True}}
+        results["cost"] = {"tokens": {"input": 1, "output": 2}, "money": 0.0}
         results["later"] = 1
         results["tasks"]["micro/selection"]["metrics"]["selection"]["later"] = {"than": "this"}
 
     results = read_results(results_with(tmp_path, change), ["micro/selection"])
     assert results.tasks["micro/selection"].main.n == 100
-    assert (results.cost, results.judges, results.aggregates) == (None, {}, {})
+    assert results.aggregates == {}
+    assert results.judges["j"].calibration is None
+    assert results.cost is not None
+    assert (results.cost.tokens, results.cost.by) == (Usage(1, 2), {})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a run came to: the object of results.json, and the exit code with its reasons."""
+"""Makes the results of a run from its records, and the exit code with its reasons."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def _cost(what: Plan, records: Sequence[Outline]) -> RunCost:
             scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
             usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]
             by[f"judge {scorer.name}"] = share(scorer.paid_as, sum(usages, NO_TOKENS))
-    known = [part.money for part in by.values() if part.money is not None]
+    amounts = [part.money for part in by.values() if part.money is not None]
     return RunCost(
         tokens=model,
-        money=sum(known) if len(known) == len(by) else None,
+        money=sum(amounts) if len(amounts) == len(by) else None,
         currency=prices.currency,
         prices=prices.date,
         by=by,

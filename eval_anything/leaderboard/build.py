@@ -275,7 +275,8 @@ class _Builder:
                 t: k.about["key"] if k.about["known"] else "" for t, k in self._now.prompts.items()
             },
             "currency": next(
-                (e.results.cost.currency for e in self._entries if e.results.cost is not None), ""
+                (c.currency for e in self._entries if (c := e.results.cost) is not None and c.currency),
+                "",
             ),
             "scatters": scatters,
             "histories": histories,

@@ -1,8 +1,8 @@
 """results.json: the numbers of a run, written and read here alone.
 
 It is rebuilt from the records whenever the command runs. `eval-anything schema results` prints its JSON
-schema, which is made from these types. A key with UNSET is absent where it does not apply; keys that a
-newer version adds are ignored by older ones.
+schema, which is made from these types. A key with UNSET is absent where it does not apply; the other
+defaults are for files of older versions, which lack these keys. Keys of newer versions are ignored.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class JudgeResult(Struct, frozen=True, kw_only=True):
     calibration: Annotated[
         JudgeQuality | Literal["exact"] | None,
         _about("its quality; exact: a program; null: it was never measured"),
-    ]
+    ] = None
 
 
 class CostShare(Struct, frozen=True, kw_only=True):
@@ -156,11 +156,11 @@ class CostShare(Struct, frozen=True, kw_only=True):
 class RunCost(Struct, frozen=True, kw_only=True):
     """Tokens and money of a run."""
 
-    tokens: Annotated[Usage, _about("of the model alone")]
+    tokens: Annotated[Usage, _about("of the model alone")] = Usage()
     money: Annotated[float | None, _about("of the model and all judges; null: a price is unknown")]
-    currency: Annotated[str, _about("such as USD")]
-    prices: Annotated[str, _about("the date of the prices")]
-    by: Annotated[dict[str, CostShare], _about("the model by its name, judges by `judge NAME`")]
+    currency: Annotated[str, _about("such as USD")] = ""
+    prices: Annotated[str, _about("the date of the prices")] = ""
+    by: Annotated[dict[str, CostShare], _about("the model by its name, judges by `judge NAME`")] = {}
 
 
 class Results(Struct, frozen=True, kw_only=True):
