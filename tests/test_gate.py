@@ -173,10 +173,16 @@ def test_judges_that_nobody_measured_do_not_gate(numbers: Numbers, base: Path) -
     assert (result.verdict, result.exit_code) == ("INVALID", 3)
     assert "nobody has measured its judge own_rubric" in result.reasons[0]
     assert gate(new, numbers.policy("allow_uncalibrated: true\n"), base).verdict == "PASS"
-    figures = {"accuracy": 0.7, "kappa": 0.4}
-    change_results(
-        new, {"calibration": {"figure": "accuracy", "value": 0.7, "figures": figures}}, *place
-    )
+    measured = {
+        "metric": "value",
+        "figure": "accuracy",
+        "value": 0.7,
+        "ci95": [0.6, 0.8],
+        "n": 80,
+        "labels": "labels.jsonl",
+        "figures": {"accuracy": 0.7, "kappa": 0.4},
+    }
+    change_results(new, {"calibration": measured}, *place)
     assert gate(new, numbers.policy(""), base).verdict == "PASS"
     wanted = "tasks:\n  num/a: {min_judge: {%s}}\n"
     low = gate(new, numbers.policy(wanted % "kappa: 0.5"), base)

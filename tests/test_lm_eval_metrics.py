@@ -11,6 +11,7 @@ import pytest
 
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.metrics import NO_END, document_score, ends_of, summaries
+from eval_anything.runs.results_file import MetricResult
 from eval_anything.statistics.intervals import student
 
 
@@ -24,7 +25,7 @@ def task(metric: str, aggregate: Any, higher: bool = True) -> Any:
     )
 
 
-def summary(metric: str, aggregate: Any, raw: list[Any], stderr: Any = "N/A") -> dict[str, Any]:
+def summary(metric: str, aggregate: Any, raw: list[Any], stderr: Any = "N/A") -> MetricResult:
     row = {f"{metric},none": aggregate(raw), f"{metric}_stderr,none": stderr, "alias": "x"}
     documents = {i: [{"filter": "none", metric: one}] for i, one in enumerate(raw)}
     return summaries(task(metric, aggregate, higher=False), row, documents, [])[metric]
@@ -37,17 +38,18 @@ def test_a_perplexity_gets_an_interval_that_covers() -> None:
     for _ in range(200):
         raw = [(generator.gauss(-20, 4), 10) for _ in range(60)]
         found = summary("word_perplexity", perplexity, raw)
-        low, high = found["ci95"]
+        assert found.ci95 is not None
+        low, high = found.ci95
         covered += low <= math.exp(2) <= high
-    assert found["stderr"] is None
-    assert found["better"] == "lower"
+    assert found.stderr is None
+    assert found.better == "lower"
     assert 180 <= covered <= 199
 
 
 def test_a_value_that_is_no_number_is_invalid() -> None:
     found = summary("word_perplexity", lambda raw: math.inf, [(-math.inf, 3)])
-    assert found["value"] is None
-    assert found["invalid"] == "lm_eval gives inf"
+    assert found.value is None
+    assert found.invalid == "lm_eval gives inf"
 
 
 def test_ends_stay_in_the_range_and_never_close_on_no_evidence() -> None:
