@@ -172,7 +172,7 @@ def test_who_gives_no_verdict_is_asked_once_more_with_another_mark() -> None:
     async def body(ask: Callable[..., Asking]) -> None:
         answer = await ask("a")
         assert answer.verdict.word == "yes"
-        assert answer.usage == usage + usage
+        assert answer.usage == Usage(2 * usage.input, 2 * usage.output)
 
     with judge_server() as server:
         server.reply = lambda asked: (200, YES)

@@ -136,7 +136,7 @@ def test_an_error_is_that_of_the_item_at_fault() -> None:
         sizes.append(len(group))
         if any(p.tokens == 13 for p in group):
             raise RuntimeError("shapes do not match")
-        return [Answer((), "stop", {}) for _ in group]
+        return [Answer((), "stop", Usage()) for _ in group]
 
     batcher = Batcher(3, 100, 1)
     found = batcher.answer([prompt(n) for n in (11, 13, 12, 9, 8, 10)], answer)
