@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import print_json, show
 from eval_anything.errors import Exit, UserError
 from eval_anything.output.tables import table
 
@@ -85,13 +85,9 @@ def _summary(options: Namespace) -> Exit:
     from eval_anything.annotate.summary import summarize
 
     found = summarize(standing(read_annotations(options.summary)))
-    if options.json:
-        print_json({"file": str(options.summary), **found})
-        return Exit.DONE
-    print(f"{options.summary}: {found['n']} answers about {', '.join(found['tasks']) or 'nothing'}")
-    for kind, of_kind in found["kinds"].items():
-        print(f"\n{_kind_text(kind, of_kind)}")
-    return Exit.DONE
+    head = f"{options.summary}: {found['n']} answers about {', '.join(found['tasks']) or 'nothing'}"
+    tables = (f"\n{_kind_text(kind, of_kind)}" for kind, of_kind in found["kinds"].items())
+    return show(options, {"file": str(options.summary), **found}, head, *tables)
 
 
 def _kind_text(kind: str, found: dict[str, Any]) -> str:
@@ -118,11 +114,8 @@ def _export(options: Namespace) -> Exit:
 
     check_name(options.export)
     written = _exported(options.export)
-    if options.json:
-        print_json({"file": str(options.export), "exports": written})
-    else:
-        print("\n".join(f"{name}: {file}" for name, file in written.items()) or "there are no answers")
-    return Exit.DONE
+    lines = [f"{name}: {file}" for name, file in written.items()] or ["there are no answers"]
+    return show(options, {"file": str(options.export), "exports": written}, *lines)
 
 
 def _exported(path: Path) -> dict[str, str]:

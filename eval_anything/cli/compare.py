@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.comparison import Comparison, Flip, GroupChange, MetricChange, compare
 from eval_anything.errors import Exit
 from eval_anything.output.tables import escape, markdown_table, table
@@ -27,13 +27,8 @@ _LEGEND = (
 def compare_runs(options: Namespace) -> Exit:
     """Two runs, metric by metric."""
     comparison = compare(options.base, options.candidate)
-    if options.json:
-        print_json(comparison)
-    elif options.markdown:
-        print(_markdown(comparison))
-    else:
-        print(_text(comparison, options.all))
-    return Exit.DONE
+    text = _markdown(comparison) if options.markdown else _text(comparison, options.all)
+    return show(options, comparison, text)
 
 
 def _text(comparison: Comparison, everything: bool) -> str:

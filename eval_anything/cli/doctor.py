@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from eval_anything import plugins
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 from eval_anything.output.tables import table
 from eval_anything.version import __version__
@@ -43,28 +43,24 @@ def doctor(options: Namespace) -> Exit:
         "extras": _extras(),
         "plugins": [plugin._asdict() for plugin in plugins.of_other_packages()],
     }
-    if options.json:
-        print_json(found)
-        return Exit.DONE
-    print(f"eval-anything {__version__}, Python {found['python']}, {found['platform']}\n")
-    packages: dict[str, str | None] = found["packages"]
-    print(table(["package", "version"], [[n, v or "MISSING"] for n, v in packages.items()]))
-    print(f"\ndevices: {', '.join(found['devices'])}")
-    keys = ", ".join(
-        f"{name} {'set' if is_set else 'not set'}" for name, is_set in found["keys"].items()
-    )
-    print(f"keys: {keys}\n")
+    keys = (f"{name} {'set' if is_set else 'not set'}" for name, is_set in found["keys"].items())
     rows = [
         [name, "installed" if not e["missing"] else "missing " + " ".join(e["missing"]), e["enables"]]
         for name, e in found["extras"].items()
     ]
-    print(table(["extra", "state", "enables"], rows))
+    lines = [
+        f"eval-anything {__version__}, Python {found['python']}, {found['platform']}\n",
+        table(["package", "version"], [[n, v or "MISSING"] for n, v in found["packages"].items()]),
+        f"\ndevices: {', '.join(found['devices'])}",
+        f"keys: {', '.join(keys)}\n",
+        table(["extra", "state", "enables"], rows),
+    ]
     if any(extra["missing"] for extra in found["extras"].values()):
-        print("\npip install 'eval-anything[NAME]' adds what is missing")
+        lines.append("\npip install 'eval-anything[NAME]' adds what is missing")
     if found["plugins"]:
         rows = [[p["noun"], p["name"], p["package"], p["problem"] or "usable"] for p in found["plugins"]]
-        print("", table(["plugin", "name", "package", "state"], rows), sep="\n")
-    return Exit.DONE
+        lines += ["", table(["plugin", "name", "package", "state"], rows)]
+    return show(options, found, *lines)
 
 
 def _requirements() -> dict[str, list[str]]:

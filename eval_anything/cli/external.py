@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 from eval_anything.evaluation.external import find_source
 
@@ -13,13 +13,9 @@ def list_names(options: Namespace) -> Exit:
     """The names of the source `--suite`, a line each: there may be thousands."""
     source = options.suite
     entries = find_source(source).entries(options.include)
-    if options.json:
-        print_json([{"name": f"{source}/{entry.name}", "kind": entry.kind} for entry in entries])
-    else:
-        for entry in entries:
-            kind = "" if entry.kind == "task" else f"  ({entry.kind})"
-            print(f"{source}/{entry.name}{kind}")
-    return Exit.DONE
+    rows = [{"name": f"{source}/{entry.name}", "kind": entry.kind} for entry in entries]
+    lines = (r["name"] + ("" if r["kind"] == "task" else f"  ({r['kind']})") for r in rows)
+    return show(options, rows, *lines)
 
 
 def show_name(options: Namespace) -> Exit:
@@ -28,8 +24,5 @@ def show_name(options: Namespace) -> Exit:
     source = find_source(prefix)
     entry = source.find(name, options.include)
     files = [str(path) for path in entry.files]
-    if options.json:
-        print_json({"name": options.name, "kind": entry.kind, "files": files})
-    else:
-        print(f"{options.name}: a {entry.kind} of {source.title}", *files, sep="\n")
-    return Exit.DONE
+    document = {"name": options.name, "kind": entry.kind, "files": files}
+    return show(options, document, f"{options.name}: a {entry.kind} of {source.title}", *files)

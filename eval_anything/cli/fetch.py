@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit, UserError
 from eval_anything.tasks.datasets.declaration import DataSet
 from eval_anything.tasks.registry import Registry, read_task_file
@@ -29,23 +29,21 @@ def fetch(options: Namespace) -> Exit:
         download(found, licences[name], lambda line: print(line, file=sys.stderr))
         for name, found in sets.items()
     ]
-    if options.json:
-        print_json(
-            [
-                {
-                    "path": str(one.path),
-                    "commit": one.commit,
-                    "files": [file.name for file in one.files],
-                    "bytes": sum(file.size for file in one.files),
-                }
-                for one in fetched
-            ]
-        )
-        return Exit.DONE
-    for one in fetched:
-        print(f"{one.path}: {len(one.files)} files, all as the hub has them at {one.commit[:12]}")
-    print(f"run it:  eval-anything run --model SPEC --tasks {options.name}")
-    return Exit.DONE
+    document = [
+        {
+            "path": str(one.path),
+            "commit": one.commit,
+            "files": [file.name for file in one.files],
+            "bytes": sum(file.size for file in one.files),
+        }
+        for one in fetched
+    ]
+    lines = (
+        f"{one.path}: {len(one.files)} files, all as the hub has them at {one.commit[:12]}"
+        for one in fetched
+    )
+    run_it = f"run it:  eval-anything run --model SPEC --tasks {options.name}"
+    return show(options, document, *lines, run_it)
 
 
 def _tasks(registry: Registry, name: str) -> list[str]:

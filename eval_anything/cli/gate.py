@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import print_json, show
 from eval_anything.cli.schema import schema_of
 from eval_anything.errors import Exit, UserError
 from eval_anything.files.writing import write_atomically
@@ -26,29 +26,21 @@ def run_gate(options: Namespace) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"eval-anything: error: {where}{error.strerror or error}", file=sys.stderr)
         return GateExit.INFRASTRUCTURE
-    if options.json:
-        print_json(result)
-    else:
-        print(text(result))
-        if written:
-            print(f"\nwritten: {', '.join(map(str, written))}")
+    files = [f"\nwritten: {', '.join(map(str, written))}"] if written else []
+    show(options, result, text(result), *files)
     return result.exit_code
 
 
 def plan(options: Namespace) -> Exit:
     """What loss the policy's tasks can show, before anything is spent."""
     found = plan_gate(options.policy, options.baseline, options.pilot, options.correlation)
-    if options.json:
-        print_json(found)
-        return Exit.DONE
     header = ["metric", "n", "spread of a change", "sees", "margin", "n for the margin"]
     rows = [
         [t.name, str(t.n), f"{t.spread:.3f}", f"{t.mde:.2%}", f"{t.margin:.1%}", _count(t.needed)]
         for t in (*found.tasks, found.suite)
     ]
-    print(table(header, rows, right=(1, 2, 3, 4, 5)))
-    print(f"\n{found.basis}\nsees: the loss that is found with 80 % power, in shares of the range.")
-    return Exit.DONE
+    legend = "sees: the loss that is found with 80 % power, in shares of the range."
+    return show(options, found, table(header, rows, right=range(1, 6)), f"\n{found.basis}\n{legend}")
 
 
 def init(options: Namespace) -> Exit:

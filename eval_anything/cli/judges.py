@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from eval_anything.cli.printing import cost_lines, money_text, print_json
+from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
 from eval_anything.judges.folder import find_judges, judge_at, judge_named
 from eval_anything.judges.registry import read_judge_file
@@ -26,17 +26,12 @@ if TYPE_CHECKING:
 def list_judges(options: Namespace) -> Exit:
     """One line a judge."""
     files = {name: read_judge_file(f) for name, f in sorted(find_judges(options.include).items())}
-    if options.json:
-        print_json(
-            [
-                {"name": name, "kind": f.kind, "sees": f.sees, "metrics": list(f.metrics)}
-                for name, f in files.items()
-            ]
-        )
-    else:
-        cells = [[name, f.kind, " ".join(f.sees), " ".join(f.metrics)] for name, f in files.items()]
-        print(table(["judge", "kind", "sees", "metrics"], cells))
-    return Exit.DONE
+    document = [
+        {"name": name, "kind": f.kind, "sees": f.sees, "metrics": list(f.metrics)}
+        for name, f in files.items()
+    ]
+    cells = [[name, f.kind, " ".join(f.sees), " ".join(f.metrics)] for name, f in files.items()]
+    return show(options, document, table(["judge", "kind", "sees", "metrics"], cells))
 
 
 def show_judge(options: Namespace) -> Exit:
@@ -46,40 +41,29 @@ def show_judge(options: Namespace) -> Exit:
     folder = judge_named(options.name, find_judges(options.include))
     file = read_judge_file(folder)
     measured = calibrations_of(folder.name)
-    if options.json:
-        print_json(
-            {
-                "name": folder.name,
-                "path": str(folder.path),
-                "judge": file,
-                "calibrations": measured,
-            }
-        )
-        return Exit.DONE
-    print(f"{folder.name} ({file.kind}, version {file.version}): {file.title}\n{file.description}\n")
-    print(f"sees {', '.join(file.sees)}; {folder.path}\n")
     rows = [
         [name, f"{m.range[0]:g} .. {m.range[1]:g}, {m.better} is better", m.description]
         for name, m in file.metrics.items()
     ]
-    print(table(["metric", "range", "what it is"], rows))
-    for calibration in measured:
-        print(f"\ncalibrated {calibration.date[:10]}: {_calibration(calibration)}")
-    if not measured:
-        exact = ": exact, scored by code" if file.scorer_type.exact else ""
-        print(f"\nnot calibrated{exact}")
-    return Exit.DONE
+    exact = ": exact, scored by code" if file.scorer_type.exact else ""
+    calibrated = [f"\ncalibrated {c.date[:10]}: {_calibration(c)}" for c in measured]
+    return show(
+        options,
+        {"name": folder.name, "path": str(folder.path), "judge": file, "calibrations": measured},
+        f"{folder.name} ({file.kind}, version {file.version}): {file.title}\n{file.description}\n",
+        f"sees {', '.join(file.sees)}; {folder.path}\n",
+        table(["metric", "range", "what it is"], rows),
+        *(calibrated or [f"\nnot calibrated{exact}"]),
+    )
 
 
 def validate_judge(options: Namespace) -> Exit:
     """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
     folder = judge_at(options.path)
     file = read_judge_file(folder)
-    if options.json:
-        print_json({"judge": folder.name, "kind": file.kind, "valid": True})
-    else:
-        print(f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found")
-    return Exit.DONE
+    document = {"judge": folder.name, "kind": file.kind, "valid": True}
+    found = f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found"
+    return show(options, document, found)
 
 
 def calibrate_judge(options: Namespace) -> Exit:
@@ -109,8 +93,18 @@ def calibrate_judge(options: Namespace) -> Exit:
         again = asked_again(labels.rows, options.again)
         if options.dry_run:
             rows = [*labels.rows, *(labels.rows[place] for place in again)]
-            return _show_estimate(
-                len(labels.rows), len(again), estimate_calibration(scorer, rows), options
+            estimated = estimate_calibration(scorer, rows)
+            return show(
+                options,
+                {
+                    "judge": options.name,
+                    "labels": len(labels.rows),
+                    "again": len(again),
+                    "cost": estimated,
+                },
+                f"{options.name} would be asked about {len(labels.rows)} labels, {len(again)} of them "
+                "twice",
+                *(cost_lines(estimated) or ["it asks no server: this costs no money"]),
             )
         with progress.count(len(labels.rows) + len(again), "label") as advance:
             # A server's address is no part of what the judge is, and may be nobody's business.
@@ -118,18 +112,15 @@ def calibrate_judge(options: Namespace) -> Exit:
             calibration = calibrate(scorer, metric, labels, model, options.again, advance)
     path = save_calibration(calibration)
     cost = spending.cost(scorer.paid_as)
-    if options.json:
-        print_json({**msgspec.to_builtins(calibration), "cost": cost})
-        return Exit.DONE
-    print(_calibration(calibration))
+    lines = [_calibration(calibration)]
     if scorer.paid_as is not None:
         tokens, money = cost.tokens, money_text(cost.money, cost.currency)
-        print(
+        lines.append(
             f"\n{cost.calls} calls, {tokens.input} tokens in and {tokens.output} out: {money} "
             f"(prices of {cost.prices}); verdicts kept from before cost nothing"
         )
-    print(f"\nkept in {path}")
-    return Exit.DONE
+    document = {**msgspec.to_builtins(calibration), "cost": cost}
+    return show(options, document, *lines, f"\nkept in {path}")
 
 
 @contextmanager
@@ -144,15 +135,6 @@ def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
             yield micro_labels(Path(media), options.limit)
     else:
         yield read_labels(options.labels, options.limit)
-
-
-def _show_estimate(labels: int, again: int, cost: dict[str, Any], options: Namespace) -> Exit:
-    if options.json:
-        print_json({"judge": options.name, "labels": labels, "again": again, "cost": cost})
-    else:
-        print(f"{options.name} would be asked about {labels} labels, {again} of them twice")
-        print(*cost_lines(cost) or ["it asks no server: this costs no money"], sep="\n")
-    return Exit.DONE
 
 
 def _spec(options: Namespace) -> str | None:

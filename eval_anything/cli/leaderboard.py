@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 
 
@@ -23,11 +23,8 @@ def build_site(options: Namespace) -> Exit:
             file=sys.stderr,
         )
     page = built.site if built.site.is_file() else built.site / "index.html"
-    if options.json:
-        left_out = [run._asdict() for run in built.left_out]
-        print_json({**built._asdict(), "site": str(built.site), "page": str(page), "left_out": left_out})
-    else:
-        reused = f", {built.reused} as they were" if built.reused else ""
-        size = f"{built.size / 1e6:.1f} MB"
-        print(f"{page}: {built.runs} runs{reused}, {built.columns} columns, {size}")
-    return Exit.DONE
+    left_out = [run._asdict() for run in built.left_out]
+    document = {**built._asdict(), "site": str(built.site), "page": str(page), "left_out": left_out}
+    reused = f", {built.reused} as they were" if built.reused else ""
+    size = f"{built.size / 1e6:.1f} MB"
+    return show(options, document, f"{page}: {built.runs} runs{reused}, {built.columns} columns, {size}")

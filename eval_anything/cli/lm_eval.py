@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 
 
@@ -13,13 +13,10 @@ def export_tasks(options: Namespace) -> Exit:
     from eval_anything.lm_eval.export import export
 
     made = export(options.names, options.out, options.include, options.max_tokens)
-    if options.json:
-        print_json(
-            {name: {"task": theirs, "documents": count} for name, (theirs, count) in made.items()}
-        )
-    else:
-        for name, (theirs, count) in made.items():
-            print(f"{name}: {count} samples as {theirs}")
-        tasks = ",".join(theirs for theirs, _ in made.values())
-        print(f"lm_eval run ... --include_path {options.out} --tasks {tasks}")
-    return Exit.DONE
+    tasks = ",".join(theirs for theirs, _ in made.values())
+    return show(
+        options,
+        {name: {"task": theirs, "documents": count} for name, (theirs, count) in made.items()},
+        *(f"{name}: {count} samples as {theirs}" for name, (theirs, count) in made.items()),
+        f"lm_eval run ... --include_path {options.out} --tasks {tasks}",
+    )

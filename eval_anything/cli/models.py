@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from eval_anything import plugins
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit, UserError
 from eval_anything.output.tables import table
 
@@ -25,19 +25,13 @@ def list_models(options: Namespace) -> Exit:
             row["suite"] = cls.default_suite
             row["families"] = cls.families()
         rows.append(row)
-    if options.json:
-        print_json(rows)
-        return Exit.DONE
-    print(
-        table(
-            ["name", "default suite", "what it is"], [[r["name"], r["suite"], r["about"]] for r in rows]
-        )
+    cells = [[row["name"], row["suite"], row["about"]] for row in rows]
+    families = (
+        f"\nFamilies of {row['name']}:\n\n{_families(row['families'])}"
+        for row in rows
+        if row["families"]
     )
-    for row in rows:
-        if row["families"]:
-            print(f"\nFamilies of {row['name']}:\n")
-            print(_families(row["families"]))
-    return Exit.DONE
+    return show(options, rows, table(["name", "default suite", "what it is"], cells), *families)
 
 
 def _families(families: list[dict[str, Any]]) -> str:

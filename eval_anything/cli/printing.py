@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from typing import Any
 
+from eval_anything.errors import Exit
 from eval_anything.files.writing import pretty_json
 
 
@@ -23,6 +25,16 @@ def cost_lines(cost: dict[str, Any]) -> list[str]:
         money = money_text(cost["money"], cost["currency"])
         lines.append(f"in all about {money} (prices of {cost['prices']})")
     return lines
+
+
+def show(options: Namespace, document: Any, *lines: str) -> Exit:
+    """Prints the document if `--json` asks for it, else the lines. The exit code of a command that is
+    done."""
+    if options.json:
+        print_json(document)
+    else:
+        print(*lines, sep="\n")
+    return Exit.DONE
 
 
 def print_json(value: Any) -> None:

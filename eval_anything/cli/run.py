@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.cli.fields import fields_from
-from eval_anything.cli.printing import cost_lines, money_text, print_json
+from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
@@ -53,16 +53,17 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     )
     progress = Progress("silent" if options.json else "auto")
     if options.dry_run:
-        return _show_plan(make_plan(what), options.json)
+        return _show_plan(make_plan(what), options)
     outcome = evaluate(what, progress, on_plan=lambda plan: _announce(plan, progress))
     page = write_report(outcome.results, outcome.run, outcome.tasks)
-    if options.json:
-        print_json(outcome.results)
-    else:
-        print(results_table(outcome.results))
-        for line in (*_judges(outcome.results), *_hints(outcome)):
-            print(line)
-        print(f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}")
+    show(
+        options,
+        outcome.results,
+        results_table(outcome.results),
+        *_judges(outcome.results),
+        *_hints(outcome),
+        f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
+    )
     for reason in outcome.reasons:
         print(f"eval-anything: {reason}", file=sys.stderr)
     return outcome.exit_code
@@ -109,7 +110,7 @@ def _hints(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _show_plan(plan: Plan, as_json: bool) -> Exit:
+def _show_plan(plan: Plan, options: Namespace) -> Exit:
     rows: list[dict[str, Any]] = [
         {
             "task": name,
@@ -120,17 +121,16 @@ def _show_plan(plan: Plan, as_json: bool) -> Exit:
         for name in plan.tasks
     ]
     cost = estimate(plan)
-    if as_json:
-        print_json({"model": plan.model.name, "out": str(plan.out), "tasks": rows, "cost": cost})
-        return Exit.DONE
-    print(f"{plan.model.name} would run, into {_shown(plan.out)}:\n")
     cells = [
         [str(r["task"]), str(r["samples"]), str(r["repeats"]), ", ".join(r["judges"])] for r in rows
     ]
-    print(table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)))
-    if cost["by"]:
-        print("", *cost_lines(cost), sep="\n")
-    return Exit.DONE
+    return show(
+        options,
+        {"model": plan.model.name, "out": str(plan.out), "tasks": rows, "cost": cost},
+        f"{plan.model.name} would run, into {_shown(plan.out)}:\n",
+        table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)),
+        *(["", *cost_lines(cost)] if cost["by"] else []),
+    )
 
 
 def _shown(path: Path) -> str:

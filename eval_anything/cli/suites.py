@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from decimal import Decimal
 from typing import Any
 
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit, UserError
 from eval_anything.leaderboard.reference import PublishedCell, Reference, published_cells, read_reference
 from eval_anything.output.tables import table
@@ -16,7 +15,7 @@ from eval_anything.tasks.registry import Registry, Suite, count_samples, read_ta
 def show_suite(suite: Suite, registry: Registry, options: Namespace) -> Exit:
     """A suite's tasks, data sets and aggregates."""
     if options.reference:
-        return _show_reference(suite, options.json)
+        return _show_reference(suite, options)
     files = {name: read_task_file(registry.folders[name]) for name in suite.tasks}
     tasks: list[dict[str, Any]] = [
         {
@@ -28,28 +27,23 @@ def show_suite(suite: Suite, registry: Registry, options: Namespace) -> Exit:
         }
         for name, file in files.items()
     ]
-    if options.json:
-        print_json({"suite": suite.name, "tasks": tasks, "aggregates": suite.aggregates})
-        return Exit.DONE
     rows = [
         [t["name"], "part" if t["n"] is None else str(t["n"]), t["primary"], t["data"] or "bundled"]
         for t in tasks
     ]
-    print(table(["task", "n", "primary", "data"], rows, right=(1,)))
+    lines = [table(["task", "n", "primary", "data"], rows, right=(1,))]
     for name, aggregate in suite.aggregates.items():
         inputs = ", ".join(f"{key} = {value}" for key, value in aggregate.inputs.items())
-        print(f"\n{name}: {aggregate.formula} of {inputs}")
-    return Exit.DONE
+        lines.append(f"\n{name}: {aggregate.formula} of {inputs}")
+    document = {"suite": suite.name, "tasks": tasks, "aggregates": suite.aggregates}
+    return show(options, document, *lines)
 
 
-def _show_reference(suite: Suite, as_json: bool) -> Exit:
+def _show_reference(suite: Suite, options: Namespace) -> Exit:
     reference = read_reference()
     cells = published_cells(reference, suite)
     if not cells:
         raise UserError(f"--reference: no aggregate of {suite.name} has published rows")
-    if as_json:
-        print_json(_document(reference, cells))
-        return Exit.DONE
     names = list(dict.fromkeys(name for cell in cells for name in cell.inputs))
     labels = {column.key: column.label for column in reference.columns}
     derived = list(dict.fromkeys(cell.aggregate for cell in cells))
@@ -61,16 +55,19 @@ def _show_reference(suite: Suite, as_json: bool) -> Exit:
         computed = [f"{own[name].printed} ({own[name].exact:.4f})" for name in derived]
         rows.append([model, *(str(values[name]) for name in used), *computed])
     header = ["model", *(labels[name] for name in used), *(f"{name} (computed)" for name in derived)]
-    print(f"{reference.source}\n{reference.url}\n")
-    print(table(header, rows, right=range(1, len(header))))
     wrong = [cell for cell in cells if not cell.same]
-    print(f"\n{len(cells) - len(wrong)} of {len(cells)} derived cells are the printed digits.")
-    for cell in wrong:
-        print(
-            f"{cell.model}, {cell.aggregate}: printed {cell.printed}, computed {_plain(cell.exact)} "
-            "from the printed inputs, whose rounding allows both"
-        )
-    return Exit.DONE
+    return show(
+        options,
+        _document(reference, cells),
+        f"{reference.source}\n{reference.url}\n",
+        table(header, rows, right=range(1, len(header))),
+        f"\n{len(cells) - len(wrong)} of {len(cells)} derived cells are the printed digits.",
+        *(
+            f"{cell.model}, {cell.aggregate}: printed {cell.printed}, computed "
+            f"{cell.exact.normalize():f} from the printed inputs, whose rounding allows both"
+            for cell in wrong
+        ),
+    )
 
 
 def _document(reference: Reference, cells: list[PublishedCell]) -> dict[str, Any]:
@@ -88,7 +85,3 @@ def _document(reference: Reference, cells: list[PublishedCell]) -> dict[str, Any
             for cell in cells
         ],
     }
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_anything import plugins
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.content import FromTurn, Sample
 from eval_anything.errors import Exit, UserError, near
 from eval_anything.output.tables import table
@@ -29,13 +29,10 @@ def list_tasks(options: Namespace) -> Exit:
     registry = Registry(options.include)
     if options.suite is not None:
         registry.suite(options.suite)  # an unknown name is an error, with the near ones
-    rows = []
-    for _, folder in sorted(registry.folders.items()):
-        if options.suite in (None, folder.suite):
-            rows.append(_row(folder))
+    folders = [folder for _, folder in sorted(registry.folders.items())]
+    rows = [_row(folder) for folder in folders if options.suite in (None, folder.suite)]
     if options.json:
-        print_json(rows)
-        return Exit.DONE
+        return show(options, rows)
     cells = [
         [
             row["name"],
@@ -47,15 +44,14 @@ def list_tasks(options: Namespace) -> Exit:
         ]
         for row in rows
     ]
-    print(table(["task", "in", "out", "n", "judges", "licence"], cells, right=(3,)))
-    named = [s for s in registry.suites if not any(f.suite == s for f in registry.folders.values())]
-    for name in named:
-        print(f"{name}: {', '.join(registry.suite(name).tasks)}")
-    for name in registry.groups:
-        group = registry.group(name)
-        assert group is not None
-        print(f"{name}: {', '.join(group.tasks)}")
-    return Exit.DONE
+    named = {s: registry.suite(s) for s in registry.suites if not any(f.suite == s for f in folders)}
+    groups = {name: group for name in registry.groups if (group := registry.group(name)) is not None}
+    return show(
+        options,
+        rows,
+        table(["task", "in", "out", "n", "judges", "licence"], cells, right=(3,)),
+        *(f"{name}: {', '.join(suite.tasks)}" for name, suite in (named | groups).items()),
+    )
 
 
 def _count(row: dict[str, Any]) -> str:
@@ -129,20 +125,20 @@ def show_task(options: Namespace) -> Exit:
     if task is not None:
         shown["n"] = len(task.samples)
         shown["groups"] = _groups(task)
-    if options.json:
-        print_json(shown)
-        return Exit.DONE
-    print(f"{folder.name} (version {file.version}): {file.title}\n{file.description}\n")
-    print(f"in: {', '.join(file.inputs)}; out: {', '.join(file.outputs)}; licence: {file.licence}")
     some = "some " if task is None and shown["n"] is None else ""
-    print(f"{some}{_count(shown)} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n")
     rows = [[n + (" (primary)" if n == file.primary else ""), text] for n, text in metrics.items()]
-    print(table(["metric", "what it is"], rows))
     counted = shown.get("groups", {}).items()
-    lines = [f"{key}: {', '.join(f'{v} {n}' for v, n in counts.items())}" for key, counts in counted]
-    print("\n" + "\n".join(lines) if lines else "")
-    print(f"\n{missing}" if sample is None else _first(sample))
-    return Exit.DONE
+    groups = [f"{key}: {', '.join(f'{v} {n}' for v, n in counts.items())}" for key, counts in counted]
+    return show(
+        options,
+        shown,
+        f"{folder.name} (version {file.version}): {file.title}\n{file.description}\n",
+        f"in: {', '.join(file.inputs)}; out: {', '.join(file.outputs)}; licence: {file.licence}",
+        f"{some}{_count(shown)} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n",
+        table(["metric", "what it is"], rows),
+        "\n".join(["", *groups]),
+        f"\n{missing}" if sample is None else _first(sample),
+    )
 
 
 def _groups(task: Task) -> dict[str, dict[str, int]]:
@@ -212,14 +208,11 @@ def validate_task(options: Namespace) -> Exit:
 
     folder = folder_at(options.path)
     task, missing = _loaded(folder, _judges(options), options.data)
-    if options.json:
-        samples = None if task is None else len(task.samples)
-        print_json({"task": folder.name, "samples": samples, "valid": True})
-    elif task is None:
-        print(f"{folder.name}: no mistakes found, but the samples could not be checked. {missing}")
-    else:
-        print(f"{folder.name}: {len(task.samples)} samples, no mistakes found")
-    return Exit.DONE
+    samples = None if task is None else len(task.samples)
+    found = f"{folder.name}: {samples} samples, no mistakes found"
+    if task is None:
+        found = f"{folder.name}: no mistakes found, but the samples could not be checked. {missing}"
+    return show(options, {"task": folder.name, "samples": samples, "valid": True}, found)
 
 
 _TASK_YAML = """\
@@ -252,9 +245,9 @@ def new_task(options: Namespace) -> Exit:
     (folder / "task.yaml").write_text(_TASK_YAML.format(title=title), "utf-8")
     (folder / "samples.jsonl").write_text(_SAMPLES, "utf-8")
     (folder / "README.md").write_text(f"# {title}\n\nWhat it measures, how it was made.\n", "utf-8")
-    if options.json:
-        print_json({"task": options.name, "path": str(folder)})
-    else:
-        print(f"made {folder}. Check it: eval-anything tasks validate {folder}")
-        print(f"run it:  eval-anything run --model micro --tasks {options.name} --include {options.dir}")
-    return Exit.DONE
+    return show(
+        options,
+        {"task": options.name, "path": str(folder)},
+        f"made {folder}. Check it: eval-anything tasks validate {folder}",
+        f"run it:  eval-anything run --model micro --tasks {options.name} --include {options.dir}",
+    )

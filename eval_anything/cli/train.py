@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval_anything import plugins
-from eval_anything.cli.printing import print_json
+from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 from eval_anything.output.progress import Progress
 
@@ -38,8 +38,5 @@ def train(options: Namespace) -> Exit:
     method: type[Method] = plugins.load(plugins.TRAINERS, options.method)
     progress = Progress("silent" if options.json else "auto")
     trained = method.from_config(options.config, options.changes).train(progress)
-    if options.json:
-        print_json(trained.json)
-    else:
-        print(*trained.lines, sep="\n")
-    return Exit.FAILED if trained.blocked else Exit.DONE
+    done = show(options, trained.json, *trained.lines)
+    return Exit.FAILED if trained.blocked else done
