@@ -84,6 +84,8 @@ def export(
 
 
 def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> tuple[str, int]:
+    import yaml
+
     task, scorers = _read(name, include)
     samples = [sample for sample in task.samples if _in_text(task, sample)]
     if not samples:
@@ -91,7 +93,8 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
     theirs = f"eval_anything_{name.replace('/', '_')}"
     folder = out / theirs
     metrics = {metric: how for scorer in scorers for metric, how in scorer.metrics.items()}
-    applying = {metric for sample in samples for metric in _applying(scorers, sample)}
+    empty = [asyncio.run(score_response(scorers, sample, Response())) for sample in samples]
+    applying = {metric for scores in empty for metric in scores}
     config = {
         "task": theirs,
         "output_type": "generate_until",
@@ -116,14 +119,9 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
     write_atomically(folder / "documents.jsonl", lines)
     code = _CODE.format(name=name, include=[str(path.resolve()) for path in include])
     write_atomically(folder / "scoring.py", code.encode())
-    write_atomically(folder / f"{theirs}.yaml", _yaml(config).encode() + functions.encode())
+    settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_atomically(folder / f"{theirs}.yaml", settings.encode() + functions.encode())
     return theirs, len(documents)
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
 
 
 def _read(name: str, include: Sequence[Path]) -> tuple[Task, list[Scorer]]:
@@ -148,7 +146,3 @@ def _prompt(task: Task, sample: Sample) -> str:
     """All that is said, in order; lm_eval knows one user's turn."""
     parts = (part for message in task.messages(sample) for part in message.parts)
     return "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
-
-
-def _applying(scorers: Sequence[Scorer], sample: Sample) -> dict[str, Any]:
-    return asyncio.run(score_response(scorers, sample, Response()))

@@ -40,6 +40,10 @@ from eval_anything.output.progress import Progress
 _BATCHES = 8
 
 
+# Where media go that a server gives beside its text, when there is no run.
+_ELSEWHERE = Path(tempfile.gettempdir()) / "eval-anything-media"
+
+
 class Conversation(str):
     """A conversation as JSON, for models that take messages: what lm_eval passes around as a prompt."""
 
@@ -59,7 +63,6 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         model: Model | str,
         *,
         seed: int = 0,
-        answers: Answers | None = None,
         store: MediaStore | None = None,
         progress: Progress | None = None,
         **arguments: Any,
@@ -73,11 +76,11 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
             text = text_model(model)
         self.wrapped = model
         self.text = text
-        self.answers = answers if answers is not None else Answers()
+        self.answers = Answers()
         self.failures: dict[tuple[str, int], Failure] = {}
         self.usage: dict[tuple[str, int], Usage] = {}
         self._seed = int(seed)
-        self._store = store if store is not None else MediaStore(_elsewhere())
+        self._store = store if store is not None else MediaStore(_ELSEWHERE)
         self._progress = progress if progress is not None else Progress("silent")
         self._loop = asyncio.new_event_loop()
         if isinstance(text, LocalText):
@@ -268,11 +271,6 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
                 given = None if answer.error is not None else text
                 found[i] = Kept(keys[i], given, answer.error, answer.usage)
         return [found[i] for i in range(len(requests))]
-
-
-def _elsewhere() -> Path:
-    """Where media go that a server gives beside its text, when there is no run."""
-    return Path(tempfile.gettempdir()) / "eval-anything-media"
 
 
 def _messages(prompt: str) -> tuple[Message, ...]:

@@ -9,7 +9,7 @@ Jackknife and Bootstrap", 1995, 2.3) over at most 100 groups of documents.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -81,38 +81,44 @@ def document_score(task: Any, metric: str, raw: Any) -> Score:
     )
 
 
+def numbers_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    """(metric, filter, value, standard error) for each number of lm_eval: `acc,none`,
+    `acc_stderr,none`."""
+    for key, value in row.items():
+        metric, comma, filter_ = key.partition(",")
+        if comma and not metric.endswith("_stderr"):
+            yield metric, filter_, value, row.get(f"{metric}_stderr,{filter_}")
+
+
 def summaries(
     task: Any,
     row: Mapping[str, Any],
     documents: Mapping[int, Sequence[Mapping[str, Any]]],
     records: Sequence[Record],
 ) -> dict[str, MetricResult]:
-    """The metrics of results.json. `row` holds lm_eval's numbers: `acc,none`, `acc_stderr,none`."""
+    """The metrics of results.json. `row` holds lm_eval's numbers."""
     found: dict[str, MetricResult] = {}
-    for key, value in row.items():
-        metric, comma, filter_ = key.partition(",")
-        if comma and not metric.endswith("_stderr"):
-            raw = [
-                (number, one[metric])
-                for number, entries in documents.items()
-                for one in entries
-                if one["filter"] == filter_ and metric in one
-            ]
-            stderr = row.get(f"{metric}_stderr,{filter_}")
-            name = metric_name(metric, filter_)
-            failed = {int(record.sample_id) for record in records if record.error is not None}
-            undefined = MetricResult(
-                value=None,
-                stderr=None,
-                ci95=None,
-                n=len(raw),
-                failed=sum(number in failed for number, _ in raw),
-                unscored=0,
-                better=better(task, metric),
-                range=range_of(metric),
-                invalid=f"lm_eval gives {value}",
-            )
-            found[name] = _defined(undefined, task, metric, value, stderr, [r for _, r in raw])
+    failed = {int(record.sample_id) for record in records if record.error is not None}
+    for metric, filter_, value, stderr in numbers_of(row):
+        raw = [
+            (number, one[metric])
+            for number, entries in documents.items()
+            for one in entries
+            if one["filter"] == filter_ and metric in one
+        ]
+        undefined = MetricResult(
+            value=None,
+            stderr=None,
+            ci95=None,
+            n=len(raw),
+            failed=sum(number in failed for number, _ in raw),
+            unscored=0,
+            better=better(task, metric),
+            range=range_of(metric),
+            invalid=f"lm_eval gives {value}",
+        )
+        name = metric_name(metric, filter_)
+        found[name] = _defined(undefined, task, metric, value, stderr, [r for _, r in raw])
     return found
 
 

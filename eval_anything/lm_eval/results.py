@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
 from eval_anything.lm_eval import names
-from eval_anything.lm_eval.metrics import ends_of, metric_name
+from eval_anything.lm_eval.metrics import ends_of, metric_name, numbers_of
 from eval_anything.lm_eval.quiet import quiet
 from eval_anything.runs.results_file import AggregateResult, TaskResult
 
@@ -38,11 +38,14 @@ class Summary(TaskResult, frozen=True, kw_only=True):
     lm_eval: Numbers
 
 
-def read_summary(run: Path, task: str) -> Summary | None:
-    """lm_eval.json of a task; None if the task is not done."""
+S = TypeVar("S", bound=TaskResult)
+
+
+def read_summary(run: Path, task: str, type_: type[S]) -> S | None:
+    """lm_eval.json of a task, or what a type takes of it; None if the task is not done."""
     path = run / task / SUMMARY
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Summary)
+        return msgspec.json.decode(path.read_bytes(), type=type_)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
@@ -51,24 +54,15 @@ def read_summary(run: Path, task: str) -> Summary | None:
 
 def task_results(run: Path, tasks: Iterable[str]) -> dict[str, TaskResult]:
     """The entries of results.json for the tasks that are done."""
-    summaries = {task: read_summary(run, task) for task in tasks}
-    return {
-        task: TaskResult(
-            primary=summary.primary,
-            metrics=summary.metrics,
-            samples=summary.samples,
-            failed=summary.failed,
-        )
-        for task, summary in summaries.items()
-        if summary is not None
-    }
+    results = {task: read_summary(run, task, TaskResult) for task in tasks}
+    return {task: result for task, result in results.items() if result is not None}
 
 
 def group_results(plan: LmEvalPlan, run: Path) -> dict[str, AggregateResult]:
     """The numbers of groups such as mmlu whose tasks are all done, made by lm_eval from theirs."""
     rows = {}
     for task in plan.tasks:
-        summary = read_summary(run, task)
+        summary = read_summary(run, task, Summary)
         if summary is not None:
             rows[task.removeprefix(f"{names.PREFIX}/")] = summary.lm_eval.results
     found: dict[str, AggregateResult] = {}
@@ -81,11 +75,7 @@ def group_results(plan: LmEvalPlan, run: Path) -> dict[str, AggregateResult]:
 
 def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, AggregateResult]:
     found: dict[str, AggregateResult] = {}
-    for key, value in row.items():
-        metric, comma, filter_ = key.partition(",")
-        if not comma or metric.endswith("_stderr"):
-            continue
-        stderr = row.get(f"{metric}_stderr,{filter_}")
+    for metric, filter_, value, stderr in numbers_of(row):
         spread = float(stderr) if isinstance(stderr, Real) else None
         n = int(row.get("sample_len", 2))
         ends = ends_of(metric, float(value), spread, n, n - 1)

@@ -19,50 +19,66 @@ import msgspec
 
 from eval_anything.content import Latency, Record, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
+from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.lm_eval.metrics import document_score, metric_name, summaries
+from eval_anything.lm_eval.names import PREFIX
 from eval_anything.lm_eval.quiet import quiet
 from eval_anything.lm_eval.request_log import Answers
-from eval_anything.lm_eval.results import SUMMARY, Numbers, Summary, read_summary
+from eval_anything.lm_eval.results import SUMMARY, Numbers, Summary, group_results, task_results
 from eval_anything.lm_eval.tasks import LmEvalPlan, LmEvalTask
 from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import Run, read_run
+from eval_anything.runs.results_file import AggregateResult, TaskResult
 
 # The seeds of lm_eval's `simple_evaluate`: its examples are drawn by them, whatever the run's seed is.
 _SEED, _OTHER_SEED = 0, 1234
 
 
-def pending_tasks(plan: LmEvalPlan, counts: Mapping[str, int], run: Path) -> list[str]:
-    """The tasks that are not done, or on fewer documents than are wanted."""
-    done = {name: read_summary(run, name) for name in plan.tasks}
-    return [n for n, found in done.items() if found is None or found.samples < counts[n]]
+class LmEvalTasks(ExternalTasks):
+    """Tasks that lm_eval runs: it writes prompts and scores answers, our model gives them."""
 
+    source = PREFIX
+    packages = ("lm-eval",)
 
-def run_tasks(
-    plan: LmEvalPlan,
-    pending: Sequence[str],
-    counts: Mapping[str, int],
-    model: Model,
-    seed: int,
-    run: Run,
-    progress: Progress,
-) -> None:
-    """Runs these tasks one after the other on a loaded model. What is answered is kept at once, so
-    that an exception (of the disk, a server, Ctrl-C) costs nothing."""
-    from eval_anything.lm_eval.lm import EvalAnythingLM
+    def __init__(self, plan: LmEvalPlan) -> None:
+        self._plan = plan
+        self.tasks = plan.tasks
+        self.chosen = plan.chosen
 
-    lm = EvalAnythingLM(model, seed=seed, store=run.store, progress=progress)
-    try:
-        for name in pending:
-            progress.say(f"{name}: {counts[name]} documents, by lm_eval")
-            lm.answers = Answers(run.path / name / "answers.jsonl")
-            try:
-                _run_task(name, plan, counts[name], lm, run)
-            finally:
-                lm.answers.close()
-    finally:
-        lm.close()
+    def pending(self, counts: Mapping[str, int], run: Path) -> list[str]:
+        done = task_results(run, self.tasks)
+        return [n for n in self.tasks if n not in done or done[n].samples < counts[n]]
+
+    def run(
+        self,
+        names: Sequence[str],
+        counts: Mapping[str, int],
+        model: Model,
+        seed: int,
+        run: Run,
+        progress: Progress,
+    ) -> None:
+        from eval_anything.lm_eval.lm import EvalAnythingLM
+
+        lm = EvalAnythingLM(model, seed=seed, store=run.store, progress=progress)
+        try:
+            for name in names:
+                progress.say(f"{name}: {counts[name]} documents, by lm_eval")
+                lm.answers = Answers(run.path / name / "answers.jsonl")
+                try:
+                    _run_task(name, self._plan, counts[name], lm, run)
+                finally:
+                    lm.answers.close()
+        finally:
+            lm.close()
+
+    def results(self, run: Path) -> dict[str, TaskResult]:
+        return task_results(run, self.tasks)
+
+    def aggregates(self, run: Path) -> dict[str, AggregateResult]:
+        return group_results(self._plan, run)
 
 
 def _run_task(name: str, plan: LmEvalPlan, count: int, lm: Any, run: Run) -> None:

@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from eval_anything.evaluation.external import ExternalTasks, ListedTask, SourceRequest, TaskSource
 from eval_anything.lm_eval import names
-from eval_anything.lm_eval.results import group_results, task_results
-from eval_anything.lm_eval.run import pending_tasks, run_tasks
-from eval_anything.lm_eval.tasks import LmEvalPlan, plan_tasks
-from eval_anything.models.base import Model
-from eval_anything.output.progress import Progress
-from eval_anything.runs.directory import Run
-from eval_anything.runs.results_file import AggregateResult, TaskResult
-
-
-class LmEvalTasks(ExternalTasks):
-    """Tasks that lm_eval runs: it writes prompts and scores answers, our model gives them."""
-
-    source = names.PREFIX
-    packages = ("lm-eval",)
-
-    def __init__(self, plan: LmEvalPlan) -> None:
-        self._plan = plan
-        self.tasks = plan.tasks
-        self.chosen = plan.chosen
-
-    def pending(self, counts: Mapping[str, int], run: Path) -> list[str]:
-        return pending_tasks(self._plan, counts, run)
-
-    def run(
-        self,
-        names: Sequence[str],
-        counts: Mapping[str, int],
-        model: Model,
-        seed: int,
-        run: Run,
-        progress: Progress,
-    ) -> None:
-        run_tasks(self._plan, names, counts, model, seed, run, progress)
-
-    def results(self, run: Path) -> dict[str, TaskResult]:
-        return task_results(run, self.tasks)
-
-    def aggregates(self, run: Path) -> dict[str, AggregateResult]:
-        return group_results(self._plan, run)
+from eval_anything.lm_eval.run import LmEvalTasks
+from eval_anything.lm_eval.tasks import plan_tasks
 
 
 class LmEvalSource(TaskSource):

@@ -56,47 +56,12 @@ class LmEvalPlan(NamedTuple):
     allow_code: bool
 
 
-def load_tasks(
-    wanted: Sequence[str],
-    include: Sequence[Path],
-    allow_code: bool,
-    options: Mapping[str, Any],
-    also: Sequence[str] = (),
-) -> LmEvalPlan:
-    """Tasks, groups and tags by name, without the prefix; `also` are tasks that a run already holds.
-
-    UserError for unknown names and tasks that our models cannot do; InfrastructureError if a data set
-    cannot be had.
-    """
-    entries = names.index(include)
-    files = names.files_of([*wanted, *(name for name in also if name in entries)], entries)
-    own = [file for file in files if any(file.is_relative_to(d.resolve()) for d in include)]
-    code = None if allow_code else names.with_code(own)
-    if code is not None:
-        raise UserError(
-            f"{code} runs code of its own, which is not run unless you allow it: read it, then add "
-            "--allow-code"
-        )
-    with quiet():
-        if own and not allow_code:
-            _render_in_a_sandbox()
-        manager = _manager(files)
-        loaded = _load(manager, wanted)
-        chosen = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
-        missing = [names.find(name, entries) and name for name in also if name not in loaded["tasks"]]
-        loaded["tasks"] |= _load(manager, missing)["tasks"]
-        tasks = {}
-        for short, task in loaded["tasks"].items():
-            name = f"{names.PREFIX}/{short}"
-            _check(name, task, allow_code, options)
-            path = entries[short].paths[0] if short in entries else files[0]
-            tasks[name] = _as_task(name, task, path, dict(options))
-    groups = [group for group in loaded["groups"].values() if group.has_aggregation]
-    return LmEvalPlan(tasks, chosen, groups, dict(options), allow_code)
-
-
 def plan_tasks(request: SourceRequest) -> LmEvalPlan:
-    """All of lm_eval in a run. UserError if the model, or the run, cannot do it."""
+    """All of lm_eval in a run: the tasks, groups and tags that are asked for, and what the run holds.
+
+    UserError for unknown names and tasks that the model, or the run, cannot do; InfrastructureError if
+    a data set cannot be had.
+    """
     if request.repeats > 1:
         raise UserError(
             "--repeats: tasks of lm_eval say themselves how often they ask; run them without it, in a "
@@ -105,14 +70,37 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
     names.installed_version()
     text = text_model(request.model)
     options = read_options(request.options)
-    plan = load_tasks(request.names, request.include, request.allow_code, options, request.held)
-    for name, task in plan.tasks.items():
-        if task.wrapped.OUTPUT_TYPE != "generate_until" and not text.scores:
-            raise UserError(
-                f"{name} asks for log-likelihoods ({task.wrapped.OUTPUT_TYPE}), which --model "
-                f"{request.model.spec} does not give: it can only do tasks that generate text"
-            )
-    return plan
+    entries = names.index(request.include)
+    held = [name for name in request.held if name in entries]
+    files = names.files_of([*request.names, *held], entries)
+    own = [file for file in files if any(file.is_relative_to(d.resolve()) for d in request.include)]
+    code = None if request.allow_code else names.with_code(own)
+    if code is not None:
+        raise UserError(
+            f"{code} runs code of its own, which is not run unless you allow it: read it, then add "
+            "--allow-code"
+        )
+    with quiet():
+        if own and not request.allow_code:
+            _render_in_a_sandbox()
+        manager = _manager(files)
+        loaded = _load(manager, request.names)
+        chosen = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
+        missing = [n for n in request.held if n not in loaded["tasks"] and names.find(n, entries)]
+        loaded["tasks"] |= _load(manager, missing)["tasks"]
+        tasks = {}
+        for short, task in loaded["tasks"].items():
+            name = f"{names.PREFIX}/{short}"
+            _check(name, task, request.allow_code, options)
+            if task.OUTPUT_TYPE != "generate_until" and not text.scores:
+                raise UserError(
+                    f"{name} asks for log-likelihoods ({task.OUTPUT_TYPE}), which --model "
+                    f"{request.model.spec} does not give: it can only do tasks that generate text"
+                )
+            path = entries[short].paths[0] if short in entries else files[0]
+            tasks[name] = _as_task(name, task, path, options)
+    groups = [group for group in loaded["groups"].values() if group.has_aggregation]
+    return LmEvalPlan(tasks, chosen, groups, options, request.allow_code)
 
 
 def text_model(model: Model) -> TextModel:
