@@ -93,7 +93,8 @@ class RecordRow(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
-    """One line of a replay file: the saved response to one sample; `turns` are the answers before it."""
+    """One line of a replay file: the saved response to one sample; `turns` are the answers before it.
+    Its parts still name files."""
 
     sample_id: str
     parts: list[PartJson]
@@ -121,19 +122,7 @@ class LabelRow(_SampleJson):
             raise ValueError("the label must be a finite number")
 
 
-_sample_decoder = msgspec.json.Decoder(_ScriptJson)
-
-
 _record_decoder = msgspec.json.Decoder(RecordRow)
-
-
-_replay_decoder = msgspec.json.Decoder(ReplayRow)
-
-
-_label_decoder = msgspec.json.Decoder(LabelRow)
-
-
-_encoder = msgspec.json.Encoder()
 
 
 def _part_from_json(data: PartJson, root: Path) -> Part:
@@ -172,7 +161,7 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
 
     Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
     """
-    data = _sample_decoder.decode(line)
+    data = msgspec.json.decode(line, type=_ScriptJson)
     sample = _sample(data, root, contract)
     turns = tuple(_turn(turn, number, root) for number, turn in enumerate(data.turns, start=2))
     return msgspec.structs.replace(sample, turns=turns) if turns else sample
@@ -196,7 +185,7 @@ def _turn(data: _TurnJson, number: int, root: Path) -> Turn:
 
 def label_row_from_json(line: bytes, root: Path, contract: Contract) -> tuple[LabelRow, Sample]:
     """One line of a file of labels, and its sample; as `sample_from_json`."""
-    row = _label_decoder.decode(line)
+    row = msgspec.json.decode(line, type=LabelRow)
     return row, _sample(row, root, contract)
 
 
@@ -210,11 +199,6 @@ def _sample(data: _SampleJson, root: Path, contract: Contract | None) -> Sample:
         raise ValueError("no contract, and task.yaml has none either")
     messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in data.messages)
     return Sample(data.id, messages, own, data.targets, data.metadata, data.source_id or data.id)
-
-
-def replay_row_from_json(line: bytes) -> ReplayRow:
-    """One line of a replay file; its parts still name files."""
-    return _replay_decoder.decode(line)
 
 
 def record_from_json(line: bytes, run: Path) -> Record:
@@ -233,7 +217,7 @@ def record_to_json(record: Record, run: Path) -> bytes:
     del fields["turns"]
     if record.turns:
         fields["turns"] = [parts_to_json(parts, run) for parts in record.turns]
-    return _encoder.encode(fields)
+    return msgspec.json.encode(fields)
 
 
 def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:

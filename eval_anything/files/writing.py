@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,6 +60,19 @@ def hold(file: int | IO[bytes], message: str, wait_and_say: Callable[[str], None
             raise UserError(message) from None
         wait_and_say(message)
         fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def held(lock: Path, message: str, wait_and_say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds the lock of a file, which is made with its folder if it is not there; as `hold`."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    except OSError as error:
+        raise cannot_write(lock.parent, error) from None
+    with file:
+        hold(file, message, wait_and_say)
+        yield
 
 
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:

@@ -182,16 +182,11 @@ def _tag(type_: type[msgspec.Struct]) -> tuple[Step, ...]:
 
 def _drop(data: Any, steps: list[Step]) -> bool:
     """Takes the mistaken entry out, so that the next reading finds the next mistake."""
-    if not steps:
-        return False
-    for step in steps[:-1]:
-        try:
-            data = data[step]
-        except (KeyError, IndexError, TypeError):
-            return False
     try:
+        for step in steps[:-1]:
+            data = data[step]
         del data[steps[-1]]
-    except (KeyError, IndexError, TypeError):
+    except (KeyError, IndexError, TypeError):  # no steps at all is an IndexError
         return False
     return True
 

@@ -16,14 +16,14 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from eval_anything.content import Failure, Latency, Record, Score, Usage
 from eval_anything.errors import UserError
-from eval_anything.files.writing import append_whole, cannot_write, hold, pretty_json, write_atomically
+from eval_anything.files.writing import append_whole, cannot_write, held, pretty_json, write_atomically
 from eval_anything.jsonl import record_from_json, record_to_json
 from eval_anything.media import MediaStore
 
@@ -129,15 +129,7 @@ def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     return _read(records_path(run, task, log), _outlines.decode)
 
 
-class _Keyed(Protocol):
-    @property
-    def sample_id(self) -> str: ...
-
-    @property
-    def repeat(self) -> int: ...
-
-
-R = TypeVar("R", bound=_Keyed)
+R = TypeVar("R", Record, Outline)
 
 
 def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
@@ -165,11 +157,10 @@ def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
 class Run:
     """A run directory that this process holds, ready to take records."""
 
-    def __init__(self, path: Path, file: RunFile, lock: IO[bytes]) -> None:
+    def __init__(self, path: Path, file: RunFile) -> None:
         self.path = path
         self.file = file
         self.store = MediaStore(path / "media")
-        self._lock = lock
         self._logs: dict[Path, int] = {}
 
     def append(self, task: str, record: Record, log: Log = "records") -> None:
@@ -190,11 +181,10 @@ class Run:
         write_atomically(self.path / "run.json", pretty_json(self.file), durable=True)
 
     def close(self) -> None:
-        """Gives the directory free for another process."""
+        """Ends the writing of records."""
         for file in self._logs.values():
             os.close(file)
         self._logs.clear()
-        self._lock.close()
 
 
 @contextlib.contextmanager
@@ -209,25 +199,16 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
         raise UserError(f"--out {path} is a file; it should be a directory")
     if path.is_dir() and not is_run(path) and not _is_fresh(path):
         raise UserError(f"--out {path} holds other files and no run.json: choose another directory")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("ab")
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    run: Run | None = None
-    try:
-        hold(lock, f"{path} is in use by another process: wait, or choose --out")
-        run = Run(path, make(begun_run(path)), lock)
-        for task in run.file.tasks:
-            _cut_torn_line(records_path(path, task))
-            _cut_torn_line(records_path(path, task, "canaries"))
-        run.save()
-        yield run
-    finally:
-        if run is not None:
+    with held(path / ".lock", f"{path} is in use by another process: wait, or choose --out"):
+        run = Run(path, make(begun_run(path)))
+        try:
+            for task in run.file.tasks:
+                _cut_torn_line(records_path(path, task))
+                _cut_torn_line(records_path(path, task, "canaries"))
+            run.save()
+            yield run
+        finally:
             run.close()
-        else:
-            lock.close()
 
 
 def _is_fresh(path: Path) -> bool:

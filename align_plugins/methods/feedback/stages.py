@@ -23,7 +23,7 @@ from align_plugins.data.files import read_rows, write_rows
 from align_plugins.data.rows import R, Row, rows_of
 from eval_anything.content import MediaPart, Message, Part
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.writing import cannot_write, hold, pretty_json, write_atomically
+from eval_anything.files.writing import held, pretty_json, write_atomically
 from eval_anything.media import MediaStore
 from eval_anything.output.progress import Progress
 
@@ -105,11 +105,6 @@ class Stages:
     @contextlib.contextmanager
     def _held(self, folder: Path) -> Iterator[None]:
         """One process makes a stage; another that needs it waits."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = folder.with_name(f".{folder.name}.lock").open("ab")
-        except OSError as error:
-            raise cannot_write(self.root, error) from None
-        with lock:
-            hold(lock, f"waits for another process that makes {folder}", self._progress.say)
+        message = f"waits for another process that makes {folder}"
+        with held(folder.with_name(f".{folder.name}.lock"), message, self._progress.say):
             yield

@@ -17,7 +17,7 @@ from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import path_inside
-from eval_anything.jsonl import ReplayRow, parts_from_json, read_lines, replay_row_from_json
+from eval_anything.jsonl import ReplayRow, parts_from_json, read_lines
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
 from eval_anything.models.replay.folder import read_folder
@@ -157,7 +157,7 @@ class ReplayModel(Model):
         self, line: bytes, tasks: Mapping[str, Task], known: Collection[str]
     ) -> tuple[_Key, Response] | None:
         """One line of a file; as `_read_row`."""
-        row = replay_row_from_json(line)
+        row = msgspec.json.decode(line, type=ReplayRow)
         self._digest_row(line, row)
         if row.task is None and len(tasks) > 1:
             raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
