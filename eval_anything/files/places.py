@@ -37,6 +37,15 @@ def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path
     raise UserError(f"the bundled folder {kind}/ is missing: install eval-anything again")
 
 
+def folder_holding(path: Path, filename: str, hint: str) -> Path:
+    """The absolute path of a folder that a user names. UserError if there is none with such a file."""
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder")
+    if not (path / filename).is_file():
+        raise UserError(f"{path}: no {filename} in it; {hint}")
+    return path.resolve()
+
+
 def folders_with(root: Path, filename: str) -> list[Path]:
     """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
     if (root / filename).is_file():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import content_folder
 
 
@@ -37,3 +40,21 @@ def compile_template(source: str) -> Any:
         undefined=jinja2.StrictUndefined, keep_trailing_newline=False
     )
     return environment.from_string(source)
+
+
+def read_template(
+    path: Path, mistakes: Mistakes, compile_source: Callable[[str], Any] = compile_template
+) -> str | None:
+    """The source of a template; None if it cannot be read or does not compile, which is noted."""
+    import jinja2
+
+    try:
+        source = path.read_text("utf-8")
+        compile_source(source)
+    except jinja2.TemplateSyntaxError as error:
+        mistakes.append(Problem(path, error.lineno, f"template: {error.message}"))
+    except (OSError, ValueError) as error:
+        mistakes.append(Problem(path, 0, f"template: cannot be read: {error}"))
+    else:
+        return source
+    return None

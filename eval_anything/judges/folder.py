@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from eval_anything.errors import UserError, near
-from eval_anything.files.places import content_folder, folders_with
+from eval_anything.files.places import content_folder, folder_holding, folders_with
 
 
 class JudgeFolder(Struct, frozen=True):
@@ -49,9 +49,5 @@ def judge_named(name: str, judges: dict[str, JudgeFolder]) -> JudgeFolder:
 
 def judge_at(path: Path) -> JudgeFolder:
     """A judge folder given by its path."""
-    if not path.is_dir():
-        raise UserError(f"{path}: there is no such folder")
-    if not (path / "judge.yaml").is_file():
-        raise UserError(f"{path}: no judge.yaml in it; copy a folder of judges/ to start from")
-    path = path.resolve()
+    path = folder_holding(path, "judge.yaml", "copy a folder of judges/ to start from")
     return JudgeFolder(path.name, path, trusted=False)

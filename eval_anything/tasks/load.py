@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 
 from eval_anything.content import Message, Metric, Modality, Sample, Turn
-from eval_anything.errors import UserError, near
+from eval_anything.errors import near
 from eval_anything.files.code import check_code
 from eval_anything.files.mistakes import Mistakes, Problem
-from eval_anything.files.places import path_inside
-from eval_anything.files.templates import compile_template, render_template
+from eval_anything.files.places import folder_holding, path_inside
+from eval_anything.files.templates import read_template, render_template
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.jsonl import json_message, sample_from_json
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
@@ -47,11 +47,7 @@ def load_task(
 
 def folder_at(path: Path) -> TaskFolder:
     """A task folder given by its path, as `tasks validate PATH` gets it."""
-    if not path.is_dir():
-        raise UserError(f"{path}: there is no such folder")
-    if not (path / "task.yaml").is_file():
-        raise UserError(f"{path}: no task.yaml in it; `eval-anything tasks new NAME` makes a folder")
-    path = path.resolve()
+    path = folder_holding(path, "task.yaml", "`eval-anything tasks new NAME` makes a folder")
     return TaskFolder(f"{path.parent.name}/{path.name}", path, trusted=False)
 
 
@@ -88,7 +84,7 @@ def _check_data(root: Path, file: TaskFile, data: DataSet, mistakes: Mistakes) -
         return
     from eval_anything.tasks.datasets.samples import check_template
 
-    mistakes.extend(check_template(template))
+    check_template(template, mistakes)
 
 
 def _data_template(root: Path, data: DataSet) -> Path:
@@ -205,20 +201,14 @@ def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
 def _read_template(root: Path, file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> str | None:
     if file.template is None:
         return None
-    import jinja2
-
     try:
-        path = path_inside(root, file.template)
-        source = path.read_text("utf-8")
-        compile_template(source)
-    except jinja2.TemplateSyntaxError as error:
-        mistakes.append(Problem(root / file.template, error.lineno, f"template: {error.message}"))
+        if not path_inside(root, file.template).is_file():
+            raise ValueError(f"{file.template} is missing")
+    except ValueError as error:
+        mistakes.add(f"template: {error}", "template")
         return None
-    except (OSError, ValueError) as error:
-        message = str(error) if isinstance(error, ValueError) else f"{file.template} is missing"
-        mistakes.add(f"template: {message}", "template")
-        return None
-    for sample in samples:
+    source = read_template(root / file.template, mistakes)
+    for sample in samples if source is not None else ():
         if sample.turns:
             message = "a template wraps one question, and this sample has turns: leave one of them out"
             mistakes.add(f"template: sample {sample.id!r}: {message}", "template")

@@ -84,9 +84,9 @@ class Asker:
         """
         if self._verdicts is None:
             self._verdicts = Verdicts(home() / "verdicts.sqlite")
-        parameters = {"temperature": question.temperature}
-        asked = [question.messages(_NO_NONCE, _NO_NONCE), parameters, question.repeat]
-        key = sha256_of([list(self.server), guard.VERSION, *asked])
+        parameters = [{"temperature": question.temperature}, question.repeat]
+        messages = question.messages(_NO_NONCE, _NO_NONCE)
+        key = sha256_of([list(self.server), guard.VERSION, messages, *parameters])
         one = self._under_way.get(key)
         if one is None or one.task.done():
             kept = self._verdicts.get(key)
@@ -94,7 +94,7 @@ class Asker:
                 return Answer(msgspec.json.decode(kept, type=question.type_), Usage())
             if self._client is None:
                 self._client = ChatClient(self.server, self._who, spending=spending)
-            request = self._request(self._client, self._verdicts, key, question, parameters)
+            request = self._request(self._client, self._verdicts, key, question)
             one = self._under_way[key] = _UnderWay(asyncio.create_task(request))
         return await self._answer_of(key, one)
 
@@ -116,19 +116,13 @@ class Asker:
         return answer._replace(usage=usage)
 
     async def _request(
-        self,
-        client: ChatClient,
-        verdicts: Verdicts,
-        key: str,
-        question: Question[V],
-        parameters: Mapping[str, Any],
+        self, client: ChatClient, verdicts: Verdicts, key: str, question: Question[V]
     ) -> Answer[V]:
         """Asks, again if the reply is no verdict, and keeps what is usable."""
         usage = Usage()
         for left in reversed(range(_TRIES)):
             fence, mark = secrets.token_hex(8), secrets.token_hex(8)
-            messages = question.messages(fence, mark)
-            reply = await self._reply(client, messages, question.form, parameters)
+            reply = await self._reply(client, question, question.messages(fence, mark))
             usage += reply.usage
             try:
                 verdict = question.read(reply.text, mark)
@@ -147,20 +141,15 @@ class Asker:
             self._verdicts.close()
             self._verdicts = None
 
-    async def _reply(
-        self,
-        client: ChatClient,
-        messages: Messages,
-        form: Mapping[str, Any],
-        parameters: Mapping[str, Any],
-    ) -> Reply:
+    async def _reply(self, client: ChatClient, question: Question[V], messages: Messages) -> Reply:
         """With structured output where the server has it, else without."""
+        temperature = question.temperature
         if self._structured:
             try:
-                return await client.ask(messages, response_format=form, **parameters)
+                return await client.ask(messages, response_format=question.form, temperature=temperature)
             except ReplyError as error:
                 if error.status not in (400, 422):
                     raise
-        reply = await client.ask(messages, **parameters)
+        reply = await client.ask(messages, temperature=temperature)
         self._structured = False  # it was the form that the server refused, not this one request
         return reply

@@ -37,20 +37,21 @@ class Verdicts:
 
     def get(self, key: str) -> str | None:
         """The verdict's text, if it is there."""
-        with self._lock:
-            try:
-                row = self._base.execute("SELECT text FROM verdicts WHERE key = ?", (key,)).fetchone()
-            except sqlite3.Error as error:
-                raise _failed(self.path, error) from None
-        return str(row[0]) if row is not None else None
+        row = self._execute("SELECT text FROM verdicts WHERE key = ?", key)
+        return row[0] if row is not None else None
 
     def put(self, key: str, text: str) -> None:
         """Keeps a verdict; the first one of a key stays."""
+        self._execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", key, text)
+
+    def _execute(self, statement: str, *values: str) -> tuple[str, ...] | None:
+        """Runs a statement; the first row that it gives."""
         with self._lock:
             try:
-                self._base.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, text))
+                row: tuple[str, ...] | None = self._base.execute(statement, values).fetchone()
             except sqlite3.Error as error:
                 raise _failed(self.path, error) from None
+        return row
 
     def close(self) -> None:
         """Ends the connection; the file is whole at any time."""

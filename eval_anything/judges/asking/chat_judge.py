@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from eval_anything.files.mistakes import Mistakes, Problem
-from eval_anything.files.templates import compile_template, render_template
+from eval_anything.files.templates import read_template, render_template
 from eval_anything.judges.asking.ask import Asker
 from eval_anything.judges.asking.present import Clips
 from eval_anything.judges.folder import JudgeFolder
@@ -63,31 +64,25 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
         if self.frames is not None and self.video == "file":
             mistakes.add("a clip that is shown as a file has all its frames: remove `frames:`", "frames")
         if check_exists(folder, self.template, mistakes, "template"):
-            mistake = self._template_mistake(folder / self.template)
-            if mistake is not None:
-                mistakes.append(Problem(folder / self.template, *mistake))
+            self._check_template(folder / self.template, mistakes)
 
-    def _template_mistake(self, path: Path) -> tuple[int, str] | None:
-        """The line (0 if it has none) and the message of the first mistake in a template."""
-        import jinja2
-
-        try:
-            source = path.read_text("utf-8")
-            compile_template(source)
-        except jinja2.TemplateSyntaxError as error:
-            return error.lineno, f"template: {error.message}"
-        except (OSError, ValueError) as error:
-            return 0, f"template: cannot be read: {error}"
+    def _check_template(self, path: Path, mistakes: Mistakes) -> None:
+        """Notes the first mistake in a template."""
+        source = read_template(path, mistakes)
+        if source is None:
+            return
         rendered = ""
         for variables in self.template_variables:
             try:
                 rendered = render_template(source, fence=_FENCE, **variables)
             except Exception as error:  # a template can do anything that an expression can
                 names = " and ".join(f"`{name}`" for name in ("fence", *variables))
-                return _line_in_template(error), f"template: {error}; a {self.kind} knows {names}"
+                message = f"template: {error}; a {self.kind} knows {names}"
+                mistakes.append(Problem(path, _line_in_template(error), message))
+                return
         if _FENCE not in rendered:
-            return 0, "template: {{ fence }} is nowhere: the judge must be told what marks the answer"
-        return None
+            message = "template: {{ fence }} is nowhere: the judge must be told what marks the answer"
+            mistakes.append(Problem(path, 0, message))
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         assert model is not None
@@ -96,10 +91,6 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
 
 def _line_in_template(error: Exception) -> int:
     """The line of the template that failed; Jinja2 rewrites tracebacks so that they have it."""
-    line = 0
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<template>":
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
+    steps = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in steps if frame.f_code.co_filename == "<template>"]
+    return lines[-1] if lines else 0

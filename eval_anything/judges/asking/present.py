@@ -23,6 +23,11 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
+def messages(system: str, content: Content) -> list[dict[str, Any]]:
+    """A request: the system message, then what the user shows."""
+    return [{"role": "system", "content": system}, {"role": "user", "content": content}]
+
+
 def shown(part: Part, clips: Clips) -> tuple[str, Content]:
     """A label and the content: a sound as WAV, a clip as frames in order or as MP4. MediaError if it is
     broken."""

@@ -26,7 +26,7 @@ from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.ask import Answer, Messages, Question
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
-from eval_anything.judges.asking.present import Content
+from eval_anything.judges.asking.present import Content, messages
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
@@ -153,10 +153,7 @@ class PairwiseScorer(ChatScorer):
             if not shared:
                 content += request_shown(side.request, fence, name)
             content += fenced(side.answer, fence, side=name)
-        return [
-            {"role": "system", "content": f"{rubric}\n\n{_FORM.replace('MARK', mark)}"},
-            {"role": "user", "content": content},
-        ]
+        return messages(f"{rubric}\n\n{_FORM.replace('MARK', mark)}", content)
 
     async def _ask(self, first: _Side, second: _Side) -> Answer[Preference]:
         question = Question(

@@ -28,7 +28,7 @@ from eval_anything.judges.asking import ask as asking
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.conversation import answer_of, fenced
-from eval_anything.judges.asking.present import Content, text
+from eval_anything.judges.asking.present import Content, messages, text
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
@@ -151,10 +151,7 @@ class ProbeScorer(ChatScorer):
             *fenced(medium, fence),
             text(f"The question:\n{question.question}\n\nThe choices:\n{choices}"),
         ]
-        return [
-            {"role": "system", "content": f"{template}\n\n{_FORM.replace('MARK', mark)}"},
-            {"role": "user", "content": content},
-        ]
+        return messages(f"{template}\n\n{_FORM.replace('MARK', mark)}", content)
 
     async def _answer(self, sample_id: str, question: Question, medium: Content) -> _Answered:
         """What the model takes for the answer; errors of the server and the user go on up."""

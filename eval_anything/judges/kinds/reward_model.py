@@ -97,15 +97,10 @@ class RewardModelScorer(Scorer):
                 for pair in wanted.values()
             )
         )
-        opinions = [_opinion(one, 0) for one in said]
-        scores = {
-            name: _score(self.metrics[name], opinion)
-            for name, opinion in zip(wanted, opinions, strict=True)
-        }
+        opinions = {name: _opinion(one, 0) for name, one in zip(wanted, said, strict=True)}
+        scores = {name: _score(self.metrics[name], opinion) for name, opinion in opinions.items()}
         if scores and OVERALL in self.metrics:
-            scores[OVERALL] = _score(
-                self.metrics[OVERALL], _mean(dict(zip(wanted, opinions, strict=True)))
-            )
+            scores[OVERALL] = _score(self.metrics[OVERALL], _mean(opinions))
         return scores
 
     async def _said(

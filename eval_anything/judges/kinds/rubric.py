@@ -35,7 +35,7 @@ from eval_anything.judges.asking.checklist import (
     weighted_share,
 )
 from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
-from eval_anything.judges.asking.present import Content
+from eval_anything.judges.asking.present import Content, messages
 from eval_anything.judges.asking.verdict import Verdict, instruction, read_verdict, response_format
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
@@ -141,7 +141,7 @@ class RubricScorer(ChatScorer):
         asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
         system = "\n\n".join(filter(None, [rubric, *asked]))
         content = [*request_shown(what.request, fence), *fenced(what.answer, fence)]
-        return [{"role": "system", "content": system}, {"role": "user", "content": content}]
+        return messages(system, content)
 
     async def _judge(self, what: _Shown, repeat: int) -> Answer[Verdict]:
         """One verdict. ValueError if the model gives none; other errors go on up."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from eval_anything.errors import near
 from eval_anything.files.mistakes import Mistakes, Problem, mistake
+from eval_anything.files.templates import read_template
 from eval_anything.scoring.votes import checked_votes, most_voted
 from eval_anything.tasks.datasets.archives import folder_of, unpacked
 from eval_anything.tasks.datasets.choices import choices, chosen
@@ -150,14 +151,6 @@ def _not_json(value: Any) -> None:
     raise TypeError(f"a value of type {type(value).__name__} cannot be written as JSON")
 
 
-def check_template(path: Path) -> list[Problem]:
-    """What is wrong with a template, as far as can be told without data."""
-    import jinja2
-
-    try:
-        _environment(MediaFinder(path.parent, [])).from_string(path.read_text("utf-8"))
-    except jinja2.TemplateSyntaxError as error:
-        return [Problem(path, error.lineno, f"template: {error.message}")]
-    except (OSError, UnicodeDecodeError) as error:
-        return [Problem(path, 0, f"template: cannot be read: {error}")]
-    return []
+def check_template(path: Path, mistakes: Mistakes) -> None:
+    """Notes what is wrong with a template, as far as can be told without data."""
+    read_template(path, mistakes, _environment(MediaFinder(path.parent, [])).from_string)
