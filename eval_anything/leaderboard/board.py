@@ -67,10 +67,8 @@ def columns_of(
     for entry in entries:
         for task in entry.file.tasks:
             result = entry.results.tasks[task]
-            names = sorted(result.metrics, key=lambda name: name != result.primary)
             reads, writes = of_task(task)
-            for name in names:
-                metric = result.metrics[name]
+            for name, metric in sorted(result.metrics.items(), key=lambda m: m[0] != result.primary):
                 column = Column(
                     key=f"{task}:{name}",
                     suite=task.rpartition("/")[0],

@@ -6,9 +6,8 @@ The same runs give the same bytes, in whatever order they are named and whatever
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,25 +91,19 @@ def build(
         check_out(out)
     entries, left_out = read_entries(runs)
     prompts = Prompts(include)
-    if as_file:
+    if single:
         with tempfile.TemporaryDirectory() as folder:
-            site = Path(folder)
-            builder = _Builder(entries, left_out, prompts, site, None)
-            data = single_file(site, builder.write())
-        write_atomically(out, data)
+            builder = _Builder(entries, left_out, prompts, Path(folder), None)
+            data = single_file(Path(folder), builder.write())
+        if as_file:
+            write_atomically(out, data)
+        else:
+            with new_site(out) as site:
+                (site / "index.html").write_bytes(data)
         return builder.built(out, len(data))
     with new_site(out) as site:
-        builder = _Builder(entries, left_out, prompts, site, None if single else out)
-        table = builder.write()
-        if single:
-            data = single_file(site, table)
-            for folder_ in ("data", "media", "thumbs"):
-                shutil.rmtree(site / folder_, ignore_errors=True)
-            for file in site.iterdir():
-                file.unlink()
-            (site / "index.html").write_bytes(data)
-        else:
-            write_index(site, table)
+        builder = _Builder(entries, left_out, prompts, site, out)
+        write_index(site, builder.write())
         size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     return builder.built(out, size)
 
@@ -173,13 +166,14 @@ class _Builder:
         reference = read_reference()
         self._columns = columns_of(self._entries, self._samples, self._prompts, reference)
         cells = cells_of(self._entries, self._columns, self._samples)
-        self._write_board(cells, reference)
+        by_cell = {(c.run, c.column): c for c in cells.itertuples()}
+        self._write_board(cells, by_cell, reference)
         self._write_exports(cells)
         pieces = (*self._now.runs.values(), *self._now.prompts.values())
         self._now.media = self._media.described(name for piece in pieces for name in piece.files)
         manifest = msgspec.json.encode(self._now)
         (self._site / _MANIFEST).write_bytes(manifest)
-        return self._table(cells)
+        return self._table(by_cell)
 
     # --- pieces --------------------------------------------------------------------------------
 
@@ -243,7 +237,9 @@ class _Builder:
 
     # --- what depends on all runs --------------------------------------------------------------
 
-    def _write_board(self, cells: pd.DataFrame, reference: Reference) -> None:
+    def _write_board(
+        self, cells: pd.DataFrame, by_cell: Mapping[tuple[str, str], Any], reference: Reference
+    ) -> None:
         names = {entry.id: entry.name for entry in self._entries}
         takes = {
             "seconds an answer (median)": {e.id: self._latency(e) for e in self._entries},
@@ -251,17 +247,14 @@ class _Builder:
         }
         scatters = write_scatters(cells, self._columns, names, takes, self._chunks)
         histories = write_histories(self._entries, cells, self._columns, self._chunks)
-        by_cell = {(c.run, c.column): c for c in cells.itertuples()}
         rows = [
             [
-                *(
-                    entry.id,
-                    entry.name,
-                    entry.folder,
-                    _short(self._latency(entry)),
-                    _short(cost_of(entry)),
-                ),
-                [entry.file.tasks, _starts(self._samples, entry)],
+                entry.id,
+                entry.name,
+                entry.folder,
+                _short(self._latency(entry)),
+                _short(cost_of(entry)),
+                [entry.file.tasks, [len(self._samples[entry.id, t].rows) for t in entry.file.tasks]],
                 [_cell(by_cell.get((entry.id, column.key))) for column in self._columns],
             ]
             for entry in self._entries
@@ -299,16 +292,14 @@ class _Builder:
             export[name] = export[name].map(_no_formula)
         export.to_csv(self._site / "leaderboard.csv", index=False, lineterminator="\n")
 
-    def _table(self, cells: pd.DataFrame) -> dict[str, Any]:
+    def _table(self, by_cell: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
         """The main columns of the first rows as text, for browsers without scripts."""
         main = [column for column in self._columns if column.main and column.classes]
-        by_cell = {(c.run, c.column): c for c in cells.itertuples()}
         rows = [
             [f"{e.name} ({e.folder})", *(_words(by_cell.get((e.id, c.key))) for c in main)]
             for e in self._entries[:_WITHOUT_SCRIPTS]
         ]
-        count = len(self._entries)
-        return {"header": [c.key for c in main], "rows": rows, "count": count}
+        return {"header": [c.key for c in main], "rows": rows, "count": len(self._entries)}
 
 
 def write_board(board: Mapping[str, Any], rows: Sequence[Any], chunks: Chunks) -> None:
@@ -324,21 +315,16 @@ def _key(entry: Entry, task: int) -> str:
     return f"runs/{entry.id}/{task}"
 
 
-def _starts(samples: Mapping[tuple[str, str], TaskSamples], entry: Entry) -> list[int]:
-    """How many rows each task has."""
-    return [len(samples[entry.id, task].rows) for task in entry.file.tasks]
-
-
 def _cell(cell: Any) -> list[Any] | None:
     """[value, low, high, n, failed, rank_low, rank_high, class, invalid]; the last two if they say
     anything. Five significant digits."""
     if cell is None:
         return None
     found: list[Any] = [_short(cell.value), _short(cell.low), _short(cell.high)]
-    found += [_whole(v) for v in (cell.n, cell.failed, cell.rank_low, cell.rank_high)]
-    number = cell.group
-    if number or cell.invalid:
-        found.append(int(number))
+    counts = (cell.n, cell.failed, cell.rank_low, cell.rank_high)
+    found += [None if count != count else int(count) for count in counts]
+    if cell.group or cell.invalid:
+        found.append(int(cell.group))
     if cell.invalid:
         found.append(cell.invalid)
     return found
@@ -346,10 +332,6 @@ def _cell(cell: Any) -> list[Any] | None:
 
 def _short(value: float | None) -> float | None:
     return None if value is None or value != value else float(f"{value:.5g}")
-
-
-def _whole(value: float) -> int | None:
-    return None if value != value else int(value)
 
 
 def _words(cell: Any) -> str:
@@ -380,13 +362,8 @@ def _manifest(old: Path | None) -> Manifest:
 def _builder_digest() -> str:
     """Changes with the code that writes the pieces."""
     digest = hashlib.sha256(__version__.encode())
-    for path in (
-        *_sources(Path(__file__).parent, "*.py"),
-        *_sources(content_folder("leaderboard"), "*"),
-    ):
-        digest.update(path.read_bytes())
+    for folder in (Path(__file__).parent, content_folder("leaderboard")):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _sources(folder: Path, pattern: str) -> Iterable[Path]:
-    return sorted(p for p in folder.rglob(pattern) if p.is_file() and "__pycache__" not in p.parts)

@@ -50,8 +50,8 @@ def bars(title: str, rows: Sequence[Bar]) -> Tree:
         y = height * (i + 0.5) + 4
         at = [left + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
         body.append(text(left - 10, y + 4, _cut(row.label, 26), "label", "end"))
-        body.append(["rect", _box(left, y - 4, span, 8, rx=4) | {"class": "track"}, []])
-        body.append(["rect", _box(at[0], y - 4, max(at[2] - at[0], 2), 8, rx=4) | {"class": "band"}, []])
+        body.append(_pill(left, y - 4, span, "track"))
+        body.append(_pill(at[0], y - 4, max(at[2] - at[0], 2), "band"))
         body.append(dot(at[1], y))
         body.append(text(_WIDTH - right + 10, y + 4, row.note, "note", "start"))
     words = "; ".join(f"{row.label}: {100 * row.value:.0f} %, {row.note}" for row in rows)
@@ -76,10 +76,8 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
     body: list[Tree] = []
     for y in _ticks(y0, y1):
         _, v = at(points[0].x, y)
-        body += [
-            line(left, v, _WIDTH - right, v, "grid"),
-            text(left - 8, v + 4, f"{y:g}", "tick", "end"),
-        ]
+        body.append(line(left, v, _WIDTH - right, v, "grid"))
+        body.append(text(left - 8, v + 4, f"{y:g}", "tick", "end"))
     for x in _log_ticks(x0, x1):
         h, _ = at(x, y0)
         body.append(line(h, top, h, height - bottom, "grid"))
@@ -106,16 +104,8 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
         )
     for p in best[:8]:
         x, y = at(p.x, p.y)
-        left_side = x > _WIDTH - 160
-        body.append(
-            text(
-                x - 9 if left_side else x + 9,
-                y - 8,
-                _cut(p.name, 22),
-                "label",
-                "end" if left_side else "start",
-            )
-        )
+        beside = (x - 9, "end") if x > _WIDTH - 160 else (x + 9, "start")
+        body.append(text(beside[0], y - 8, _cut(p.name, 22), "label", beside[1]))
     words = "On the efficient front: " + ", ".join(f"{p.name} ({p.y:.3g} at {p.x:.3g})" for p in best)
     return svg(_WIDTH, height, title, words, body)
 
@@ -160,14 +150,10 @@ def history(title: str, y_label: str, points: Sequence[Point]) -> Tree:
     return svg(_WIDTH, height, title, words, body)
 
 
-def _box(x: float, y: float, width: float, height: float, rx: float) -> dict[str, str]:
-    return {
-        "x": number(x),
-        "y": number(y),
-        "width": number(width),
-        "height": number(height),
-        "rx": number(rx),
-    }
+def _pill(x: float, y: float, width: float, class_: str) -> Tree:
+    """A bar of 8 units with round ends."""
+    place = {"x": number(x), "y": number(y), "width": number(width)}
+    return ["rect", place | {"height": "8", "rx": "4", "class": class_}, []]
 
 
 def _cut(words: str, longest: int) -> str:

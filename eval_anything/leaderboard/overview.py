@@ -45,14 +45,9 @@ def write_scatters(
         sign = 1.0 if column.better == "higher" else -1.0
         for what, numbers in takes.items():
             points = [
-                Point(
-                    row.run,
-                    names[row.run],
-                    x,
-                    sign * row.value,
-                    *sorted((sign * row.low, sign * row.high)),
-                )
+                Point(row.run, names[row.run], x, sign * row.value, *ends)
                 for row in own.itertuples()
+                for ends in [sorted((sign * row.low, sign * row.high))]
                 if (x := numbers.get(row.run))
             ]
             if len(points) < 2:

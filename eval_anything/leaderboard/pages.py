@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,8 @@ def write_index(site: Path, table: dict[str, Any]) -> None:
     # Browsers differ in whether 'self' means files beside a page from a disk; file: says it to all.
     own = "'self' file:"
     policy = _policy(own, own, own)
-    html = _render(table, policy, styles=_STYLES, scripts=SCRIPTS, inline=None)
-    (site / "index.html").write_text(html, "utf-8")
+    page = _render(table, policy=policy, styles=_STYLES, scripts=SCRIPTS, inline=None)
+    (site / "index.html").write_bytes(page)
 
 
 def single_file(site: Path, table: dict[str, Any]) -> bytes:
@@ -87,7 +86,7 @@ def single_file(site: Path, table: dict[str, Any]) -> bytes:
             for p in files
         ],
     }
-    return _render(table, policy, styles=(), scripts=(), inline=inline).encode()
+    return _render(table, policy=policy, styles=(), scripts=(), inline=inline)
 
 
 def _call(data: bytes) -> tuple[str, str]:
@@ -109,13 +108,6 @@ def _policy(scripts: str, styles: str, media: str) -> str:
     )
 
 
-def _render(
-    table: dict[str, Any],
-    policy: str,
-    styles: Sequence[str],
-    scripts: Sequence[str],
-    inline: dict[str, Any] | None,
-) -> str:
-    template = page_templates().get_template("site.html")
-    html: str = template.render(policy=policy, styles=styles, scripts=scripts, inline=inline, **table)
-    return html
+def _render(table: dict[str, Any], **variables: Any) -> bytes:
+    html: str = page_templates().get_template("site.html").render(**variables, **table)
+    return html.encode()

@@ -99,16 +99,14 @@ def _parts(questions: Iterable[Question]) -> Iterator[Part | FromTurn]:
 
 
 def _shown(question: Question, media: Media, texts: Texts) -> dict[str, Any]:
-    """{"asked": [[role, parts], ...], "fresh"}."""
-    asked = [
-        [role, [_shown_or_named(part, media, texts) for part in parts]]
-        for role, parts in question.messages
-    ]
+    """{"asked": [[role, parts], ...], "fresh"}; a part of an earlier answer is {"m", "from": turn}."""
+    asked = []
+    for role, parts in question.messages:
+        shown = [
+            {"m": part.modality, "from": part.turn}
+            if isinstance(part, FromTurn)
+            else shown_part(part, media, texts)
+            for part in parts
+        ]
+        asked.append([role, shown])
     return {"asked": asked, "fresh": question.fresh}
-
-
-def _shown_or_named(part: Part | FromTurn, media: Media, texts: Texts) -> dict[str, Any]:
-    """A part, or the turn whose answer it is from: {"m", "from"}."""
-    if isinstance(part, FromTurn):
-        return {"m": part.modality, "from": part.turn}
-    return shown_part(part, media, texts)

@@ -78,10 +78,10 @@ def rank_intervals(means: Floats, groups: int, differing: Ints | None = None) ->
 class TaskDraws:
     """Means of one task's metrics for several runs, over the same draws of its clusters."""
 
-    def __init__(self, runs: Sequence[TaskSamples], seed: int = 0) -> None:
+    def __init__(self, runs: Sequence[TaskSamples]) -> None:
         self._runs = runs
         clusters = (row.cluster for run in runs for row in run.rows)
-        self._bootstrap = ClusterBootstrap(clusters, DRAWS, seed, observed=True)
+        self._bootstrap = ClusterBootstrap(clusters, DRAWS, observed=True)
         self.groups = len(self._bootstrap.codes)
         self._sums: dict[str, tuple[Floats, Floats]] = {}
 
