@@ -69,7 +69,7 @@ def make_questions(
     All media are put into the store. The order of the questions and of the sides depends on the seed
     and the annotator alone. UserError if outputs belong to another version of the task.
     """
-    kept = [_kept(task, sample, store) for sample in samples]
+    kept = [_kept(sample, task.messages(sample), store) for sample in samples]
     found: list[Question] = []
     missing = 0
     if not outputs:
@@ -120,10 +120,10 @@ def _sided(question: Question, annotator: str, seed: int) -> Question:
     return msgspec.structs.replace(question, swapped=swapped)
 
 
-def _kept(task: Task, sample: Sample, store: MediaStore) -> Sample:
-    """The sample as a model gets it, its media in the store."""
-    messages = tuple(Message(m.role, _stored(m.parts, store)) for m in task.messages(sample))
-    return msgspec.structs.replace(sample, messages=messages)
+def _kept(sample: Sample, messages: Sequence[Message], store: MediaStore) -> Sample:
+    """The sample with what a model was asked, its media in the store."""
+    stored = tuple(Message(m.role, _stored(m.parts, store)) for m in messages)
+    return msgspec.structs.replace(sample, messages=stored)
 
 
 def _stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
@@ -158,8 +158,7 @@ def _answers(
         if response.error is not None or not response.parts:
             found.append(None)
             continue
-        messages = tuple(Message(m.role, _stored(m.parts, store)) for m in request.messages)
-        shown = msgspec.structs.replace(sample, messages=messages)
+        shown = _kept(sample, request.messages, store)
         found.append(_Answer(shown, Candidate(path.resolve().stem, response.parts)))
     if not any(found):
         raise UserError(f"{path} has no response to {task.name} that can be shown")

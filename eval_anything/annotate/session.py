@@ -67,10 +67,10 @@ class Session:
         """How many questions there are."""
         return len(self._questions)
 
-    def state(self, earlier: Annotation | None = None) -> dict[str, Any]:
-        """What the page shows: progress and the next question; `earlier` is what was withdrawn."""
+    def state(self) -> dict[str, Any]:
+        """What the page shows: progress and the next question."""
         with self._lock:
-            return self._state(earlier)
+            return self._state()
 
     def submit(self, answer: Answer) -> dict[str, Any]:
         """Keeps an answer, in place of an earlier one to the same question; the state after it.
@@ -84,7 +84,7 @@ class Session:
             self._log.append(annotation)
             self._answers.pop(question.key, None)
             self._answers[question.key] = annotation
-            return self._state(None)
+            return self._state()
 
     def skip(self, key: str) -> dict[str, Any]:
         """Puts a question off until all others are answered; the state after it."""
@@ -92,7 +92,7 @@ class Session:
             question = self._known(key)
             self._order.remove(question.key)
             self._order.append(question.key)
-            return self._state(None)
+            return self._state()
 
     def undo(self) -> dict[str, Any]:
         """Withdraws the last answer and asks that question again. RefusedError if there is none."""
@@ -163,7 +163,8 @@ class Session:
             **given,
         )
 
-    def _state(self, earlier: Annotation | None) -> dict[str, Any]:
+    def _state(self, earlier: Annotation | None = None) -> dict[str, Any]:
+        """As `state`; `earlier` is what was withdrawn."""
         key = next((key for key in self._order if key not in self._answers), None)
         return {
             "task": self._task.name,

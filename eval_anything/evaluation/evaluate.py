@@ -19,14 +19,12 @@ from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
 from eval_anything.evaluation.plan import Plan, make_plan
 from eval_anything.files.hashing import sha256_of
-from eval_anything.judges.assemble import TaskScorers
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, Run, RunFile, Status, open_run, read_outlines
 from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.servers.prices import BudgetError
-from eval_anything.tasks.task import Task
 from eval_anything.version import __version__
 
 
@@ -120,20 +118,14 @@ def _status_of(save: Any) -> Any:
                 save(status=status)
 
 
-def _fingerprint(task: Task, scorers: TaskScorers, temperature: float) -> dict[str, str]:
-    """sha256 of each thing that makes two numbers on a task comparable."""
-    judges = {f"judge {s.name}": s.fingerprint for s in scorers.scorers}
-    return {
-        **task.parts_of_fingerprint,
-        **judges,
-        "sampling": sha256_of({"temperature": temperature}),
-    }
-
-
 def _run_file(options: Options, what: Plan, old: RunFile | None) -> RunFile:
     """run.json for this call: a new one, or the old one extended. UserError if they do not agree."""
     fingerprints = {
-        name: _fingerprint(task, what.scorers[name], options.temperature)
+        name: {
+            **task.parts_of_fingerprint,
+            **{f"judge {s.name}": s.fingerprint for s in what.scorers[name].scorers},
+            "sampling": sha256_of({"temperature": options.temperature}),
+        }
         for name, task in what.tasks.items()
     }
     new = RunFile(

@@ -94,13 +94,12 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
     return {"modality": str(part.modality), "source": source}
 
 
-def results_table(results: Results, all_metrics: bool = False) -> str:
-    """Task, metric, value, 95 % interval, n, failed: the primary metric of each task, or all."""
+def results_table(results: Results) -> str:
+    """Task, metric, value, 95 % interval, n, failed: the primary metric of each task."""
     rows = []
     for task, result in results.tasks.items():
-        for name, metric in result.metrics.items():
-            if all_metrics or name == result.primary:
-                rows.append([task, name, *_value(metric), str(metric.n), str(metric.failed)])
+        metric = result.main
+        rows.append([task, result.primary, *_value(metric), str(metric.n), str(metric.failed)])
     for name, aggregate in results.aggregates.items():
         rows.append([name, "aggregate", *_value(aggregate), "", ""])
     return table(["task", "metric", "value", "95 % interval", "n", "failed"], rows, right=(2, 4, 5))

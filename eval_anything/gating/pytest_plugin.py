@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,34 +12,23 @@ if TYPE_CHECKING:
     from eval_anything.gating.gate import GateResult
 
 
-class EvalGate(Protocol):
-    """Fails the test unless the verdict is one of `allow`; returns the result."""
-
-    def __call__(
-        self,
-        candidate: str | Path,
-        policy: str | Path,
-        baseline: str | Path | None = None,
-        allow: Collection[str] = ("PASS", "WARN"),
-    ) -> GateResult: ...
-
-
 @pytest.fixture
-def eval_gate() -> EvalGate:
-    """The gate on run directories, as an assertion."""
+def eval_gate() -> Callable[..., GateResult]:
+    """`assert_gate`."""
+    return assert_gate
 
-    def check(
-        candidate: str | Path,
-        policy: str | Path,
-        baseline: str | Path | None = None,
-        allow: Collection[str] = ("PASS", "WARN"),
-    ) -> GateResult:
-        from eval_anything.gating.gate import gate
-        from eval_anything.gating.report import text
 
-        result = gate(candidate, policy, baseline)
-        if result.verdict not in allow:
-            pytest.fail(text(result), pytrace=False)
-        return result
+def assert_gate(
+    candidate: str | Path,
+    policy: str | Path,
+    baseline: str | Path | None = None,
+    allow: Collection[str] = ("PASS", "WARN"),
+) -> GateResult:
+    """The gate on run directories: the result, if its verdict is one of `allow`; else the test fails."""
+    from eval_anything.gating.gate import gate
+    from eval_anything.gating.report import text
 
-    return check
+    result = gate(candidate, policy, baseline)
+    if result.verdict not in allow:
+        pytest.fail(text(result), pytrace=False)
+    return result

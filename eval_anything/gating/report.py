@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 from eval_anything.comparison import MetricChange
 from eval_anything.files.writing import pretty_json, write_atomically
-from eval_anything.gating.decide import TaskDecision
 from eval_anything.gating.gate import Against, GateResult
 from eval_anything.output.tables import escape, markdown_table, table
 from eval_anything.statistics.paired import Paired
@@ -84,7 +83,8 @@ def markdown(result: GateResult) -> str:
 
 
 def _limits(result: GateResult) -> list[list[str]]:
-    return [[c.name, _number(c.value), c.limit, c.verdict] for c in result.checks]
+    checks = result.checks
+    return [[c.name, "" if c.value is None else f"{c.value:.4g}", c.limit, c.verdict] for c in checks]
 
 
 def _rows(against: Against) -> list[list[str]]:
@@ -124,7 +124,8 @@ def junit(result: GateResult) -> bytes:
         suite = against.suite
         _case(cases, "all gated metrics", suite.verdict, f"{suite.change.difference:+.2%} of the range")
         for task in (*against.tasks, *against.advisory):
-            _case(cases, task.name, task.verdict, _said(task))
+            message = f"{task.change.difference:+.2%} of the range, margin {task.margin:.1%}"
+            _case(cases, task.name, task.verdict, message)
     if result.checks:
         cases = _suite(suites, "limits")
         for check in result.checks:
@@ -152,11 +153,3 @@ def _case(cases: ElementTree.Element, name: str, verdict: str, message: str) -> 
     kind = {"BLOCK": "failure", "INVALID": "error", "INCONCLUSIVE": "skipped"}.get(verdict)
     if kind is not None:
         ElementTree.SubElement(case, kind, message=_NOT_XML.sub("", f"{verdict}: {message}"))
-
-
-def _said(task: TaskDecision) -> str:
-    return f"{task.change.difference:+.2%} of the range, margin {task.margin:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

@@ -18,10 +18,7 @@ from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
 from eval_anything.statistics.bootstrap import DRAWS, cluster_counts
-from eval_anything.statistics.intervals import Z95, mean_interval
-
-Floats = NDArray[np.float64]
-
+from eval_anything.statistics.intervals import Z95, Floats, mean_interval
 
 Clusters = Sequence[str] | None
 
