@@ -7,41 +7,22 @@ hangs or asks for too much memory: decoding happens in child processes. docs/med
 
 from __future__ import annotations
 
-from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
-from eval_anything.media.limits import MAX_BYTES
-from eval_anything.media.read import (
-    Probe,
-    Sound,
-    Video,
-    check_decodes,
-    probe,
-    read_audio,
-    read_frames,
-    read_image,
-    read_sound,
-    read_video,
-)
-from eval_anything.media.sniff import Kind, MediaError, sniff
-from eval_anything.media.store import MediaStore, media_part
-
-__all__ = [
-    "MAX_BYTES",
-    "Kind",
-    "MediaError",
-    "MediaStore",
-    "Probe",
-    "Sound",
-    "Video",
-    "check_decodes",
-    "encode_mp4",
-    "encode_png",
-    "encode_wav",
-    "media_part",
-    "probe",
-    "read_audio",
-    "read_frames",
-    "read_image",
-    "read_sound",
-    "read_video",
-    "sniff",
-]
+from eval_anything.media.encode import encode_mp4 as encode_mp4
+from eval_anything.media.encode import encode_png as encode_png
+from eval_anything.media.encode import encode_wav as encode_wav
+from eval_anything.media.limits import MAX_BYTES as MAX_BYTES
+from eval_anything.media.read import Probe as Probe
+from eval_anything.media.read import Sound as Sound
+from eval_anything.media.read import Video as Video
+from eval_anything.media.read import check_decodes as check_decodes
+from eval_anything.media.read import probe as probe
+from eval_anything.media.read import read_audio as read_audio
+from eval_anything.media.read import read_frames as read_frames
+from eval_anything.media.read import read_image as read_image
+from eval_anything.media.read import read_sound as read_sound
+from eval_anything.media.read import read_video as read_video
+from eval_anything.media.sniff import Kind as Kind
+from eval_anything.media.sniff import MediaError as MediaError
+from eval_anything.media.sniff import sniff as sniff
+from eval_anything.media.store import MediaStore as MediaStore
+from eval_anything.media.store import media_part as media_part

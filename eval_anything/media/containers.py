@@ -10,17 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eval_anything.content import Modality
 from eval_anything.media.sniff import Kind, MediaError
 
-_DEMUXERS = {
-    "video/mp4": "mp4",
-    "audio/mp4": "mp4",
-    "video/webm": "matroska",
-    "audio/wav": "wav",
-    "audio/mpeg": "mp3",
-    "audio/ogg": "ogg",
-    "audio/flac": "flac",
-}
+# By the usual extension of a kind, where FFmpeg's name differs from that.
+_DEMUXERS = {"m4a": "mp4", "webm": "matroska"}
 
 
 @contextmanager
@@ -28,9 +22,10 @@ def opened(path: Path, kind: Kind) -> Iterator[Any]:
     """The container. MediaError for a picture; what FFmpeg refuses raises its own errors."""
     import av
 
-    if kind.mime not in _DEMUXERS:
+    if kind.modality is Modality.IMAGE:
         raise MediaError(f"{path} is {kind.mime}: it has neither sound nor moving pictures")
-    with av.open(str(path), format=_DEMUXERS[kind.mime], metadata_errors="ignore") as container:
+    demuxer = _DEMUXERS.get(kind.extension, kind.extension)
+    with av.open(str(path), format=demuxer, metadata_errors="ignore") as container:
         yield container
 
 

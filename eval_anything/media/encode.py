@@ -26,12 +26,18 @@ def encode_png(pixels: Pixels) -> bytes:
 
 def encode_wav(samples: NDArray[np.floating], rate: int) -> bytes:
     """Samples (n,) or (n, channels) in -1..1 at `rate` Hz -> 16-bit WAV; what is louder is clipped."""
+    data = (samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
+    return pack_wav(data, rate, 1 if samples.ndim == 1 else samples.shape[1], 2)
+
+
+def pack_wav(data: bytes, rate: int, channels: int, width: int) -> bytes:
+    """Samples of `width` bytes, those of all channels together, with the header of a WAV before them."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
-        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
-        file.setsampwidth(2)
+        file.setnchannels(channels)
+        file.setsampwidth(width)
         file.setframerate(rate)
-        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(data)
     return buffer.getvalue()
 
 

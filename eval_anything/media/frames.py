@@ -185,16 +185,12 @@ def _forward(
             return
 
 
-def _decord_reads(kind: Kind, timeline: Timeline) -> bool:
-    known = kind.extension == "mp4" and timeline.codec in _DECORD_CODECS
-    return known and timeline.closed and find_spec("decord") is not None
-
-
 def decord_frames(
     path: Path, kind: Kind, timeline: Timeline, wanted: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]] | None:
     """As `pyav_frames`; None for a clip that decord does not read, or does not read right."""
-    if not _decord_reads(kind, timeline):
+    known = kind.extension == "mp4" and timeline.codec in _DECORD_CODECS and timeline.closed
+    if not known or find_spec("decord") is None:
         return None
     import decord
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
 
 
-_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP"}
-
-
 def open_image(path: Path, kind: Kind) -> Pillow.Image:
     """The picture with its header read and nothing unpacked. MediaError if it is none or too large.
 
@@ -27,7 +24,7 @@ def open_image(path: Path, kind: Kind) -> Pillow.Image:
     if kind.modality is not Modality.IMAGE:
         raise MediaError(f"{path} should be image, but its bytes are {kind.mime}")
     Image.MAX_IMAGE_PIXELS = None  # our own bound is lower
-    image = Image.open(path, formats=[_FORMATS[kind.mime]])
+    image = Image.open(path, formats=[kind.mime.removeprefix("image/").upper()])
     if image.width * image.height > MAX_PIXELS:
         raise MediaError(f"{path} has {image.width}x{image.height} pixels: more than allowed")
     return image

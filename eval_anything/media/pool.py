@@ -39,10 +39,10 @@ _KEPT_BYTES = 16 * 2**20
 
 
 class Decoded(NamedTuple):
-    """What a process answered, and the array if there is one."""
+    """What a process answered, and the array, which is None where no `dtype` was asked for."""
 
     answer: Mapping[str, Any]
-    array: np.ndarray | None
+    array: Any
 
 
 class _GoneError(Exception):
@@ -63,9 +63,9 @@ class Pool:
 
     def decode(self, what: str, path: Path, dtype: str | None = None, **request: Any) -> Decoded:
         """Asks a process. MediaError if the medium is at fault, InfrastructureError if nothing runs."""
-        process = self._free.get()
+        process, usable = self._free.get(), False
         try:
-            if process is None or not process.runs():
+            if process is None or process.popen.poll() is not None:
                 self._end(process)
                 process = self._start()
             answer = process.ask({"what": what, "path": os.fspath(path), **request}, self.seconds)
@@ -74,19 +74,13 @@ class Pool:
             array = None
             if dtype is not None and "shape" in answer:
                 array = process.take(answer["shape"], dtype)
-            if answer["last"]:
-                self._end(process)
-                process = None
+            usable = not answer["last"]
         except _GoneError as gone:
-            self._end(process)
-            process = None
             raise MediaError(f"{path} {gone}") from None
-        except BaseException:
-            self._end(process)
-            process = None
-            raise
         finally:
-            self._free.put(process)
+            if not usable:
+                self._end(process)
+            self._free.put(process if usable else None)
         if "error" in answer:
             raise MediaError(answer["error"])
         if "missing" in answer:
@@ -158,10 +152,6 @@ class _Process:
         except _GoneError as gone:
             self.end()
             raise InfrastructureError(f"the process to decode media {gone}") from None
-
-    def runs(self) -> bool:
-        """Whether it still runs."""
-        return self.popen.poll() is None
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Its answer. _GoneError if it crashes or takes too long."""

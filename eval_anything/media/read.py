@@ -56,9 +56,8 @@ def read_image(path: Path) -> np.ndarray:
 
     Of an animation it is the first picture.
     """
-    array = pool().decode("image", path, "uint8").array
-    assert array is not None
-    return array
+    pixels: np.ndarray = pool().decode("image", path, "uint8").array
+    return pixels
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:
@@ -66,15 +65,13 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
     n samples at r Hz become round(n * rate / r). Full scale is -1..1; a file of floats may exceed it.
     """
-    array = pool().decode("audio", path, "float32", rate=rate).array
-    assert array is not None
-    return array
+    samples: np.ndarray = pool().decode("audio", path, "float32", rate=rate).array
+    return samples
 
 
 def read_sound(path: Path) -> Sound:
     """The sound as its file has it: nothing mixed, nothing resampled."""
     answer, array = pool().decode("sound", path, "float32")
-    assert array is not None
     return Sound(array, answer["rate"])
 
 
@@ -118,7 +115,6 @@ def _video(
         indices=None if indices is None else [int(index) for index in indices],
         times=None if times is None else [float(time) for time in times],
     )
-    assert array is not None
     return Video(array, np.asarray(answer["times"], np.float64))
 
 

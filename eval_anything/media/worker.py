@@ -37,14 +37,11 @@ class Result:
         self.fd = fd
         self.size = 0
 
-    def append(self, array: np.ndarray) -> None:
-        """Writes the array after all others."""
-        self.write(array, self.size)
-
-    def write(self, array: np.ndarray, offset: int) -> None:
-        """Writes the array at `offset` bytes."""
+    def write(self, array: np.ndarray, at: int | None = None) -> None:
+        """Writes the array at so many bytes, or after all others."""
         import numpy as np
 
+        offset = self.size if at is None else at
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         while data:
             written = os.pwrite(self.fd, data, offset)
@@ -56,7 +53,7 @@ def _image(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
     from eval_anything.media.images import decode_image
 
     pixels = decode_image(path, kind)
-    result.append(pixels)
+    result.write(pixels)
     return {"shape": pixels.shape}
 
 
@@ -64,7 +61,7 @@ def _audio(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
     from eval_anything.media.sounds import mono_blocks
 
     for block in mono_blocks(path, kind, request["rate"]):
-        result.append(block)
+        result.write(block)
     return {"shape": [result.size // 4]}
 
 
@@ -73,7 +70,7 @@ def _sound(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
 
     header, blocks = sound_blocks(path, kind)
     for block in blocks:
-        result.append(block)
+        result.write(block)
     return {"shape": [result.size // 4 // header.channels, header.channels], "rate": header.rate}
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from eval_anything.content import Modality
 from eval_anything.media import sniff
+from eval_anything.media.encode import pack_wav
 
 PCM_RATE = 24_000
 """Hz of headerless sound: 16 bit, little-endian, mono, as OpenAI's and Qwen-Omni's servers send it."""
@@ -81,7 +82,7 @@ def sound(pieces: Sequence[bytes], headerless: bool) -> Medium:
     if headerless and not data.startswith((b"RIFF", b"ID3", b"OggS", b"fLaC")):
         if len(data) % 2:
             raise PayloadError(f"{len(data)} bytes of 16-bit sound: half a sample is missing")
-        return Medium(Modality.AUDIO, _wav(data, PCM_RATE, channels=1, width=2))
+        return Medium(Modality.AUDIO, pack_wav(data, PCM_RATE, channels=1, width=2))
     return medium(data, Modality.AUDIO)
 
 
@@ -102,14 +103,4 @@ def _join_wavs(pieces: Sequence[bytes]) -> bytes:
     if len(forms) > 1:
         raise PayloadError("the pieces of sound differ in rate or width")
     rate, channels, width = forms.pop()
-    return _wav(b"".join(samples), rate, channels, width)
-
-
-def _wav(samples: bytes, rate: int, channels: int, width: int) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate)
-        file.writeframes(samples)
-    return buffer.getvalue()
+    return pack_wav(b"".join(samples), rate, channels, width)
