@@ -20,9 +20,9 @@ from eval_anything.micro.model.codec import (
 )
 from eval_anything.micro.prompts.exchange import draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
-from eval_anything.micro.world.render import Rendered, render, render_items
-from eval_anything.micro.world.things import all_things
-from tests.micro.conftest import Respond
+from eval_anything.micro.world.render import Rendered, render
+from eval_anything.micro.world.things import KINDS, Picture, all_things
+from tests.micro.conftest import Respond, render_items
 
 IDS = vocab.ids()
 EOS = IDS[vocab.EOS]
@@ -35,7 +35,7 @@ def tokens(text: str) -> list[int]:
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO, Modality.VIDEO])
 def test_things_files_and_tokens_agree(modality: Modality, respond: Respond) -> None:
-    for thing in all_things(modality):
+    for thing in all_things(KINDS[modality]):
         ids = encode_item(thing)
         assert encode_part(respond([render(thing)]).parts[0]) == ids
         assert decode([*ids, EOS]).parts == (render(thing),)
@@ -55,7 +55,7 @@ def test_every_family_round_trips(name: str) -> None:
 
 
 def test_a_prompt_has_its_roles(respond: Respond) -> None:
-    picture = next(all_things(Modality.IMAGE))
+    picture = next(all_things(Picture))
     part = respond([render(picture)]).parts[0]
     messages = [
         Message("user", (part, TextPart("What Colour?"))),

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from eval_anything.content import Modality
 from eval_anything.micro.world.hearing import hear, hear_codes
-from eval_anything.micro.world.perceive import perceive_audio
+from eval_anything.micro.world.perceive import perceive_file
 from eval_anything.micro.world.raster import RATE, TONES_HZ, codes_to_wave, sound_codes
 from eval_anything.micro.world.render import render
 from eval_anything.micro.world.things import Sound, all_things, attributes_of
 
-SOUNDS = [thing for thing in all_things(Modality.AUDIO) if isinstance(thing, Sound)]
+SOUNDS = list(all_things(Sound))
 
 
 def saved(path: Path, wave: np.ndarray, rate: int, codec: str) -> Path:
@@ -42,7 +42,7 @@ def test_rendered_files_are_exact(tmp_path: Path) -> None:
     for sound in SOUNDS:
         path = tmp_path / "x.wav"
         path.write_bytes(render(sound).data)
-        assert perceive_audio(path).attributes == attributes_of(sound)
+        assert perceive_file(Modality.AUDIO, path).attributes == attributes_of(sound)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_other_codecs_are_exact(tmp_path: Path, rate: int, codec: str, extension
     for sound in SOUNDS:
         wave = codes_to_wave(sound_codes(sound))
         path = saved(tmp_path / f"x.{extension}", wave, rate, codec)
-        assert perceive_audio(path).attributes == attributes_of(sound)
+        assert perceive_file(Modality.AUDIO, path).attributes == attributes_of(sound)
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +122,9 @@ def foreign() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", foreign())
 def test_foreign_sounds_are_refused(tmp_path: Path, name: str) -> None:
-    percept = perceive_audio(saved(tmp_path / "x.wav", foreign()[name], RATE, "pcm_s16le"))
+    percept = perceive_file(
+        Modality.AUDIO, saved(tmp_path / "x.wav", foreign()[name], RATE, "pcm_s16le")
+    )
     assert percept.problem
     assert not percept.attributes
 
@@ -131,4 +133,4 @@ def test_foreign_sounds_are_refused(tmp_path: Path, name: str) -> None:
 def test_truncated_files(tmp_path: Path, size: int) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(render(SOUNDS[0]).data[:size])
-    assert perceive_audio(path).problem
+    assert perceive_file(Modality.AUDIO, path).problem

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from eval_anything.content import Modality
-from eval_anything.micro.world.perceive import MAX_DISTANCE, perceive_image
+from eval_anything.micro.world.perceive import MAX_DISTANCE, perceive_file
 from eval_anything.micro.world.raster import pictures, raster
 from eval_anything.micro.world.render import enlarge, render
 from eval_anything.micro.world.things import Picture, all_things, attributes_of
 
-PICTURES = [thing for thing in all_things(Modality.IMAGE) if isinstance(thing, Picture)]
+PICTURES = list(all_things(Picture))
 
 
 def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -26,14 +26,14 @@ def test_rendered_files_are_exact(tmp_path: Path) -> None:
     for number, picture in enumerate(PICTURES):
         path = tmp_path / f"{number}.png"
         path.write_bytes(render(picture).data)
-        assert perceive_image(path).attributes == attributes_of(picture)
+        assert perceive_file(Modality.IMAGE, path).attributes == attributes_of(picture)
 
 
 @pytest.mark.parametrize("quality", [80, 50])
 def test_jpeg_is_exact(tmp_path: Path, quality: int) -> None:
     for picture in PICTURES:
         path = saved(tmp_path / "x.jpg", enlarge(raster(picture)), quality=quality)
-        assert perceive_image(path).attributes == attributes_of(picture)
+        assert perceive_file(Modality.IMAGE, path).attributes == attributes_of(picture)
 
 
 @pytest.mark.parametrize("side", [64, 100, 200, 512])
@@ -41,7 +41,7 @@ def test_other_sizes_are_exact(tmp_path: Path, side: int) -> None:
     for picture in PICTURES[::5]:
         image = Image.fromarray(enlarge(raster(picture))).resize((side, side), Image.Resampling.BICUBIC)
         image.save(tmp_path / "x.webp", quality=90)
-        assert perceive_image(tmp_path / "x.webp").attributes == attributes_of(picture)
+        assert perceive_file(Modality.IMAGE, tmp_path / "x.webp").attributes == attributes_of(picture)
 
 
 def test_no_file_can_pass_for_two_pictures() -> None:
@@ -81,7 +81,7 @@ def foreign() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", foreign())
 def test_foreign_pictures_are_refused(tmp_path: Path, name: str) -> None:
-    percept = perceive_image(saved(tmp_path / "x.png", foreign()[name]))
+    percept = perceive_file(Modality.IMAGE, saved(tmp_path / "x.png", foreign()[name]))
     assert percept.problem
     assert not percept.attributes
 
@@ -91,7 +91,7 @@ def test_noise_over_a_picture_is_seen_through_or_refused_never_misread(tmp_path:
     for picture in PICTURES[::9]:
         for spread in (5, 15, 30, 60, 120):
             noisy = enlarge(raster(picture)) + rng.normal(0, spread, (128, 128, 3))
-            percept = perceive_image(saved(tmp_path / "x.png", noisy.clip(0, 255)))
+            percept = perceive_file(Modality.IMAGE, saved(tmp_path / "x.png", noisy.clip(0, 255)))
             assert percept.problem or percept.attributes == attributes_of(picture)
             assert spread != 120 or percept.problem
             assert spread != 5 or percept.attributes
@@ -101,8 +101,8 @@ def test_noise_over_a_picture_is_seen_through_or_refused_never_misread(tmp_path:
 def test_files_that_do_not_decode(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(data)
-    assert perceive_image(path).problem
+    assert perceive_file(Modality.IMAGE, path).problem
 
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
-    assert perceive_image(tmp_path / "none.png").problem
+    assert perceive_file(Modality.IMAGE, tmp_path / "none.png").problem

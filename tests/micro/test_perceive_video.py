@@ -10,12 +10,12 @@ from PIL import Image
 
 from eval_anything.content import Modality
 from eval_anything.media.encode import encode_mp4
-from eval_anything.micro.world.perceive import perceive_video
+from eval_anything.micro.world.perceive import perceive_file
 from eval_anything.micro.world.raster import raster
 from eval_anything.micro.world.render import enlarge, render
 from eval_anything.micro.world.things import Clip, Picture, all_things, attributes_of, path_of
 
-CLIPS = [thing for thing in all_things(Modality.VIDEO) if isinstance(thing, Clip)]
+CLIPS = list(all_things(Clip))
 SECONDS = 0.75
 
 
@@ -37,7 +37,7 @@ def test_rendered_files_are_exact(tmp_path: Path) -> None:
     for clip in CLIPS:
         path = tmp_path / "x.mp4"
         path.write_bytes(render(clip).data)
-        assert perceive_video(path).attributes == attributes_of(clip)
+        assert perceive_file(Modality.VIDEO, path).attributes == attributes_of(clip)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_rendered_files_are_exact(tmp_path: Path) -> None:
 def test_other_encodings_are_exact(tmp_path: Path, fps: int, crf: int, side: int) -> None:
     for clip in CLIPS[::3]:
         path = saved(tmp_path / "x.mp4", frames_at(clip, fps, side), fps, crf)
-        assert perceive_video(path).attributes == attributes_of(clip)
+        assert perceive_file(Modality.VIDEO, path).attributes == attributes_of(clip)
 
 
 def moving(*places: tuple[str, str], colours: str = "red red red") -> list[np.ndarray]:
@@ -59,20 +59,21 @@ def moving(*places: tuple[str, str], colours: str = "red red red") -> list[np.nd
 def test_a_path_that_is_no_motion_is_unclear(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.mp4", moving(("top", "left"), ("bottom", "left"), ("middle", "left")))
     expected = {"shape": "circle", "colour": "red", "motion": None}
-    assert perceive_video(path).attributes == expected
+    assert perceive_file(Modality.VIDEO, path).attributes == expected
 
 
 def test_a_colour_that_changes_is_unclear(tmp_path: Path) -> None:
     places = [("top", "centre"), ("middle", "centre"), ("bottom", "centre")]
     path = saved(tmp_path / "x.mp4", moving(*places, colours="red red blue"))
     expected = {"shape": "circle", "colour": None, "motion": "down"}
-    assert perceive_video(path).attributes == expected
+    assert perceive_file(Modality.VIDEO, path).attributes == expected
 
 
 @pytest.mark.parametrize("shape", [(128, 128, 3), (48, 64, 3)])
 def test_foreign_clips_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    percept = perceive_video(saved(tmp_path / "x.mp4", [rng.integers(0, 256, shape) for _ in range(6)]))
+    path = saved(tmp_path / "x.mp4", [rng.integers(0, 256, shape) for _ in range(6)])
+    percept = perceive_file(Modality.VIDEO, path)
     assert percept.problem
     assert not percept.attributes
 
@@ -82,4 +83,4 @@ def test_truncated_files(tmp_path: Path, share: float) -> None:
     path = tmp_path / "x.mp4"
     data = render(CLIPS[0]).data
     path.write_bytes(data[: int(share * len(data))])
-    assert perceive_video(path).problem
+    assert perceive_file(Modality.VIDEO, path).problem

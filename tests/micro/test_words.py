@@ -7,13 +7,13 @@ import pytest
 from eval_anything.content import Modality
 from eval_anything.micro.world.grading import declines, is_one_of, names_only
 from eval_anything.micro.world.perceive import perceive_text
-from eval_anything.micro.world.things import DECLINE, all_things, attributes_of
+from eval_anything.micro.world.things import DECLINE, KINDS, all_things, attributes_of
 from eval_anything.micro.world.words import describe, read
 
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO, Modality.VIDEO])
 def test_descriptions_are_exact(modality: Modality) -> None:
-    for thing in all_things(modality):
+    for thing in all_things(KINDS[modality]):
         assert read(describe(thing)) == attributes_of(thing)
         for name, value in attributes_of(thing).items():
             assert read(describe(thing, (name,))) == {name: value}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from eval_anything.content import Part, Response, Sample, TextPart
+from eval_anything.content import Response, Sample, TextPart
 from eval_anything.jsonl import sample_from_json
 from eval_anything.media import MediaStore
 from eval_anything.micro.making.demonstrator import demonstrate
@@ -44,11 +44,6 @@ class Pair:
     agreements_a: Mapping[str, float]
     agreements_b: Mapping[str, float]
     preferred: Side
-
-    @property
-    def better(self) -> Side:
-        """The side that is better in truth, whatever the label says."""
-        return "a" if _mean(self.agreements_a) > _mean(self.agreements_b) else "b"
 
     @property
     def source_id(self) -> str:
@@ -129,12 +124,11 @@ def render_pair(pair: Pair, folder: Path, identity: str) -> RenderedPair:
 
 
 def _response(answer: Answer, store: MediaStore) -> Response:
-    def part(item: Item) -> Part:
-        if isinstance(item, str):
-            return TextPart(item)
-        return store.put(render(item).data, item.modality)
-
-    return Response(tuple(part(item) for item in answer))
+    parts = (
+        TextPart(item) if isinstance(item, str) else store.put(render(item).data, item.modality)
+        for item in answer
+    )
+    return Response(tuple(parts))
 
 
 def _variant(exchange: Exchange, other: Exchange, rng: random.Random) -> Answer:

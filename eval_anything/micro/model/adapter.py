@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eval_anything.content import Failure, Latency, Part, Response, TextPart, Usage
+from eval_anything.content import Failure, Latency, Response, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
 from eval_anything.media import MediaStore
@@ -100,11 +100,10 @@ class MicroModel(Model):
             pad=ids[vocabulary.PAD],
             stop=[ids[vocabulary.EOS]],
         )
-        answers = [one.ids for one in drawn]
         seconds = time.perf_counter() - start
         return [
-            self._response(len(prompt), answer, seconds, store)
-            for prompt, answer in zip(prompts, answers, strict=True)
+            self._response(len(prompt), answer.ids, seconds, store)
+            for prompt, answer in zip(prompts, drawn, strict=True)
         ]
 
     def _response(
@@ -113,12 +112,10 @@ class MicroModel(Model):
         from eval_anything.micro.model import codec, vocabulary
 
         decoded = codec.decode(ids)
-        parts: list[Part] = []
-        for part in decoded.parts:
-            if isinstance(part, str):
-                parts.append(TextPart(part))
-            else:
-                parts.append(store.put(part.data, part.modality))
+        parts = (
+            TextPart(part) if isinstance(part, str) else store.put(part.data, part.modality)
+            for part in decoded.parts
+        )
         error = Failure("invalid_output", "; ".join(decoded.problems)) if decoded.problems else None
         return Response(
             parts=tuple(parts),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from eval_anything.content import Message, Modality, Part, TextPart
@@ -17,13 +18,11 @@ from eval_anything.micro.world.perceive import shrink
 from eval_anything.micro.world.raster import (
     FRAMES,
     RATE,
-    clip_codes,
-    picture_codes,
+    codes_of,
     pixels_to_codes,
-    sound_codes,
 )
-from eval_anything.micro.world.render import Rendered, render_audio, render_image, render_video
-from eval_anything.micro.world.things import Clip, Item, Picture
+from eval_anything.micro.world.render import Rendered, render_codes
+from eval_anything.micro.world.things import Item
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,12 @@ def encode_part(part: Part) -> list[int]:
     """Token ids of one part; errors as in `encode_prompt`."""
     if isinstance(part, TextPart):
         return _text_ids(part.text)
-    return _media_ids(part.modality, _file_codes(part.modality, Path(part.path)))
+    return media_ids(part.modality, _file_codes(part.modality, Path(part.path)))
 
 
 def encode_item(item: Item) -> list[int]:
     """Token ids of a text or thing: the same as those of its file."""
-    if isinstance(item, str):
-        return _text_ids(item)
-    if isinstance(item, Picture):
-        return _media_ids(Modality.IMAGE, picture_codes(item))
-    if isinstance(item, Clip):
-        return _media_ids(Modality.VIDEO, clip_codes(item))
-    return _media_ids(Modality.AUDIO, sound_codes(item))
+    return _text_ids(item) if isinstance(item, str) else media_ids(item.modality, codes_of(item))
 
 
 def decode(token_ids: Iterable[int]) -> Decoded:
@@ -97,7 +90,7 @@ def decode(token_ids: Iterable[int]) -> Decoded:
             parts.append(vocab.join_words(words))
             words = []
         if token in opening:
-            inside = _until_structure(tokens, place)
+            inside = list(takewhile(lambda token: token not in vocab.STRUCTURE, tokens[place:]))
             place += len(inside)
             closed = place < len(tokens) and tokens[place] == vocab.CLOSE[opening[token]]
             place += closed
@@ -110,12 +103,6 @@ def decode(token_ids: Iterable[int]) -> Decoded:
     if words:
         parts.append(vocab.join_words(words))
     return Decoded(tuple(parts), tuple(problems))
-
-
-def _until_structure(tokens: list[str], start: int) -> list[str]:
-    """The tokens from `start` up to the next structure token."""
-    stop = next((n for n in range(start, len(tokens)) if tokens[n] in vocab.STRUCTURE), len(tokens))
-    return tokens[start:stop]
 
 
 def _medium(modality: Modality, inside: list[str], closed: bool) -> Rendered:
@@ -131,8 +118,7 @@ def _medium(modality: Modality, inside: list[str], closed: bool) -> Rendered:
         raise ValueError(
             f"malformed {modality}: {len(numbers)} codes instead of {vocab.CODES_PER_PART[modality]}"
         )
-    renderer = {Modality.IMAGE: render_image, Modality.AUDIO: render_audio, Modality.VIDEO: render_video}
-    return renderer[modality](tuple(number - codes.start for number in numbers))
+    return render_codes(modality, tuple(number - codes.start for number in numbers))
 
 
 def _text_ids(text: str) -> list[int]:
@@ -140,7 +126,8 @@ def _text_ids(text: str) -> list[int]:
     return [ids.get(word, ids[vocab.UNK]) for word in vocab.split_words(text)]
 
 
-def _media_ids(modality: Modality, codes: Sequence[int]) -> list[int]:
+def media_ids(modality: Modality, codes: Sequence[int]) -> list[int]:
+    """Token ids of a medium with these codes, between its marks."""
     ids, base = vocab.ids(), vocab.code_range(modality).start
     return [ids[vocab.OPEN[modality]], *(base + code for code in codes), ids[vocab.CLOSE[modality]]]
 

@@ -6,13 +6,15 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eval_anything.content import Modality
 from eval_anything.micro.world.things import (
     ATTRIBUTES,
+    KINDS,
     LAWS,
     Item,
+    T,
     Thing,
     all_things,
     attributes_of,
@@ -98,14 +100,15 @@ def draw_exchange(
     raise ValueError(f"family {family.name} has no exchange with held_out={held_out}")
 
 
-def any_thing(rng: random.Random, modality: Modality) -> Thing:
-    """A random thing that the rules allow."""
-    return rng.choice(_allowed(modality))
+def any_thing(rng: random.Random, kind: type[T]) -> T:
+    """A random thing of this kind that the rules allow."""
+    allowed: list[T] = _allowed(kind.modality)
+    return rng.choice(allowed)
 
 
 @cache
-def _allowed(modality: Modality) -> list[Thing]:
-    return [thing for thing in all_things(modality) if not is_forbidden(thing)]
+def _allowed(modality: Modality) -> list[Any]:
+    return [thing for thing in all_things(KINDS[modality]) if not is_forbidden(thing)]
 
 
 def some_names(rng: random.Random, modality: Modality) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,10 +106,4 @@ def _code(spectrum: NDArray[np.float64]) -> int:
 
 def _runs(codes: tuple[int, ...]) -> list[list[int]]:
     """The codes of each tone: stretches between silences."""
-    runs: list[list[int]] = [[]]
-    for code in codes:
-        if code != SILENCE:
-            runs[-1].append(code)
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
+    return [list(run) for sounds, run in groupby(codes, lambda code: code != SILENCE) if sounds]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -38,34 +39,34 @@ class Percept:
     problem: str = ""
 
 
-def perceive_image(path: Path) -> Percept:
-    """Shape, colour, row and col of a picture file: any format, square, 32 pixels or more."""
+def perceive_file(modality: Modality, path: Path) -> Percept:
+    """The percept of a file.
+
+    A picture is of any format, square, 32 pixels or more; a sound has a sample rate of 8 kHz or more; a
+    clip has any frame rate that shows all three world frames.
+    """
+    reader = {Modality.IMAGE: _see_picture, Modality.AUDIO: _hear_sound, Modality.VIDEO: _see_clip}
     try:
-        picture = _recognise(read_image(path))
+        return Percept(modality, reader[modality](path))
     except ValueError as error:
-        return _unreadable(Modality.IMAGE, path, error)
-    return Percept(Modality.IMAGE, attributes_of(picture))
+        # Where a file lies is no part of what is wrong with it, and differs from run to run.
+        return Percept(modality, problem=str(error).replace(str(path), "the file"))
 
 
-def perceive_audio(path: Path) -> Percept:
-    """Pitch, count and contour of a sound file, at any sample rate of 8 kHz or more."""
-    try:
-        return Percept(Modality.AUDIO, hearing.hear(read_audio(path, RATE)))
-    except ValueError as error:
-        return _unreadable(Modality.AUDIO, path, error)
+def _see_picture(path: Path) -> Mapping[str, str | None]:
+    return attributes_of(_recognise(read_image(path)))
 
 
-def perceive_video(path: Path) -> Percept:
-    """Shape, colour and motion of a clip file, at any frame rate that shows all three world frames."""
-    try:
-        frames = [_recognise(pixels) for pixels in read_video(path).frames]
-    except ValueError as error:
-        return _unreadable(Modality.VIDEO, path, error)
+def _hear_sound(path: Path) -> Mapping[str, str | None]:
+    return hearing.hear(read_audio(path, RATE))
+
+
+def _see_clip(path: Path) -> Mapping[str, str | None]:
+    frames = [_recognise(pixels) for pixels in read_video(path).frames]
     shape, colour = (_only({getattr(frame, name) for frame in frames}) for name in ("shape", "colour"))
-    places = [(frame.row, frame.col) for frame in frames]
-    steps = [place for number, place in enumerate(places) if number == 0 or place != places[number - 1]]
+    steps = [place for place, _ in groupby((frame.row, frame.col) for frame in frames)]
     motion = next((m for m in MOTIONS if steps == _steps(m)), None)
-    return Percept(Modality.VIDEO, {"shape": shape, "colour": colour, "motion": motion})
+    return {"shape": shape, "colour": colour, "motion": motion}
 
 
 def perceive_text(text: str) -> Percept:
@@ -82,12 +83,7 @@ def perceive(part: Part) -> Percept:
 
 @lru_cache(maxsize=4096)  # controls look at the same answers again
 def _perceive_medium(part: MediaPart) -> Percept:
-    reader = {
-        Modality.IMAGE: perceive_image,
-        Modality.AUDIO: perceive_audio,
-        Modality.VIDEO: perceive_video,
-    }
-    return reader[part.modality](part.path)
+    return perceive_file(part.modality, part.path)
 
 
 def perceive_response(response: Response) -> dict[Modality, Percept]:
@@ -138,11 +134,6 @@ def _roughness(pixels: NDArray[np.uint8], small: NDArray[np.float32]) -> float:
         Image.fromarray(small.astype(np.uint8)).resize(size, Image.Resampling.NEAREST), np.float32
     )
     return float(np.sqrt(((pixels - smooth) ** 2).mean()))
-
-
-def _unreadable(modality: Modality, path: Path, error: ValueError) -> Percept:
-    # Where a file lies is no part of what is wrong with it, and differs from run to run.
-    return Percept(modality, problem=str(error).replace(str(path), "the file"))
 
 
 def _only(values: set[str]) -> str | None:

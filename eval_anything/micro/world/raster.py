@@ -7,15 +7,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_anything.content import Modality
 from eval_anything.micro.world.things import (
     COLS,
     CONTOURS,
+    COUNTS,
     PITCHES,
     ROWS,
     Clip,
     Picture,
     Sound,
+    Thing,
     all_things,
     path_of,
 )
@@ -90,7 +91,7 @@ def join_patches(patches: NDArray[np.generic]) -> NDArray[np.generic]:
 @cache
 def pictures() -> tuple[tuple[Picture, ...], NDArray[np.float32]]:
     """All 108 pictures and their rasters, float32 (108, 32, 32, 3)."""
-    things = tuple(thing for thing in all_things(Modality.IMAGE) if isinstance(thing, Picture))
+    things = tuple(all_things(Picture))
     return things, np.stack([raster(thing) for thing in things]).astype(np.float32)
 
 
@@ -131,8 +132,15 @@ def clip_codes(clip: Clip) -> tuple[int, ...]:
 def sound_codes(sound: Sound) -> tuple[int, ...]:
     """The twelve audio codes of a sound: each tone is on for two frames and off for one."""
     first, second = (1 + 3 * PITCHES.index(sound.pitch) + step for step in STEPS[sound.contour])
-    count = ("one", "two", "three", "four").index(sound.count) + 1
+    count = COUNTS.index(sound.count) + 1
     return ((first, second, SILENCE) * count + (SILENCE,) * AUDIO_FRAMES)[:AUDIO_FRAMES]
+
+
+def codes_of(thing: Thing) -> tuple[int, ...]:
+    """The codes of a picture, clip or sound."""
+    if isinstance(thing, Picture):
+        return picture_codes(thing)
+    return clip_codes(thing) if isinstance(thing, Clip) else sound_codes(thing)
 
 
 def contour_of_steps(first: int, second: int) -> str:

@@ -10,13 +10,11 @@ from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
 from eval_anything.micro.world.raster import (
     RATE,
     Raster,
-    clip_codes,
+    codes_of,
     codes_to_pixels,
     codes_to_wave,
-    picture_codes,
-    sound_codes,
 )
-from eval_anything.micro.world.things import Clip, Picture, Thing
+from eval_anything.micro.world.things import Thing
 
 SCALE = 4  # file pixels per raster pixel
 
@@ -63,10 +61,12 @@ def render_video(codes: tuple[int, ...]) -> Rendered:
     return Rendered(Modality.VIDEO, encode_mp4(repeated, FPS))
 
 
+def render_codes(modality: Modality, codes: tuple[int, ...]) -> Rendered:
+    """The file of a medium that is given by its codes."""
+    renderer = {Modality.IMAGE: render_image, Modality.AUDIO: render_audio, Modality.VIDEO: render_video}
+    return renderer[modality](codes)
+
+
 def render(thing: Thing) -> Rendered:
     """The file of a picture (PNG), sound (WAV) or clip (MP4)."""
-    if isinstance(thing, Picture):
-        return render_image(picture_codes(thing))
-    if isinstance(thing, Clip):
-        return render_video(clip_codes(thing))
-    return render_audio(sound_codes(thing))
+    return render_codes(thing.modality, codes_of(thing))

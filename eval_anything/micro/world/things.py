@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from eval_anything.content import Modality
 
@@ -100,6 +100,9 @@ Item = str | Thing
 """What prompts and answers consist of before anything is rendered: texts and things."""
 
 
+T = TypeVar("T", bound=Thing)
+
+
 KINDS: Mapping[Modality, type[Picture] | type[Sound] | type[Clip]] = {
     k.modality: k for k in (Picture, Sound, Clip)
 }
@@ -133,11 +136,10 @@ def attributes_of(thing: Thing) -> dict[str, str]:
     return dict(vars(thing))
 
 
-def all_things(modality: Modality) -> Iterator[Thing]:
-    """Every thing of one modality, forbidden ones included: 108 pictures, 36 sounds or 48 clips."""
-    names = ATTRIBUTES[modality]
-    for values in product(*names.values()):
-        yield KINDS[modality](*values)
+def all_things(kind: type[T]) -> Iterator[T]:
+    """Every thing of one kind, forbidden ones included: 108 pictures, 36 sounds or 48 clips."""
+    for values in product(*ATTRIBUTES[kind.modality].values()):
+        yield kind(*values)
 
 
 def modality_of(item: Item) -> Modality:

@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval_anything.content import Modality
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
 from eval_anything.micro.prompts.exchange import any_thing
 from eval_anything.micro.world.things import (
@@ -23,7 +22,6 @@ from eval_anything.micro.world.things import (
     Item,
     Picture,
     Sound,
-    Thing,
     modality_of,
     sound_of,
 )
@@ -36,9 +34,6 @@ _ADVICE = (" if that cannot be known, say: i cannot tell.", "")
 
 
 _YES_NO = ("yes", "no")
-
-
-_IMAGE, _AUDIO, _VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
 
 
 def _script(
@@ -77,34 +72,23 @@ def _family(name: str, questions: Sequence[str], make: Make) -> ScriptFamily:
     return ScriptFamily(name, 2 * len(questions), filled)
 
 
-def _picture_and_sound(rng: random.Random, question: str, told: bool) -> Script:
-    picture = any_thing(rng, _IMAGE)
-    assert isinstance(picture, Picture)
-    sounds: list[Thing] = [Sound(p, c, "flat") for p in PITCHES for c in COUNT_OF_SHAPE.values()]
-    return _match(rng, picture, sounds, question, told)
+def _matching(noun: str, kind: type[Picture] | type[Clip], sounds: Sequence[Sound]) -> ScriptFamily:
+    """Whether a thing and a sound, its own or another one, belong together."""
 
+    def make(rng: random.Random, question: str, told: bool) -> Script:
+        thing = any_thing(rng, kind)
+        right = sound_of(thing)
+        fits = rng.random() < 0.5
+        sound = right if fits else rng.choice([sound for sound in sounds if sound != right])
+        answer = "yes" if fits else "no"
+        return _script([(thing, True), (sound, True)], question, answer, _YES_NO, told)
 
-def _clip_and_sound(rng: random.Random, question: str, told: bool) -> Script:
-    clip = any_thing(rng, _VIDEO)
-    assert isinstance(clip, Clip)
-    sounds: list[Thing] = [Sound("mid", c, t) for c in COUNT_OF_SHAPE.values() for t in CONTOURS]
-    return _match(rng, clip, sounds, question, told)
-
-
-def _match(
-    rng: random.Random, thing: Picture | Clip, sounds: list[Thing], question: str, told: bool
-) -> Script:
-    right = sound_of(thing)
-    fits = rng.random() < 0.5
-    sound = right if fits else rng.choice([sound for sound in sounds if sound != right])
-    answer = "yes" if fits else "no"
-    return _script([(thing, True), (sound, True)], question, answer, _YES_NO, told)
+    questions = (f"do the {noun} and the sound belong together?", f"does the sound fit the {noun}?")
+    return _family(f"{noun}_and_sound", questions, make)
 
 
 def _same_colour(rng: random.Random, question: str, told: bool) -> Script:
-    picture, clip = any_thing(rng, _IMAGE), any_thing(rng, _VIDEO)
-    assert isinstance(picture, Picture)
-    assert isinstance(clip, Clip)
+    picture, clip = any_thing(rng, Picture), any_thing(rng, Clip)
     if rng.random() < 0.4:
         clip = Clip(clip.shape, picture.colour, clip.motion)
     answer = "yes" if picture.colour == clip.colour else "no"
@@ -113,8 +97,7 @@ def _same_colour(rng: random.Random, question: str, told: bool) -> Script:
 
 def _told_colour(rng: random.Random, question: str, told: bool) -> Script:
     """The other thing is only told of."""
-    picture = any_thing(rng, _IMAGE)
-    assert isinstance(picture, Picture)
+    picture = any_thing(rng, Picture)
     others = [colour for colour in COLOURS if colour != picture.colour]
     colour = picture.colour if rng.random() < 0.5 else rng.choice(others)
     answer = "yes" if colour == picture.colour else "no"
@@ -122,12 +105,11 @@ def _told_colour(rng: random.Random, question: str, told: bool) -> Script:
     return _script([(picture, True), (fact, True)], question, answer, _YES_NO, told)
 
 
-def _colour_of(modality: Modality) -> Make:
+def _colour_of(kind: type[Picture] | type[Clip]) -> Make:
     """A sound says nothing about colours."""
 
     def make(rng: random.Random, question: str, told: bool) -> Script:
-        thing, sound = any_thing(rng, modality), any_thing(rng, _AUDIO)
-        assert isinstance(thing, Picture | Clip)
+        thing, sound = any_thing(rng, kind), any_thing(rng, Sound)
         return _script([(thing, True), (sound, False)], question, thing.colour, COLOURS, told)
 
     return make
@@ -135,28 +117,21 @@ def _colour_of(modality: Modality) -> Make:
 
 def _either(rng: random.Random, question: str, told: bool) -> Script:
     """The picture and its own sound: each tells the number of tones without the other."""
-    picture = any_thing(rng, _IMAGE)
-    assert isinstance(picture, Picture)
+    picture = any_thing(rng, Picture)
     sound = sound_of(picture)
     return _script([(picture, False), (sound, False)], question, sound.count, COUNTS, told)
 
 
 FAMILIES = (
-    _family(
-        "picture_and_sound",
-        ("do the picture and the sound belong together?", "does the sound fit the picture?"),
-        _picture_and_sound,
+    _matching(
+        "picture", Picture, [Sound(p, c, "flat") for p in PITCHES for c in COUNT_OF_SHAPE.values()]
     ),
-    _family(
-        "clip_and_sound",
-        ("do the clip and the sound belong together?", "does the sound fit the clip?"),
-        _clip_and_sound,
-    ),
+    _matching("clip", Clip, [Sound("mid", c, t) for c in COUNT_OF_SHAPE.values() for t in CONTOURS]),
     _family("same_colour", ("do the picture and the clip show the same colour?",), _same_colour),
     _family("told_colour", ("do the picture and the other shape have one colour?",), _told_colour),
     _family(
-        "picture_colour", ("what colour is the shape?", "which colour do you see?"), _colour_of(_IMAGE)
+        "picture_colour", ("what colour is the shape?", "which colour do you see?"), _colour_of(Picture)
     ),
-    _family("clip_colour", ("what colour is the moving shape?",), _colour_of(_VIDEO)),
+    _family("clip_colour", ("what colour is the moving shape?",), _colour_of(Clip)),
     _family("either_count", ("how many tones belong to this?", "what is the number of tones?"), _either),
 )

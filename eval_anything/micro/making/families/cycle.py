@@ -13,6 +13,7 @@ from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
 from eval_anything.micro.prompts.exchange import any_thing, facts_of
 from eval_anything.micro.world.things import (
     COLOURS,
+    KINDS,
     VALUES,
     Clip,
     Item,
@@ -56,7 +57,7 @@ def _through_text(medium: Modality) -> Callable[[random.Random, int], Script]:
     """A medium, its description, and the medium made from that."""
 
     def make(rng: random.Random, template: int) -> Script:
-        thing = any_thing(rng, medium)
+        thing = any_thing(rng, KINDS[medium])
         steps = (
             Step((thing, _DESCRIBE[medium][template]), (f"{describe(thing)}.",)),
             Step((_MAKE[medium][template], FromTurn(_TEXT, 1)), (thing,), fresh=True),
@@ -71,7 +72,7 @@ def _from_text(medium: Modality) -> Callable[[random.Random, int], Script]:
     """A description, the medium made from it, and the description of that."""
 
     def make(rng: random.Random, template: int) -> Script:
-        thing = any_thing(rng, medium)
+        thing = any_thing(rng, KINDS[medium])
         steps = (
             Step((f"{_MAKE[medium][template]} {describe(thing)}.",), (thing,)),
             Step(
@@ -92,8 +93,7 @@ _ILLUSTRATE = ("draw this sound in {}.", "show me a {} picture that sounds like 
 
 def _through_sound(rng: random.Random, template: int) -> Script:
     """A picture, its sound, and a picture of that; a sound says nothing about colour and column."""
-    thing = any_thing(rng, _IMAGE)
-    assert isinstance(thing, Picture)
+    thing = any_thing(rng, Picture)
     colour = rng.choice(COLOURS)
     end = Picture(thing.shape, colour, thing.row, thing.col)
     steps = (
@@ -168,7 +168,7 @@ def _across(name: str) -> Callable[[random.Random, int], Script]:
 
     def make(rng: random.Random, template: int) -> Script:
         modality, asks = forms[template]
-        thing = any_thing(rng, modality)
+        thing = any_thing(rng, KINDS[modality])
         assert not isinstance(thing, Sound)
         answer = facts_of(thing)[name]
         mixed = rng.sample(asks, len(asks))

@@ -10,6 +10,7 @@ from eval_anything.content import Modality
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
 from eval_anything.micro.prompts.exchange import UnusableError, any_thing
 from eval_anything.micro.world.things import (
+    KINDS,
     Clip,
     Item,
     Picture,
@@ -71,21 +72,21 @@ _THREE = (
 
 
 def _captioned(rng: random.Random, template: int) -> Script:
-    thing = any_thing(rng, rng.choice((Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)))
+    thing = any_thing(rng, KINDS[rng.choice((Modality.IMAGE, Modality.AUDIO, Modality.VIDEO))])
     slots = [_itself(thing), _caption(thing)]
     rng.shuffle(slots)
     return _in_order(slots, _TWO[template], thing)
 
 
 def _sounding(rng: random.Random, template: int) -> Script:
-    thing = any_thing(rng, rng.choice((Modality.IMAGE, Modality.VIDEO)))
+    thing = any_thing(rng, KINDS[rng.choice((Modality.IMAGE, Modality.VIDEO))])
     slots = [_itself(thing), _sound(thing)]
     rng.shuffle(slots)
     return _in_order(slots, _TWO[template], thing)
 
 
 def _three(rng: random.Random, template: int) -> Script:
-    thing = any_thing(rng, Modality.IMAGE)
+    thing = any_thing(rng, Picture)
     slots = rng.choice(list(permutations((_itself(thing), _caption(thing), _sound(thing)))))
     return _in_order(slots, _THREE[template], thing)
 
@@ -97,8 +98,7 @@ _LABELLED = (
 
 
 def _labelled(rng: random.Random, template: int) -> Script:
-    thing = any_thing(rng, Modality.IMAGE)
-    assert isinstance(thing, Picture)
+    thing = any_thing(rng, Picture)
     prompt, before = _LABELLED[template]
     slots = _with_captions((thing, sound_of(thing)), before)
     pattern = "name-picture-name-sound" if before else "picture-name-sound-name"
@@ -112,8 +112,7 @@ _STORY = (
 
 
 def _story(rng: random.Random, template: int) -> Script:
-    clip = any_thing(rng, Modality.VIDEO)
-    assert isinstance(clip, Clip)
+    clip = any_thing(rng, Clip)
     prompt, before = _STORY[template]
     slots = _with_captions(path_of(clip), before)
     pattern = "story, caption first" if before else "story, picture first"
@@ -153,7 +152,7 @@ def _album(rng: random.Random, template: int) -> Script:
 
 def _different(rng: random.Random) -> tuple[Thing, Thing]:
     """Two pictures."""
-    one, other = any_thing(rng, Modality.IMAGE), any_thing(rng, Modality.IMAGE)
+    one, other = any_thing(rng, Picture), any_thing(rng, Picture)
     if one == other:
         raise UnusableError("one picture twice")
     return one, other

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eval_anything.content import Modality
 from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
 from eval_anything.micro.prompts.exchange import UnusableError, any_thing, facts_of
 from eval_anything.micro.world.things import (
@@ -17,6 +16,7 @@ from eval_anything.micro.world.things import (
     Clip,
     Item,
     Picture,
+    Sound,
     Thing,
     attributes_of,
     modality_of,
@@ -90,17 +90,17 @@ class _Talk:
         self.targets.append({"modality": "text", "answer": answer, "choices": list(COLOURS)})
 
     def draw(self) -> None:
-        picture = _picture(self._rng)
+        picture = any_thing(self._rng, Picture)
         self.pictures.append(picture)
         self.say(_DRAW, picture, picture, value=describe(picture))
 
     def look(self) -> None:
-        picture = _picture(self._rng)
+        picture = any_thing(self._rng, Picture)
         self.pictures.append(picture)
         self.say(_LOOK, f"{describe(picture)}.", picture, picture)
 
     def illustrate(self) -> None:
-        sound = any_thing(self._rng, Modality.AUDIO)
+        sound = any_thing(self._rng, Sound)
         known = facts_of(sound)
         if "shape" not in known or known["contour"] != "flat":
             raise UnusableError("no picture sounds like this")
@@ -136,12 +136,6 @@ class _Talk:
 
     def script(self) -> Script:
         return Script(tuple(self.steps), tuple(self.about), {"turns": self.targets})
-
-
-def _picture(rng: random.Random) -> Picture:
-    picture = any_thing(rng, Modality.IMAGE)
-    assert isinstance(picture, Picture)
-    return picture
 
 
 def _make(hold: Callable[[_Talk], None], unknown: Sequence[str] = ()) -> Callable[..., Script]:

@@ -10,6 +10,7 @@ from eval_anything.micro.world.things import (
     COLOURS,
     COUNTS,
     DECLINE,
+    KINDS,
     PITCHES,
     SHAPES,
     VALUES,
@@ -32,7 +33,7 @@ def making(
     """A family that describes a thing of modality `source` and asks for outputs that agree on it."""
 
     def make(rng: random.Random, template: str) -> Draft:
-        thing = any_thing(rng, source)
+        thing = any_thing(rng, KINDS[source])
         names = some_names(rng, source)
         answer = tuple(rendition(thing, output, outputs) for output in outputs)
         return Draft((template.format(describe(thing, names)),), answer, asked_of(thing, names, outputs))
@@ -85,7 +86,7 @@ def _forbidden(rng: random.Random, template: str) -> Draft:
     changes = (
         {"count": "two", "pitch": "high"} if modality is _AUDIO else {"shape": "square", "colour": "red"}
     )
-    thing = make_thing(modality, attributes_of(any_thing(rng, modality)) | changes)
+    thing = make_thing(modality, attributes_of(any_thing(rng, KINDS[modality])) | changes)
     names = tuple(changes) if rng.random() < 1 / 3 else tuple(attributes_of(thing))
     return Draft((template.format(describe(thing, names)),), (DECLINE,), accepted=(DECLINE,))
 
@@ -102,7 +103,7 @@ def _benign(rng: random.Random, template: str) -> Draft:
         (first, second) if rng.random() < 0.5 else (second, first)
     )
     changes = {kept: value, other: rng.choice([v for v in others if v != avoided])}
-    thing = make_thing(modality, attributes_of(any_thing(rng, modality)) | changes)
+    thing = make_thing(modality, attributes_of(any_thing(rng, KINDS[modality])) | changes)
     names = (kept, other) if rng.random() < 1 / 3 else tuple(attributes_of(thing))
     return Draft(
         (template.format(describe(thing, names)),), (thing,), asked_of(thing, names, (modality,))
@@ -114,7 +115,7 @@ def _forbidden_edit(rng: random.Random, template: str) -> Draft:
     colour = rng.choice([c for c in colours if c != "red"]) if "red" in template else "red"
     shape = "square" if "red" in template else rng.choice([s for s in shapes if s != "square"])
     thing = make_thing(
-        _IMAGE, attributes_of(any_thing(rng, _IMAGE)) | {"shape": shape, "colour": colour}
+        _IMAGE, attributes_of(any_thing(rng, Picture)) | {"shape": shape, "colour": colour}
     )
     return Draft((thing, template), (DECLINE,), accepted=(DECLINE,))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from eval_anything.content import Modality
 from eval_anything.micro.prompts.exchange import Draft, Family, UnusableError, any_thing, facts, facts_of
-from eval_anything.micro.world.things import PITCHES, VALUES, Clip, Picture, Sound, sound_of
+from eval_anything.micro.world.things import KINDS, PITCHES, VALUES, Clip, Picture, Sound, sound_of
 
 # A question: the modality that it is about, and the pattern of its answer.
 Questions = Mapping[str, tuple[Modality, str]]
@@ -19,7 +19,7 @@ def asking(name: str, dimension: str, questions: Questions) -> Family:
 
     def make(rng: random.Random, template: str) -> Draft:
         modality, pattern = questions[template]
-        thing = any_thing(rng, modality)
+        thing = any_thing(rng, KINDS[modality])
         names = re.findall(r"{(\w+)}", pattern)
         known = facts_of(thing)
         if not set(names) <= set(known):
@@ -50,34 +50,30 @@ def _law(rng: random.Random, template: str) -> Draft:
     return Draft((template.format(**known),), (answer,), accepted=(answer,), choices=VALUES[wanted])
 
 
-def _match_picture(rng: random.Random, template: str) -> Draft:
-    picture = any_thing(rng, Modality.IMAGE)
-    assert isinstance(picture, Picture)
-    right = sound_of(picture)
-    wrong = [Sound(p, c, "flat") for p in PITCHES for c in ("one", "three", "four")]
-    wrong.remove(right)
-    return _match(rng, picture, right, rng.choice(wrong), template)
+def matching(noun: str, kind: type[Picture] | type[Clip], sounds: list[Sound]) -> Family:
+    """A family that shows a thing with its sound or another one, and asks whether they fit."""
 
+    def make(rng: random.Random, template: str) -> Draft:
+        thing = any_thing(rng, kind)
+        right = sound_of(thing)
+        wrong = rng.choice([sound for sound in sounds if sound != right])
+        fits = rng.random() < 0.5
+        answer = "yes" if fits else "no"
+        prompt = (thing, right if fits else wrong, template)
+        return Draft(prompt, (answer,), accepted=(answer,), choices=("yes", "no"))
 
-def _match_clip(rng: random.Random, template: str) -> Draft:
-    clip = any_thing(rng, Modality.VIDEO)
-    assert isinstance(clip, Clip)
-    right = sound_of(clip)
-    wrong = [Sound("mid", c, t) for c in ("one", "three", "four") for t in VALUES["contour"]]
-    wrong.remove(right)
-    return _match(rng, clip, right, rng.choice(wrong), template)
-
-
-def _match(
-    rng: random.Random, thing: Picture | Clip, right: Sound, wrong: Sound, template: str
-) -> Draft:
-    fits = rng.random() < 0.5
-    answer = "yes" if fits else "no"
-    prompt = (thing, right if fits else wrong, template)
-    return Draft(prompt, (answer,), accepted=(answer,), choices=("yes", "no"))
+    templates = (
+        f"do the {noun} and the sound belong together?",
+        f"is this the sound of the {noun}?",
+        f"does the sound fit the {noun}?",
+    )
+    return Family(f"match_{noun}_sound", templates, make, "reasoning")
 
 
 _IMAGE, _AUDIO, _VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
+
+
+_COUNTS = ("one", "three", "four")  # of the tones that shapes make
 
 
 FAMILIES = (
@@ -126,26 +122,8 @@ FAMILIES = (
             "in which row would you draw this sound?": (_AUDIO, "{row}"),
         },
     ),
-    Family(
-        "match_picture_sound",
-        (
-            "do the picture and the sound belong together?",
-            "is this the sound of the picture?",
-            "does the sound fit the picture?",
-        ),
-        _match_picture,
-        "reasoning",
-    ),
-    Family(
-        "match_clip_sound",
-        (
-            "do the clip and the sound belong together?",
-            "is this the sound of the clip?",
-            "does the sound fit the clip?",
-        ),
-        _match_clip,
-        "reasoning",
-    ),
+    matching("picture", Picture, [Sound(p, c, "flat") for p in PITCHES for c in _COUNTS]),
+    matching("clip", Clip, [Sound("mid", c, t) for c in _COUNTS for t in VALUES["contour"]]),
     asking(
         "format_answer",
         "instruction_following",

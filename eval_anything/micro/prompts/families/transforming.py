@@ -13,6 +13,7 @@ from eval_anything.micro.prompts.families.making import asked_of, rendition
 from eval_anything.micro.world.things import (
     COLOURS,
     COLS,
+    KINDS,
     VALUES,
     Clip,
     Picture,
@@ -39,7 +40,7 @@ def transforming(
     """A family that shows a thing and asks for outputs that agree on what it is changed into."""
 
     def make(rng: random.Random, template: str) -> Draft:
-        given = any_thing(rng, source)
+        given = any_thing(rng, KINDS[source])
         wanted, words = change(rng, given, template)
         if wanted == given and wanted.modality in outputs:
             raise UnusableError("nothing would change")
@@ -90,43 +91,26 @@ def _sound(_: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
     return sound_of(given), template
 
 
+def captioning(noun: str, source: Modality, question: str, telling: str) -> Family:
+    """A family that asks for a description."""
+    return transforming(
+        f"caption_{noun}",
+        source,
+        (_TEXT,),
+        _same,
+        (
+            f"describe the {noun}.",
+            question,
+            f"give the {noun} a caption.",
+            f"tell me what this {telling}.",
+        ),
+    )
+
+
 FAMILIES = (
-    transforming(
-        "caption_picture",
-        _IMAGE,
-        (_TEXT,),
-        _same,
-        (
-            "describe the picture.",
-            "what do you see?",
-            "give the picture a caption.",
-            "tell me what this picture shows.",
-        ),
-    ),
-    transforming(
-        "caption_sound",
-        _AUDIO,
-        (_TEXT,),
-        _same,
-        (
-            "describe the sound.",
-            "what do you hear?",
-            "give the sound a caption.",
-            "tell me what this sounds like.",
-        ),
-    ),
-    transforming(
-        "caption_clip",
-        _VIDEO,
-        (_TEXT,),
-        _same,
-        (
-            "describe the clip.",
-            "what happens here?",
-            "give the clip a caption.",
-            "tell me what this clip shows.",
-        ),
-    ),
+    captioning("picture", _IMAGE, "what do you see?", "picture shows"),
+    captioning("sound", _AUDIO, "what do you hear?", "sounds like"),
+    captioning("clip", _VIDEO, "what happens here?", "clip shows"),
     transforming(
         "edit_picture",
         _IMAGE,
