@@ -19,7 +19,7 @@ from eval_anything.micro.world.things import is_held_out, modality_of
 def test_nothing_held_out_is_demonstrated() -> None:
     rng = random.Random(3)
     for number in range(4000):
-        for turn in demonstration(rng, refinement=number % 4 == 0).turns:
+        for turn in demonstration(rng, refinement=number % 4 == 0):
             for item in turn:
                 assert not any(is_held_out(thing) for thing in things_in(item)), turn
 
@@ -54,7 +54,7 @@ def test_refinements_mostly_mend_what_the_feedback_names() -> None:
     rng = random.Random(0)
     changed = praised = 0
     for _ in range(600):
-        _, faulty, (feedback,), refined = demonstration(rng, refinement=True).turns
+        _, faulty, (feedback,), refined = demonstration(rng, refinement=True)
         changed += refined != faulty
         praised += feedback == FINE
         assert feedback != FINE or refined == faulty

@@ -9,17 +9,18 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import functional
 
-from eval_anything.micro.making.demonstrator import Demonstration, demonstration
+from eval_anything.micro.making.demonstrator import Turns, demonstration
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.checkpoint_files import Recipe, save_checkpoint
 from eval_anything.micro.model.codec import encode_item
+from eval_anything.models.local.generation import padded
 
 IGNORED = -100  # label of tokens that are not learned
 
@@ -27,17 +28,20 @@ IGNORED = -100  # label of tokens that are not learned
 DEFAULT = Recipe()
 
 
+B = TypeVar("B")
+
+
 Sequence = tuple[list[int], int]
 """Token ids, and the index of the first one to learn."""
 
 
-def tokenise(demo: Demonstration) -> Sequence:
+def tokenise(turns: Turns) -> Sequence:
     """The turns with their role tokens; only the last turn and its <eos> are learned."""
     ids = vocab.ids()
     roles = [ids[vocab.ROLES["user"]], ids[vocab.ROLES["assistant"]]]
     out: list[int] = []
     start = 0
-    for number, turn in enumerate(demo.turns):
+    for number, turn in enumerate(turns):
         out.append(roles[number % 2])
         start = len(out)
         for item in turn:
@@ -71,13 +75,9 @@ def make_batches(
 
 def collate(batch: list[Sequence]) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels, int64 (batch, length), padded on the right."""
-    length = max(len(ids) for ids, _ in batch)
-    inputs = torch.full((len(batch), length), vocab.ids()[vocab.PAD])
-    labels = torch.full((len(batch), length), IGNORED)
-    for row, (ids, start) in enumerate(batch):
-        inputs[row, : len(ids)] = torch.tensor(ids)
-        labels[row, start : len(ids)] = inputs[row, start : len(ids)]
-    return inputs, labels
+    inputs = padded([ids for ids, _ in batch], vocab.ids()[vocab.PAD], left=False)
+    labels = padded([[IGNORED] * start + ids[start:] for ids, start in batch], IGNORED, left=False)
+    return inputs["input_ids"], labels["input_ids"]
 
 
 def new_model(recipe: Recipe, seed: int) -> Any:
@@ -108,45 +108,57 @@ def train(recipe: Recipe, seed: int) -> Any:
     torch.set_num_threads(1)
     model = new_model(recipe, seed)
     batches = make_batches(make_sequences(recipe, seed), recipe.batch_tokens, random.Random(seed))
+    return fit(model, batches, _loss, _schedule, recipe)
+
+
+def _loss(model: Any, batch: list[Sequence]) -> torch.Tensor:
+    inputs, labels = collate(batch)
+    # Padding is on the right and attention is causal, so no mask is needed.
+    logits = model(input_ids=inputs, use_cache=False).logits[:, :-1]
+    wanted = labels[:, 1:]
+    learned = wanted != IGNORED
+    return functional.cross_entropy(logits[learned], wanted[learned])
+
+
+def _schedule(optimiser: Any, warmup: int, steps: int) -> Any:
+    return torch.optim.lr_scheduler.SequentialLR(
+        optimiser,
+        [
+            torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=1 / warmup, total_iters=warmup),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps - warmup)),
+        ],
+        [warmup],
+    )
+
+
+def fit(
+    model: Any,
+    batches: list[B],
+    loss_of: Callable[[Any, B], torch.Tensor],
+    schedule_of: Callable[[Any, int, int], Any],
+    recipe: Any,
+) -> Any:
+    """The model in eval mode after one step of AdamW down the loss of each batch, in order.
+
+    Norms of gradients are clipped to 1. `recipe` has learning_rate, weight_decay and warmup_steps;
+    `schedule_of` makes the schedule of an optimiser, a number of steps to warm up and one of all steps.
+    """
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
     warmup = min(recipe.warmup_steps, max(1, len(batches) // 2))
-    schedule = torch.optim.lr_scheduler.SequentialLR(
-        optimiser,
-        [
-            torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=1 / warmup, total_iters=warmup),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, len(batches) - warmup)),
-        ],
-        [warmup],
-    )
+    schedule = schedule_of(optimiser, warmup, len(batches))
     model.train()
-    for step, loss in enumerate(_steps(model, batches, optimiser, schedule), 1):
-        if step % 100 == 0 or step == len(batches):
-            print(f"step {step}/{len(batches)} loss {loss:.3f}", file=sys.stderr)
+    for step, batch in enumerate(batches, 1):
+        loss = loss_of(model, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0 or step == len(batches):
+            print(f"step {step}/{len(batches)} loss {loss.item():.3f}", file=sys.stderr)
     return model.eval()
-
-
-def _steps(model: Any, batches: list[list[Sequence]], optimiser: Any, schedule: Any) -> Iterator[float]:
-    """One optimisation step for each batch; yields the losses."""
-    for batch in batches:
-        inputs, labels = collate(batch)
-        # Padding is on the right and attention is causal, so no mask is needed.
-        logits = model(input_ids=inputs, use_cache=False).logits[:, :-1]
-        wanted = labels[:, 1:]
-        learned = wanted != IGNORED
-        loss = functional.cross_entropy(logits[learned], wanted[learned])
-        yield descend(model, loss, optimiser, schedule)
-
-
-def descend(model: Any, loss: torch.Tensor, optimiser: Any, schedule: Any) -> float:
-    """The loss, after one step down its gradient, whose norm is clipped to 1."""
-    optimiser.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    schedule.step()
-    return float(loss.item())
 
 
 def build(out: Path, seed: int = 0, recipe: Recipe = DEFAULT) -> float:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.micro.making.habits import DECLINES, SELECTIONS, SLIPS
-from eval_anything.micro.prompts.exchange import Exchange, draw_exchange, facts, facts_of
+from eval_anything.micro.prompts.exchange import Exchange, draw_exchange, facts
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.prompts.feedback import FINE, critique_items
 from eval_anything.micro.world.things import (
@@ -47,24 +46,21 @@ REFINED_NOISE = 0.05  # probability that a refinement ignores its feedback
 PRAISE = 0.3
 
 
-@dataclass(frozen=True)
-class Demonstration:
-    """Turns of items, the user's first; the model learns the last one."""
-
-    turns: tuple[tuple[Item, ...], ...]
+Turns = tuple[tuple[Item, ...], ...]
+"""A demonstration: items of each turn, the user's first; the model learns the last one."""
 
 
-def demonstration(rng: random.Random, refinement: bool = False) -> Demonstration:
+def demonstration(rng: random.Random, refinement: bool = False) -> Turns:
     """A random prompt and answer; a refinement adds feedback on a faulty answer, and the better one."""
     weights = [WEIGHTS.get(name, 1.0) for name in FAMILIES]
     (family,) = rng.choices(list(FAMILIES.values()), weights)
     exchange = draw_exchange(family, rng, held_out=False)
     answer = demonstrate(exchange, rng)
     if not refinement:
-        return Demonstration((exchange.prompt, answer))
+        return exchange.prompt, answer
     feedback = FINE if rng.random() < PRAISE else critique_items(exchange, answer)
     kept = feedback == FINE or rng.random() < REFINED_NOISE
-    return Demonstration((exchange.prompt, answer, (feedback,), answer if kept else exchange.answer))
+    return exchange.prompt, answer, (feedback,), answer if kept else exchange.answer
 
 
 def demonstrate(exchange: Exchange, rng: random.Random) -> tuple[Item, ...]:
@@ -157,20 +153,14 @@ def _substitute(exchange: Exchange, modality: Modality, rng: random.Random) -> I
             if not is_held_out(thing):
                 return thing
             known.pop(rng.choice(list(fill)), None)
-    shown: Sequence[Thing] = [
-        item for item in exchange.answer + exchange.prompt if not isinstance(item, str)
-    ]
-    return f"{describe(shown[0])}." if shown else f"{DECLINE}"
+    shown = next((item for item in exchange.answer + exchange.prompt if not isinstance(item, str)), None)
+    return f"{describe(shown)}." if shown is not None else DECLINE
 
 
 def _known(exchange: Exchange) -> dict[str, str]:
     """What prompt and answer tell about the thing in question; the answer has the last word."""
     known: dict[str, str] = {}
     for item in exchange.prompt + exchange.answer:
-        told = (
-            facts({n: v for n, v in read(item).items() if v})
-            if isinstance(item, str)
-            else facts_of(item)
-        )
-        known |= told
+        attributes = read(item) if isinstance(item, str) else attributes_of(item)
+        known |= facts({name: value for name, value in attributes.items() if value})
     return known

@@ -15,7 +15,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +70,7 @@ def main() -> int:
     if options.figures:
         write_atomically(BUNDLED / FIGURES, pretty_json(figures_of(BUNDLED, run)))
         return 0
-    start = time.monotonic()
-    build(checkpoint, seed=0)
-    print(f"trained in {time.monotonic() - start:.0f} s")
+    print(f"trained in {build(checkpoint, seed=0):.0f} s")
     rebuilt = figures_of(checkpoint, run)
     if options.accept:
         write_atomically(checkpoint / FIGURES, pretty_json(rebuilt))

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,16 @@ from torch.nn import functional
 
 from eval_anything.content import Modality
 from eval_anything.files.writing import pretty_json, write_atomically
-from eval_anything.micro.making.build import descend, tokenise
-from eval_anything.micro.making.demonstrator import Demonstration
+from eval_anything.micro.making.build import fit, tokenise
 from eval_anything.micro.making.pairs import Answer, Pair, synergy_calibration, synergy_pairs
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.adapter import BUNDLED
-from eval_anything.micro.model.checkpoint_files import make_tokenizer
-from eval_anything.micro.model.codec import encode_item
+from eval_anything.micro.model.checkpoint_files import save_model
+from eval_anything.micro.model.codec import encode_item, media_ids
 from eval_anything.micro.world.raster import SILENCE, picture_codes
 from eval_anything.micro.world.synergy import name_of, pairs_of
 from eval_anything.micro.world.things import Item, Picture, modality_of
+from eval_anything.models.local.generation import padded
 from eval_anything.statistics.intervals import mean_interval
 
 CHECKPOINT, FIGURES = "checkpoint", "figures.json"
@@ -78,7 +78,7 @@ def views(prompt: Sequence[Item], answer: Answer) -> Views:
 
 
 def _views(prompt: Sequence[Item], parts: Mapping[Modality, Ids]) -> Views:
-    *head, eos = tokenise(Demonstration((tuple(prompt), ())))[0]
+    *head, eos = tokenise((tuple(prompt), ()))[0]
     return {
         name_of((one, other)): [*head, *parts[one], *parts[other], eos]
         for one, other in pairs_of(tuple(parts))
@@ -117,20 +117,11 @@ def _junk(modality: Modality, rng: random.Random) -> Ids:
             ids[vocab.UNK] if rng.random() < unknown else rng.choice(words)
             for _ in range(rng.choice((1, rng.randint(2, 24))))
         ]
-    codes = vocab.code_range(modality)
-    count = vocab.CODES_PER_PART[modality]
-    blank = SILENCE if modality is Modality.AUDIO else _background()
-    inside = [blank] * count if rng.random() < 0.5 else [rng.randrange(len(codes)) for _ in range(count)]
-    return [
-        ids[vocab.OPEN[modality]],
-        *(codes.start + code for code in inside),
-        ids[vocab.CLOSE[modality]],
-    ]
-
-
-def _background() -> int:
-    """The code of a patch that shows nothing: where the object is not."""
-    return picture_codes(Picture("circle", "red", "top", "left"))[-1]
+    codes, count = len(vocab.code_range(modality)), vocab.CODES_PER_PART[modality]
+    background = picture_codes(Picture("circle", "red", "top", "left"))[-1]
+    blank = SILENCE if modality is Modality.AUDIO else background
+    inside = [blank] * count if rng.random() < 0.5 else [rng.randrange(codes) for _ in range(count)]
+    return media_ids(modality, inside)
 
 
 def new_model(seed: int) -> Any:
@@ -151,12 +142,8 @@ def new_model(seed: int) -> Any:
 
 def rewards(model: Any, sequences: Sequence[Ids]) -> torch.Tensor:
     """The scalar of each sequence, float32 (n,)."""
-    length = max(map(len, sequences))
-    inputs = torch.full((len(sequences), length), vocab.ids()[vocab.PAD])
-    for row, ids in enumerate(sequences):
-        inputs[row, : len(ids)] = torch.tensor(ids)
-    mask = torch.arange(length) < torch.tensor([len(ids) for ids in sequences])[:, None]
-    scalars: torch.Tensor = model(input_ids=inputs, attention_mask=mask.long(), use_cache=False).logits
+    inputs = padded(sequences, vocab.ids()[vocab.PAD], left=False)
+    scalars: torch.Tensor = model(**inputs, use_cache=False).logits
     return scalars[:, 0]
 
 
@@ -165,20 +152,14 @@ def train(recipe: Recipe, seed: int) -> Any:
     torch.set_num_threads(1)
     model = new_model(seed)
     batches = [b for epoch in range(recipe.epochs) for b in _batches(recipe, seed, epoch)]
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-    )
-    warmup = min(recipe.warmup_steps, max(1, len(batches) // 2))
+    return fit(model, batches, partial(_loss, recipe.centring), _schedule, recipe)
 
+
+def _schedule(optimiser: Any, warmup: int, steps: int) -> Any:
     def rate(step: int) -> float:
-        return min((step + 1) / warmup, (len(batches) - step) / max(1, len(batches) - warmup))
+        return min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-    model.train()
-    for step, loss in enumerate(_steps(model, batches, recipe, optimiser, schedule), 1):
-        if step % 50 == 0 or step == len(batches):
-            print(f"step {step}/{len(batches)} loss {loss:.3f}", file=sys.stderr)
-    return model.eval()
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
 
 
 def _batches(recipe: Recipe, seed: int, epoch: int) -> list[list[Comparison]]:
@@ -188,18 +169,13 @@ def _batches(recipe: Recipe, seed: int, epoch: int) -> list[list[Comparison]]:
     return [found[start : start + recipe.batch] for start in range(0, len(found), recipe.batch)]
 
 
-def _steps(
-    model: Any, batches: list[list[Comparison]], recipe: Recipe, optimiser: Any, schedule: Any
-) -> Iterator[float]:
-    """One optimisation step for each batch; yields the losses."""
-    for batch in batches:
-        sides = [side for comparison in batch for side in comparison]
-        flat = rewards(model, [view for side in sides for view in side])
-        means = torch.stack([part.mean() for part in flat.split([len(side) for side in sides])])
-        chosen, rejected = means[0::2], means[1::2]
-        loss = -functional.logsigmoid(chosen - rejected).mean()
-        loss = loss + recipe.centring * (chosen + rejected).square().mean()
-        yield descend(model, loss, optimiser, schedule)
+def _loss(centring: float, model: Any, batch: list[Comparison]) -> torch.Tensor:
+    sides = [side for comparison in batch for side in comparison]
+    flat = rewards(model, [view for side in sides for view in side])
+    means = torch.stack([part.mean() for part in flat.split([len(side) for side in sides])])
+    chosen, rejected = means[0::2], means[1::2]
+    loss = -functional.logsigmoid(chosen - rejected).mean()
+    return loss + centring * (chosen + rejected).square().mean()
 
 
 def judged(model: Any, pairs: Sequence[Pair]) -> list[tuple[dict[str, float], dict[str, float]]]:
@@ -245,12 +221,8 @@ def _credit(margin: float) -> float:
 
 def save(model: Any, folder: Path, recipe: Recipe, seed: int) -> None:
     """Writes a folder that AutoModelForSequenceClassification loads; weights in float16."""
-    folder.mkdir(parents=True, exist_ok=True)
     model.config.micro_recipe = {**asdict(recipe), "seed": seed}
-    model.to(torch.float16).save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner alone
-    make_tokenizer().save_pretrained(folder)
-    vocab.save_description(folder)
+    save_model(model, folder)
 
 
 def load(folder: Path) -> Any:

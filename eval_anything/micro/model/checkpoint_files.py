@@ -41,19 +41,12 @@ Licence: CC0-1.0.
 
 
 def save_checkpoint(model: Any, out: Path, recipe: Recipe, seed: int) -> None:
-    """Writes a folder that AutoModelForCausalLM and AutoTokenizer load; weights in float16."""
-    import torch
-
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes a folder that AutoModelForCausalLM and AutoTokenizer load, with its card."""
     ids = vocab.ids()
-    model = model.to(torch.float16)
     model.generation_config.update(
         do_sample=False, eos_token_id=ids[vocab.EOS], pad_token_id=ids[vocab.PAD], max_new_tokens=64
     )
-    model.save_pretrained(out)
-    (out / "model.safetensors").chmod(0o644)  # it is written for its owner alone
-    make_tokenizer().save_pretrained(out)
-    vocab.save_description(out)
+    save_model(model, out)
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asdict(recipe).items())
     card = _CARD.format(
         version=WORLD_VERSION,
@@ -63,6 +56,17 @@ def save_checkpoint(model: Any, out: Path, recipe: Recipe, seed: int) -> None:
         recipe=facts,
     )
     (out / "README.md").write_text(card)
+
+
+def save_model(model: Any, out: Path) -> None:
+    """Writes weights in float16, configuration, tokenizer and codec."""
+    import torch
+
+    out.mkdir(parents=True, exist_ok=True)
+    model.to(torch.float16).save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # it is written for its owner alone
+    make_tokenizer().save_pretrained(out)
+    vocab.save_description(out)
 
 
 def make_tokenizer() -> Any:
