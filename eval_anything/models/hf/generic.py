@@ -32,6 +32,9 @@ _NOT_OF_SAMPLING = (
 class GenericFamily(Family):
     """Language models, and those that look and listen: text out.
 
+    `stop` are the token ids that end an answer; `template` is the chat template as Jinja, None for a
+    model that goes on with plain text.
+
     Text alone goes through the tokenizer (AutoModelForCausalLM, AutoModelForSeq2SeqLM), media through
     the processor (AutoModelForMultimodalLM): chat template, left padding, `generate`, decode.
     """
@@ -54,8 +57,8 @@ class GenericFamily(Family):
         super().__init__(source, settings)
         self.processor: Any = None
         self.tokenizer: Any = None
-        self._template: str | None = None
-        self._stop: list[int] = []
+        self.template: str | None = None
+        self.stop: list[int] = []
         self._suppressed: list[int] = []
 
     def load(self) -> None:
@@ -65,7 +68,7 @@ class GenericFamily(Family):
         self.load_processing(reads_media)
         self.model = self._load_weights(auto)
         loading.check_vocabulary(self.tokenizer, self.model, self.source.processing)
-        self._stop = loading.stop_ids(self.tokenizer, self.model)
+        self.stop = loading.stop_ids(self.tokenizer, self.model)
         config = self.model.config
         if self.processor is None:
             self.positions = getattr(config, "max_position_embeddings", None)
@@ -74,8 +77,8 @@ class GenericFamily(Family):
     def load_processing(self, reads_media: bool) -> None:
         """Tokenizer or processor and the chat template: what `conversation` needs."""
         holder = self._load_processing(reads_media)
-        self._template = loading.load_chat_template(self.settings, holder, self.source.processing)
-        if self._template is None and reads_media:
+        self.template = loading.load_chat_template(self.settings, holder, self.source.processing)
+        if self.template is None and reads_media:
             raise UserError(
                 f"{self.source.location} reads media, and only a chat template can say where they stand "
                 "in the prompt: leave out --model-arg chat_template=none"
@@ -108,25 +111,21 @@ class GenericFamily(Family):
         return self.processor
 
     @property
-    def stop(self) -> Sequence[int]:
-        """Token ids that end an answer."""
-        return self._stop
-
-    @property
-    def template(self) -> str | None:
-        """The chat template as Jinja; None for a model that goes on with plain text."""
-        return self._template
+    def pad(self) -> int:
+        """The token id that fills up shorter rows."""
+        pad = self.tokenizer.pad_token_id
+        return int(self.stop[0] if pad is None else pad)
 
     def chat(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
         """A conversation of texts as the prompt that it becomes: open for the next answer, or for more
         of the last message. UserError without a chat template."""
-        if self._template is None:
+        if self.template is None:
             raise UserError(
                 f"{self.source.location} has no chat template: give --model-arg chat_template"
             )
         written: str = self.tokenizer.apply_chat_template(
             list(turns),
-            chat_template=self._template,
+            chat_template=self.template,
             tokenize=False,
             add_generation_prompt=open_for_answer,
             continue_final_message=not open_for_answer,
@@ -144,10 +143,10 @@ class GenericFamily(Family):
             {"role": m.role, "content": "\n".join(p.text for p in m.parts if isinstance(p, TextPart))}
             for m in messages
         ]
-        if self._template is None:
+        if self.template is None:
             return list(self.tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
         encoded = self.tokenizer.apply_chat_template(
-            turns, chat_template=self._template, add_generation_prompt=True, return_dict=True
+            turns, chat_template=self.template, add_generation_prompt=True, return_dict=True
         )
         return list(encoded["input_ids"])
 
@@ -156,13 +155,7 @@ class GenericFamily(Family):
 
         if self.processor is None:
             left = not self.model.config.is_encoder_decoder
-            pad = self.tokenizer.pad_token_id
-            return padded(
-                [p.data for p in prompts],
-                self._stop[0] if pad is None else pad,
-                self.model.device,
-                left=left,
-            )
+            return padded([p.data for p in prompts], self.pad, self.model.device, left=left)
         return self._processed([prompt.request.messages for prompt in prompts])
 
     def conversation(self, messages: Sequence[Message]) -> Mapping[str, Any]:
@@ -187,7 +180,7 @@ class GenericFamily(Family):
             options |= {"video_metadata": found.videos, "do_sample_frames": False}
         return self.processor.apply_chat_template(
             found.turns,
-            chat_template=self._template,
+            chat_template=self.template,
             add_generation_prompt=open_for_answer,
             tokenize=True,
             return_dict=True,
@@ -221,18 +214,17 @@ class GenericFamily(Family):
     def _new_ids(
         self, inputs: Mapping[str, Any], prompts: Sequence[Prompt], most: int, **more: Any
     ) -> list[list[int]]:
-        """At most so many new tokens for each prompt, from its own seed; `more` goes to `generate`."""
+        """At most so many new tokens for each prompt, from its own seed; `more` as there."""
         from eval_anything.models.local.generation import generate_ids
 
-        pad = self.tokenizer.pad_token_id
         return generate_ids(
             self.model,
             inputs,
             seeds=[prompt.request.seed for prompt in prompts],
             temperature=prompts[0].request.sampling.temperature,
             max_new_tokens=most,
-            pad=self._stop[0] if pad is None else pad,
-            stop=self._stop,
+            pad=self.pad,
+            stop=self.stop,
             suppress=self._suppressed,
             **more,
         )
@@ -247,6 +239,6 @@ class GenericFamily(Family):
         text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
         return Answer(
             parts=(TextPart(text),) if text else (),
-            stop_reason="stop" if ids and ids[-1] in self._stop else "length",
+            stop_reason="stop" if ids and ids[-1] in self.stop else "length",
             usage=Usage(read, len(ids)),
         )

@@ -50,6 +50,7 @@ def generate_ids(
     pad: int,
     stop: Sequence[int],
     suppress: Sequence[int] = (),
+    guidance: float | None = None,
     **more: Any,
 ) -> list[list[int]]:
     """New token ids for each row of `inputs`, cut after the stop token.
@@ -64,7 +65,7 @@ def generate_ids(
     """
     import torch
 
-    drawing = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress)
+    drawing = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
     with torch.inference_mode():
         output = model.generate(**inputs, **drawing, **more)
     prompt = inputs["input_ids"]
@@ -81,6 +82,7 @@ def drawing_options(
     pad: int,
     stop: Sequence[int],
     suppress: Sequence[int] = (),
+    guidance: float | None = None,
 ) -> dict[str, Any]:
     """The arguments of a model's `generate` that `generate_ids` draws with."""
     from transformers import GenerationConfig, LogitsProcessorList
@@ -94,6 +96,7 @@ def drawing_options(
         pad_token_id=pad,
         eos_token_id=list(stop),
         suppress_tokens=list(suppress) or None,
+        guidance_scale=guidance,
         use_cache=True,
     )
     return {"generation_config": config, "logits_processor": processors}

@@ -6,19 +6,17 @@ enforced, as in Chameleon's own code (facebookresearch/chameleon, chameleon/infe
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from eval_anything.content import MediaPart, Modality, Part, TextPart
+from eval_anything.content import MediaPart, Part, TextPart
 from eval_anything.errors import UserError
-from eval_anything.media import MediaStore, read_image
-from eval_anything.models.base import Request
+from eval_anything.media import MediaStore
 from eval_anything.models.hf.conversation import plain_template
-from eval_anything.models.hf.families.pictures import check_asked, guidance_scale, picture_part
-from eval_anything.models.hf.family import Answer, Hole, Prompt
-from eval_anything.models.hf.generic import GenericFamily
+from eval_anything.models.hf.families.image_tokens import ImageTokenFamily
+from eval_anything.models.hf.families.pictures import guidance_scale, picture_part
+from eval_anything.models.hf.family import Hole, Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 _GUIDANCE = 3.0
 
 
-class ChameleonFamily(GenericFamily):
+class ChameleonFamily(ImageTokenFamily):
     """Chameleon: text and images in; text, with output=image one image, with output=any what it writes.
 
     Images out need a checkpoint with the decoder of their codes (`model.vqmodel.decoder.*`). With
@@ -40,9 +38,6 @@ class ChameleonFamily(GenericFamily):
     """
 
     name: ClassVar[str] = "chameleon"
-    modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
-    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
-    modes: ClassVar[tuple[str, ...]] = ("text", "image", "any")
     holes: ClassVar[tuple[Hole, ...]] = (
         Hole(
             "image out, for a checkpoint without the decoder of its codes",
@@ -54,10 +49,9 @@ class ChameleonFamily(GenericFamily):
         ),
     )
     options: ClassVar[Mapping[str, int | float | str]] = {"guidance_scale": "auto"}
+    _tokens: _Tokens
 
-    def load(self) -> None:
-        check_asked(self)
-        super().load()
+    def _prepare_images(self) -> None:
         processor = self.processor
         self._tokens = _Tokens(
             start=processor.image_start_token_id,
@@ -66,14 +60,19 @@ class ChameleonFamily(GenericFamily):
             codes=frozenset(self.model.model.vocabulary_mapping.image_tokens),
             length=processor.image_seq_length,
         )
-        self._guidance = 1.0
-        if self.mode != "text":
-            self._check_images()
         if self.mode == "text":
-            self._suppressed = sorted({*self._suppressed, *self._tokens.of_images})
+            return
+        self._check_images()
+        self._guidance = 1.0
         if self.mode == "image":
+            # The codes, the end of the image, and the token that ends the answer.
+            self._new = self._tokens.length + 2
+            self._opening = [self._tokens.start]
             own = self.model.generation_config.guidance_scale
             self._guidance = guidance_scale(self.option("guidance_scale"), own, _GUIDANCE)
+            # An image that begins a text.
+            first = self.tokenizer.bos_token_id
+            self._negative = self._opening if first is None else [first, *self._opening]
 
     def _load_weights(self, auto: Any) -> Any:
         if self.mode == "text":
@@ -119,13 +118,6 @@ class ChameleonFamily(GenericFamily):
             holder.chat_template = plain_template(holder.image_token, holder.tokenizer.sep_token)
         return holder
 
-    def prompt(self, request: Request) -> Prompt:
-        prompt = super().prompt(request)
-        if self.mode != "image":
-            return prompt
-        guided = self._guidance != 1  # once more, without the prompt
-        return prompt._replace(tokens=(prompt.tokens + self._tokens.room) * (1 + guided))
-
     def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
         """With output=image prompts end where the codes begin."""
         inputs = super().build_inputs(prompts)
@@ -137,52 +129,11 @@ class ChameleonFamily(GenericFamily):
         more = {name: pad(inputs[name], (0, 1), value=value) for name, value in opened.items()}
         return {**inputs, **more}
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
-        if self.mode == "text":
-            return super().generate(inputs, prompts)
-        drawn = self.mode == "image"
-        # The codes, the end of the image, and the token that ends the answer.
-        new = self._tokens.length + 2 if drawn else self.settings.max_new_tokens
-        end = inputs["input_ids"].shape[1] + new
-        layout = _Layout(self._tokens, self.model, end, after=self._stop[0] if drawn else None)
-        more = self._unguided(len(prompts)) if drawn else {}
-        with self._guided():
-            return self._new_ids(inputs, prompts, new, prefix_allowed_tokens_fn=layout, **more)
-
-    @contextlib.contextmanager
-    def _guided(self) -> Iterator[None]:
-        """The model's `generate` guides as it is asked to, whatever the checkpoint says."""
-        config = self.model.generation_config
-        own, config.guidance_scale = config.guidance_scale, self._guidance
-        try:
-            yield
-        finally:
-            config.guidance_scale = own
-
-    def _unguided(self, rows: int) -> dict[str, Any]:
-        """What guidance leads away from: an image that begins a text."""
-        import torch
-
-        first = self.tokenizer.bos_token_id
-        alone = [self._tokens.start] if first is None else [first, self._tokens.start]
-        ids = torch.tensor([alone], device=self.model.device).repeat(rows, 1)
-        return {"negative_prompt_ids": ids, "negative_prompt_attention_mask": torch.ones_like(ids)}
-
-    def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
-        answers = super().decode(output, inputs, prompts, store)
-        if self.mode == "text":
-            return answers
-        opening = [self._tokens.start] if self.mode == "image" else []
-        return [
-            answer._replace(parts=tuple(part for part, _ in self.pieces([*opening, *ids], store)))
-            for answer, ids in zip(answers, output, strict=True)
-        ]
+    def _layout(self, end: int) -> _Layout:
+        after = self.stop[0] if self.mode == "image" else None
+        return _Layout(self._tokens, self.model, end, after)
 
     def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
-        """Text and images in their order, each with its tokens; an image that was cut is left out.
-        ValueError for an image whose layout was not enforced and is none."""
         tokens = self._tokens
         while ids:
             start = ids.index(tokens.start) if tokens.start in ids else len(ids)
@@ -206,10 +157,8 @@ class ChameleonFamily(GenericFamily):
     def image_ids(self, path: Path) -> list[int]:
         """The tokens of an image as an answer holds it, cropped by the processor to a square."""
         import torch
-        from PIL import Image
 
-        images = self.processor.image_processor([Image.fromarray(read_image(path))], return_tensors="pt")
-        pixels = images["pixel_values"].to(self.model.device, self.model.dtype)
+        pixels = self.processed_image(path)["pixel_values"].to(self.model.device, self.model.dtype)
         with torch.inference_mode():
             codes = self.model.get_image_tokens(pixels)
         return [self._tokens.start, *codes[0].tolist(), self._tokens.end]

@@ -11,19 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from eval_anything.content import Modality, Part, TextPart
+from eval_anything.content import Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Request
 from eval_anything.models.hf.conversation import plain_template
-from eval_anything.models.hf.families.pictures import (
-    check_asked,
-    guidance_scale,
-    leave_out_check,
-    picture_part,
-)
-from eval_anything.models.hf.family import Answer, Hole, Prompt
-from eval_anything.models.hf.generic import GenericFamily
+from eval_anything.models.hf.families.image_tokens import ImageTokenFamily
+from eval_anything.models.hf.families.pictures import guidance_scale, leave_out_check, picture_part
+from eval_anything.models.hf.family import Hole
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +30,7 @@ _SIZE = re.compile(r"([1-9]\d{0,3})\*([1-9]\d{0,3})")
 _SIZE_TOKENS = 12
 
 
-class Emu3Family(GenericFamily):
+class Emu3Family(ImageTokenFamily):
     """Emu3: text and images in; text, with output=image one image, with output=any what it writes.
 
     With output=image the prompt is the text itself (a caption), as documented by transformers; a chat
@@ -45,9 +39,6 @@ class Emu3Family(GenericFamily):
     """
 
     name: ClassVar[str] = "emu3"
-    modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
-    modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
-    modes: ClassVar[tuple[str, ...]] = ("text", "image", "any")
     holes: ClassVar[tuple[Hole, ...]] = (
         Hole("clips in or out", "processor and language model of transformers take single images"),
     )
@@ -58,32 +49,38 @@ class Emu3Family(GenericFamily):
         "image_area": 518400,
     }
 
-    def load(self) -> None:
-        check_asked(self)
-        super().load()
-        self._tokens = _tokens_of(self.tokenizer, self.model)
-        self._opening: list[int] = []
-        if self.mode == "text":
-            self._suppressed = sorted({*self._suppressed, *self._tokens.of_images})
-        if self.mode == "image":
-            self._prepare_image()
+    def _prepare_images(self) -> None:
+        """With output=image the prompt ends where the codes begin."""
+        import torch
 
-    def _prepare_image(self) -> None:
-        """The prompt ends where the codes begin."""
-        assert self._template is not None
-        self._size = self._asked_size()
-        opening = self._opening_of(self._size)
-        self._template = self._template.removesuffix("\n") + opening
+        mapping = self.model.vocabulary_mapping
+        self._tokens = _Tokens(
+            start=self.tokenizer.boi_token_id,
+            wrapper=self.tokenizer.image_wrapper_token_id,
+            row_end=mapping.eol_token_id,
+            frame_end=self.tokenizer.eof_token_id,
+            end=self.tokenizer.eoi_token_id,
+            codes=torch.tensor(mapping.image_tokens, device=self.model.device),
+            vocabulary=self.model.get_output_embeddings().weight.shape[0],
+        )
+        if self.mode != "image":
+            return
+        assert self.template is not None
+        size = self._asked_size()
+        self._new = size.tokens + 3  # the layout, and the token that ends the answer
+        opening = self._opening_of(size)
+        self.template = self.template.removesuffix("\n") + opening
         self._opening = self.tokenizer.encode(opening, add_special_tokens=False)
-        config = self.model.generation_config
-        config.guidance_scale = guidance_scale(self.option("guidance_scale"), config.guidance_scale, 1.0)
+        own = self.model.generation_config.guidance_scale
+        self._guidance = guidance_scale(self.option("guidance_scale"), own, 1.0)
         negative = self.option("negative_prompt")
-        if negative and config.guidance_scale == 1:
+        if negative and self._guidance == 1:
             raise UserError(
                 "--model-arg negative_prompt: the checkpoint names no guidance, and without it this has "
                 "no effect: add --model-arg guidance_scale=3, say"
             )
-        self._negative = self.processor(text=[negative + opening])["input_ids"] if negative else None
+        if negative:
+            self._negative = self.processor(text=[negative + opening])["input_ids"][0]
 
     def _load_processing(self, reads_media: bool) -> Any:
         holder = super()._load_processing(reads_media)
@@ -103,38 +100,8 @@ class Emu3Family(GenericFamily):
             raise UserError(f"--model-arg image_area={area}: too small for an image of {ratio}")
         return size
 
-    def prompt(self, request: Request) -> Prompt:
-        prompt = super().prompt(request)
-        if self.mode != "image":
-            return prompt
-        guided = self.model.generation_config.guidance_scale != 1  # once more, without the prompt
-        return prompt._replace(tokens=(prompt.tokens + self._size.tokens) * (1 + guided))
-
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
-        if self.mode == "text":
-            return super().generate(inputs, prompts)
-        import torch
-
-        drawn = self.mode == "image"
-        # The layout, and the token that ends the answer.
-        new = self._size.tokens + 3 if drawn else self.settings.max_new_tokens
-        more: dict[str, Any] = {}
-        if drawn and self._negative is not None:
-            rows = torch.tensor(self._negative, device=self.model.device).repeat(len(prompts), 1)
-            more = {"negative_prompt_ids": rows, "negative_prompt_attention_mask": torch.ones_like(rows)}
-        layout = _Layout(self._tokens, self.tokenizer, self._stop[:1] if drawn else None)
-        return self._new_ids(inputs, prompts, new, prefix_allowed_tokens_fn=layout, **more)
-
-    def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
-        answers = super().decode(output, inputs, prompts, store)
-        if self.mode == "text":
-            return answers
-        return [
-            answer._replace(parts=tuple(part for part, _ in self.pieces([*self._opening, *ids], store)))
-            for answer, ids in zip(answers, output, strict=True)
-        ]
+    def _layout(self, end: int) -> _Layout:
+        return _Layout(self._tokens, self.tokenizer, self.stop[:1] if self.mode == "image" else None)
 
     def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
         """Text and images in their order, each with its tokens, without what leads over; an image that
@@ -156,11 +123,8 @@ class Emu3Family(GenericFamily):
     def image_ids(self, path: Path) -> list[int]:
         """The tokens of an image as an answer holds it, at the size that the processor gives it."""
         import torch
-        from PIL import Image
 
-        from eval_anything.media import read_image
-
-        pixels = self.processor.image_processor([Image.fromarray(read_image(path))], return_tensors="pt")
+        pixels = self.processed_image(path)
         with torch.inference_mode():
             codes = self.model.model.get_image_tokens(
                 pixels["pixel_values"].to(self.model.device), pixels["image_sizes"]
@@ -181,7 +145,7 @@ class Emu3Family(GenericFamily):
         import torch
 
         # The three tokens after the codes are not looked at.
-        row = torch.tensor([[*codes, self._stop[0]]], device=self.model.device)
+        row = torch.tensor([[*codes, self.stop[0]]], device=self.model.device)
         with torch.inference_mode():
             pixels = self.model.decode_image_tokens(
                 image_tokens=row, height=size.height, width=size.width
@@ -229,20 +193,6 @@ class _Image(NamedTuple):
     codes: int
     end: int
     size: _Size
-
-
-def _tokens_of(tokenizer: Any, model: Any) -> _Tokens:
-    import torch
-
-    return _Tokens(
-        start=tokenizer.boi_token_id,
-        wrapper=tokenizer.image_wrapper_token_id,
-        row_end=model.vocabulary_mapping.eol_token_id,
-        frame_end=tokenizer.eof_token_id,
-        end=tokenizer.eoi_token_id,
-        codes=torch.tensor(model.vocabulary_mapping.image_tokens, device=model.device),
-        vocabulary=model.get_output_embeddings().weight.shape[0],
-    )
 
 
 def _next_image(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> _Image | None:

@@ -93,7 +93,7 @@ class JanusFamily(GenericFamily):
             prompts[0].request.sampling.temperature,
             self._codes,
             self.model.generation_config.pad_token_id,
-            self._stop,
+            self.stop,
         )
         drawing["logits_processor"].insert(0, guided)
         with torch.inference_mode():

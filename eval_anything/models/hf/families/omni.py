@@ -117,10 +117,8 @@ class OmniFamily(GenericFamily):
 
         seed, new = prompt.request.seed, self.settings.max_new_tokens
         temperature = prompt.request.sampling.temperature
-        pad = self.tokenizer.pad_token_id
-        pad = self._stop[0] if pad is None else pad
-        drawing = drawing_options([seed], temperature, new, pad, self._stop, self._suppressed)
-        drawing |= {"max_new_tokens": new, "eos_token_id": self._stop}
+        drawing = drawing_options([seed], temperature, new, self.pad, self.stop, self._suppressed)
+        drawing |= {"max_new_tokens": new, "eos_token_id": self.stop}
         written, said = Written(), Written()
         given = {f"thinker_{key}" if key in _OF_THINKER else key: v for key, v in inputs.items()}
         try:
@@ -140,7 +138,7 @@ class OmniFamily(GenericFamily):
                 raise
             return Spoken(written.ids, None)
         length = inputs["input_ids"].shape[1]
-        return Spoken(until_stop(sequences[0, length:].tolist(), set(self._stop)), speech.reshape(-1))
+        return Spoken(until_stop(sequences[0, length:].tolist(), set(self.stop)), speech.reshape(-1))
 
     def decode(
         self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore

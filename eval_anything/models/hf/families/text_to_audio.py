@@ -28,9 +28,10 @@ _ROLES = Hole(
 
 
 class Sound(NamedTuple):
-    """Samples (n,) or (channels, n), why they end, and how many codes of sound were drawn."""
+    """Samples (n,) or (channels, n) at `rate` Hz, why they end, how many codes of sound were drawn."""
 
     samples: Any
+    rate: int
     stop_reason: str = "stop"
     codes: int | None = None
 
@@ -65,11 +66,6 @@ class _TextToAudio(Family):
     def _prepare(self) -> None:
         """What else must be there before the first request. UserError if it is not."""
 
-    @property
-    @abstractmethod
-    def rate(self) -> int:
-        """Hz of what the model makes."""
-
     @abstractmethod
     def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
         """The documented call."""
@@ -103,7 +99,7 @@ class _TextToAudio(Family):
     def decode(
         self, output: Sound, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
     ) -> list[Answer]:
-        part = sound_part(output.samples, self.rate, store)
+        part = sound_part(output.samples, output.rate, store)
         return [Answer((part,), output.stop_reason, Usage(prompts[0].tokens, output.codes))]
 
 
@@ -123,14 +119,11 @@ class MusicGenFamily(_TextToAudio):
         Hole("melody to go on from", "a prompt of sound is continued, not answered; text alone goes in"),
     )
 
-    @property
-    def rate(self) -> int:
-        return int(self.model.config.audio_encoder.sampling_rate)
-
     def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
         new = self.settings.max_new_tokens
         samples = self.model.generate(**inputs, max_new_tokens=new, **_drawing(prompt))[0]
-        return Sound(samples[0] if samples.shape[0] == 1 else samples, "length", new)
+        rate = self.model.config.audio_encoder.sampling_rate
+        return Sound(samples[0] if samples.shape[0] == 1 else samples, rate, "length", new)
 
 
 class VitsFamily(_TextToAudio):
@@ -173,13 +166,10 @@ class VitsFamily(_TextToAudio):
                 f"--model-arg speaker={asked}: {self.source.location} has one voice: leave it out"
             )
 
-    @property
-    def rate(self) -> int:
-        return int(self.model.config.sampling_rate)
-
     def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
         asked = self.option("speaker")
-        return Sound(self.model(**inputs, speaker_id=int(asked) if asked else None).waveform[0])
+        samples = self.model(**inputs, speaker_id=int(asked) if asked else None).waveform[0]
+        return Sound(samples, self.model.config.sampling_rate)
 
 
 class SpeechT5Family(_TextToAudio):
@@ -255,10 +245,6 @@ class SpeechT5Family(_TextToAudio):
         except (OSError, ValueError) as error:
             raise _wrong_vocoder(where, error) from error
 
-    @property
-    def rate(self) -> int:
-        return int(self._vocoder.config.sampling_rate)
-
     def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
         ids, per_step = inputs["input_ids"], self.model.config.reduction_factor
         samples = self.model.generate_speech(
@@ -266,7 +252,8 @@ class SpeechT5Family(_TextToAudio):
         )
         most = int(ids.shape[1] * _LONGEST / per_step) * per_step
         frames = samples.shape[0] // math.prod(self._vocoder.config.upsample_rates)
-        return Sound(samples, "length" if frames >= most else "stop")
+        rate = self._vocoder.config.sampling_rate
+        return Sound(samples, rate, "length" if frames >= most else "stop")
 
 
 def _wrong_vocoder(where: str, error: Exception) -> UserError:
@@ -304,10 +291,6 @@ class BarkFamily(_TextToAudio):
                 f"({len(known)}: {names})"
             )
 
-    @property
-    def rate(self) -> int:
-        return int(self.model.generation_config.sample_rate)
-
     def _length(self, text: str) -> int:
         return len(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -323,4 +306,5 @@ class BarkFamily(_TextToAudio):
             **inputs, semantic_max_new_tokens=most, semantic_streamer=codes, **_drawing(prompt)
         )
         count = len(codes.ids)
-        return Sound(samples[0], "length" if count >= most else "stop", count)
+        rate = self.model.generation_config.sample_rate
+        return Sound(samples[0], rate, "length" if count >= most else "stop", count)
