@@ -134,8 +134,10 @@ def typed_arguments(
             raise UserError(f"{what} has no argument {key!r}.{near(key, defaults)} Known: {known}.")
         default = defaults[key]
         kind = type(default)
+        if kind is bool and text.lower() not in ("true", "false"):
+            raise UserError(f"--model-arg {key}={text}: must be true or false")
         try:
-            value = kind(text)
+            value = text.lower() == "true" if kind is bool else kind(text)
         except ValueError:
             raise UserError(f"--model-arg {key}={text}: must be {kind.__name__}") from None
         if isinstance(value, int) and value < (least := min(1, int(default))):

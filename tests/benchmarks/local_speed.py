@@ -32,6 +32,7 @@ from eval_anything.content import Message, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf import TransformersModel
+from eval_anything.models.local.likelihood import loglikelihoods
 
 ROUNDS = 3
 NEW = 32
@@ -117,7 +118,10 @@ def main(count: int) -> None:
         alike = [a.strip() == b.strip() for a, b in zip(own, answer, strict=True)]
         report["generation"]["same answers"] = sum(alike) / count
         report["choices"], own, answer = beside(
-            lambda: [one.value for one in ours.loglikelihoods(contexts, options)], their_choices
+            lambda: [
+                one.value for one in loglikelihoods(ours.family.model, contexts, options, ours._batcher)
+            ],
+            their_choices,
         )
         assert max(abs(a - b) for a, b in zip(own, answer, strict=True)) < 1e-3
         print(json.dumps(report, indent=2))

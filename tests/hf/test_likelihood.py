@@ -11,6 +11,7 @@ import torch
 from asking import loaded
 from tiny import CHAT, tiny_tokenizer
 
+from eval_anything.models.hf import TransformersModel
 from eval_anything.models.local.batches import Batcher
 from eval_anything.models.local.likelihood import LogLikelihood, loglikelihoods
 
@@ -28,6 +29,14 @@ def one_by_one(model: Any, pairs: Pairs) -> list[LogLikelihood]:
         greedy = [int(row.argmax()) for row in rows] == continuation
         found.append(LogLikelihood(value, greedy))
     return found
+
+
+def likelihoods_by(
+    model: TransformersModel, contexts: list[list[int]], continuations: list[list[int]]
+) -> list[LogLikelihood]:
+    """Of a loaded model, in its own batches."""
+    assert model._batcher is not None
+    return loglikelihoods(model.family.model, contexts, continuations, model._batcher)
 
 
 def same(found: list[LogLikelihood], expected: list[LogLikelihood]) -> bool:
@@ -65,7 +74,7 @@ def test_equal_to_one_by_one(tiny: Path, rows: int, seed: int) -> None:
     contexts, continuations = [c for c, _ in pairs], [o for _, o in pairs]
     batcher = Batcher(rows, 10**6, 0)
     assert same(loglikelihoods(model.family.model, contexts, continuations, batcher), expected)
-    assert same(model.loglikelihoods(contexts, continuations), expected)
+    assert same(likelihoods_by(model, contexts, continuations), expected)
     assert len({round(one.value, 3) for one in expected}) > len(expected) / 2
 
 
@@ -78,7 +87,7 @@ def test_the_likeliest_continuation_is_known(tiny: Path) -> None:
         ].tolist()
     likeliest = ids[3:]
     other = [*likeliest[:-1], (likeliest[-1] + 1) % 380]
-    found = model.loglikelihoods([context, context], [likeliest, other])
+    found = likelihoods_by(model, [context, context], [likeliest, other])
     assert [one.greedy for one in found] == [True, False]
     assert found[0].value > found[1].value
 
@@ -92,7 +101,7 @@ def test_a_common_prefix_and_a_context_are_read_once(tiny: Path) -> None:
     shots = list(range(10, 210))
     contexts = [[*shots, 300 + i, 301 + i, 302] for i in range(5) for _ in range(4)]
     continuations = [[20 + i, 30] for _ in range(5) for i in range(4)]
-    model.loglikelihoods(contexts, continuations)
+    likelihoods_by(model, contexts, continuations)
     assert sum(read) == 200 + 5 * 2 + 20 * 2
 
 
@@ -114,7 +123,7 @@ def test_sliding_windows_and_states_are_read_whole(tmp_path: Path) -> None:
         model = loaded(tmp_path / name)
         pairs = questions(2)[:12]
         expected = one_by_one(model.family.model, pairs)
-        found = model.loglikelihoods([c for c, _ in pairs], [o for _, o in pairs])
+        found = likelihoods_by(model, [c for c, _ in pairs], [o for _, o in pairs])
         assert same(found, expected), name
 
 
@@ -123,7 +132,7 @@ def test_too_much_for_memory_is_halved_and_then_said(tiny: Path) -> None:
     model = loaded(tiny)
     pairs = questions(3)
     contexts, continuations = [c for c, _ in pairs], [o for _, o in pairs]
-    expected = model.loglikelihoods(contexts, continuations)
+    expected = likelihoods_by(model, contexts, continuations)
     most = [20]
 
     def full(module: Any, arguments: Any, named: dict[str, Any]) -> None:
@@ -131,14 +140,14 @@ def test_too_much_for_memory_is_halved_and_then_said(tiny: Path) -> None:
             raise torch.OutOfMemoryError("out of memory")
 
     model.family.model.base_model.register_forward_pre_hook(full, with_kwargs=True)
-    assert same(model.loglikelihoods(contexts, continuations), expected)
+    assert same(likelihoods_by(model, contexts, continuations), expected)
     most[0] = 0
     with pytest.raises(MemoryError, match="does not fit into memory"):
-        model.loglikelihoods(contexts, continuations)
+        likelihoods_by(model, contexts, continuations)
 
 
 def test_empty_pairs_are_refused(tiny: Path) -> None:
     model = loaded(tiny)
     for context, continuation in (([], [1]), ([1], [])):
         with pytest.raises(ValueError, match="at least one token"):
-            model.loglikelihoods([context], [continuation])
+            likelihoods_by(model, [context], [continuation])

@@ -45,7 +45,13 @@ def auto_class(where: str, config: Mapping[str, Any], trusted: bool) -> tuple[An
             f"{where} brings its own code ({kind or 'no model_type'}), which is not run unless you say "
             "so: read it, then add --model-arg trust_remote_code=true"
         )
-    raise not_served(where, config)
+    named = architecture or "no architecture named"
+    served = ", ".join(plugins.names(plugins.HF_FAMILIES))
+    raise UserError(
+        f"{where}: no family of models serves model_type {config.get('model_type', '')!r} ({named}). "
+        f"Served are {served}, and every model of transformers "
+        "that is made to answer with text (`eval-anything models list`)."
+    )
 
 
 def check_served(where: str, config: Mapping[str, Any]) -> None:
@@ -53,14 +59,3 @@ def check_served(where: str, config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     if kind and kind not in plugins.names(plugins.HF_FAMILIES):
         auto_class(where, config, trusted=True)
-
-
-def not_served(where: str, config: Mapping[str, Any]) -> UserError:
-    """The error for an architecture that no family serves; it says which ones are served."""
-    architecture = next(iter(config.get("architectures") or []), "no architecture named")
-    served = ", ".join(plugins.names(plugins.HF_FAMILIES))
-    return UserError(
-        f"{where}: no family of models serves model_type {config.get('model_type', '')!r} "
-        f"({architecture}). Served are {served}, and every model of transformers "
-        "that is made to answer with text (`eval-anything models list`)."
-    )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from eval_anything.content import Failure, Latency, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -19,23 +21,6 @@ from eval_anything.models.local.batches import Batcher, token_budget
 
 if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
-    from eval_anything.models.local.likelihood import LogLikelihood
-
-
-_DEFAULTS: dict[str, int | float | str] = {
-    "batch_size": "auto",
-    "max_new_tokens": 512,
-    "device": "auto",
-    "device_map": "",
-    "dtype": "auto",
-    "attn_implementation": "",
-    "quantization": "",
-    "adapter": "",
-    "revision": "",
-    "trust_remote_code": "false",
-    "chat_template": "auto",
-    "output": "auto",
-}
 
 
 # Requests that the engine hands over together: (bytes of weights, up to which; requests). Small
@@ -61,19 +46,16 @@ class TransformersModel(Model):
         self.name = path.resolve().name if path.is_dir() else str(reference).replace("/", "--")
         self.architecture = self.source.model_type
         cls = family_of(self.architecture)
-        defaults = {**_DEFAULTS, **cls.options}
+        shared = msgspec.structs.asdict(Settings())
+        del shared["more"]
+        defaults = {"batch_size": "auto", **shared, "adapter": "", "revision": "", **cls.options}
         values = typed_arguments(arguments, defaults, "a transformers model")
         values["batch_size"] = _rows(values["batch_size"])
-        values["trust_remote_code"] = _switch("trust_remote_code", values["trust_remote_code"])
         self.arguments = values
-        own = set(Settings.__struct_fields__)
-        self.family: Family = cls(
-            self.source,
-            Settings(
-                **{key: value for key, value in values.items() if key in own},
-                more={key: values[key] for key in cls.options},
-            ),
+        settings = Settings(
+            **{key: values[key] for key in shared}, more={key: values[key] for key in cls.options}
         )
+        self.family: Family = cls(self.source, settings)
         chosen = values["batch_size"]
         self.batch_size = _window(self.source) if chosen == "auto" else chosen
         self._batcher: Batcher | None = None
@@ -107,16 +89,6 @@ class TransformersModel(Model):
             self._batcher = Batcher(self.batch_size, token_budget(self.family.model), new)
         else:
             self._batcher = Batcher(self.batch_size, 2**62, new)
-
-    def loglikelihoods(
-        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
-    ) -> list[LogLikelihood]:
-        """log p(continuation | context) of pairs of token ids, in order, after `load`; what pairs have
-        in common is read once (`likelihood`)."""
-        from eval_anything.models.local.likelihood import loglikelihoods
-
-        assert self._batcher is not None
-        return loglikelihoods(self.family.model, contexts, continuations, self._batcher)
 
     def text(self) -> TextModel | None:
         from eval_anything.models.hf.generic import GenericFamily
@@ -199,12 +171,6 @@ def _rows(text: str) -> int | str:
     if rows < 1:
         raise UserError(f"--model-arg batch_size={text}: must be at least 1")
     return rows
-
-
-def _switch(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise UserError(f"--model-arg {name}={text}: must be true or false")
-    return text.lower() == "true"
 
 
 def _window(source: Source) -> int:

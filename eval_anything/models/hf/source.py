@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +85,12 @@ def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
     if (path / ADAPTER).is_file() and not (path / "config.json").is_file():
         if adapter:
             raise UserError(f"{path} is an adapter already: leave out --model-arg adapter={adapter}")
-        on_top = _check_adapter(path)
-        reference = _base_of(path)
+        on_top = path
+        reference = _base_of(path, _adapter_config(path))
         path = Path(reference)
     elif adapter:
-        on_top = _check_adapter(Path(adapter))
+        on_top = Path(adapter)
+        _adapter_config(on_top)
     if path.is_dir():
         if revision:
             raise UserError(f"--model-arg revision={revision}: {path} is a folder; ids have revisions")
@@ -102,32 +104,31 @@ def _checked_config(path: Path) -> dict[str, Any]:
     """config.json of a checkpoint that is whole. What no family serves is said first: such checkpoints
     may have other files."""
     try:
-        check_complete(path)
+        return check_complete(path)
     except UserError:
         with contextlib.suppress(OSError, ValueError, ImportError):
             check_served(str(path), json.loads((path / "config.json").read_bytes()))
         raise
-    config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
-    return config
 
 
 def _settings(folder: Path) -> list[Path]:
     return [file for pattern in _SETTINGS for file in folder.glob(pattern)]
 
 
-def _check_adapter(path: Path) -> Path:
+def _adapter_config(path: Path) -> dict[str, Any]:
+    """What an adapter says of itself. UserError if it is none, or has no weights."""
     if not (path / ADAPTER).is_file():
         raise UserError(f"{path} is no adapter of LoRA: {ADAPTER} is missing")
     try:
-        json.loads((path / ADAPTER).read_bytes())
+        config: dict[str, Any] = json.loads((path / ADAPTER).read_bytes())
     except ValueError as error:
         raise UserError(f"{path}/{ADAPTER} is not valid JSON: {error}") from None
     weight_files(path)
-    return path
+    return config
 
 
-def _base_of(adapter: Path) -> str:
-    base = json.loads((adapter / ADAPTER).read_bytes()).get("base_model_name_or_path")
+def _base_of(adapter: Path, config: Mapping[str, Any]) -> str:
+    base = config.get("base_model_name_or_path")
     if not base:
         raise UserError(
             f"{adapter}/{ADAPTER} names no base model: give the base as --model and this folder as "

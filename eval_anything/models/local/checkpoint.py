@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from eval_anything.errors import UserError
 
@@ -19,12 +20,13 @@ CONVERT = (
 )
 
 
-def check_complete(path: Path) -> None:
-    """UserError names the file that is missing, cut short, or of a format that can run code."""
+def check_complete(path: Path) -> dict[str, Any]:
+    """What config.json says of a whole checkpoint. UserError names the file that is missing, cut short,
+    or of a format that can run code."""
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: the checkpoint is incomplete, config.json is missing")
     try:
-        json.loads((path / "config.json").read_bytes())
+        config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
     except ValueError as error:
         raise UserError(f"{path}/config.json is not valid JSON: {error}") from None
     weights = weight_files(path)
@@ -35,6 +37,7 @@ def check_complete(path: Path) -> None:
             f"{path}: the checkpoint is incomplete, its tokenizer is missing "
             f"({', '.join(_TOKENIZERS[:3])} ...): save it with tokenizer.save_pretrained"
         )
+    return config
 
 
 def weight_files(path: Path) -> list[Path]:

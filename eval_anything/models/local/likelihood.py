@@ -27,6 +27,9 @@ _LEAST_PREFIX = 32
 _MOST_LOGITS = 2**27
 
 
+_PAD = 0  # it is masked: any token will do
+
+
 Ids = tuple[int, ...]
 
 
@@ -56,7 +59,6 @@ def loglikelihoods(
     contexts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
     batcher: Batcher,
-    pad: int = 0,
 ) -> list[LogLikelihood]:
     """log p(continuation | context) for each pair of token ids, in order; none may be empty.
 
@@ -70,11 +72,10 @@ def loglikelihoods(
         options.setdefault(tuple(context), {}).setdefault(tuple(continuation), []).append(i)
     if _shares(model):
         questions = list(_questions(options))
-        passes = _Passes(model, pad)
-        found = batcher.answer(questions, passes.answer)
+        found = batcher.answer(questions, _Passes(model).answer)
     else:
         questions = [_Question(c, (o,), ()) for c, own in options.items() for o in own]
-        found = batcher.answer(questions, lambda group: _whole(model, group, pad))
+        found = batcher.answer(questions, lambda group: _whole(model, group))
     answers: dict[int, LogLikelihood] = {}
     for question, values in zip(questions, found, strict=True):
         if isinstance(values, OutOfMemoryError):
@@ -131,9 +132,8 @@ def _common(prefix: Ids, context: Ids) -> Ids:
 class _Passes:
     """The three passes. The keys and values of the last prefix are kept for the next batch."""
 
-    def __init__(self, model: Any, pad: int) -> None:
+    def __init__(self, model: Any) -> None:
         self._model = model
-        self._pad = pad
         self._prefix: Ids | None = None
         self._cache: Any = None
 
@@ -151,7 +151,7 @@ class _Passes:
         cache, mask = self._of_prefix(prefix, len(questions))
         rests = [question.context[len(prefix) : -1] for question in questions]
         if any(rests):
-            inputs = padded(rests, self._pad, self._model.device, left=False)
+            inputs = padded(rests, _PAD, self._model.device, left=False)
             starts = torch.full((len(rests),), len(prefix), device=mask.device)
             mask = torch.cat([mask, inputs["attention_mask"]], dim=1)
             self._forward(self._model.base_model, inputs["input_ids"], mask, starts, cache)
@@ -174,7 +174,7 @@ class _Passes:
 
         if prefix != self._prefix:
             cache = DynamicCache()
-            inputs = padded([prefix], self._pad, self._model.device)
+            inputs = padded([prefix], _PAD, self._model.device)
             start = torch.zeros(1, dtype=torch.long, device=self._model.device)
             mask = inputs["attention_mask"]
             if prefix:
@@ -195,7 +195,7 @@ class _Passes:
 
         which = [i for i, _ in rows]
         begun = [(questions[i].context[-1], *option[:-1]) for i, option in rows]
-        inputs = padded(begun, self._pad, self._model.device, left=False)
+        inputs = padded(begun, _PAD, self._model.device, left=False)
         lengths = [len(questions[i].context) - 1 for i in which]
         starts = torch.tensor(lengths, device=self._model.device)
         whole = torch.cat([mask[which], inputs["attention_mask"]], dim=1)
@@ -235,12 +235,12 @@ def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
     return copy
 
 
-def _whole(model: Any, questions: Sequence[_Question], pad: int) -> list[list[LogLikelihood]]:
+def _whole(model: Any, questions: Sequence[_Question]) -> list[list[LogLikelihood]]:
     """Each pair read from its start to its end, for models that keep no keys and values of all."""
     import torch
 
     rows = [(*q.context, *q.options[0][:-1]) for q in questions]
-    inputs = padded(rows, pad, model.device, left=False)
+    inputs = padded(rows, _PAD, model.device, left=False)
     with torch.inference_mode():
         logits = model(**inputs).logits
     first = [len(q.context) - 1 for q in questions]
@@ -251,7 +251,7 @@ def _values(logits: torch.Tensor, options: Sequence[Ids], first: Sequence[int]) 
     """`logits` (rows, length, vocabulary); each option's begin at `first` of its row."""
     import torch
 
-    wanted = padded(options, 0, logits.device, left=False)
+    wanted = padded(options, _PAD, logits.device, left=False)
     ids, mask = wanted["input_ids"], wanted["attention_mask"]
     if any(first):
         at = torch.tensor(first, device=ids.device)[:, None] + torch.arange(ids.shape[1]).to(ids)
