@@ -208,7 +208,9 @@ def _read_template(root: Path, file: TaskFile, samples: list[Sample], mistakes: 
         mistakes.add(f"template: {error}", "template")
         return None
     source = read_template(root / file.template, mistakes)
-    for sample in samples if source is not None else ():
+    if source is None:
+        return None
+    for sample in samples:
         if sample.turns:
             message = "a template wraps one question, and this sample has turns: leave one of them out"
             mistakes.add(f"template: sample {sample.id!r}: {message}", "template")

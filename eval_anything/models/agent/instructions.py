@@ -4,10 +4,14 @@ answer."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from eval_anything.content import Message, Modality, TextPart
 from eval_anything.models.agent.grammar import template
+
+Form = Literal["tools", "json", "text"]
+"""How a plan is asked for."""
+
 
 SYSTEM = """\
 You answer with any mix of text and generated media. For each request decide which of the media below \
@@ -49,11 +53,18 @@ Leave out every section that is not wanted; repeat one for a second medium of it
 outside of the sections."""
 
 
-def instructions(system: str, about: Mapping[Modality, str], form: str) -> str:
-    """All that the model is told before the user's messages."""
-    media = "\n".join(f"- {modality}: {text}" for modality, text in about.items())
-    forms = {"tools": _TOOLS, "json": _JSON, "text": _SECTIONS % template([Modality.TEXT, *about])}
-    return f"{system.strip()}\n\nMedia besides text:\n{media}\n\n{forms[form]}"
+class Telling(NamedTuple):
+    """What every request says: the system prompt, and the media with what each is."""
+
+    system: str
+    about: Mapping[Modality, str]
+
+    def instructions(self, form: Form) -> str:
+        """All that the model is told before the user's messages."""
+        media = "\n".join(f"- {modality}: {text}" for modality, text in self.about.items())
+        sections = _SECTIONS % template([Modality.TEXT, *self.about])
+        forms = {"tools": _TOOLS, "json": _JSON, "text": sections}
+        return f"{self.system.strip()}\n\nMedia besides text:\n{media}\n\n{forms[form]}"
 
 
 def instructed(messages: Sequence[Message], told: str) -> tuple[Message, ...]:
@@ -73,12 +84,7 @@ def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
             "function": {
                 "name": f"make_{modality}",
                 "description": f"Shows the user {text}.",
-                "parameters": {
-                    "type": "object",
-                    "properties": {"prompt": {"type": "string", "description": "for the generator"}},
-                    "required": ["prompt"],
-                    "additionalProperties": False,
-                },
+                "parameters": _object(prompt={"type": "string", "description": "for the generator"}),
             },
         }
         for modality, text in about.items()
@@ -87,20 +93,18 @@ def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
 
 def schema(about: Mapping[Modality, str]) -> dict[str, Any]:
     """The form of an ordered list of parts, for structured output."""
-    part = {
-        "type": "object",
-        "properties": {
-            "modality": {"type": "string", "enum": [str(Modality.TEXT), *map(str, about)]},
-            "content": {"type": "string"},
-        },
-        "required": ["modality", "content"],
-        "additionalProperties": False,
-    }
-    whole = {
-        "type": "object",
-        "properties": {"parts": {"type": "array", "items": part}},
-        "required": ["parts"],
-        "additionalProperties": False,
-    }
+    modality = {"type": "string", "enum": [str(Modality.TEXT), *map(str, about)]}
+    part = _object(modality=modality, content={"type": "string"})
+    whole = _object(parts={"type": "array", "items": part})
     form = {"name": "answer", "strict": True, "schema": whole}
     return {"type": "json_schema", "json_schema": form}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    """The JSON schema of an object with these properties, all of them required, and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

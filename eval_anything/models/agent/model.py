@@ -22,8 +22,8 @@ from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.agent.file import AgentFile, read_agent_file
 from eval_anything.models.agent.generators.base import GeneratorError, Order, Place, Workshop
 from eval_anything.models.agent.generators.model import ModelGenerator
-from eval_anything.models.agent.instructions import ABOUT
-from eval_anything.models.agent.planner import Asker, Form, Planned, ServerAsker, Telling, TextAsker
+from eval_anything.models.agent.instructions import ABOUT, Form, Telling
+from eval_anything.models.agent.planner import Asker, Planned, ServerAsker
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
 from eval_anything.models.openai.model import ChatModel
@@ -122,7 +122,6 @@ class AgentModel(Model):
         ]
 
     async def close(self) -> None:
-        await self._asker.close()
         await self._chat.close()
         for shop in self._workshops.values():
             await shop.generator.close()
@@ -157,13 +156,13 @@ class AgentModel(Model):
 
 def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> Asker:
     """How this chat model is asked: in all forms only at the chat endpoint of a server."""
-    if isinstance(chat, ChatModel) and chat.settings.api == "chat" and not chat.settings.stream:
+    if isinstance(chat, ChatModel) and chat.settings.api == "chat" and chat.settings.stream == "false":
         return ServerAsker(chat, telling, None if file.form == "auto" else file.form)
     if file.form not in ("auto", "text"):
         raise UserError(
             f"{path}: form: {file.form} is for chat models on a server; {chat.spec} takes text"
         )
-    return TextAsker(chat, telling)
+    return Asker(chat, telling)
 
 
 def _response(

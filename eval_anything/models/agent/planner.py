@@ -8,43 +8,28 @@ asked in the text grammar.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Failure, Latency, Message, Modality, TextPart, Usage
-from eval_anything.media import MediaStore
+from eval_anything.content import Failure, Latency, Message, TextPart, Usage
+from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.agent.grammar import parse
-from eval_anything.models.agent.instructions import instructed, instructions, schema, tools
+from eval_anything.models.agent.instructions import Form, Telling, instructed, schema, tools
 from eval_anything.models.agent.plan import Plan, PlanError, Reading
 from eval_anything.models.agent.plan_parser import read_json, read_message, text_of
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
 from eval_anything.models.openai.replies import tokens_of, word
-from eval_anything.servers.client import Client, ReplyError
+from eval_anything.servers.client import ReplyError
 
 _MOST_OUTSIDE = 20_000  # characters of an answer that are kept for the record
 
 
 A = TypeVar("A")
-
-
-Form = Literal["tools", "json", "text"]
-
-
-class Telling(NamedTuple):
-    """What every request says: the system prompt, and the media with what each is."""
-
-    system: str
-    about: Mapping[Modality, str]
-
-    def instructions(self, form: Form) -> str:
-        """As they are for this form."""
-        return instructions(self.system, self.about, form)
 
 
 class Planned(Struct):
@@ -63,18 +48,7 @@ class Planned(Struct):
     latency: Latency = Latency()
 
 
-class Asker(ABC):
-    """Asks one chat model for plans."""
-
-    @abstractmethod
-    async def plans(self, requests: Sequence[Request], store: MediaStore) -> list[Planned]:
-        """One for each request, in order. ServerError leaves all of them pending."""
-
-    async def close(self) -> None:
-        """Ends what asking opened, but for the model itself."""
-
-
-class TextAsker(Asker):
+class Asker:
     """Asks any model that answers messages with text, in the text grammar."""
 
     def __init__(self, model: Model, telling: Telling) -> None:
@@ -82,6 +56,7 @@ class TextAsker(Asker):
         self._telling = telling
 
     async def plans(self, requests: Sequence[Request], store: MediaStore) -> list[Planned]:
+        """One for each request, in order. ServerError leaves all of them pending."""
         asked = [_told(request, self._telling, "text") for request in requests]
         planned = []
         for response in await self._model.generate(asked, store):
@@ -101,23 +76,18 @@ class TextAsker(Asker):
 class ServerAsker(Asker):
     """Asks a chat model on a server in the best form that works there, or in a given one."""
 
+    _model: ChatModel
+
     def __init__(self, model: ChatModel, telling: Telling, form: Form | None) -> None:
-        self._model = model
-        self._telling = telling
+        super().__init__(model, telling)
         self._form = form
         self._finding = asyncio.Lock()
-        self._client: Client | None = None
-        self._in_text = TextAsker(model, telling)
 
     async def plans(self, requests: Sequence[Request], store: MediaStore) -> list[Planned]:
         form = await self._found_form()
         if form == "text":
-            return await self._in_text.plans(requests, store)
+            return await super().plans(requests, store)
         return [await self._plan(request, form) for request in requests]
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
 
     async def _found_form(self) -> Form:
         async with self._finding:
@@ -137,11 +107,6 @@ class ServerAsker(Asker):
 
     async def _plan(self, request: Request, form: Form) -> Planned:
         model, planned = self._model, Planned(form)
-        if self._client is None:
-            timeout = model.settings.timeout
-            self._client = Client(
-                model.server, f"--model {model.spec}", model.concurrency, timeout, model.spending
-            )
         asked = _told(request, self._telling, form)
         extra: dict[str, Any] = {"tools": tools(self._telling.about), "tool_choice": "auto"}
         if form == "json":
@@ -155,16 +120,16 @@ class ServerAsker(Asker):
                 "seed": asked.seed % 2**31,
                 **extra,
             }
-            reply = await self._client.post("/chat/completions", body)
+            reply = await model.client.post("/chat/completions", body)
             message = _message(reply.value, planned)
-        except UnsupportedInputError as error:
+        except (UnsupportedInputError, MediaError) as error:
             planned.error = Failure("unsupported_input", str(error))
         except ReplyError as error:
             refused = has_media(request.messages) and error.status is not None
             kind: Any = "unsupported_input" if refused else "model_error"
             planned.error = Failure(kind, str(error))
         else:
-            self._client.paid(planned.usage)
+            model.client.paid(planned.usage)
             planned.latency = Latency(total=round(reply.seconds, 4))
             if form == "tools" or message.get("refusal"):
                 _read(planned, read_message, message)

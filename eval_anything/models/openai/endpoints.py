@@ -8,12 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from eval_anything.content import Latency, Message
+from eval_anything.content import Latency, Message, Modality
 from eval_anything.errors import ServerError
 from eval_anything.models.base import Request
 from eval_anything.models.openai import inputs
+from eval_anything.models.openai.payload import medium
 from eval_anything.models.openai.replies import Content, read_reply
-from eval_anything.models.openai.settings import Settings
+from eval_anything.models.openai.settings import Settings, names
 from eval_anything.models.openai.streams import ChatFold
 from eval_anything.servers.client import Client, Files, ReplyError
 
@@ -46,11 +47,12 @@ async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
     }
     if settings.stop:
         body["stop"] = list(settings.stop)
-    if settings.modalities:
-        body["modalities"] = list(settings.modalities)
-    if "audio" in settings.modalities:
+    modalities = names(settings.modalities)
+    if modalities:
+        body["modalities"] = list(modalities)
+    if "audio" in modalities:
         body["audio"] = {"voice": settings.voice, "format": settings.audio_format}
-    if not settings.stream:
+    if settings.stream == "false":
         reply = await client.post("/chat/completions", body)
         content = read_reply(reply.value, headerless=settings.audio_format == "pcm16")
         return Answer(content, Latency(total=round(reply.seconds, 4)))
@@ -136,8 +138,7 @@ async def _videos(client: Client, settings: Settings, request: Request) -> Answe
     if status != "completed":
         raise ReplyError(f"the job that makes the clip is {status}")
     clip = await client.get_bytes(f"{path}/content")
-    content = Content()
-    content.add_clip(clip.value)
+    content = Content(lists=[[medium(clip.value, Modality.VIDEO)]])
     return Answer(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
 
 

@@ -1,4 +1,8 @@
-"""From messages to what an OpenAI-compatible endpoint takes: media as data URIs, in their order."""
+"""From messages to what an OpenAI-compatible endpoint takes: media as data URIs, in their order.
+
+All raise UnsupportedInputError for what the endpoint has no form for, and MediaError for a medium that
+has to be converted and does not decode.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.media import MediaError, read_audio, read_frames, read_image
+from eval_anything.media import read_audio, read_frames, read_image
 from eval_anything.media.encode import encode_png, encode_wav
 from eval_anything.models.openai.settings import Settings
 
@@ -40,12 +44,12 @@ def chat_input(messages: Sequence[Message], settings: Settings) -> dict[str, Any
     beside: dict[str, list[str]] = {}
     turns: list[dict[str, Any]] = []
     for message in media_of_users(messages):
-        if settings.top_level:
+        if settings.inputs == "top_level":
             for part in message.parts:
                 if isinstance(part, MediaPart):
                     name, uris = _beside(part, settings)
                     beside.setdefault(name, []).extend(uris)
-        if settings.top_level or all(isinstance(part, TextPart) for part in message.parts):
+        if settings.inputs == "top_level" or all(isinstance(part, TextPart) for part in message.parts):
             content: str | Content = "\n".join(_texts(message))
         else:
             content = [item for part in message.parts for item in _chat_items(part, settings)]
@@ -134,7 +138,7 @@ def _chat_items(part: Part, settings: Settings) -> Content:
         return [{"type": "text", "text": part.text}]
     if part.modality is Modality.AUDIO:
         return [_sound(part)]
-    if part.modality is Modality.VIDEO and settings.whole_clips:
+    if part.modality is Modality.VIDEO and settings.video == "url":
         return [{"type": "video_url", "video_url": {"url": _uri(part.path.read_bytes(), part.mime)}}]
     return [{"type": "image_url", "image_url": {"url": uri}} for uri in _pictures(part, settings.frames)]
 
@@ -144,7 +148,7 @@ def _beside(part: MediaPart, settings: Settings) -> tuple[str, list[str]]:
     if part.modality is Modality.AUDIO:
         data, form = _audio(part)
         return "audios", [_uri(data, f"audio/{form}")]
-    if part.modality is Modality.VIDEO and settings.whole_clips:
+    if part.modality is Modality.VIDEO and settings.video == "url":
         return "videos", [_uri(part.path.read_bytes(), part.mime)]
     return "images", _pictures(part, settings.frames)
 
@@ -159,30 +163,21 @@ def _pictures(part: MediaPart, frames: int) -> list[str]:
     """An image, or frames of a clip at the middles of equal spans, as data URIs."""
     if part.modality is Modality.IMAGE:
         return [_uri(*_image(part))]
-    try:
-        clip = read_frames(part.path, frames).frames
-    except MediaError as error:
-        raise UnsupportedInputError(str(error)) from None
+    clip = read_frames(part.path, frames).frames
     return [_uri(encode_png(pixels), "image/png") for pixels in clip]
 
 
 def _image(part: MediaPart) -> tuple[bytes, str]:
     if part.mime in _IMAGES:
         return part.path.read_bytes(), part.mime
-    try:
-        return encode_png(read_image(part.path)), "image/png"
-    except MediaError as error:
-        raise UnsupportedInputError(str(error)) from None
+    return encode_png(read_image(part.path)), "image/png"
 
 
 def _audio(part: MediaPart) -> tuple[bytes, str]:
     if part.mime in _SOUNDS:
         data, form = part.path.read_bytes(), _SOUNDS[part.mime]
     else:
-        try:
-            data, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
-        except MediaError as error:
-            raise UnsupportedInputError(str(error)) from None
+        data, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
     _check_size(data, form)
     return data, form
 

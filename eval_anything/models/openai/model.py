@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from eval_anything.models.openai.endpoints import ENDPOINTS, Answer
 from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
 from eval_anything.models.openai.payload import Link, Medium, medium
 from eval_anything.models.openai.replies import Content
-from eval_anything.models.openai.settings import read_settings
+from eval_anything.models.openai.settings import names, read_settings
 from eval_anything.servers.client import Client, ReplyError, parse_server, without_key
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ class ChatModel(Model):
         self.paid_as = self.server.model
         self.name = self.server.model.replace("/", "--")
         self.settings, self.arguments = read_settings(arguments)
-        self._client: Client | None = None
+
+    @cached_property
+    def client(self) -> Client:
+        """The connection to the server, made when the first request is asked."""
+        timeout = self.settings.timeout
+        return Client(self.server, f"--model {self.spec}", self.concurrency, timeout, self.spending)
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ChatModel:
@@ -67,8 +73,6 @@ class ChatModel(Model):
             )
 
     def text(self) -> TextModel | None:
-        from eval_anything.models.openai.model import ServerText
-
         return ServerText(self) if self.settings.api in ("chat", "responses") else None
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
@@ -76,34 +80,21 @@ class ChatModel(Model):
 
     async def answer(self, request: Request, store: MediaStore, settings: Settings) -> Response:
         """The answer to one request, asked for with these settings."""
-        if self._client is None:
-            self._client = Client(
-                self.server,
-                f"--model {self.spec}",
-                self.concurrency,
-                self.settings.timeout,
-                self.spending,
-            )
-        return await self._answer(self._client, request, store, settings)
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-
-    async def _answer(
-        self, client: Client, request: Request, store: MediaStore, settings: Settings
-    ) -> Response:
         try:
-            answer = await ENDPOINTS[settings.api](client, settings, request)
-        except UnsupportedInputError as error:
+            answer = await ENDPOINTS[settings.api](self.client, settings, request)
+        except (UnsupportedInputError, MediaError) as error:
             return Response(error=Failure("unsupported_input", str(error)))
         except ReplyError as error:
             refused = error.status in _REFUSALS and has_media(request.messages)
             return Response(error=Failure("unsupported_input" if refused else "model_error", str(error)))
-        client.paid(answer.content.usage)
-        return await self._response(client, answer, store)
+        self.client.paid(answer.content.usage)
+        return await self._response(answer, store)
 
-    async def _response(self, client: Client, answer: Answer, store: MediaStore) -> Response:
+    async def close(self) -> None:
+        if "client" in vars(self):
+            await self.client.close()
+
+    async def _response(self, answer: Answer, store: MediaStore) -> Response:
         """The content with its media in the store; what cannot be used is the model's failure."""
         content = answer.content
         parts: list[Part] = []
@@ -113,7 +104,7 @@ class ChatModel(Model):
                 parts.append(piece)
                 continue
             try:
-                found = await self._fetched(client, piece) if isinstance(piece, Link) else piece
+                found = await self._fetched(piece) if isinstance(piece, Link) else piece
                 parts.append(await asyncio.to_thread(store.put, found.data, found.modality))
             except (MediaError, ReplyError) as error:
                 problems.append(str(error))
@@ -127,7 +118,7 @@ class ChatModel(Model):
             details={"transcripts": content.transcripts} if content.transcripts else {},
         )
 
-    async def _fetched(self, client: Client, link: Link) -> Medium:
+    async def _fetched(self, link: Link) -> Medium:
         """What an address in a reply leads to, if the user allowed its host. ReplyError if not."""
         try:
             url = urlsplit(link.address)
@@ -136,12 +127,13 @@ class ChatModel(Model):
             raise ReplyError(f"no address of {link.modality}: {link.address[:200]}") from None
         if url.scheme not in ("http", "https") or not host:
             raise ReplyError(f"the {link.modality} is a file of the server: {link.address[:200]}")
-        if not self.settings.allow_hosts & {host, f"{host}:{port}"}:
+        allowed = names(self.settings.allow_hosts.lower())
+        if host not in allowed and f"{host}:{port}" not in allowed:
             raise ReplyError(
                 f"the {link.modality} is at an address, which is not fetched: {link.address[:200]} "
                 f"(--model-arg allow_hosts={host} allows that host)"
             )
-        return medium(await client.download(link.address), link.modality)
+        return medium(await self.client.download(link.address), link.modality)
 
 
 def _failure(content: Content, parts: Sequence[Part], problems: Sequence[str]) -> Failure | None:

@@ -81,20 +81,12 @@ class Content(Struct):
                 if piece is not None:
                     found.append(piece)
 
-    def add_text(self, text: str) -> None:
-        """One more list, of a text alone."""
-        self.add_items([{"type": "text", "text": text}])
-
     def add_sound(self, pieces: list[bytes], headerless: bool) -> None:
         """One more list, of a sound alone."""
         try:
             self.lists.append([sound(pieces, headerless)])
         except PayloadError as error:
             self.problems.append(str(error))
-
-    def add_clip(self, data: bytes) -> None:
-        """One more list, of a clip alone."""
-        self.lists.append([medium(data, Modality.VIDEO)])
 
     def _piece(self, item: Any) -> Piece | None:
         if isinstance(item, str):
@@ -195,7 +187,7 @@ def _read_choice(choice: Any, content: Content, headerless: bool) -> None:
     content.stop_reason = content.stop_reason or word(choice.get("finish_reason"))
     said = message.get("content")
     if isinstance(said, str):
-        content.add_text(said)
+        content.add_items([{"type": "text", "text": said}])
     elif isinstance(said, list):
         content.add_items(said)
     if isinstance(message.get("images"), list):

@@ -114,7 +114,11 @@ class ReplayModel(Model):
         lines: dict[_Key, int] = {}
 
         def parse(line: bytes, _: int) -> tuple[_Key, Response] | None:
-            return self._read_line(line, tasks, known)
+            row = msgspec.json.decode(line, type=ReplayRow)
+            self._digest_row(line, row)
+            if row.task is None and len(tasks) > 1:
+                raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
+            return self._read_row(row, self.path.parent, tasks, known)
 
         for number, read in read_lines(self.path.read_bytes(), mistakes, parse, str):
             if read is None:
@@ -152,16 +156,6 @@ class ReplayModel(Model):
             paths[key] = path
             self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
         mistakes.check(_MOST_PROBLEMS)
-
-    def _read_line(
-        self, line: bytes, tasks: Mapping[str, Task], known: Collection[str]
-    ) -> tuple[_Key, Response] | None:
-        """One line of a file; as `_read_row`."""
-        row = msgspec.json.decode(line, type=ReplayRow)
-        self._digest_row(line, row)
-        if row.task is None and len(tasks) > 1:
-            raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
-        return self._read_row(row, self.path.parent, tasks, known)
 
     def _read_row(
         self, row: ReplayRow, root: Path, tasks: Mapping[str, Task], known: Collection[str]
