@@ -19,7 +19,6 @@ from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.models.checked import checked
 from eval_anything.statistics.agreement import (
     Figure,
-    Floats,
     accuracy,
     cohen_kappa,
     first_preference,
@@ -30,6 +29,7 @@ from eval_anything.statistics.agreement import (
     sensitivity_specificity,
     spearman,
 )
+from eval_anything.statistics.intervals import Floats
 
 _AT_ONCE = 64
 
