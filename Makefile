@@ -44,10 +44,10 @@ programs:
 	  echo "$$p is not installed, the tests that need it are skipped: apt-get install $$p"; done
 
 micro: $(VENV)/.installed
-	@$(BIN)/python -m eval_anything.micro.making.rebuild
+	@$(BIN)/python -m tests.benchmarks.rebuild
 
 reward: $(VENV)/.installed
-	@$(BIN)/python -m eval_anything.micro.making.rebuild_reward
+	@$(BIN)/python -m tests.benchmarks.rebuild_reward
 
 baseline: $(VENV)/.installed
 	@rm -rf tests/data/baseline

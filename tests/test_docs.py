@@ -15,8 +15,8 @@ from helpers import answers, write_jsonl
 from pages import File, commands, steps
 from tiny import tiny_llama
 
-from eval_anything.micro.making.rebuild import FIGURES
 from eval_anything.micro.model.adapter import BUNDLED
+from tests.benchmarks.rebuild import FIGURES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("judges/*.md")])

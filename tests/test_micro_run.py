@@ -11,12 +11,12 @@ import pytest
 from helpers import Cli, write_jsonl
 from PIL import Image
 
-from eval_anything.micro.making.rebuild import FIGURES, disagreements
 from eval_anything.micro.model.adapter import BUNDLED
 from eval_anything.micro.world.render import EXTENSIONS
 from eval_anything.runs.directory import read_run
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
+from tests.benchmarks.rebuild import FIGURES, disagreements
 from tests.micro.conftest import gold_parts
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")

@@ -8,10 +8,10 @@ import pytest
 
 from eval_anything.judges.calibration.store import Calibration, Measured
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.making.rebuild import compare
-from eval_anything.micro.making.rebuild_reward import JUDGE, again, calibration_figures
 from eval_anything.micro.making.reward import CHECKPOINT, DEFAULT, load, save
 from eval_anything.statistics.agreement import Figure
+from tests.benchmarks.rebuild import compare
+from tests.benchmarks.rebuild_reward import JUDGE, again, calibration_figures
 
 
 @pytest.mark.slow

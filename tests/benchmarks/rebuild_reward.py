@@ -1,6 +1,6 @@
 """`make reward`: trains the learned judge of the micro world again from its seed, compares its figures.
 
-    python -m eval_anything.micro.making.rebuild_reward
+    python -m tests.benchmarks.rebuild_reward
 
 Two sets of figures lie beside the bundled judge: figures.json, how often it is right by pair of
 modalities, and calibration.json, what `judges calibrate micro_synergy_rm --micro` found. The rebuilt
@@ -25,9 +25,9 @@ from eval_anything.judges.calibration.measure import calibrate
 from eval_anything.judges.calibration.store import Calibration
 from eval_anything.judges.folder import find_judges
 from eval_anything.micro.making.labels import micro_labels
-from eval_anything.micro.making.rebuild import compare
 from eval_anything.micro.making.reward import CHECKPOINT, FIGURES, build
 from eval_anything.output.progress import Progress
+from tests.benchmarks.rebuild import compare
 
 JUDGE = "micro_synergy_rm"
 

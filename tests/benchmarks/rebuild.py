@@ -1,8 +1,8 @@
 """`make micro`: trains the bundled checkpoint again from its seed and compares its figures.
 
-    python -m eval_anything.micro.making.rebuild             trains, evaluates, compares
-    python -m eval_anything.micro.making.rebuild --accept    makes the rebuilt one the bundled one
-    python -m eval_anything.micro.making.rebuild --figures   stores the bundled one's figures anew
+    python -m tests.benchmarks.rebuild             trains, evaluates, compares
+    python -m tests.benchmarks.rebuild --accept    makes the rebuilt one the bundled one
+    python -m tests.benchmarks.rebuild --figures   stores the bundled one's figures anew
 
 The figures of the bundled checkpoint lie beside it in figures.json: value, 95 % interval and n of
 every metric of the micro suite, greedy. The rebuilt model agrees if each of its values lies in that
