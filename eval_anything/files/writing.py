@@ -35,6 +35,43 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
         raise cannot_write(path, error) from None
 
 
+class AppendedFile:
+    """A file that grows by whole pieces. It is made, and opened, with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def append(self, data: bytes) -> None:
+        """Adds data, all of it or nothing. InfrastructureError if it cannot."""
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            append_whole(self._file, data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from None
+
+    def close(self) -> None:
+        """Closes the file; the next piece opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cuts off a last line without its end, which a kill has left. InfrastructureError if it cannot."""
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def append_whole(file: int, data: bytes) -> None:
     """Adds data to a file that is open for appending, all of it or nothing. OSError if it cannot."""
     size = os.fstat(file).st_size

@@ -36,6 +36,9 @@ _Loader.add_implicit_resolver(
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.+)`)?$", re.DOTALL)
 
 
+_OF_KEY = re.compile(r"(unknown|missing required) field `(.+)`")
+
+
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -72,7 +75,7 @@ def load_yaml(
             assert match is not None
             what = match["what"]
             steps = _steps(match["path"] or "$", data, type_)
-            of_key = re.search(r"(unknown|missing required) field `(.+)`", what)
+            of_key = _OF_KEY.search(what)
             line_steps = [*steps, of_key[2]] if of_key and of_key[1] == "unknown" else steps
             message = about_key(of_key[2], of_key[1] != "unknown") if of_key and not steps else None
             mistakes.add(message or _explain(what, steps, type_), *(line_steps or _tag(type_)))
@@ -194,14 +197,14 @@ def _drop(data: Any, steps: list[Step]) -> bool:
 def _explain(what: str, steps: list[Step], type_: type) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     at = f" in `{where.removeprefix('.')}`" if steps else ""
-    unknown = re.search(r"unknown field `(.+)`", what)
-    if unknown:
-        known = _fields(type_, steps)
-        hint = near(unknown[1], known) or (f" Known keys: {', '.join(known)}." if known else "")
-        return f"unknown key {unknown[1]!r}{at}: remove it.{hint}"
-    missing = re.search(r"missing required field `(.+)`", what)
-    if missing:
-        return f"key {missing[1]!r} is missing{at}: add it"
+    of_key = _OF_KEY.search(what)
+    if of_key and of_key[1] == "unknown":
+        struct = _type_at(type_, steps)
+        known = list(struct.__struct_encode_fields__) if _is_struct(struct) else []
+        hint = near(of_key[2], known) or (f" Known keys: {', '.join(known)}." if known else "")
+        return f"unknown key {of_key[2]!r}{at}: remove it.{hint}"
+    if of_key:
+        return f"key {of_key[2]!r} is missing{at}: add it"
     enum = re.search(r"Invalid enum value '?(.*?)'?$", what)
     if enum:
         options = _options(_type_at(type_, steps))
@@ -217,22 +220,18 @@ def _options(type_: Any) -> list[str]:
     return [name for arg in args for name in ([arg] if isinstance(arg, str) else _options(arg))]
 
 
-def _fields(type_: Any, steps: list[Step]) -> list[str]:
-    """The field names of the type that the steps lead to."""
-    type_ = _type_at(type_, steps)
-    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-        return list(type_.__struct_encode_fields__)
-    return []
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
 
 
 def _type_at(type_: Any, steps: list[Step]) -> Any:
     """The type that the steps lead to."""
     for step in steps:
-        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        if _is_struct(type_):
             type_ = get_type_hints(type_).get(str(step))
         else:
             type_ = next((a for a in reversed(get_args(type_)) if a is not type(None)), None)
-        options = [a for a in get_args(type_) if isinstance(a, type) and issubclass(a, msgspec.Struct)]
+        options = [a for a in get_args(type_) if _is_struct(a)]
         if options and type(None) in get_args(type_):
             type_ = options[0]
     return type_

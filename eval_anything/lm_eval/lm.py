@@ -224,14 +224,11 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         found = _each(
             requests, lambda some: super(EvalAnythingLM, self).loglikelihood(some, disable_tqdm=True)
         )
-        return [
-            _kept(key, one if isinstance(one, Failure) else one[0], one)
-            for key, one in zip(keys, found, strict=True)
-        ]
+        return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
 
     def _scored_whole(self, requests: Sequence[Instance], keys: Sequence[str]) -> list[Kept | EvalError]:
         found = _each(requests, self._whole)
-        return [_kept(key, one, one) for key, one in zip(keys, found, strict=True)]
+        return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
 
     def _whole(self, requests: Sequence[Instance]) -> list[float]:
         windows = [
@@ -292,9 +289,10 @@ def _each(requests: Sequence[Instance], ask: Callable[[Sequence[Instance]], Sequ
         return [Failure("model_error", f"{type(error).__name__}: {error}")]
 
 
-def _kept(key: str, value: float | Failure, answer: Any) -> Kept:
-    if isinstance(value, Failure):
-        return Kept(key, None, value)
+def _kept(key: str, answer: float | tuple[float, bool] | Failure) -> Kept:
+    if isinstance(answer, Failure):
+        return Kept(key, None, answer)
+    value = answer[0] if isinstance(answer, tuple) else answer
     if not math.isfinite(value):
         return Kept(key, None, Failure("model_error", f"a log-likelihood of {value}"))
     return Kept(key, answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from msgspec import Struct
 
 from eval_anything.content import Failure, Usage
 from eval_anything.errors import UserError
-from eval_anything.files.writing import append_whole, cannot_write
+from eval_anything.files.writing import AppendedFile, cut_torn_line
 
 
 class Kept(Struct, frozen=True, omit_defaults=True):
@@ -40,13 +39,11 @@ class Answers:
     one line without its end, which does not count."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
         self._kept: dict[str, Kept] = {}
-        self._file: int | None = None
+        self._file = AppendedFile(path) if path is not None else None
         if path is not None and path.is_file():
-            data = path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            for number, line in enumerate(whole.splitlines(), start=1):
+            cut_torn_line(path)
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
                 try:
                     kept = _decoder.decode(line)
                 except msgspec.DecodeError as error:
@@ -54,8 +51,6 @@ class Answers:
                         f"{path}:{number}: damaged ({error}). Delete that line and run again."
                     ) from None
                 self._kept[kept.key] = kept
-            if whole != data:
-                os.truncate(path, len(whole))
 
     def get(self, key: str) -> Kept | None:
         """The answer, if there is one."""
@@ -64,19 +59,10 @@ class Answers:
     def add(self, answers: Sequence[Kept]) -> None:
         """Keeps answers. InfrastructureError if the disk does not take them."""
         self._kept |= {kept.key: kept for kept in answers}
-        if self._path is None or not answers:
-            return
-        data = b"".join(msgspec.json.encode(kept) + b"\n" for kept in answers)
-        try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            append_whole(self._file, data)
-        except OSError as error:
-            raise cannot_write(self._path, error) from None
+        if self._file is not None and answers:
+            self._file.append(b"".join(msgspec.json.encode(kept) + b"\n" for kept in answers))
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            self._file.close()

@@ -13,7 +13,6 @@ is opened again. One process at a time holds the run (a lock that the kernel dro
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,7 +22,13 @@ from msgspec import Struct
 
 from eval_anything.content import Failure, Latency, Record, Score, Usage
 from eval_anything.errors import UserError
-from eval_anything.files.writing import append_whole, cannot_write, held, pretty_json, write_atomically
+from eval_anything.files.writing import (
+    AppendedFile,
+    cut_torn_line,
+    held,
+    pretty_json,
+    write_atomically,
+)
 from eval_anything.jsonl import record_from_json, record_to_json
 from eval_anything.media import MediaStore
 
@@ -161,19 +166,13 @@ class Run:
         self.path = path
         self.file = file
         self.store = MediaStore(path / "media")
-        self._logs: dict[Path, int] = {}
+        self._logs: dict[Path, AppendedFile] = {}
 
     def append(self, task: str, record: Record, log: Log = "records") -> None:
         """Adds one line to the task's log, whole or not at all. InfrastructureError if it cannot."""
         path = records_path(self.path, task, log)
-        line = record_to_json(record, self.path) + b"\n"
-        try:
-            if path not in self._logs:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._logs[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            append_whole(self._logs[path], line)
-        except OSError as error:
-            raise cannot_write(path, error) from None
+        log_file = self._logs.setdefault(path, AppendedFile(path))
+        log_file.append(record_to_json(record, self.path) + b"\n")
 
     def save(self, **changes: Any) -> None:
         """Writes run.json with some fields changed."""
@@ -182,9 +181,8 @@ class Run:
 
     def close(self) -> None:
         """Ends the writing of records."""
-        for file in self._logs.values():
-            os.close(file)
-        self._logs.clear()
+        for log_file in self._logs.values():
+            log_file.close()
 
 
 @contextlib.contextmanager
@@ -203,8 +201,8 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
         run = Run(path, make(begun_run(path)))
         try:
             for task in run.file.tasks:
-                _cut_torn_line(records_path(path, task))
-                _cut_torn_line(records_path(path, task, "canaries"))
+                cut_torn_line(records_path(path, task))
+                cut_torn_line(records_path(path, task, "canaries"))
             run.save()
             yield run
         finally:
@@ -214,15 +212,3 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
 def _is_fresh(path: Path) -> bool:
     """Empty, or killed before its first run.json was there."""
     return all(p.name == ".lock" or p.name.startswith(".run.json.") for p in path.iterdir())
-
-
-def _cut_torn_line(path: Path) -> None:
-    try:
-        with path.open("r+b") as file:
-            data = file.read()
-            if data and not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise cannot_write(path, error) from None
