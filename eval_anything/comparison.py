@@ -263,7 +263,7 @@ def _true_mde(change: Paired, result: MetricResult | None, largest: float) -> fl
 
 def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> tuple[list[_Row], int]:
     """The samples with a value of the metric in both runs, and how many have it in one alone."""
-    ours, theirs = _by_sample(base, metric), _by_sample(candidate, metric)
+    ours, theirs = by_sample(base, metric), by_sample(candidate, metric)
     rows = [
         _Row(_mean(values), _mean(theirs[key][0]), outline.source_id, outline.sample_id, outline.groups)
         for key, (values, outline) in ours.items()
@@ -272,7 +272,7 @@ def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> 
     return rows, len(ours) + len(theirs) - 2 * len(rows)
 
 
-def _by_sample(
+def by_sample(
     outlines: Sequence[Outline], metric: str
 ) -> dict[tuple[str, str], tuple[list[float], Outline]]:
     """Values over repeats by (sample id, item): an item that changed is not the same sample."""
@@ -369,7 +369,7 @@ class _Draws:
         return None if base is None or candidate is None else (base, candidate)
 
     def _of(self, outlines: Sequence[Outline], metric: str) -> Floats | None:
-        scored = _by_sample(outlines, metric).values()
+        scored = by_sample(outlines, metric).values()
         if not scored:
             return None
         clusters = [outline.source_id for _, outline in scored]

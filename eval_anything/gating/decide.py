@@ -119,9 +119,6 @@ def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> Suit
     # More samples shrink the half width by the root of their number; what is near the margin itself
     # is never settled.
     room = change.difference + margin
-    more = ((change.difference - lowest) / room) ** 2 if room > 0 else None
-    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", _rounded(more))
-
-
-def _rounded(times: float | None) -> float | None:
-    return None if times is None or times > 1000 else math.ceil(times * 10) / 10
+    times = ((change.difference - lowest) / room) ** 2 if room > 0 else math.inf
+    more = math.ceil(times * 10) / 10 if times <= 1000 else None
+    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", more)

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.comparison import Side, compare_sides, read_side
+from eval_anything.comparison import Side, by_sample, compare_sides, read_side
 from eval_anything.errors import UserError
 from eval_anything.gating.checks import Rule
 from eval_anything.gating.gate import differences, rules_of
@@ -81,24 +81,18 @@ def _stderr(rule: Rule, base: Side, other: Side | None, correlation: float) -> t
     if other is not None:
         found = differences(rule, base, other)
         return _error(found.values, found.clusters, rule)
-    outlines = base.outlines[rule.task]
-    repeats: dict[str, list[float]] = {}
-    clusters: dict[str, str] = {}
-    span = 1.0
-    for outline in outlines:
-        score = outline.scores.get(rule.metric)
-        if score is not None and score.value is not None:
-            repeats.setdefault(outline.sample_id, []).append(score.value)
-            clusters[outline.sample_id] = outline.source_id
-            span = score.range[1] - score.range[0]
-    if not repeats:
+    scored = by_sample(base.outlines[rule.task], rule.metric).values()
+    if not scored:
         raise UserError(f"{rule.name}: no sample has a value in {base.path}")
-    codes = cluster_codes([clusters[sample] for sample in repeats])
+    repeats = [values for values, _ in scored]
+    codes = cluster_codes([outline.source_id for _, outline in scored])
+    low, high = base.results.tasks[rule.task].metrics[rule.metric].range
+    span = high - low
     if base.file.repeats > 1:  # half the repeats against the other half, as wide as whole means are
-        halves = np.array([(np.mean(v[::2]), np.mean(v[1::2])) for v in repeats.values() if len(v) > 1])
+        halves = np.array([(np.mean(v[::2]), np.mean(v[1::2])) for v in repeats if len(v) > 1])
         changes = (halves[:, 0] - halves[:, 1]) / math.sqrt(2) / span
         return _error(changes, codes[: len(changes)], rule)
-    values = np.array([v[0] for v in repeats.values()]) / span
+    values = np.array([v[0] for v in repeats]) / span
     n, stderr = _error(values, codes, rule)
     return n, stderr * math.sqrt(2 * (1 - correlation))
 
