@@ -70,16 +70,12 @@ def make_questions(
     and the annotator alone. UserError if outputs belong to another version of the task.
     """
     kept = [_kept(sample, task.messages(sample), store) for sample in samples]
-    found: list[Question] = []
+    found = [] if outputs else [_question("vote", task, sample, sample) for sample in kept]
     missing = 0
-    if not outputs:
-        found = [_question("vote", task, sample, sample) for sample in kept]
-    rivals = _answers(task, kept, against, store) if against is not None else None
+    rivals = [] if against is None else [_answers(task, kept, against, store)]
+    kind: Kind = "preference" if rivals else "grade"
     for path in outputs:
-        for own, other in zip(
-            _answers(task, kept, path, store), rivals or [None] * len(kept), strict=True
-        ):
-            answers = [own] if rivals is None else [own, other]
+        for answers in zip(_answers(task, kept, path, store), *rivals, strict=True):
             present = [answer for answer in answers if answer is not None]
             if len(present) < len(answers):
                 missing += 1
@@ -90,7 +86,6 @@ def make_questions(
                     f"{present[0].sample.id!r}, whose later questions show earlier answers: grade them "
                     "one by one, without --against"
                 )
-            kind: Kind = "grade" if rivals is None else "preference"
             original = task.by_id[present[0].sample.id]
             candidates = tuple(answer.candidate for answer in present)
             found.append(_question(kind, task, original, present[0].sample, candidates))

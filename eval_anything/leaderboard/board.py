@@ -106,10 +106,8 @@ def _published(column: Any) -> Column:
 
 def _aggregate_column(name: str, aggregate: AggregateResult) -> Column:
     suite, _, label = name.rpartition("/")
-    column = Column(name, suite, "", label, True, "higher", None, [], [])
-    column.inputs = aggregate.inputs
-    column.formula = aggregate.formula or ""
-    return column
+    formula = aggregate.formula or ""
+    return Column(name, suite, "", label, True, "higher", None, [], [], aggregate.inputs, formula)
 
 
 def _modalities(
@@ -163,24 +161,22 @@ def cells_of(entries: Sequence[Entry], columns: Sequence[Column], samples: Sampl
 
 
 def _cell(entry: Entry, column: Column) -> tuple[Any, ...] | None:
-    if column.task or column.formula:
+    number: MetricResult | AggregateResult | None
+    if column.task:
         tasks = [f"{column.suite}/{column.task}"]
-        number: MetricResult | AggregateResult | None
-        if column.task:
-            task = entry.results.tasks.get(tasks[0])
-            number = task.metrics.get(column.key.rpartition(":")[2]) if task is not None else None
-        else:
-            number = entry.results.aggregates.get(column.key)
-            tasks = sorted(_tasks_below(entry, column.key))
-        if number is None:
-            return None
-        low, high = number.ci95 or (np.nan, np.nan)
-        value = np.nan if number.value is None else number.value
-        counts: tuple[float, float, str] = (np.nan, np.nan, "")
-        if isinstance(number, MetricResult):
-            counts = number.n, number.failed, number.invalid or ""
-        return entry.id, column.key, value, low, high, *counts, _comparable(entry, tasks, number)
-    return None
+        task = entry.results.tasks.get(tasks[0])
+        number = task.metrics.get(column.key.rpartition(":")[2]) if task is not None else None
+    else:
+        tasks = sorted(_tasks_below(entry, column.key))
+        number = entry.results.aggregates.get(column.key) if column.formula else None
+    if number is None:
+        return None
+    low, high = number.ci95 or (np.nan, np.nan)
+    value = np.nan if number.value is None else number.value
+    counts: tuple[float, float, str] = (np.nan, np.nan, "")
+    if isinstance(number, MetricResult):
+        counts = number.n, number.failed, number.invalid or ""
+    return entry.id, column.key, value, low, high, *counts, _comparable(entry, tasks, number)
 
 
 def _tasks_below(entry: Entry, name: str, above: tuple[str, ...] = ()) -> set[str]:

@@ -197,9 +197,11 @@ class _Builder:
         own: dict[str, TaskSamples] = {}
         for i, (task, found) in enumerate(records.items()):
             primary = entry.results.tasks[task].primary
-            own[task], written = write_samples(found, primary, _key(entry, i), self._media, self._chunks)
-            kept.keys += written.keys
-            kept.files += written.files
+            own[task], keys, files = write_samples(
+                found, primary, _key(entry, i), self._media, self._chunks
+            )
+            kept.keys += keys
+            kept.files += files
         charts = [*profile(entry, records, self._prompts), *dimensions(entry)]
         self._chunks.write(f"cards/{entry.id}", card(entry, own, charts))
         kept.keys = sorted({*kept.keys, f"cards/{entry.id}"})

@@ -28,9 +28,6 @@ _EXCERPT = 120
 _LONGEST_ID = 200
 
 
-_LETTERS = {Modality.TEXT: "t", Modality.IMAGE: "i", Modality.AUDIO: "a", Modality.VIDEO: "v"}
-
-
 class Row(Struct, array_like=True):
     """One record. `failure` is the kind of the model's failure, or "". `values` are by the metric's
     place in the task, as a string; None is unscored, and a metric that does not apply is not there."""
@@ -64,17 +61,11 @@ class TaskSamples(Struct):
     rows: list[Row]
 
 
-class Written(Struct):
-    """What the samples of a run left in the site: keys of chunks, and files of media."""
-
-    keys: list[str]
-    files: list[str]
-
-
 def write_samples(
     records: Sequence[Record], primary: str, key: str, media: Media, chunks: Chunks
-) -> tuple[TaskSamples, Written]:
-    """Writes the chunks of one task, named `key` and `key-<k>`."""
+) -> tuple[TaskSamples, list[str], list[str]]:
+    """Writes the chunks of one task, named `key` and `key-<k>`. The rows, the keys of all chunks, the
+    files of media."""
     records = sorted(records, key=lambda r: (r.sample_id, r.repeat))
     media.add(p for r in records for p in _given(r) if isinstance(p, MediaPart))
     metrics = _metrics(records, primary)
@@ -100,7 +91,7 @@ def write_samples(
     rows = [_row(r, thumbnail, place) for r, thumbnail in zip(records, thumbnails, strict=True)]
     found = TaskSamples(metrics, starts, rows)
     keys += write_rows(found, key, chunks)
-    return found, Written([*keys, *sorted(texts.keys)], sorted(files))
+    return found, [*keys, *sorted(texts.keys)], sorted(files)
 
 
 def write_rows(found: TaskSamples, key: str, chunks: Chunks) -> list[str]:
@@ -149,7 +140,7 @@ def _thumbnail(parts: Sequence[dict[str, Any]]) -> str:
 
 def _row(record: Record, thumbnail: str, place: dict[str, str]) -> Row:
     given = _given(record)
-    modalities = "".join(_LETTERS[m] for m in Modality if any(p.modality is m for p in given))
+    modalities = "".join(m[0] for m in Modality if any(p.modality is m for p in given))
     text = next((p.text for p in given if isinstance(p, TextPart)), "")
     return Row(
         sample_id=_short(record.sample_id),

@@ -85,7 +85,9 @@ def fetch(sets: Sequence[DataSet], licence: str, say: Callable[[str], None]) -> 
         reason = str(error).strip().splitlines() or [""]
         raise ServerError(
             f"{data.hub} could not be downloaded ({type(error).__name__}: {reason[0]}). What is there "
-            f"is kept, and the same command goes on.\n{_by_hand(data, folder)}"
+            "is kept, and the same command goes on.\nBy hand, on a machine with a network: hf download "
+            f"{data.hub} --repo-type dataset --local-dir {data.name}; then copy that folder to "
+            f"{folder}, or name it with --data."
         ) from None
     _note(folder, data, info.sha, files)
     return Fetched(folder, info.sha, files)
@@ -126,16 +128,8 @@ def _complete(url: str, folder: Path, file: HubFile, say: Callable[[str], None])
     )
 
 
-def _by_hand(data: DataSet, folder: Path) -> str:
-    return (
-        f"By hand, on a machine with a network: hf download {data.hub} --repo-type dataset --local-dir "
-        f"{data.name}; then copy that folder to {folder}, or name it with --data."
-    )
-
-
 def _hub_file(file: Any) -> HubFile:
-    lfs = file.lfs
-    sha256 = None if lfs is None else lfs.sha256
+    sha256 = None if file.lfs is None else file.lfs.sha256
     return HubFile(file.rfilename, file.size or 0, sha256, file.blob_id)
 
 
