@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_anything.cli.printing import print_json, show
 from eval_anything.errors import Exit, UserError
+from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _serve(options: Namespace) -> Exit:
     from eval_anything.annotate.summary import summarize
     from eval_anything.media import MediaStore
 
+    say = Progress().say
     if options.against is not None and not options.outputs:
         raise UserError("--against needs something to compare: add --outputs RUN")
     given = [("--outputs", path) for path in options.outputs]
@@ -60,23 +61,23 @@ def _serve(options: Namespace) -> Exit:
         session = Session(task, asked.questions, log, annotator, options.scale)
         with AnnotationServer(session, options.port) as server:
             if asked.left_out:
-                _say(f"{asked.left_out} left out: a response is missing or the model failed")
-            _say(
+                say(f"{asked.left_out} left out: a response is missing or the model failed")
+            say(
                 f"{task.name}: {session.done} of {session.total} done by {annotator}. Open\n\n"
                 f"    {server.url}\n\nin a browser on this machine; Ctrl-C ends. Answers go to {path}"
             )
             try:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
-                _say("")
+                say("")
         found = summarize(standing(read_annotations(path)))
         written = _exported(path)
     if options.json:
         about = {"task": task.name, "annotator": annotator, "done": session.done, "total": session.total}
         print_json({"file": str(path), **about, **found, "exports": written})
     else:
-        _say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
-        _say("\n".join(f"  {name}: {file}" for name, file in written.items()))
+        say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
+        say("\n".join(f"  {name}: {file}" for name, file in written.items()))
     return Exit.DONE
 
 
@@ -148,7 +149,3 @@ def _annotator(name: str | None) -> str:
     if not name or len(name) > 100 or not name.isprintable():
         raise UserError(f"--annotator {name!r}: give a name of 1 to 100 visible characters")
     return name
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

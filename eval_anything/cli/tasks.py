@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval_anything import plugins
 from eval_anything.cli.printing import show
-from eval_anything.content import FromTurn, Sample
+from eval_anything.content import FromTurn, Part, Sample
 from eval_anything.errors import Exit, UserError, near
 from eval_anything.output.tables import table
 from eval_anything.tasks.registry import Registry, count_samples, read_task_file
@@ -179,18 +180,16 @@ def _shown_sample(sample: Sample) -> dict[str, Any]:
 
 
 def _first(sample: Sample) -> str:
+    asked: list[tuple[str, Sequence[Part | FromTurn]]] = [(m.role, m.parts) for m in sample.messages]
+    asked += [(f"turn {number}", turn.parts) for number, turn in enumerate(sample.turns, start=2)]
     lines = [f"\nfirst sample, {sample.id}:"]
-    for message in sample.messages:
-        for part in map(_shown_part, message.parts):
-            lines.append(f"  {message.role}: {part.get('text') or '[' + part['path'] + ']'}")
-    for number, turn in enumerate(sample.turns, start=2):
-        for part in map(_shown_part, turn.parts):
-            lines.append(f"  turn {number}: {part.get('text') or '[' + part['path'] + ']'}")
+    for who, parts in asked:
+        for part in map(_shown_part, parts):
+            lines.append(f"  {who}: {part.get('text') or '[' + part['path'] + ']'}")
     contract = sample.contract
     required, allowed = ", ".join(contract.required), ", ".join(contract.allowed)
-    return "\n".join(
-        [*lines, f"  required: {required or 'nothing'}; allowed: {allowed or 'nothing else'}"]
-    )
+    lines.append(f"  required: {required or 'nothing'}; allowed: {allowed or 'nothing else'}")
+    return "\n".join(lines)
 
 
 def _shown_part(part: Any) -> dict[str, str]:
