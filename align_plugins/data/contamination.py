@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from align_plugins.data.rows import Row, prompt_key
+from align_plugins.data.files import read_rows
+from align_plugins.data.rows import R, Row, prompt_key, rows_of
 from eval_anything.errors import UserError
 from eval_anything.tasks.datasets.find import MissingDataError
 from eval_anything.tasks.load import load_task
@@ -59,12 +60,15 @@ def hits(rows: Iterable[Row], known: Known) -> list[Hit]:
     return found
 
 
-def refuse_contaminated(path: Path, rows: Sequence[Row], known: Known) -> None:
-    """UserError if a row's prompt is in a benchmark in reach."""
-    found = hits(rows, known)
+def read_clean(path: Path, kind: type[R], wanted_by: str, known: Known | None) -> list[R]:
+    """The rows of a file as `rows_of` gives them. UserError if a row's prompt is in a benchmark that is
+    `known`; with None there, it may be."""
+    rows = rows_of(read_rows(path), kind, path, wanted_by)
+    found = hits(rows, known) if known is not None else []
     if found:
         raise UserError(
             f"{path}: {len(found)} of {len(rows)} rows have a prompt that is in a benchmark, first row "
             f"{found[0].row!r} ({found[0].sample}): take them out (`eval-anything data check {path}` "
             "lists them), or say allow_contamination: true and do not report that benchmark"
         )
+    return rows

@@ -11,7 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, prompt_key
+from align_plugins.data.rows import (
+    RESPONSES,
+    Demonstration,
+    Feedback,
+    Preference,
+    Prompt,
+    Row,
+    prompt_key,
+)
 from eval_anything.content import Message, TextPart
 from eval_anything.errors import near
 from eval_anything.files.mistakes import Mistakes
@@ -61,7 +69,7 @@ class RowJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
         )
 
 
-_CONTENT = ("response", "chosen", "rejected", "margin", "critique", "refined")
+_CONTENT = (*RESPONSES, "margin", "critique")
 
 
 _FIELDS: dict[type[Prompt], tuple[set[str], set[str]]] = {
@@ -79,15 +87,11 @@ _encoder = msgspec.json.Encoder()
 
 
 def row_from_json(line: bytes, root: Path, number: int) -> Row:
-    """One line of a file in the folder `root`; `number` is its id if it has none.
+    """One line of a file in the folder `root`, media read and checked; `number` is its id without one.
 
     Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
     """
-    return row_from_fields(_decoder.decode(line), root, number)
-
-
-def row_from_fields(data: RowJson, root: Path, number: int) -> Row:
-    """The row of these fields, media read and checked. ValueError for wrong content."""
+    data = _decoder.decode(line)
     kind = data.kind
     if not data.messages or data.messages[-1].role != "user":
         raise ValueError("messages must end with one of the user")
@@ -98,14 +102,13 @@ def row_from_fields(data: RowJson, root: Path, number: int) -> Row:
     messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in data.messages)
     if not any(message.parts for message in messages):
         raise ValueError("its messages are empty")
-    responses = {}
-    for name in ("response", "chosen", "rejected", "refined"):
+    more: dict[str, Any] = {}
+    for name in RESPONSES:
         parts = getattr(data, name)
         if parts is not None:
-            responses[name] = parts_from_json(parts, root)
-            if not any(not isinstance(p, TextPart) or p.text for p in responses[name]):
+            more[name] = parts_from_json(parts, root)
+            if not any(not isinstance(p, TextPart) or p.text for p in more[name]):
                 raise ValueError(f"{name} is empty")
-    more: dict[str, Any] = dict(responses)
     if kind is Preference:
         more |= {"margin": data.margin, "aspects": data.aspects}
     if kind is Feedback:
@@ -186,7 +189,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
 def _to_json(row: Row, root: Path) -> RowJson:
     fields: dict[str, Any] = {
         name: parts_to_json(getattr(row, name), root)
-        for name in ("response", "chosen", "rejected", "refined")
+        for name in RESPONSES
         if getattr(row, name, None) is not None
     }
     if isinstance(row, Preference):

@@ -71,6 +71,10 @@ Row = Prompt | Demonstration | Preference | Feedback
 R = TypeVar("R", bound=Prompt)
 
 
+RESPONSES = ("response", "chosen", "rejected", "refined")
+"""The fields of rows that are parts, beside the prompt."""
+
+
 KINDS: dict[type[Prompt], str] = {
     Prompt: "prompt",
     Demonstration: "demonstration",
@@ -91,6 +95,11 @@ def rows_of(rows: Iterable[Row], kind: type[R], path: Path, wanted_by: str) -> l
             )
         found.append(row)
     return found
+
+
+def row_like(row: Prompt, kind: type[R], **content: Any) -> R:
+    """A row of another kind with the id, prompt and cluster of `row`, where `content` has no others."""
+    return kind(**{"id": row.id, "messages": row.messages, "source_id": row.source_id, **content})
 
 
 def parts_key(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
@@ -117,8 +126,7 @@ def prompt_key(messages: Sequence[Message]) -> str:
 def row_key(row: Row) -> tuple[Any, ...]:
     """What makes two rows the same, whatever their ids."""
     said = tuple((m.role, parts_key(m.parts)) for m in row.messages)
-    names = ("response", "chosen", "rejected", "refined")
-    parts = tuple(parts_key(getattr(row, name, None) or ()) for name in names)
+    parts = tuple(parts_key(getattr(row, name, None) or ()) for name in RESPONSES)
     return (type(row).__name__, said, parts, getattr(row, "critique", ""))
 
 
@@ -126,7 +134,7 @@ def parts_in(row: Row) -> Iterator[tuple[str, Part]]:
     """Every part of a row with the field that it is in; `messages` for those of the prompt."""
     for message in row.messages:
         yield from (("messages", part) for part in message.parts)
-    for name in ("response", "chosen", "rejected", "refined"):
+    for name in RESPONSES:
         yield from ((name, part) for part in getattr(row, name, None) or ())
 
 

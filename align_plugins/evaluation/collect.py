@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eval_anything.content import ANYTHING, MODALITIES, Message, Part, Record, Response, Sample
+from align_plugins.data.rows import Prompt
+from eval_anything.content import ANYTHING, MODALITIES, Part, Record, Response, Sample
 from eval_anything.errors import ServerError, UserError
 from eval_anything.evaluation.evaluate import load_model
 from eval_anything.evaluation.pipeline import plan, run_batches
@@ -25,11 +26,6 @@ from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, RunFile, open_run, read_outlines, read_run
 from eval_anything.servers.prices import Spending
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
-
-
-def sample_of(identity: str, messages: Sequence[Message], source_id: str) -> Sample:
-    """A prompt as something that is asked; the answer may have any modality."""
-    return Sample(identity, tuple(messages), ANYTHING, source_id=source_id)
 
 
 class Saved(Model):
@@ -53,8 +49,10 @@ class Saved(Model):
         return [Response(stored(self._responses[r.sample_id], store)) for r in requests]
 
 
-def task_of(name: str, samples: Sequence[Sample]) -> Task:
-    """A task that is in no folder: samples and nothing that scores them."""
+def task_of(name: str, rows: Sequence[Prompt]) -> Task:
+    """A task that is in no folder: the prompts of rows, whose answers may have any modality, and nothing
+    that scores them."""
+    samples = tuple(Sample(row.id, row.messages, ANYTHING, source_id=row.source_id) for row in rows)
     file = TaskFile(
         version=1,
         title=name,
@@ -64,7 +62,7 @@ def task_of(name: str, samples: Sequence[Sample]) -> Task:
         outputs=list(MODALITIES),
         primary="",
     )
-    return Task(TaskFolder(f"feedback/{name}", Path(), False), file, tuple(samples), None)
+    return Task(TaskFolder(f"feedback/{name}", Path(), False), file, samples, None)
 
 
 def ask(
@@ -90,7 +88,7 @@ def ask(
         if batches:
             load_model(model)
 
-        async def work() -> int:
+        async def work() -> None:
             try:
                 by_name = {task.name: TaskScorers(list(scorers), None)}
                 found = await run_batches(batches, model, {task.name: task}, by_name, run, advance)
@@ -99,7 +97,6 @@ def ask(
                         f"{task.name}: {found.count} answers wait for a server ({found.reason}): the "
                         "same command goes on with them"
                     )
-                return found.count
             finally:
                 await model.close()
                 for scorer in scorers:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from align_plugins.data.files import write_rows
-from align_plugins.data.rows import Feedback, Preference, Prompt
-from align_plugins.evaluation.collect import ask, sample_of, task_of
+from align_plugins.data.rows import Feedback, Preference, Prompt, row_like
+from align_plugins.evaluation.collect import ask, task_of
 from align_plugins.experiment.micro_data import (
     FEEDBACK,
     PAIRS,
@@ -24,11 +24,10 @@ from align_plugins.experiment.micro_data import (
     draw_prompts,
     utility_shown,
 )
-from eval_anything.content import MediaPart, Message, Modality, Part, Record, Response
+from eval_anything.content import MediaPart, Modality, Part, Response
 from eval_anything.errors import InfrastructureError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.micro.making.demonstrator import demonstrate
-from eval_anything.micro.making.tasks import sample_json
 from eval_anything.micro.prompts.exchange import Exchange
 from eval_anything.micro.prompts.feedback import Shown, critique, critique_items
 from eval_anything.micro.world.perceive import perceive
@@ -47,10 +46,8 @@ _SPARE = 2.2
 class Drawn(NamedTuple):
     """A prompt as it is in the world, and as it is asked."""
 
-    id: str
     exchange: Exchange
-    messages: tuple[Message, ...]
-    source_id: str
+    prompt: Prompt
 
 
 class Answered(NamedTuple):
@@ -78,10 +75,7 @@ def make_data(
     feedback = list(islice(_feedback(drawn, first, noise, seed), labels))
     write_rows(folder / FEEDBACK, feedback)
     more = _draw(folder, prompts, "unlabelled", seed)
-    write_rows(
-        folder / PROMPTS,
-        [Prompt(id=d.id, messages=d.messages, source_id=d.source_id) for d in more],
-    )
+    write_rows(folder / PROMPTS, [d.prompt for d in more])
     counts = {"pairs": len(pairs), "wrong_pairs": wrong, "critiques": len(feedback)}
     write_atomically(folder / COUNTS, pretty_json(counts))
 
@@ -107,7 +101,7 @@ def exchanges(name: str, n: int, seed: int) -> dict[str, Exchange]:
 def _draw(folder: Path, n: int, name: str, seed: int) -> list[Drawn]:
     files = Files(folder)
     return [
-        Drawn(identity, one, files.messages(one), str(sample_json(one, "")["source_id"]))
+        Drawn(one, files.row(Prompt, identity, one))
         for identity, one in exchanges(name, n, seed).items()
     ]
 
@@ -116,13 +110,13 @@ def _answers(
     folder: Path, name: str, drawn: Sequence[Drawn], model: str, seed: int, progress: Progress
 ) -> list[Answered | None]:
     """An answer of the start to each prompt at temperature 1; None where there is none."""
-    task = task_of(name, [sample_of(d.id, d.messages, d.source_id) for d in drawn])
-    records = ask(task, resolve(model, {}), folder / name, Sampling(1.0, seed), progress)
-    return [_answered(d.exchange, records[d.id]) for d in drawn]
-
-
-def _answered(exchange: Exchange, record: Record) -> Answered | None:
-    return None if record.error is not None else answered(exchange, record.parts)
+    task = task_of(name, [d.prompt for d in drawn])
+    by_id = ask(task, resolve(model, {}), folder / name, Sampling(1.0, seed), progress)
+    records = [by_id[d.prompt.id] for d in drawn]
+    return [
+        answered(d.exchange, record.parts) if record.error is None else None
+        for d, record in zip(drawn, records, strict=True)
+    ]
 
 
 def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
@@ -185,10 +179,9 @@ def _pairs(
             chosen, rejected = rejected, chosen
             wrong += 1
         found.append(
-            Preference(
-                id=d.id,
-                messages=d.messages,
-                source_id=d.source_id,
+            row_like(
+                d.prompt,
+                Preference,
                 metadata={"utilities": [chosen.utility, rejected.utility]},
                 chosen=chosen.response.parts,
                 rejected=rejected.response.parts,
@@ -212,10 +205,4 @@ def _feedback(
             said = critique(
                 exchange.outputs, exchange.asked, exchange.accepted, one.shown, one.response.text
             )
-        yield Feedback(
-            id=d.id,
-            messages=d.messages,
-            source_id=d.source_id,
-            response=one.response.parts,
-            critique=said,
-        )
+        yield row_like(d.prompt, Feedback, response=one.response.parts, critique=said)

@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from align_plugins.data.contamination import known_prompts
 from align_plugins.data.files import write_rows
-from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, prompt_key
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, prompt_key
 from eval_anything.content import MediaPart, Message, Part, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.micro.making.demonstrator import demonstrate
@@ -46,6 +46,14 @@ PAIRS, DEMONSTRATIONS = "pairs.jsonl", "demonstrations.jsonl"
 
 
 FEEDBACK, PROMPTS = "feedback.jsonl", "prompts.jsonl"
+
+
+_ROWS = {
+    PAIRS: "preference pairs",
+    DEMONSTRATIONS: "demonstrations",
+    FEEDBACK: "answers with critiques",
+    PROMPTS: "prompts",
+}
 
 
 Answer = tuple[Item, ...]
@@ -140,83 +148,71 @@ def _unwritten(thing: Thing) -> MediaPart:
 def write_pairs(path: Path, compared: Sequence[Compared]) -> None:
     """Pairs as a file of rows, with their media beside it."""
     files = Files(path.parent)
-    write_rows(
-        path,
-        [
-            Preference(
-                id=f"pair-{number:05d}",
-                messages=files.messages(one.exchange),
-                **_about(one.exchange, utilities=list(one.utilities)),
-                chosen=files.parts(one.chosen),
-                rejected=files.parts(one.rejected),
-            )
-            for number, one in enumerate(compared, start=1)
-        ],
-    )
+    rows = [
+        files.row(
+            Preference,
+            f"pair-{number:05d}",
+            pair.exchange,
+            metadata=_metadata(pair.exchange, utilities=list(pair.utilities)),
+            chosen=files.parts(pair.chosen),
+            rejected=files.parts(pair.rejected),
+        )
+        for number, pair in enumerate(compared, start=1)
+    ]
+    write_rows(path, rows)
 
 
 def write_demonstrations(path: Path, drawn: Sequence[Exchange]) -> None:
     """Prompts with their right answers as a file of rows, with their media beside it."""
     files = Files(path.parent)
-    write_rows(
-        path,
-        [
-            Demonstration(
-                id=f"demonstration-{number:05d}",
-                messages=files.messages(exchange),
-                **_about(exchange),
-                response=files.parts(exchange.answer),
-            )
-            for number, exchange in enumerate(drawn, start=1)
-        ],
-    )
+    rows = [
+        files.row(
+            Demonstration,
+            f"demonstration-{number:05d}",
+            exchange,
+            metadata=_metadata(exchange),
+            response=files.parts(exchange.answer),
+        )
+        for number, exchange in enumerate(drawn, start=1)
+    ]
+    write_rows(path, rows)
 
 
-def _about(exchange: Exchange, **more: Any) -> dict[str, Any]:
-    """Cluster and metadata of a prompt; contract and targets are for judges that give rewards."""
+def _metadata(exchange: Exchange, **more: Any) -> dict[str, Any]:
+    """Metadata of a prompt; contract and targets are for judges that give rewards."""
     sample = sample_json(exchange, "")
-    kept = {name: sample[name] for name in ("contract", "targets")}
-    return {
-        "source_id": sample["source_id"],
-        "metadata": {"family": exchange.family, **more, **kept},
-    }
+    targets = {name: sample[name] for name in ("contract", "targets")}
+    return {"family": exchange.family, **more, **targets}
 
 
 def write_feedback(path: Path, drawn: Sequence[Exchange], seed: int) -> None:
     """Answers of the demonstrator with what is wrong with them, as a file of rows."""
     files = Files(path.parent)
     rng = random.Random(f"micro-feedback-{seed}")
-    answers = [demonstrate(exchange, rng) for exchange in drawn]
-    write_rows(
-        path,
-        [
-            Feedback(
-                id=f"feedback-{number:05d}",
-                messages=files.messages(exchange),
-                source_id=str(sample_json(exchange, "")["source_id"]),
+    rows = []
+    for number, exchange in enumerate(drawn, start=1):
+        answer = demonstrate(exchange, rng)
+        rows.append(
+            files.row(
+                Feedback,
+                f"feedback-{number:05d}",
+                exchange,
                 metadata={"family": exchange.family},
                 response=files.parts(answer),
                 critique=critique_items(exchange, answer),
             )
-            for number, (exchange, answer) in enumerate(zip(drawn, answers, strict=True), start=1)
-        ],
-    )
+        )
+    write_rows(path, rows)
 
 
 def write_prompts(path: Path, drawn: Sequence[Exchange]) -> None:
     """Prompts as a file of rows, with their media beside it."""
     files = Files(path.parent)
-    write_rows(
-        path,
-        [
-            Prompt(
-                id=f"prompt-{number:05d}",
-                messages=files.messages(exchange),
-                **_about(exchange),
-            )
-            for number, exchange in enumerate(drawn, start=1)
-        ],
-    )
+    rows = [
+        files.row(Prompt, f"prompt-{number:05d}", exchange, metadata=_metadata(exchange))
+        for number, exchange in enumerate(drawn, start=1)
+    ]
+    write_rows(path, rows)
 
 
 class Files:
@@ -226,8 +222,11 @@ class Files:
         self._store = MediaStore(folder / "media")
         self._made: dict[Thing, Part] = {}
 
-    def messages(self, exchange: Exchange) -> tuple[Message, ...]:
-        return (Message("user", self.parts(exchange.prompt)),)
+    def row(self, kind: type[R], identity: str, exchange: Exchange, **content: Any) -> R:
+        """A row with the prompt of an exchange, and what its kind has beside one."""
+        messages = (Message("user", self.parts(exchange.prompt)),)
+        source_id = str(sample_json(exchange, "")["source_id"])
+        return kind(id=identity, messages=messages, source_id=source_id, **content)
 
     def parts(self, items: Sequence[Item]) -> tuple[Part, ...]:
         return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
@@ -242,36 +241,25 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Write training data of the micro world.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
-    parser.add_argument("--pairs", type=int, default=0, metavar="N", help=f"pairs, into {PAIRS}")
-    parser.add_argument(
-        "--demonstrations",
-        type=int,
-        default=0,
-        metavar="N",
-        help=f"right answers, into {DEMONSTRATIONS}",
-    )
-    parser.add_argument(
-        "--feedback", type=int, default=0, metavar="N", help=f"answers with critiques, into {FEEDBACK}"
-    )
-    parser.add_argument("--prompts", type=int, default=0, metavar="N", help=f"prompts, into {PROMPTS}")
+    for name, rows in _ROWS.items():
+        parser.add_argument(
+            f"--{Path(name).stem}", type=int, default=0, metavar="N", help=f"{rows}, into {name}"
+        )
     parser.add_argument("--noise", type=float, default=NOISE, help=f"share of wrong labels ({NOISE})")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.pairs:
-        write_pairs(options.out / PAIRS, pairs(options.pairs, options.seed, options.noise))
-        print(f"{options.out / PAIRS}: {options.pairs} preference pairs")
-    if options.demonstrations:
-        path = options.out / DEMONSTRATIONS
-        write_demonstrations(path, demonstrations(options.demonstrations, options.seed))
-        print(f"{path}: {options.demonstrations} demonstrations")
-    if options.feedback:
-        path = options.out / FEEDBACK
-        write_feedback(path, demonstrations(options.feedback, options.seed, FEEDBACK), options.seed)
-        print(f"{path}: {options.feedback} answers with critiques")
-    if options.prompts:
-        path = options.out / PROMPTS
-        write_prompts(path, demonstrations(options.prompts, options.seed, PROMPTS))
-        print(f"{path}: {options.prompts} prompts")
+    seed = options.seed
+    writers: dict[str, Callable[[Path, int], None]] = {
+        PAIRS: lambda path, n: write_pairs(path, pairs(n, seed, options.noise)),
+        DEMONSTRATIONS: lambda path, n: write_demonstrations(path, demonstrations(n, seed)),
+        FEEDBACK: lambda path, n: write_feedback(path, demonstrations(n, seed, FEEDBACK), seed),
+        PROMPTS: lambda path, n: write_prompts(path, demonstrations(n, seed, PROMPTS)),
+    }
+    for name, write in writers.items():
+        count = getattr(options, Path(name).stem)
+        if count:
+            write(options.out / name, count)
+            print(f"{options.out / name}: {count} {_ROWS[name]}")
 
 
 if __name__ == "__main__":

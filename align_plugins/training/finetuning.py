@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from align_plugins.data.contamination import known_prompts, refuse_contaminated
-from align_plugins.data.files import file_hash, read_rows
-from align_plugins.data.rows import Prompt, rows_of
+from align_plugins.data.contamination import known_prompts, read_clean
+from align_plugins.data.files import file_hash
+from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
 from align_plugins.evaluation.report import account_of, evaluated
 from align_plugins.policies.base import RowError, positions_of, too_long
@@ -114,13 +114,8 @@ class Finetuning:
         prompts that an evaluation has too, and files in which nothing is left."""
         files = self._settings.files
         known = None if self._settings.allow_contamination else known_prompts()
-        rows: list[RowT] = []
-        for path in files:
-            read = rows_of(read_rows(path), row_type, path, self._method)
-            if known is not None:
-                refuse_contaminated(path, read, known)
-            rows += read
-        rows = select(rows, self.progress)
+        read = [row for path in files for row in read_clean(path, row_type, self._method, known)]
+        rows = select(read, self.progress)
         if not rows:
             raise UserError(f"data: no rows are left in {', '.join(map(str, files))}")
         return rows

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from align_plugins.data.rows import Demonstration, Feedback
-from align_plugins.evaluation.collect import Saved, ask, sample_of, task_of
+from align_plugins.data.rows import Demonstration, Feedback, row_like
+from align_plugins.evaluation.collect import Saved, ask, task_of
 from align_plugins.methods.feedback.roles import Critique, judged
 from align_plugins.methods.feedback.settings import Critic
 from align_plugins.methods.feedback.stages import Stages
@@ -44,15 +44,7 @@ class ByCritic:
         return {**self._critique.inputs, "fine": self._critic.fine}
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
-        again = [
-            Demonstration(
-                id=row.id,
-                messages=row.messages,
-                source_id=row.source_id,
-                response=row.refined or (),
-            )
-            for row in rows
-        ]
+        again = [row_like(row, Demonstration, response=row.refined) for row in rows]
         found = critique_stage(self._stages, again, self._after, self._critique, "critiques_again")
         return {row.id: float(is_fine(row.critique, self._critic)) for row in found}
 
@@ -74,7 +66,7 @@ class ByJudge:
         first = {row.id: row.response for row in rows}
         refined = {row.id: row.refined or () for row in rows}
         if self._scorer.compares:
-            task = task_of("filter", [sample_of(r.id, r.messages, r.source_id) for r in rows])
+            task = task_of("filter", rows)
             others = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
             self._scorer.against(task, others, "the first responses")
             won = self._values("filter", rows, refined, folder / "refined")

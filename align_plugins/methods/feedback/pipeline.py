@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from align_plugins.data.contamination import Known, known_prompts, refuse_contaminated
-from align_plugins.data.files import file_hash, read_rows, write_rows
-from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, rows_of
+from align_plugins.data.contamination import Known, known_prompts, read_clean
+from align_plugins.data.files import file_hash, write_rows
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, row_like
 from align_plugins.evaluation.checkpoints import check_evaluation
 from align_plugins.evaluation.collect import judge_of
 from align_plugins.evaluation.report import account_of
 from align_plugins.methods.feedback.filters import ByCritic, ByJudge, Unfiltered
 from align_plugins.methods.feedback.roles import Critique, JudgeCritic, ModelCritic, Speaker, asking
-from align_plugins.methods.feedback.run_method import Learner, final_of, lasting_inputs
-from align_plugins.methods.feedback.settings import FeedbackSettings
+from align_plugins.methods.feedback.run_method import Learner, lasting_inputs
+from align_plugins.methods.feedback.settings import Critic, FeedbackSettings, Refining, Sampling
 from align_plugins.methods.feedback.stages import Counts, Stages
 from align_plugins.methods.feedback.steps import (
     Better,
@@ -44,6 +44,9 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
 
     name: ClassVar[str] = "feedback"
     settings_type: ClassVar[type[MethodSettings]] = FeedbackSettings
+    _stages: Stages
+    _known: Known | None
+    _progress: Progress
 
     def __init__(self, settings: FeedbackSettings) -> None:
         super().__init__(settings)
@@ -72,28 +75,26 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         begun = time.monotonic()
         folder = self.settings.stages
         stages = Stages(Path(folder) if folder is not None else self._out / "stages", progress)
-        known = None if self.settings.allow_contamination else known_prompts()
+        self._stages = stages
+        self._known = None if self.settings.allow_contamination else known_prompts()
+        self._progress = progress
         warnings: list[str] = []
-        pairs = self._pairs(stages, known, warnings, progress)
+        pairs = self._pairs(warnings)
         for line in warnings:
             progress.say(line)
         lines = [*(made.told for made in stages.made), *warnings]
-        more: dict[str, Any] = {
-            "stages": [
-                {"name": made.name, "rows": len(made.rows), "file": str(made.path), **made.note}
-                for made in stages.made
-            ],
-            "pairs": len(pairs),
-            "lines": lines,
-        }
-        learned = self._learned(stages, pairs, progress)
-        more["lines"] = [*lines, *learned.get("lines", ())]
+        learned = self._learned(pairs)
         return {
             "step": 0,
             "tokens": 0,
             "final": str(stages.made[-1].path),
             **learned,
-            **more,
+            "stages": [
+                {"name": made.name, "rows": len(made.rows), "file": str(made.path), **made.note}
+                for made in stages.made
+            ],
+            "pairs": len(pairs),
+            "lines": [*lines, *learned.get("lines", ())],
             "method": self.name,
             "out": str(self._out.resolve()),
             "seconds": round(time.monotonic() - begun, 3),
@@ -101,25 +102,23 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
 
     # --- pairs ---------------------------------------------------------------------------------
 
-    def _pairs(
-        self, stages: Stages, known: Known | None, warnings: list[str], progress: Progress
-    ) -> list[Preference]:
+    def _pairs(self, warnings: list[str]) -> list[Preference]:
         """All stages up to the pairs. UserError tells the counts if none are left."""
-        settings = self.settings
+        settings, stages = self.settings, self._stages
         given = settings.given
         if given.pairs is not None:
-            return self._given_pairs(stages, given.pairs, known)
-        critique = self._critique(stages, known, progress)
+            return self._given_pairs(given.pairs)
+        critique = self._critique()
         first: Sequence[Demonstration | Feedback]
         if given.refined is not None:
-            refined, after = self._read(given.refined, Feedback, known)
+            refined, after = self._read(given.refined, Feedback)
             refined = [row for row in refined if row.refined is not None]
         else:
             if given.critiques is not None:
-                criticised, after = self._read(given.critiques, Feedback, known)
+                criticised, after = self._read(given.critiques, Feedback)
                 first = to_mend(criticised, settings.critic)
             else:
-                responses, after = self._responses(stages, known, progress)
+                responses, after = self._responses()
                 first = responses
                 if critique is not None:
                     criticised = critique_stage(stages, responses, after, critique)
@@ -127,197 +126,147 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
                     warnings += [warning] if warning is not None else []
                     first, after = to_mend(criticised, settings.critic), stages.made[-1].key
             refine = settings.refine
-            spec = refine.model or settings.model
-            refiner = Speaker(spec, refine.model_args, refine.temperature, settings.seed, progress)
+            refiner = self._speaker(refine, refine.model or settings.model)
             refined = refine_stage(stages, first, after, refiner, settings)
             after = stages.made[-1].key
-        better = self._better(stages, critique, after, progress)
-        pairs = pair_stage(stages, refined, after, better, settings.most)
+        pairs = pair_stage(stages, refined, after, self._better(critique, after), settings.most)
         if not pairs:
             told = "; ".join(made.told for made in stages.made)
             raise UserError(f"no pairs are left to learn from: {told}")
         return pairs
 
-    def _given_pairs(self, stages: Stages, name: str, known: Known | None) -> list[Preference]:
+    def _given_pairs(self, name: str) -> list[Preference]:
         """Pairs that the user has, as the last stage."""
-        rows, key = self._read(name, Preference, known)
+        rows, key = self._read(name, Preference)
         most = self.settings.most
 
         def make(folder: Path) -> tuple[list[Preference], Counts]:
-            kept = [
-                msgspec.structs.replace(
-                    row,
-                    messages=stages.prompt(row.messages),
-                    chosen=stages.at_home(row.chosen),
-                    rejected=stages.at_home(row.rejected),
-                )
-                for row in rows[:most]
-            ]
-            return kept, {"given": len(rows)}
+            return rows[:most], {"given": len(rows)}
 
-        return stages.rows("pairs", {"given": key, "most": most}, Preference, make)
+        return self._stages.rows("pairs", {"given": key, "most": most}, Preference, make)
 
-    def _responses(
-        self, stages: Stages, known: Known | None, progress: Progress
-    ) -> tuple[list[Demonstration], str]:
+    def _responses(self) -> tuple[list[Demonstration], str]:
         settings = self.settings
         if settings.given.responses is not None:
-            return self._read(settings.given.responses, Demonstration, known)
-        prompts: list[Prompt] = []
+            return self._read(settings.given.responses, Demonstration)
         several = len(settings.files) > 1
-        for number, path in enumerate(settings.files, start=1):
-            read = read_rows(path)
-            if known is not None:
-                refuse_contaminated(path, read, known)
-            prompts += [
-                Prompt(
-                    id=f"{number}:{row.id}" if several else row.id,
-                    messages=row.messages,
-                    source_id=row.source_id,
-                )
-                for row in read
-            ]
-        sample = settings.sample
-        start = Speaker(settings.model, sample.model_args, sample.temperature, settings.seed, progress)
-        rows = sample_stage(stages, prompts, file_hash(settings.files), start)
-        return rows, stages.made[-1].key
+        prompts = [
+            row_like(row, Prompt, id=f"{number}:{row.id}" if several else row.id)
+            for number, path in enumerate(settings.files, start=1)
+            for row in read_clean(path, Prompt, self.name, self._known)
+        ]
+        start = self._speaker(settings.sample, settings.model)
+        rows = sample_stage(self._stages, prompts, file_hash(settings.files), start)
+        return rows, self._stages.made[-1].key
 
-    def _read(self, name: str, kind: type[R], known: Known | None) -> tuple[list[R], str]:
+    def _read(self, name: str, kind: type[R]) -> tuple[list[R], str]:
         """A stage that the user gives, and its hash."""
         path = Path(name)
-        rows = rows_of(read_rows(path), kind, path, "this stage")
-        if known is not None:
-            refuse_contaminated(path, rows, known)
-        return rows, file_hash([path])
+        return read_clean(path, kind, "this stage", self._known), file_hash([path])
 
-    def _critique(self, stages: Stages, known: Known | None, progress: Progress) -> Critique | None:
+    def _speaker(self, drawing: Critic | Sampling | Refining, spec: str) -> Speaker:
+        """The model of a SPEC, asked as these settings say."""
+        seed = self.settings.seed
+        return Speaker(spec, drawing.model_args, drawing.temperature, seed, self._progress)
+
+    def _critique(self) -> Critique | None:
         """The critic, trained if it is to learn; None if nobody asks one."""
         settings = self.settings
         critic = settings.critic
-        if settings.critique == "none" and settings.filter.judge != "critic":
-            return None
-        if settings.given.refined is not None and settings.filter.judge != "critic":
+        needless = settings.critique == "none" or settings.given.refined is not None
+        if needless and settings.filter.judge != "critic":
             return None
         if critic.judge is not None:
-            return JudgeCritic(judge_of(critic.judge, settings.include, settings.allow_code), progress)
+            judge = judge_of(critic.judge, settings.include, settings.allow_code)
+            return JudgeCritic(judge, self._progress)
         spec = critic.model or settings.model
         if self._sft is not None:
-            spec = str(self._trained_critic(stages, spec, known, progress))
-        speaker = Speaker(spec, critic.model_args, critic.temperature, settings.seed, progress)
-        return ModelCritic(speaker, critic.ask)
+            spec = self._trained_critic(self._sft, spec)
+        return ModelCritic(self._speaker(critic, spec), critic.ask)
 
-    def _trained_critic(
-        self, stages: Stages, spec: str, known: Known | None, progress: Progress
-    ) -> Path:
-        settings = self.settings
-        critic = settings.critic
+    def _trained_critic(self, sft: Learner, spec: str) -> str:
+        stages, critic = self._stages, self.settings.critic
         assert critic.data is not None
-        assert self._sft is not None
         paths = [Path(critic.data)] if isinstance(critic.data, str) else list(map(Path, critic.data))
 
         def make(folder: Path) -> tuple[list[Demonstration], Counts]:
-            rows: list[Demonstration] = []
-            for number, path in enumerate(paths):
-                read = rows_of(read_rows(path), Feedback, path, "a critic")
-                if known is not None:
-                    refuse_contaminated(path, read, known)
-                rows += [
-                    Demonstration(
-                        id=f"{number}:{row.id}",
-                        messages=stages.prompt(asking(row.messages, row.response, critic.ask)),
-                        source_id=row.source_id,
-                        response=(TextPart(row.critique),),
-                    )
-                    for row in read
-                    if row.critique
-                ]
+            rows = [
+                row_like(
+                    row,
+                    Demonstration,
+                    id=f"{number}:{row.id}",
+                    messages=asking(row.messages, row.response, critic.ask),
+                    response=(TextPart(row.critique),),
+                )
+                for number, path in enumerate(paths)
+                for row in read_clean(path, Feedback, "a critic", self._known)
+                if row.critique
+            ]
             if not rows:
                 raise UserError(f"critic.data: no row of {', '.join(map(str, paths))} has a critique")
             return rows, {}
 
         inputs = {"data": file_hash(paths), "ask": critic.ask}
         stages.rows("critic_rows", inputs, Demonstration, make)
-        made = stages.made[-1]
-        learned = self._sft.settings(
-            model=spec,
-            data=str(made.path),
-            allow_contamination=True,  # prompts were looked at above, before the question joined them
-            **self._shared(),
-        )
-        weights = resolve(spec, {}).weights()
-        folder = stages.folder("critic", lasting_inputs(learned, made.key, weights))
-        self._sft.train(msgspec.structs.replace(learned, out=str(folder)), progress)
-        return final_of(folder)
+        # Prompts were looked at above, before the question joined them.
+        data = str(stages.made[-1].path)
+        trained = self._train(sft, "critic", model=spec, data=data, allow_contamination=True)
+        return str(trained.json["final"])
 
-    def _better(
-        self, stages: Stages, critique: Critique | None, after: str, progress: Progress
-    ) -> Better:
+    def _better(self, critique: Critique | None, after: str) -> Better:
         settings = self.settings
         judge = settings.filter.judge
         if judge is None:
             return Unfiltered()
         if judge == "critic":
             assert critique is not None
-            return ByCritic(stages, critique, settings.critic, after)
+            return ByCritic(self._stages, critique, settings.critic, after)
         scorer = judge_of(judge, settings.include, settings.allow_code)
         metric = settings.filter.metric
         if metric is not None and metric not in scorer.metrics:
             raise UserError(
                 f"filter.metric: {scorer.name} has no {metric!r}, but {', '.join(scorer.metrics)}"
             )
-        return ByJudge(scorer, metric, settings.filter.least, progress)
+        return ByJudge(scorer, metric, settings.filter.least, self._progress)
 
     # --- learning ------------------------------------------------------------------------------
 
-    def _learned(
-        self, stages: Stages, pairs: Sequence[Preference], progress: Progress
-    ) -> dict[str, Any]:
+    def _learned(self, pairs: Sequence[Preference]) -> dict[str, Any]:
         """What a method learned from the pairs, as its own result; empty if none is to."""
         settings = self.settings
-        if settings.then == "pairs":
-            return {}
-        made = stages.made[-1]
-        weights = resolve(settings.model, {}).weights()
-        shared = {
-            **self._shared(),
-            "model": settings.model,
-            "allow_contamination": settings.allow_contamination,
-        }
+        data = str(self._stages.made[-1].path)
+        shared = {"model": settings.model, "allow_contamination": settings.allow_contamination}
         if self._dpo is not None:
-            learner, more = self._dpo, dict[str, Any](data=str(made.path))
-        else:
-            assert self._reward is not None
-            assert self._ppo is not None
-            reward = self._reward.settings(**shared, data=str(made.path))
-            where = stages.folder("reward", lasting_inputs(reward, made.key, weights))
-            self._reward.train(msgspec.structs.replace(reward, out=str(where)), progress)
-            prompts = self._prompts_of(stages, pairs)
-            learner, more = (
-                self._ppo,
-                dict[str, Any](data=prompts, rewards=[{"checkpoint": str(final_of(where))}]),
+            trained = self._train(self._dpo, "dpo", **shared, data=data, evaluate=settings.evaluate)
+        elif self._reward is not None and self._ppo is not None:
+            reward = self._train(self._reward, "reward", **shared, data=data)
+            rewards = [{"checkpoint": reward.json["final"]}]
+            prompts = self._prompts_of(pairs)
+            trained = self._train(
+                self._ppo, "ppo", **shared, data=prompts, rewards=rewards, evaluate=settings.evaluate
             )
-        chosen = learner.settings(**shared, **more, evaluate=settings.evaluate)
-        where = stages.folder(settings.then, lasting_inputs(chosen, made.key, weights))
-        trained = learner.train(msgspec.structs.replace(chosen, out=str(where)), progress)
+        else:
+            return {}
         _link(self._out / "final", Path(trained.json["final"]))
         return {**trained.json, "final": str(self._out.resolve() / "final")}
 
-    def _prompts_of(self, stages: Stages, pairs: Sequence[Preference]) -> str | list[str]:
+    def _train(self, learner: Learner, name: str, **own: Any) -> Trained:
+        """Trains on what the last stage made, in a folder of the stages."""
+        shared = {name: getattr(self.settings, name) for name in ("seed", "device", "threads", "out")}
+        settings = learner.settings(**shared, **own)
+        weights = resolve(settings.model, {}).weights()
+        inputs = lasting_inputs(settings, self._stages.made[-1].key, weights)
+        folder = self._stages.folder(name, inputs)
+        return learner.train(msgspec.structs.replace(settings, out=str(folder)), self._progress)
+
+    def _prompts_of(self, pairs: Sequence[Preference]) -> str | list[str]:
         """The prompts that the policy answers while it is rewarded: those of `data`, or of the pairs."""
         if self.settings.files:
             return self.settings.data
+        stages = self._stages
         path = stages.root / f"prompts-{stages.made[-1].key}.jsonl"
-        write_rows(path, [Prompt(id=p.id, messages=p.messages, source_id=p.source_id) for p in pairs])
+        write_rows(path, [row_like(pair, Prompt) for pair in pairs])
         return str(path)
-
-    def _shared(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "seed": settings.seed,
-            "device": settings.device,
-            "threads": settings.threads,
-            "out": settings.out,
-        }
 
 
 def _link(link: Path, target: Path) -> None:

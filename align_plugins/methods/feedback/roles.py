@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from align_plugins.data.rows import Demonstration, Prompt
-from align_plugins.evaluation.collect import Saved, ask, sample_of, task_of
+from align_plugins.data.rows import Demonstration, Prompt, row_like
+from align_plugins.evaluation.collect import Saved, ask, task_of
 from eval_anything.content import Message, Part, Record, Response, TextPart
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Model, Sampling
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
-
-
-class Asked(NamedTuple):
-    """One question to a model: an id, a conversation, and its cluster."""
-
-    id: str
-    messages: tuple[Message, ...]
-    source_id: str
 
 
 class Speaker:
@@ -43,10 +35,9 @@ class Speaker:
             "seed": self._sampling.seed,
         }
 
-    def answers(self, name: str, asked: Sequence[Asked], folder: Path) -> dict[str, Record]:
-        """A record for each question, by its id."""
-        task = task_of(name, [sample_of(*one) for one in asked])
-        return ask(task, self.model, folder, self._sampling, self._progress)
+    def answers(self, name: str, prompts: Sequence[Prompt], folder: Path) -> dict[str, Record]:
+        """A record for each prompt, by its id."""
+        return ask(task_of(name, prompts), self.model, folder, self._sampling, self._progress)
 
 
 class Critique(Protocol):
@@ -74,8 +65,11 @@ class ModelCritic:
         return {**self._speaker.inputs, "ask": self._question}
 
     def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
-        asked = [Asked(r.id, asking(r.messages, r.response, self._question), r.source_id) for r in rows]
-        return self._speaker.answers("critique", asked, folder)
+        prompts = [
+            row_like(row, Prompt, messages=asking(row.messages, row.response, self._question))
+            for row in rows
+        ]
+        return self._speaker.answers("critique", prompts, folder)
 
     def text(self, record: Record) -> str:
         return Response(record.parts).text.strip() if record.error is None else ""
@@ -119,6 +113,6 @@ def judged(
     progress: Progress,
 ) -> dict[str, Record]:
     """What a judge says of a response to each row's prompt; records by id."""
-    task = task_of(name, [sample_of(row.id, row.messages, row.source_id) for row in rows])
+    task = task_of(name, rows)
     scorer.check_task(task)
     return ask(task, Saved(answered), folder, Sampling(), progress, [scorer])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,8 +54,3 @@ def lasting_inputs(settings: TrainSettings, data: str, weights: str) -> dict[str
     """What decides the weights that come out; paths are left out, what is at them counts."""
     kept = {k: v for k, v in lasting(settings).items() if k not in ("data", "model")}
     return {**kept, "data": data, "weights": weights}
-
-
-def final_of(folder: Path) -> Path:
-    """The checkpoint that a training left."""
-    return folder / "final"

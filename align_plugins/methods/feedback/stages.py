@@ -3,7 +3,7 @@
 <stages>/<name>-<hash>.jsonl   the rows that a stage made, in the form of training data
 <stages>/<name>-<hash>.json    what it was made of, counts, seconds: written last
 <stages>/<name>-<hash>/        what was asked and answered: a run, or the folder of a training
-<stages>/media/                media of prompts
+<stages>/media/                media that lie nowhere else in here
 
 The hash is that of all that decides a stage: with the same inputs it is found again, with others there
 is another one beside it, and nothing is deleted.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from align_plugins.data.files import read_rows, write_rows
-from align_plugins.data.rows import R, Row, rows_of
+from align_plugins.data.rows import RESPONSES, R, Row, rows_of
 from eval_anything.content import MediaPart, Message, Part
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.writing import held, pretty_json, write_atomically
@@ -78,7 +78,7 @@ class Stages:
             if not about.is_file():
                 begun = time.monotonic()
                 rows, counts = make(folder)
-                write_rows(path, rows)
+                write_rows(path, map(self._at_home, rows))
                 seconds = round(time.monotonic() - begun, 3)
                 note = {"stage": name, "inputs": inputs, "counts": counts, "seconds": seconds}
                 write_atomically(about, pretty_json(note))
@@ -89,18 +89,23 @@ class Stages:
         self._progress.say(made.told)
         return found
 
-    def at_home(self, parts: Sequence[Part]) -> tuple[Part, ...]:
-        """The parts with their media in this folder, so that rows can name them."""
-        return tuple(self._kept(p) if isinstance(p, MediaPart) else p for p in parts)
+    def _at_home(self, row: Row) -> Row:
+        """The row with its media in this folder, so that a file in it can name them."""
 
-    def prompt(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """As `at_home`, of a prompt."""
-        return tuple(Message(m.role, self.at_home(m.parts)) for m in messages)
+        def parts_of(parts: Sequence[Part]) -> tuple[Part, ...]:
+            return tuple(
+                self._store.put(part.path.read_bytes(), part.modality)
+                if isinstance(part, MediaPart) and not part.path.is_relative_to(self.root)
+                else part
+                for part in parts
+            )
 
-    def _kept(self, part: MediaPart) -> MediaPart:
-        if part.path.is_relative_to(self.root):
-            return part
-        return self._store.put(part.path.read_bytes(), part.modality)
+        responses = {name: getattr(row, name, None) for name in RESPONSES}
+        return msgspec.structs.replace(
+            row,
+            messages=tuple(Message(m.role, parts_of(m.parts)) for m in row.messages),
+            **{name: parts_of(parts) for name, parts in responses.items() if parts is not None},
+        )
 
     @contextlib.contextmanager
     def _held(self, folder: Path) -> Iterator[None]:

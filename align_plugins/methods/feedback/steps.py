@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, parts_key
-from align_plugins.methods.feedback.roles import Asked, Critique, Speaker
+from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, parts_key, row_like
+from align_plugins.methods.feedback.roles import Critique, Speaker
 from align_plugins.methods.feedback.settings import Critic, FeedbackSettings
 from align_plugins.methods.feedback.stages import Counts, Stages
 from eval_anything.content import NO_TOKENS, Message, Record, TextPart
@@ -39,14 +39,13 @@ def sample_stage(
     """A response to each prompt. `data` is the hash of the prompts."""
 
     def make(folder: Path) -> tuple[list[Demonstration], Counts]:
-        asked = [Asked(p.id, stages.prompt(p.messages), p.source_id) for p in prompts]
-        records = start.answers("sample", asked, folder)
-        good = [(one, records[one.id]) for one in asked if records[one.id].error is None]
+        records = start.answers("sample", prompts, folder)
         rows = [
-            Demonstration(id=o.id, messages=o.messages, source_id=o.source_id, response=r.parts)
-            for o, r in good
+            row_like(prompt, Demonstration, response=records[prompt.id].parts)
+            for prompt in prompts
+            if records[prompt.id].error is None
         ]
-        return rows, _counts(records, len(asked) - len(rows), {"prompts": len(asked)})
+        return rows, _counts(records, len(prompts) - len(rows), {"prompts": len(prompts)})
 
     return stages.rows("responses", {"data": data, **start.inputs}, Demonstration, make)
 
@@ -60,13 +59,7 @@ def critique_stage(
         records = critic.critiques(rows, folder)
         texts = {row.id: critic.text(records[row.id]) for row in rows}
         found = [
-            Feedback(
-                id=row.id,
-                messages=stages.prompt(row.messages),
-                source_id=row.source_id,
-                response=stages.at_home(row.response),
-                critique=texts[row.id],
-            )
+            row_like(row, Feedback, response=row.response, critique=texts[row.id])
             for row in rows
             if texts[row.id]
         ]
@@ -103,18 +96,18 @@ def refine_stage(
     how = {"shown": settings.refine.shown, "ask": settings.refine.ask} if heard else {"heard": False}
 
     def make(folder: Path) -> tuple[list[Feedback], Counts]:
-        asked = [
-            Asked(r.id, _refining(r, settings) if isinstance(r, Feedback) and heard else r.messages,
-                  r.source_id)
-            for r in rows
-        ]  # fmt: skip
-        records = refiner.answers("refine", asked, folder)
+        prompts = [
+            row_like(row, Prompt, messages=_refining(row, settings))
+            if isinstance(row, Feedback) and heard
+            else row
+            for row in rows
+        ]
+        records = refiner.answers("refine", prompts, folder)
         found = [
-            Feedback(
-                id=row.id,
-                messages=stages.prompt(row.messages),
-                source_id=row.source_id,
-                response=stages.at_home(row.response),
+            row_like(
+                row,
+                Feedback,
+                response=row.response,
                 critique=row.critique if isinstance(row, Feedback) else "",
                 refined=records[row.id].parts,
             )
@@ -155,13 +148,12 @@ def pair_stage(
         different = [r for r in rows if r.refined and parts_key(r.refined) != parts_key(r.response)]
         gains = better.gains(different, folder)
         kept = [
-            Preference(
-                id=row.id,
-                messages=stages.prompt(row.messages),
-                source_id=row.source_id,
+            row_like(
+                row,
+                Preference,
                 metadata={"critique": row.critique} if row.critique else {},
-                chosen=stages.at_home(row.refined or ()),
-                rejected=stages.at_home(row.response),
+                chosen=row.refined,
+                rejected=row.response,
             )
             for row in different
             if gains.get(row.id, 0.0) > better.least
