@@ -300,14 +300,14 @@ class PpoEngine:
             for start in range(0, len(order), self._settings.batch_size):
                 places = order[start : start + self._settings.batch_size]
                 batch = self._batch([rows[i] for i in places])
-                found = read(self._policy, self._module, batch)
+                output = read(self._policy, self._module, batch)
                 reference = self._of_reference(batch)
                 counts = [len(rows[i].response) for i in places]
-                price = kl_of(found.logprobs, reference, self._settings.kl_estimator)
+                price = kl_of(output.logprobs, reference, self._settings.kl_estimator)
                 split = zip(
                     places,
-                    found.logprobs.split(counts),
-                    found.values.split(counts),
+                    output.logprobs.split(counts),
+                    output.values.split(counts),
                     price.split(counts),
                     strict=True,
                 )
@@ -358,19 +358,19 @@ class PpoEngine:
         settings = self._settings
         batch = self._batch([rows[i] for i in places])
         self._unsummed += batch["inputs"]["input_ids"].numel()
-        found = read(self._policy, self._module, batch)
+        output = read(self._policy, self._module, batch)
         used = torch.cat([torch.full_like(advantages.old[i], advantages.scored[i]) for i in places]) > 0
 
         def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
             return torch.cat([vectors[i] for i in places])[used]
 
-        new, old = found.logprobs[used], of(advantages.old)
+        new, old = output.logprobs[used], of(advantages.old)
         learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
         of_values = value_loss(
-            found.values[used], of(advantages.values), of(advantages.returns), settings.value_clip, count
+            output.values[used], of(advantages.values), of(advantages.returns), settings.value_clip, count
         )
         # Every weight has a part in the loss, where no token counts too: processes wait for each other.
-        loss = learned + settings.value_weight * of_values + 0 * found.values.sum()
+        loss = learned + settings.value_weight * of_values + 0 * output.values.sum()
         if len(new):
             n = float(len(new))
             scale = count / n
@@ -390,8 +390,8 @@ class PpoEngine:
 
     def _summed(self, numbers: torch.Tensor) -> torch.Tensor:
         """Over all processes."""
-        found: torch.Tensor = self._accelerator.reduce(numbers.to(self._accelerator.device), "sum")
-        return found
+        total: torch.Tensor = self._accelerator.reduce(numbers.to(self._accelerator.device), "sum")
+        return total
 
     # --- log and checkpoints -------------------------------------------------------------------
 
