@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from helpers import (
     text_sample,
     write_jsonl,
 )
+from processes import Command
 from tiny import tiny_llama
 
 from eval_anything.content import Modality, Record, Score, TextPart
@@ -368,17 +368,6 @@ def test_a_finished_run_is_shown_again_without_loading_anything(
     assert json.loads(again.stdout) == json.loads((begun / "results.json").read_text())
 
 
-def start(arguments: list[str], tmp_path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "eval_anything", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
 def comparable(results: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in results.items() if k != "run"}
 
@@ -392,16 +381,17 @@ def test_ctrl_c_is_exit_code_5_and_the_run_goes_on_to_the_same_end(
     arguments += ["--model-arg", "batch_size=1", "--model-arg", "max_new_tokens=60"]
     arguments += ["--temperature", "1", "--max-failed", "1"]
     path = records_path(tmp_path / "run", TASK)
-    with start([*arguments, "--out", "run"], tmp_path) as process:
-        deadline = time.monotonic() + 60
-        while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 5, err
-    assert out == ""
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    process = Command([*arguments, "--out", "run"], errors, output)
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.signal(signal.SIGINT)
+    status, err = process.wait(60), errors.read_text()
+    assert status == 5, err
+    assert output.read_text() == ""
     assert "the same command goes on" in err
     assert "Traceback" not in err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "stopped"

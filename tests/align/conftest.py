@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
+from processes import Command
 
 from align_plugins.data import contamination
+from align_plugins.evaluation import checkpoints
 from align_plugins.experiment.micro_data import (
     DEMONSTRATIONS,
     PAIRS,
@@ -35,6 +40,20 @@ def bundled_tasks_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contamination, "load_task", load)
         yield
+
+
+@pytest.fixture
+def forked_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations of checkpoints begin with the heavy packages imported. What their process is and
+    how it ends is for test_evaluation.py."""
+
+    def start(command: list[str], env: dict[str, str], stderr: IO[bytes], **more: Any) -> Command:
+        _python, _option, program, _parent, *arguments = command
+        assert program == "align_plugins.evaluation.process"
+        return Command(arguments, Path(stderr.name), environment=env)
+
+    known = SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr(checkpoints, "subprocess", known)
 
 
 @pytest.fixture(scope="session")

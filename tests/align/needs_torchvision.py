@@ -11,6 +11,8 @@ from test_lora_families import METHODS
 
 from align_plugins.policies import policy_of
 
+pytestmark = pytest.mark.usefixtures("forked_evaluations")
+
 _IMAGES, _CLIPS = "qwen2_5_vl", "qwen2_5_vl_clips"
 
 

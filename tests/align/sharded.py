@@ -7,7 +7,6 @@ told that processors are some; all else is what runs on GPUs.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 from accelerate.state import AcceleratorState, PartialState
@@ -27,7 +26,8 @@ def _begin_sharded(self: Any, *given: Any, fsdp_plugin: Any = None, **more: Any)
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-if __name__ == "__main__":
+def main_sharded(arguments: list[str]) -> int:
+    """`eval-anything` in a process of its own, which is not to be used again."""
     AcceleratorState.__init__ = _begin_sharded
     environment._SHARDING.clear()
     os.environ |= {
@@ -36,4 +36,4 @@ if __name__ == "__main__":
         "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
         "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
     }
-    sys.exit(main(sys.argv[1:]))
+    return main(arguments)

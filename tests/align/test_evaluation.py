@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 SELECTION = {"tasks": ["micro/selection"], "limit": 8}
 
 
+@pytest.mark.usefixtures("forked_evaluations")
 def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\nbaseline: {}\nsuite: {margin: 0.9}\ndefaults: {margin: 0.9}\n")
@@ -56,6 +57,7 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     assert "best" in shown.out
 
 
+@pytest.mark.usefixtures("forked_evaluations")
 def test_patience_stops_a_training_that_gets_no_better(
     cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:

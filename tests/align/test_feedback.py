@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import yaml
 from configs import weights
 from helpers import Cli, write_jsonl
 from judge_server import Asked, judge_server
+from processes import Command
 from scripted_server import Reply, ScriptedServer, fails, says, serve
 
 from align_plugins.data.files import read_rows
@@ -170,15 +168,10 @@ def test_killed_twice_it_comes_to_the_same(cli: Cli, tmp_path: Path, feedback_da
         lambda: any(out.glob("stages/dpo-*/log.jsonl")),
     )
     for there in begun:
-        training = subprocess.Popen(
-            [sys.executable, "-m", "eval_anything", "train", "feedback", "--config", str(path)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        training = Command(["train", "feedback", "--config", path], tmp_path / "errors")
         while training.poll() is None and not there():
             time.sleep(0.01)
-        training.send_signal(signal.SIGKILL)
-        training.wait()
+        training.kill()
     done = cli("train", "feedback", "--config", path, "--json")
     assert done.code == 0, done.err
     expected, found = weights(tmp_path / "whole" / "final"), weights(out / "final")
@@ -191,13 +184,12 @@ def test_killed_twice_it_comes_to_the_same(cli: Cli, tmp_path: Path, feedback_da
 def test_a_full_disk_is_said_and_mended(cli: Cli, tmp_path: Path, feedback_data: Path) -> None:
     """No file may be larger than 8 kB: the records of the first stage are."""
     path = settings(tmp_path, feedback_data, critic={}, critique="none")
-    command = f"exec {sys.executable} -m eval_anything train feedback --config {path} then=pairs"
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -S -f 8; trap '' XFSZ; {command}"], capture_output=True, text=True
-    )
-    assert done.returncode == 4, done.stderr
-    assert "cannot write" in done.stderr
-    assert "run the same command again" in done.stderr
+    arguments, errors = ["train", "feedback", "--config", path, "then=pairs"], tmp_path / "errors"
+    status = Command(arguments, errors, largest_file=8 * 1024).wait()
+    said = errors.read_text()
+    assert status == 4, said
+    assert "cannot write" in said
+    assert "run the same command again" in said
     assert cli("train", "feedback", "--config", path, "then=pairs").code == 0
 
 

@@ -41,6 +41,7 @@ def quick(**more: Any) -> Plan:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_evaluations")
 def test_dpo_beats_the_base_on_greedy_selection(tmp_path: Path) -> None:
     """1,800 pairs, 27 % of them with the wrong label, one seed; tested over items."""
     plan, out = quick(), tmp_path / "out"

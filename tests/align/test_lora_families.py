@@ -9,7 +9,7 @@ from families import FAMILIES, check_lora_step
 from helpers import Cli
 from inner import inner
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_evaluations")]
 
 METHODS = ["sft", "dpo", "reward", "ppo"]
 

@@ -212,6 +212,7 @@ def _text(text: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_evaluations")
 @pytest.mark.parametrize(("method", "kind"), [("sft", "drawing"), ("ppo", "drawing"), ("dpo", "bare")])
 def test_images_are_learned_and_evaluated(
     method: str, kind: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path

@@ -400,6 +400,7 @@ def _picture(name: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_evaluations")
 @pytest.mark.parametrize("method", ["sft", "dpo", "ppo", "reward"])
 def test_images_are_learned_and_evaluated(
     method: str, checkpoint: Path, cli: Cli, tmp_path: Path

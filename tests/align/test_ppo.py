@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 import torch
 from configs import config, logged, weights
 from helpers import Cli, write_jsonl
+from processes import Command, run_together
 from tiny import tiny_llama
 
 from align_plugins.experiment.micro_data import (
@@ -164,13 +162,11 @@ def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, pro
     whole = cli("train", "ppo", "--config", path, "out=whole", "--json")
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "eval_anything", "train", "ppo", "--config", str(path)]
-    training = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    training = Command(["train", "ppo", "--config", path], tmp_path / "errors")
     log = out / "log.jsonl"
     while training.poll() is None and not (log.is_file() and len(log.read_bytes().splitlines()) >= 5):
         time.sleep(0.01)
-    training.send_signal(signal.SIGKILL)
-    training.wait()
+    training.kill()
     done = cli("train", "ppo", "--config", path, "--json")
     assert done.code == 0, done.err
     for name in ("step", "tokens", "reward"):
@@ -191,12 +187,8 @@ def test_two_processes_train_what_one_does(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     path = config(tmp_path, prompts, **SHORT | {"rollout": 8, "batch_size": 16, "device": "auto"})
     assert cli("train", "ppo", "--config", path, "out=one", "rollout=16").code == 0
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-         "eval_anything", "train", "ppo", "--config", str(path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    errors = tmp_path / "errors"
+    assert run_together(2, ["train", "ppo", "--config", path], errors) == 0, errors.read_text()
     one, two = weights(tmp_path / "one" / "final"), weights(tmp_path / "out" / "final")
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=2e-4), name
@@ -224,11 +216,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 def test_a_full_disk_is_said_and_mended(cli: Cli, tmp_path: Path, prompts: Path) -> None:
     """No file may be larger than 2 MB: weights are."""
     path = config(tmp_path, prompts, **{**SHORT, "max_steps": 1})
-    command = f"ulimit -S -f 2000; exec {sys.executable} -m eval_anything train ppo --config {path}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 4, done.stderr
-    assert "cannot write" in done.stderr
-    assert "run the same command again" in done.stderr
+    arguments, errors = ["train", "ppo", "--config", path], tmp_path / "errors"
+    status = Command(arguments, errors, largest_file=2000 * 1024).wait()
+    said = errors.read_text()
+    assert status == 4, said
+    assert "cannot write" in said
+    assert "run the same command again" in said
     assert not list((tmp_path / "out" / "checkpoints").iterdir())
     assert cli("train", "ppo", "--config", path).code == 0
 
@@ -237,6 +230,7 @@ def test_a_full_disk_is_said_and_mended(cli: Cli, tmp_path: Path, prompts: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_evaluations")
 def test_a_reward_that_rises_while_a_held_out_judge_falls(
     cli: Cli, tmp_path: Path, prompts: Path
 ) -> None:

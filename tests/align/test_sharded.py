@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import pytest
 import torch
 from configs import config, logged, weights
 from helpers import Cli
+from processes import run_together
+from sharded import main_sharded
 
 from align_plugins.experiment.micro_data import DEMONSTRATIONS
 from align_plugins.training import environment
@@ -25,12 +25,13 @@ PPO: dict[str, Any] = {
 SFT: dict[str, Any] = {"max_steps": 3, "schedule": "constant", "batch_size": 16}
 
 
-def _sharded(method: str, path: Path, *changes: str) -> subprocess.CompletedProcess[str]:
-    """Trains on two processes with half the batches each."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = [str(Path(__file__).with_name("sharded.py")), "train", method, "--config", str(path)]
+def _train_sharded(method: str, path: Path, *changes: str) -> str:
+    """Trains on two processes with half the batches each. Returns stderr."""
     half = ["rollout=8", "accumulation=2"] if method == "ppo" else ["batch_size=8"]
-    return subprocess.run([*launch, *program, *half, *changes], capture_output=True, text=True)
+    arguments, errors = ["train", method, "--config", path, *half, *changes], path.with_name("errors")
+    errors.unlink(missing_ok=True)
+    assert run_together(2, arguments, errors, main_sharded) == 0, errors.read_text()
+    return errors.read_text()
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,7 @@ def test_shards_learn_what_one_process_does(
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **settings)
     alone = cli("train", method, "--config", path, "out=one", *more)
     assert alone.code == 0, alone.err
-    done = _sharded(method, path, *more)
-    assert done.returncode == 0, done.stderr
+    _train_sharded(method, path, *more)
     out = tmp_path / "out"
     shards = "resuming/pytorch_model_fsdp_0" if method == "ppo" else "pytorch_model_fsdp_0"
     assert len(list((out / "checkpoints" / "checkpoint-3" / shards).glob("*.distcp"))) == 2
@@ -71,9 +71,7 @@ def test_shards_learn_what_one_process_does(
     shutil.rmtree(out / "final")
     shutil.rmtree(out / "checkpoints" / "checkpoint-3")
     (out / "result.json").unlink()
-    again = _sharded(method, path, *more)
-    assert again.returncode == 0, again.stderr
-    assert "from step 2 on" in again.stderr
+    assert "from step 2 on" in _train_sharded(method, path, *more)
     assert all(torch.equal(tensor, both[name]) for name, tensor in weights(out / "final").items())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 import torch
 from configs import config, load, logged, weights
 from helpers import Cli, write_jsonl
+from processes import Command
 from tiny import tiny_llama
 
 from align_plugins.data.files import read_rows
@@ -288,13 +288,6 @@ def test_another_training_in_the_same_folder_is_refused(
     assert "seed (0 there, 1 now)" in other.err
 
 
-def _start(path: Path, *changes: str, before: str = "") -> subprocess.Popen[str]:
-    command = (
-        f"{before} exec {sys.executable} -m eval_anything train sft --config {path} {' '.join(changes)}"
-    )
-    return subprocess.Popen(["bash", "-c", command], stderr=subprocess.PIPE, text=True)
-
-
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     settings = {"epochs": 6.0, "save_every": 5, "weight_decay": 0.01}
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **settings)
@@ -303,14 +296,13 @@ def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, mic
     assert whole.json["step"] == 36
     out = tmp_path / "out"
     for kill in range(2):
-        training = _start(path)
+        training = Command(["train", "sft", "--config", path], tmp_path / "errors")
         log = out / "log.jsonl"
         lines = 0
         while training.poll() is None and lines < 8 + 12 * kill:  # in mid-way, not at a checkpoint
             time.sleep(0.01)
             lines = len(log.read_bytes().splitlines()) if log.is_file() else 0
-        training.send_signal(signal.SIGKILL)
-        training.wait()
+        training.kill()
     half = out / "checkpoints" / "checkpoint-34"  # as a kill in the middle of saving leaves it
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
@@ -328,9 +320,10 @@ def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, mic
 def test_a_full_disk_is_said_and_mended(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     """No file may be larger than 2 MB: weights are."""
     path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2, save_every=1)
-    training = _start(path, before="ulimit -S -f 2000;")
-    _, said = training.communicate(timeout=300)
-    assert training.returncode == 4, said
+    arguments, errors = ["train", "sft", "--config", path], tmp_path / "errors"
+    status = Command(arguments, errors, largest_file=2000 * 1024).wait()
+    said = errors.read_text()
+    assert status == 4, said
     assert "cannot write" in said
     assert "run the same command again" in said
     assert not list((tmp_path / "out" / "checkpoints").iterdir())
