@@ -12,26 +12,40 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := $(BIN)/eval-anything run --model micro --suite micro --out runs/demo
-# A file of tests at a time on each core; one thread each, so that they do not wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+# A file of tests at a time on each core; one thread each, so that they do not wait for each other. What
+# is compiled is kept, whatever the environment says: asserts alone take a worker 10 s to rewrite.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile \
+  --no-loadscope-reorder
+# Types on one core beside tests, which begin on the other.
+BESIDE := $(MAKE) --no-print-directory -j2 types
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test lint programs micro reward baseline docs experiment validity clean
+.PHONY: demo check test fast-tests all-tests lint style types programs micro reward baseline docs experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
 	  mv runs/demo "runs/demo-$$(date +%s)" && $(DEMO); }
 
-check: lint
+check: style
+	@$(BESIDE) fast-tests
+
+test: style programs
+	@$(BESIDE) all-tests
+
+fast-tests:
 	@$(PYTEST) -m "not slow"
 
-test: lint programs
+all-tests:
 	@$(PYTEST)
 
-lint: $(VENV)/.test-installed
+lint: style types
+
+style: $(VENV)/.test-installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+
+types: $(VENV)/.test-installed
 	@$(BIN)/mypy
 
 # What tests need and pip has not: a generator of sound, a browser. Without them tests are skipped, in
