@@ -34,11 +34,6 @@ class ChameleonPolicy(ImageTokenPolicy):
     def _family_of(self, source: Source, dtype: str) -> _Family:
         return _Family(source, Settings(dtype=dtype, output="any", more=ChameleonFamily.options))
 
-    @property
-    def _marks(self) -> tuple[int, int]:
-        processor = self._family.processor
-        return processor.image_start_token_id, processor.image_end_token_id
-
     def out_of_reach(self, max_new_tokens: int) -> str:
         room = self._family.room
         if not self._family.draws or max_new_tokens >= room:

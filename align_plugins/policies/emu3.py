@@ -19,8 +19,3 @@ class Emu3Policy(ImageTokenPolicy):
 
     def _family_of(self, source: Source, dtype: str) -> Emu3Family:
         return Emu3Family(source, Settings(dtype=dtype, output="any", more=Emu3Family.options))
-
-    @property
-    def _marks(self) -> tuple[int, int]:
-        tokenizer = self._family.tokenizer
-        return tokenizer.boi_token_id, tokenizer.eoi_token_id

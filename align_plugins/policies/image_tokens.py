@@ -6,7 +6,6 @@ evaluation enforces: what is trained is what `--model-arg output=any` asks for.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -36,11 +35,6 @@ class ImageTokenPolicy(ChatPolicy):
         self._images: dict[str, list[int]] = {}  # tokens by sha256: they come up again and again
         self._last: tuple[tuple[Message, ...], list[int]] = ((), [])
 
-    @property
-    @abstractmethod
-    def _marks(self) -> tuple[int, int]:
-        """The tokens with which an image begins and ends."""
-
     def load(self) -> None:
         super().load()
         self.freeze(self.model)
@@ -62,7 +56,7 @@ class ImageTokenPolicy(ChatPolicy):
         return self.written(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
 
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
-        begin, end = self._marks
+        begin, end = self._family.marks
         kinds = modalities_of(ids, {begin: Modality.IMAGE}, {end})
         return prompt._replace(response=list(ids), modalities=kinds)
 

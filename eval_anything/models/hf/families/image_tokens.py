@@ -45,6 +45,11 @@ class ImageTokenFamily(GenericFamily):
         if self.mode == "text":
             self._suppressed = sorted({*self._suppressed, *self._tokens.of_images})
 
+    @property
+    def marks(self) -> tuple[int, int]:
+        """The tokens with which an image begins and ends, known after `load`."""
+        return self._tokens.start, self._tokens.end
+
     @abstractmethod
     def _prepare_images(self) -> None:
         """Looks up the tokens of images. UserError where images were asked for and cannot be."""
