@@ -75,7 +75,6 @@ class Evaluations:
         self.settings = settings
         self.folder = folder
         self.failed: dict[str, str] = {}
-        self.seconds = 0.0
         self._say = say
         self._waiting: deque[_Job] = deque()
         self._running: tuple[_Job, subprocess.Popen[bytes], float] | None = None
@@ -159,7 +158,6 @@ class Evaluations:
         return self.folder / f"{name}.log"
 
     def _finish(self, job: _Job, code: int | None, seconds: float) -> None:
-        self.seconds += seconds
         run = self.run_of(job.name)
         if code not in (0, 1) or not (run / FILE_NAME).is_file():
             said = self._log_of(job.name).read_text("utf-8", "replace").strip().splitlines()

@@ -73,20 +73,17 @@ def account_of(result: Mapping[str, Any]) -> Trained:
     ]
     history = result.get("evaluations") or []
     if history:
-        rows = (
+        best = result["best"]
+        rows = [
             [
-                [
-                    e["name"],
-                    str(e["tokens"]),
-                    f"{e['value']:.3f}",
-                    f"{e['ci95'][0]:.3f} .. {e['ci95'][1]:.3f}",
-                    "best" if e["name"] == result["best"]["name"] else "",
-                ]
-                for e in history
+                e["name"],
+                str(e["tokens"]),
+                f"{e['value']:.3f}",
+                f"{e['ci95'][0]:.3f} .. {e['ci95'][1]:.3f}",
+                "best" if e["name"] == best["name"] else "",
             ]
-            if result["best"]
-            else []
-        )
+            for e in (history if best is not None else ())
+        ]
         lines += [
             "",
             str(result["metric"]),

@@ -124,16 +124,13 @@ def analyse(plan: Plan, out: Path) -> Analysis:
                 found = msgspec.json.decode(result.read_bytes())
                 last = found["evaluations"][-1]["name"]
                 runs.append(Path(found["best"]["run"]).parent / last)
-                took.append(_took(found) | _truth(result.with_name(TRUTH)))
+                truth = result.with_name(TRUTH).read_bytes()
+                took.append(_took(found) | msgspec.json.decode(truth, type=dict[str, float]))
         means = {k: float(np.mean([t[k] for t in took])) for k in took[0]} if took else {}
         outcomes[arm.name] = Outcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
-    primary = _primary(out, plan.tasks)
+    results = read_results(out / BASE, plan.tasks).tasks
+    primary = [(task, results[task].primary) for task in plan.tasks]
     return Analysis(outcomes, primary, _claims(plan, outcomes, primary), _falls(outcomes))
-
-
-def _primary(out: Path, tasks: Sequence[str]) -> list[Key]:
-    results = read_results(out / BASE, tasks).tasks
-    return [(task, results[task].primary) for task in tasks]
 
 
 def _took(result: Mapping[str, Any]) -> dict[str, float]:
@@ -145,12 +142,6 @@ def _took(result: Mapping[str, Any]) -> dict[str, float]:
         "drawn_tokens": sum(s["counts"]["tokens"]["output"] for s in stages),
         "seconds": result["seconds"],
     }
-
-
-def _truth(path: Path) -> dict[str, float]:
-    """How right its pairs were."""
-    found: dict[str, float] = msgspec.json.decode(path.read_bytes())
-    return found
 
 
 def _items(runs: Sequence[Path], tasks: Sequence[str]) -> dict[Key, Items]:

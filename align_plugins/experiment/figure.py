@@ -30,14 +30,13 @@ def picture(
     rows: Sequence[str],
     panels: Mapping[str, Sequence[Dot | None]],
     ranges: Mapping[str, tuple[float, float]],
-    line_at: int = 0,
 ) -> str:
     """The picture as text. `panels` have a dot for each row, or None where there is none; a line stands
-    at the value of row `line_at`."""
+    at the value of the first row."""
     bottom = _TOP + _ROW * len(rows)
     body = [text(_LEFT - 12, _y(i) + 4, row, "row", "end") for i, row in enumerate(rows)]
     for number, (name, dots) in enumerate(panels.items()):
-        body += _panel(_LEFT + number * (_PANEL + _GAP), name, dots, ranges[name], line_at, bottom)
+        body += _panel(_LEFT + number * (_PANEL + _GAP), name, dots, ranges[name], bottom)
     width = _LEFT + len(panels) * (_PANEL + _GAP)
     return markup(svg(width, bottom + _BOTTOM, title, title, body), _STYLE)
 
@@ -47,7 +46,6 @@ def _panel(
     name: str,
     dots: Sequence[Dot | None],
     limits: tuple[float, float],
-    line_at: int,
     bottom: int,
 ) -> list[Tree]:
     present = [dot for dot in dots if dot is not None]
@@ -64,7 +62,7 @@ def _panel(
         value = low + (high - low) * step / 2
         body.append(line(x(value), _TOP - 8, x(value), bottom, "grid"))
         body.append(text(x(value), bottom + 16, f"{value:.3g}", "tick", "middle"))
-    start = dots[line_at]
+    start = dots[0]
     if start is not None:
         body.append(line(x(start.value), _TOP - 8, x(start.value), bottom, "start"))
     for i, estimate in enumerate(dots):

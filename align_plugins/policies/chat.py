@@ -80,11 +80,6 @@ class ChatPolicy(Policy):
         if self.model.config.is_encoder_decoder:
             raise UserError(f"model: {self.spec} is an encoder-decoder; only decoders are trained")
 
-    @property
-    def source_inputs(self) -> tuple[Modality, ...]:
-        """What prompts may hold, known after `load`."""
-        return self._family.inputs
-
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
         self._check(messages, response)
         text = "\n\n".join(part.text for part in response if isinstance(part, TextPart))
@@ -105,7 +100,8 @@ class ChatPolicy(Policy):
         if foreign:
             able = " and ".join(m for m in MODALITIES if m in self.outputs)
             raise ValueError(f"its response has {foreign[0]}, and this model answers with {able} alone")
-        strange = [p.modality for m in messages for p in m.parts if p.modality not in self.source_inputs]
+        readable = self._family.inputs  # known after `load`
+        strange = [p.modality for m in messages for p in m.parts if p.modality not in readable]
         if strange:
             raise ValueError(f"its prompt has {strange[0]}, which this checkpoint cannot read")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from align_plugins.policies.base import Encoded, Policy, labels_of, modalities_of, padded_right
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
+from eval_anything.micro.model import codec, vocabulary
 from eval_anything.micro.model.adapter import MicroModel
 from eval_anything.models.base import Model
 from eval_anything.models.local.checkpoint import check_complete
@@ -37,15 +38,12 @@ class MicroPolicy(Policy):
         return cls(model.path, dtype)
 
     def load(self) -> None:
-        from eval_anything.micro.model.vocabulary import check_description
         from eval_anything.models.local.generation import load_causal_lm
 
-        check_description(self.path)
+        vocabulary.check_description(self.path)
         self.model = load_causal_lm(self.path, self._dtype)
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        from eval_anything.micro.model import vocabulary
-
         known = vocabulary.ids()
         prompt: list[int] = []
         for message in messages:
@@ -63,8 +61,6 @@ class MicroPolicy(Policy):
         return Encoded(prompt, ids, modalities)
 
     def _tokens(self, part: Part) -> list[int]:
-        from eval_anything.micro.model import codec
-
         if isinstance(part, TextPart):
             return codec.encode_part(part)
         if part.sha256 not in self._codes:
@@ -78,7 +74,6 @@ class MicroPolicy(Policy):
         temperature: float,
         max_new_tokens: int,
     ) -> list[Drawn]:
-        from eval_anything.micro.model import vocabulary
         from eval_anything.models.local.decoding import decode
 
         known = vocabulary.ids()
@@ -94,16 +89,12 @@ class MicroPolicy(Policy):
 
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
-        from eval_anything.micro.model import vocabulary
-
         known = vocabulary.ids()
         opens = {known[mark]: modality for modality, mark in vocabulary.OPEN.items()}
         closes = {known[mark] for mark in vocabulary.CLOSE.values()}
         return prompt._replace(response=list(ids), modalities=modalities_of(ids, opens, closes))
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        from eval_anything.micro.model import codec
-
         decoded = codec.decode(ids)
         if decoded.problems:
             raise ValueError("; ".join(decoded.problems))
@@ -113,8 +104,6 @@ class MicroPolicy(Policy):
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Padding is on the right, where no real token looks: no mask is needed."""
-        from eval_anything.micro.model import vocabulary
-
         pad = vocabulary.ids()[vocabulary.PAD]
         inputs = {"input_ids": padded_right([row.prompt + row.response for row in rows], pad)}
         labels, modalities = labels_of([len(row.prompt) for row in rows], rows)
@@ -122,7 +111,6 @@ class MicroPolicy(Policy):
 
     def save_beside(self, folder: Path) -> None:
         from eval_anything.micro.model.checkpoint_files import make_tokenizer
-        from eval_anything.micro.model.vocabulary import save_description
 
         make_tokenizer().save_pretrained(folder)
-        save_description(folder)
+        vocabulary.save_description(folder)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from align_plugins.settings import TrainSettings
 from eval_anything.errors import UserError, near
@@ -66,7 +66,12 @@ def check_environment(settings: TrainSettings, where: str = "") -> None:
     """UserError for a tracker that is unknown or not installed, and for a precision or a sharding that
     the device does not have: the engines would go on without, and say nothing. `where` leads to the
     settings in their file: "dpo." for a group of that name."""
-    _check_trackers(settings.trackers, where)
+    for tracker in settings.trackers:
+        if tracker not in TRACKERS:
+            hint = near(tracker, TRACKERS) or f" Known: {', '.join(TRACKERS)}."
+            raise UserError(f"{where}trackers: {tracker!r} is unknown.{hint}")
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(f"{where}trackers: {tracker} is not installed: pip install {tracker}")
     if settings.precision == "float16" and on_cpu(settings.device):
         raise UserError(
             f"{where}precision: float16 needs a GPU: small gradients are lost without a scaling that is "
@@ -78,12 +83,3 @@ def check_environment(settings: TrainSettings, where: str = "") -> None:
                 f"{variable}: accelerate shards by {name} on GPUs alone, and training is on the "
                 "processor: choose data parallelism in the configuration of accelerate"
             )
-
-
-def _check_trackers(names: Sequence[str], where: str) -> None:
-    for name in names:
-        if name not in TRACKERS:
-            hint = near(name, TRACKERS) or f" Known: {', '.join(TRACKERS)}."
-            raise UserError(f"{where}trackers: {name!r} is unknown.{hint}")
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"{where}trackers: {name} is not installed: pip install {name}")

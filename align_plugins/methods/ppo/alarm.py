@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from align_plugins.evaluation.checkpoints import START, Evaluations, Measured
-from eval_anything.comparison import MetricChange, compare
+from eval_anything.comparison import compare
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
@@ -65,7 +65,9 @@ def _between(found: Evaluations, since: str, name: str) -> Alarm | None:
     before = note["first_reward"] if since == START else found.note(since)["reward"]
     if before is None or note["reward"] is None or note["reward"] <= before:
         return None
-    change = _change(found, since, name)
+    stated = found.metric_of(found.run_of(name))
+    both = compare(found.run_of(since), found.run_of(name))
+    change = next((metric for metric in both.metrics if metric.name == stated), None)
     if change is None or change.change.ci95 is None or change.change.ci95[1] >= 0:
         return None
     return Alarm(
@@ -77,9 +79,3 @@ def _between(found: Evaluations, since: str, name: str) -> Alarm | None:
         difference=change.change.difference,
         ci95=change.change.ci95,
     )
-
-
-def _change(found: Evaluations, since: str, name: str) -> MetricChange | None:
-    wanted = found.metric_of(found.run_of(name))
-    both = compare(found.run_of(since), found.run_of(name))
-    return next((metric for metric in both.metrics if metric.name == wanted), None)

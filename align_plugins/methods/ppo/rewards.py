@@ -96,8 +96,6 @@ class Rewards:
     def __init__(
         self, sources: Sequence[RewardSource], include: Sequence[str] = (), allow_code: bool = False
     ) -> None:
-        if not sources:
-            raise UserError("rewards: name a judge or a checkpoint")
         judges = find_judges([Path(path) for path in include])
         self._parts = [_part(source, judges, allow_code) for source in sources]
         names = [part.name for part in self._parts]
