@@ -67,7 +67,11 @@ class Workdir:
 
     def whole_checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that were written to their end, by step."""
-        return whole_checkpoints(self.checkpoints)
+        found = []
+        for note in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
+            data: dict[str, Any] = msgspec.json.decode(note.read_bytes())
+            found.append(Checkpoint(int(data["step"]), note.parent, data))
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def drop_half_written(self) -> list[str]:
         """Deletes what a kill or a full disk left of checkpoints; their names."""
@@ -95,15 +99,6 @@ class Workdir:
                 if msgspec.json.decode(line)["step"] <= step:
                     kept.append(line + b"\n")
         write_atomically(self.log, b"".join(kept))
-
-
-def whole_checkpoints(folder: Path) -> list[Checkpoint]:
-    """The checkpoints in a folder that were written to their end, by step."""
-    found = []
-    for note in folder.glob(f"checkpoint-*/{NOTE}"):
-        data: dict[str, Any] = msgspec.json.decode(note.read_bytes())
-        found.append(Checkpoint(int(data["step"]), note.parent, data))
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def is_main() -> bool:

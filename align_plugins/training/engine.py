@@ -111,9 +111,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the figures of all processes since the last line."""
-        means = self._tally.means()
-        self._tally = Tally()
-        super().log({**logs, **means, "tokens": self.tokens}, start_time)
+        super().log({**logs, **self._tally.means(), "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError

@@ -31,10 +31,11 @@ class Tally:
             self._sums[name] = (before[0] + total, before[1] + weight)
 
     def means(self) -> dict[str, float]:
-        """By name, over all processes: all of them ask at the same time."""
+        """Weighted means by name over all processes since the last call (a collective one)."""
         from accelerate.utils import gather_object
 
         mine = {name: (float(total), weight) for name, (total, weight) in self._sums.items()}
+        self._sums = {}
         whole = Tally()
         for sums in gather_object([mine]):
             whole._take_in(sums)

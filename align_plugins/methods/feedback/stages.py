@@ -11,9 +11,8 @@ is another one beside it, and nothing is deleted.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +73,9 @@ class Stages:
         """The rows of a stage, made by `make` in the stage's folder unless they are there already."""
         folder = self.folder(name, inputs)
         path, about = folder.with_name(f"{folder.name}.jsonl"), folder.with_name(f"{folder.name}.json")
-        with self._held(folder):
+        lock = folder.with_name(f".{folder.name}.lock")
+        message = f"waits for another process that makes {folder}"
+        with held(lock, message, self._progress.say):
             if not about.is_file():
                 begun = time.monotonic()
                 rows, counts = make(folder)
@@ -106,10 +107,3 @@ class Stages:
             messages=tuple(Message(m.role, parts_of(m.parts)) for m in row.messages),
             **{name: parts_of(parts) for name, parts in responses.items() if parts is not None},
         )
-
-    @contextlib.contextmanager
-    def _held(self, folder: Path) -> Iterator[None]:
-        """One process makes a stage; another that needs it waits."""
-        message = f"waits for another process that makes {folder}"
-        with held(folder.with_name(f".{folder.name}.lock"), message, self._progress.say):
-            yield

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, gather_object
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    fsdp2_prepare_model,
+    gather_object,
+)
 from torch.nn.utils.rnn import pad_sequence
 
 from align_plugins.losses.ppo import (
@@ -42,7 +47,7 @@ from align_plugins.methods.ppo.rollout import (
     roll_out,
     token_figures,
 )
-from align_plugins.methods.ppo.sharding import is_sharded, shard, take_over
+from align_plugins.methods.ppo.sharding import is_sharded, take_over
 from align_plugins.policies.base import Encoded, Policy
 from align_plugins.training.adapters import Trainable
 from align_plugins.training.engine import NotFiniteError, arguments_of, check_weights, saving, to_device
@@ -136,7 +141,7 @@ class PpoEngine:
         optimiser = self._actor.optimiser(settings.learning_rate, settings.weight_decay)
         self._module, self._optimiser = self._accelerator.prepare(self._actor, optimiser)
         if reference is not None and self._sharded:
-            self._reference = shard(self._accelerator, reference)
+            self._reference = fsdp2_prepare_model(self._accelerator, reference)
         elif reference is not None:
             reference.to(self._accelerator.device)
         self._schedule = transformers.get_scheduler(
@@ -284,9 +289,8 @@ class PpoEngine:
                 int(count),
                 settings.kl_horizon,
             )
-        sides = zip(advantages, returns, mask, strict=True)
-        of_rows = [(a[m], r[m]) for a, r, m in sides]
-        return Advantages(old, values, [a for a, _ in of_rows], [r for _, r in of_rows], scored)
+        by_row = [[row[m] for row, m in zip(t, mask, strict=True)] for t in (advantages, returns)]
+        return Advantages(old, values, by_row[0], by_row[1], scored)
 
     def _looked_at(
         self, rows: Sequence[Encoded]
@@ -401,9 +405,7 @@ class PpoEngine:
 
     def _log(self, control: transformers.TrainerControl) -> None:
         """The means over rounds and processes since the last line."""
-        means = self._tally.means()
-        self._tally = Tally()
-        logs = means | {
+        logs = self._tally.means() | {
             "learning_rate": self._schedule.get_last_lr()[0],
             "kl_weight": self._memory.kl_weight,
             "epoch": round(self.state.epoch or 0.0, 6),

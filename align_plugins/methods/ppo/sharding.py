@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, fsdp2_prepare_model
+from accelerate.utils import DistributedType
 
 from eval_anything.errors import UserError
 
@@ -29,11 +29,6 @@ def is_sharded(accelerator: Accelerator) -> bool:
         f"{accelerator.distributed_type.value} as it is set: choose data parallelism, or FSDP and "
         "`fsdp_version: 2`, in the configuration of accelerate"
     )
-
-
-def shard(accelerator: Accelerator, model: Any) -> Any:
-    """A model that is not trained, with its weights shared out."""
-    return fsdp2_prepare_model(accelerator, model)
 
 
 def take_over(whole: Any, sharded: Any) -> None:
