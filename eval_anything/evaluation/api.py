@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate as run_evaluation
 from eval_anything.evaluation.options import EVERY_JUDGE, make_options
@@ -79,17 +81,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as a file would give them: paths as text, names with commas as a list."""
     if "command" in options:
         raise UserError("there is no option 'command'")
-    values: dict[str, Any] = {}
-    for name, setting in options.items():
-        if isinstance(setting, Path):
-            setting = str(setting)
-        elif name == "tasks" and isinstance(setting, str):
-            setting = [task for task in setting.split(",") if task]
-        elif isinstance(setting, list | tuple):
-            setting = [str(entry) if isinstance(entry, Path) else entry for entry in setting]
-        elif isinstance(setting, Mapping):
-            setting = {key: str(text) for key, text in setting.items()}
-        values[name] = setting
+    values: dict[str, Any] = msgspec.to_builtins(options, enc_hook=str)
+    if isinstance(values.get("tasks"), str):
+        values["tasks"] = [task for task in values["tasks"].split(",") if task]
+    if "model_args" in values:
+        values["model_args"] = {name: str(text) for name, text in values["model_args"].items()}
     return values
 
 

@@ -20,6 +20,8 @@ from msgspec import NODEFAULT, UNSET, Meta, Struct, inspect
 
 from eval_anything.errors import UserError, near
 
+Words = Sequence[str]
+Pairs = Mapping[str, str]
 Count = Annotated[int, Meta(ge=1)]
 Temperature = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -30,77 +32,51 @@ EVERY_JUDGE = "*"
 """Stands in `judges` for all judges that ask a chat model and have no model of their own."""
 
 
-def _about(description: str, **extra: Any) -> Meta:
-    return Meta(description=description, extra=extra)
+def _option(metavar: str, description: str, **extra: Any) -> Meta:
+    return Meta(description=description, extra={"metavar": metavar, **extra})
 
 
 class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is evaluated, and how: all that does not depend on the model and the run's directory."""
 
-    tasks: Annotated[
-        Sequence[str], _about("tasks or suites; default: the whole suite", metavar="A,B")
-    ] = ()
-    suite: Annotated[
-        str | None,
-        _about("where bare task names are looked up; default: the model's own", metavar="S"),
-    ] = None
+    tasks: Annotated[Words, _option("A,B", "tasks or suites; default: the whole suite")] = ()
+    suite: Annotated[str | None, _option("S", "where bare names are; default: the model's own")] = None
     include: Annotated[
-        Sequence[str],
-        _about("a folder with your own tasks or judges (may be repeated)", metavar="DIR", path=True),
+        Words, _option("DIR", "a folder with your own tasks or judges (may be repeated)", path=True)
     ] = ()
     data: Annotated[
-        Sequence[str],
-        _about("a downloaded data set, or a folder of them (may be repeated)", metavar="DIR", path=True),
+        Words, _option("DIR", "a downloaded data set, or a folder of them (may be repeated)", path=True)
     ] = ()
-    allow_code: Annotated[bool, _about("run scoring code of included folders")] = False
+    allow_code: Annotated[bool, _option("", "run scoring code of included folders")] = False
     judges: Annotated[
-        Mapping[str, str],
-        _about(
-            "the model behind a judge, or behind all that ask a chat model: openai/MODEL@http://...",
-            flag="--judge",
-            metavar="[NAME=]SPEC",
-        ),
+        Pairs,
+        _option("[NAME=]SPEC", "the model behind a judge, or all that ask a chat model", flag="--judge"),
     ] = {}
-    limit: Annotated[Count | None, _about("the first N samples of each task", metavar="N")] = None
-    repeats: Annotated[Count, _about("answers a sample (1)", metavar="K")] = 1
-    seed: Annotated[int, _about("seed of sampling (0)", metavar="N")] = 0
-    max_failed: Annotated[Share, _about("exit 1 above it (0.1)", metavar="SHARE")] = 0.1
+    limit: Annotated[Count | None, _option("N", "the first N samples of each task")] = None
+    repeats: Annotated[Count, _option("K", "answers a sample (1)")] = 1
+    seed: Annotated[int, _option("N", "seed of sampling (0)")] = 0
+    max_failed: Annotated[Share, _option("SHARE", "exit 1 above it (0.1)")] = 0.1
     source_options: Annotated[
-        Mapping[str, str],
-        _about(
-            "an option for the tasks of an external source",
-            flag="--source-option",
-            metavar="SOURCE.K=V",
-        ),
+        Pairs, _option("SOURCE.K=V", "an option of an external source", flag="--source-option")
     ] = {}
     against: Annotated[
-        str | None, _about("the run that pairwise judges compare with", metavar="RUN", path=True)
+        str | None, _option("RUN", "the run that pairwise judges compare with", path=True)
     ] = None
-    budget: Annotated[
-        Money | None, _about("stop when this much is spent on servers", metavar="MONEY")
-    ] = None
-    temperature: Annotated[Temperature, _about("0 is greedy (0)", metavar="T", run=True)] = 0.0
+    budget: Annotated[Money | None, _option("MONEY", "stop when this is spent on servers")] = None
+    temperature: Annotated[Temperature, _option("T", "0 is greedy (0)", run=True)] = 0.0
     model_args: Annotated[
-        Mapping[str, str],
-        _about("an option of the model", flag="--model-arg", metavar="K=V", run=True),
+        Pairs, _option("K=V", "an option of the model", flag="--model-arg", run=True)
     ] = {}
-    concurrency: Annotated[
-        Count | None, _about("samples at the model at once", metavar="N", run=True)
-    ] = None
+    concurrency: Annotated[Count | None, _option("N", "samples at the model at once", run=True)] = None
 
 
 class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json."""
 
     model: Annotated[
-        str,
-        _about(
-            "a path, hf/ID, replay/FILE.jsonl or another name of `models list`", metavar="SPEC", run=True
-        ),
+        str, _option("SPEC", "a path, hf/ID, replay/FILE.jsonl or a name of `models list`", run=True)
     ]
-    out: Annotated[
-        str | None, _about("the run's directory; default: runs/<model>", metavar="DIR", path=True)
-    ] = None
+    out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
     command: Sequence[str] = ()
 
 
