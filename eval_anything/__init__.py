@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eval_anything.content import MODALITIES as MODALITIES
     from eval_anything.content import Contract as Contract
     from eval_anything.content import Failure as Failure
+    from eval_anything.content import Latency as Latency
     from eval_anything.content import MediaPart as MediaPart
     from eval_anything.content import Message as Message
     from eval_anything.content import Metric as Metric
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from eval_anything.content import Sample as Sample
     from eval_anything.content import Score as Score
     from eval_anything.content import TextPart as TextPart
+    from eval_anything.content import Usage as Usage
 
     # Errors, each with the exit code that the command line gives it.
     from eval_anything.errors import EvalError as EvalError

@@ -197,10 +197,6 @@ def _aspects(fields: Fields, better: int) -> dict[str, float]:
     return {a: r[chosen] - r[rejected] for a, r in sorted(rates.items()) if len(r) == 2}
 
 
-def _is_ti2ti(fields: Fields) -> bool:
-    return {"input_text", "better_text", "worse_text"} <= fields.keys()
-
-
 def _ti2ti(read: _Reader) -> Iterator[Row]:
     def side(name: str) -> tuple[Part, ...]:
         image = read.fields.get(f"{name}_img")
@@ -268,10 +264,6 @@ def _trl_preference(read: _Reader) -> Iterator[Row]:
         sides = [side[len(prompt) :] for side in sides]
     responses = [_only_answer(side) for side in sides]
     yield read.row(Preference, prompt, chosen=responses[0], rejected=responses[1])
-
-
-def _is_trl_completion(fields: Fields) -> bool:
-    return {"prompt", "completion"} <= fields.keys()
 
 
 def _trl_completion(read: _Reader) -> Iterator[Row]:
@@ -350,11 +342,11 @@ def _only_answer(turns: Sequence[Message]) -> tuple[Part, ...]:
 
 _FORMS: dict[str, tuple[Callable[[Fields], bool], Callable[[_Reader], Iterator[Row]]]] = {
     "align-anything's preferences": (_is_pair, _pair),
-    "align-anything's TI2TI preferences": (_is_ti2ti, _ti2ti),
+    "align-anything's TI2TI preferences": ({"input_text", "better_text", "worse_text"}.issubset, _ti2ti),
     "align-anything's language feedback": (_is_feedback, _feedback),
     "align-anything's demonstrations": (_is_supervised, _supervised),
     "TRL's preferences": (_is_trl_preference, _trl_preference),
-    "TRL's prompts with completions": (_is_trl_completion, _trl_completion),
+    "TRL's prompts with completions": ({"prompt", "completion"}.issubset, _trl_completion),
     "TRL's conversations": (_is_trl_messages, _trl_messages),
     "TRL's prompts": (_is_trl_prompt, _trl_prompt),
 }

@@ -82,43 +82,38 @@ def _group(parser: argparse.ArgumentParser) -> Any:
     return parser.add_subparsers(metavar="COMMAND", required=True)
 
 
-def _add_fields(parser: argparse.ArgumentParser, *names: str, suppress: bool = False) -> None:
-    """Options of an evaluation by the names of their fields. With `suppress`, one that is not on the
-    command line leaves nothing in the namespace."""
+def _add_fields(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options of an evaluation by the names of their fields."""
     from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
     for option in options_of(Options):
         if option.name in names:
-            add_option(parser, option, suppress)
+            add_option(parser, option, suppress=False)
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    from eval_anything.evaluation.options import Options, options_of
-
     _does(run, "run:run")
-    _add_fields(run, "model", suppress=True)
-    run.add_argument(
-        "--config", metavar="FILE", type=Path, help="options as YAML; the command line wins"
-    )
-    names = (option.name for option in options_of(Options) if option.name != "model")
-    _add_fields(run, *names, suppress=True)
-    _add_flags(run)
+    about = "options as YAML; the command line wins"
+    run.add_argument("--config", metavar="FILE", type=Path, help=about)
+    _add_evaluation(run, asks_a_model=True)
 
 
 def _add_score(score: argparse.ArgumentParser) -> None:
+    _does(score, "run:score")
+    metavar, about = "FILE.jsonl|FOLDER|RUN", "what was answered"
+    score.add_argument("--outputs", metavar=metavar, type=Path, required=True, help=about)
+    _add_evaluation(score, asks_a_model=False)
+
+
+def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None:
+    """All options of an evaluation; one that is not on the command line leaves nothing behind."""
+    from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
-    _does(score, "run:score")
-    score.add_argument(
-        "--outputs", metavar="FILE.jsonl|FOLDER|RUN", type=Path, required=True, help="what was answered"
-    )
-    names = (option.name for option in options_of(Options) if not option.extra.get("run"))
-    _add_fields(score, *names, suppress=True)
-    _add_flags(score)
-
-
-def _add_flags(parser: argparse.ArgumentParser) -> None:
+    for option in options_of(Options):
+        if asks_a_model or not option.extra.get("run"):
+            add_option(parser, option, suppress=True)
     add = parser.add_argument
     add(
         "--lm-eval",

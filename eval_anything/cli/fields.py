@@ -23,14 +23,10 @@ def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) 
         keywords["action"] = "store_true"
     else:
         keywords |= {"metavar": option.extra["metavar"], "type": _parse_of(option)}
-        if isinstance(option.type, inspect.DictType) or (
-            isinstance(option.type, inspect.ListType) and option.name != "tasks"
-        ):
-            keywords["action"] = "append"
+    if isinstance(option.type, inspect.DictType | inspect.ListType) and option.name != "tasks":
+        keywords |= {"action": "append", "default": []}
     if suppress:
         keywords["default"] = argparse.SUPPRESS
-    elif "action" in keywords and keywords["action"] == "append":
-        keywords["default"] = []
     parser.add_argument(option.flag, **keywords)
 
 

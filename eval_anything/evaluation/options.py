@@ -10,7 +10,7 @@ A new option is a field here. Its description, limits and `extra` say how the co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,9 +23,8 @@ from eval_anything.errors import UserError, near
 Words = Sequence[str]
 Pairs = Mapping[str, str]
 Count = Annotated[int, Meta(ge=1)]
-Temperature = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Money = Annotated[float, Meta(ge=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 
 
 EVERY_JUDGE = "*"
@@ -62,8 +61,8 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     against: Annotated[
         str | None, _option("RUN", "the run that pairwise judges compare with", path=True)
     ] = None
-    budget: Annotated[Money | None, _option("MONEY", "stop when this is spent on servers")] = None
-    temperature: Annotated[Temperature, _option("T", "0 is greedy (0)", run=True)] = 0.0
+    budget: Annotated[NotNegative | None, _option("MONEY", "stop when this is spent on servers")] = None
+    temperature: Annotated[NotNegative, _option("T", "0 is greedy (0)", run=True)] = 0.0
     model_args: Annotated[
         Pairs, _option("K=V", "an option of the model", flag="--model-arg", run=True)
     ] = {}
@@ -114,9 +113,8 @@ def options_of(type_: type[Struct]) -> tuple[Option, ...]:
 
 
 def _without_none(type_: inspect.Type) -> inspect.Type:
-    if isinstance(type_, inspect.UnionType):
-        return next(part for part in type_.types if not isinstance(part, inspect.NoneType))
-    return type_
+    parts = type_.types if isinstance(type_, inspect.UnionType) else (type_,)
+    return next(part for part in parts if not isinstance(part, inspect.NoneType))
 
 
 def make_options(values: Mapping[str, Any]) -> Options:
@@ -162,14 +160,14 @@ def read_options(path: Path) -> dict[str, Any]:
 def place_paths(values: dict[str, Any], folder: Path) -> None:
     """Makes the paths among these options, which are relative to a folder, relative to the current
     directory."""
+
+    def placed(path: str) -> str:
+        return str(folder / Path(path).expanduser())
+
     for option in options_of(Options):
-        place = values.get(option.name)
-        if option.extra.get("path") and place is not None:
-            values[option.name] = (
-                str(folder / Path(place).expanduser())
-                if isinstance(place, str)
-                else [str(folder / Path(entry).expanduser()) for entry in place]
-            )
+        paths = values.get(option.name)
+        if option.extra.get("path") and paths is not None:
+            values[option.name] = placed(paths) if isinstance(paths, str) else list(map(placed, paths))
 
 
 def words_of(options: EvaluationOptions) -> list[str]:
@@ -177,19 +175,16 @@ def words_of(options: EvaluationOptions) -> list[str]:
     return [word for option in options_of(type(options)) for word in _words(option, options)]
 
 
-def _words(option: Option, options: EvaluationOptions) -> Iterator[str]:
-    setting = getattr(options, option.name, None)
+def _words(option: Option, options: EvaluationOptions) -> list[str]:
+    setting = getattr(options, option.name)
     if setting is None or setting == option.default:
-        return
+        return []
     if isinstance(setting, bool):
-        yield option.flag
-    elif option.name == "tasks":
-        yield from (option.flag, ",".join(setting))
+        return [option.flag]
+    if option.name == "tasks":
+        settings = [",".join(setting)]
     elif isinstance(setting, Mapping):
-        for name, text in setting.items():
-            yield from (option.flag, f"{name}={text}")
-    elif isinstance(setting, Sequence) and not isinstance(setting, str):
-        for text in setting:
-            yield from (option.flag, text)
+        settings = [f"{name}={text}" for name, text in setting.items()]
     else:
-        yield from (option.flag, str(setting))
+        settings = list(setting) if isinstance(setting, list | tuple) else [setting]
+    return [word for entry in settings for word in (option.flag, str(entry))]

@@ -181,10 +181,10 @@ def _models_of_judges(
             raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
     if every is None:
         return models
-    files = {name: read_judge_file(judges[name]) for name in sorted(judged_by)}
     asking = [
         name
-        for name, file in files.items()
+        for name in sorted(judged_by)
+        for file in [read_judge_file(judges[name])]
         if file.asks_a_chat_model and (options.against is not None or not file.scorer_type.compares)
     ]
     if not asking:

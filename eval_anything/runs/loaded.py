@@ -60,15 +60,11 @@ class LoadedRun:
         return pd.DataFrame(rows)
 
     def _names(self, task: str | None) -> list[str]:
-        if task is None:
-            return self.file.tasks
-        if task not in self.file.tasks:
-            choices = self.file.tasks
-            raise UserError(
-                f"the run in {self.path} has no task {task!r}.{near(task, choices)} It has: "
-                f"{', '.join(choices)}."
-            )
-        return [task]
+        names = self.file.tasks
+        if task is not None and task not in names:
+            hint = f"{near(task, names)} It has: {', '.join(names)}."
+            raise UserError(f"the run in {self.path} has no task {task!r}.{hint}")
+        return names if task is None else [task]
 
 
 def load_run(path: str | Path) -> LoadedRun:
@@ -93,12 +89,8 @@ def _row(task: str, repeats: list[Outline]) -> dict[str, Any]:
         "output": sum(outline.usage.output or 0 for outline in repeats),
         **first.groups,
     }
-    values: dict[str, list[float]] = {}
-    for outline in repeats:
-        for metric, score in outline.scores.items():
-            scored = values.setdefault(metric, [])
-            if score.value is not None:
-                scored.append(score.value)
-    for metric, scored in values.items():
-        row[metric] = sum(scored) / len(scored) if scored else None
+    for metric in dict.fromkeys(name for outline in repeats for name in outline.scores):
+        scores = [outline.scores[metric].value for outline in repeats if metric in outline.scores]
+        values = [value for value in scores if value is not None]
+        row[metric] = sum(values) / len(values) if values else None
     return row
