@@ -370,13 +370,8 @@ class PpoEngine:
 
         new, old = output.logprobs[used], of(advantages.old)
         learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
-        of_values = value_loss(
-            output.values[used],
-            of(advantages.values),
-            of(advantages.returns),
-            settings.value_clip,
-            count,
-        )
+        values, returns = of(advantages.values), of(advantages.returns)
+        of_values = value_loss(output.values[used], values, returns, settings.value_clip, count)
         # Every weight has a part in the loss, where no token counts too: processes wait for each other.
         loss = learned + settings.value_weight * of_values + 0 * output.values.sum()
         if len(new):
