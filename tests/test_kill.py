@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Command
 
 KILLS = 20
 SAMPLES = 60  # of each of the four tasks
+
+
+class Commands:
+    """`eval-anything` in processes of their own, one at a time."""
+
+    def __init__(self, errors: Path) -> None:
+        self.errors = errors
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, arguments: list[str]) -> int:
+        """Starts a command and returns its process id."""
+        with self.errors.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "eval_anything", *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+        return self._process.pid
+
+    def wait(self) -> int:
+        """The exit status of the command that was started last (negative: the signal)."""
+        assert self._process is not None
+        return self._process.wait(300)
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path / "errors")
 
 
 def _command(out: Path) -> list[str]:
@@ -37,11 +68,11 @@ def _records(run: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_killed_runs_equal_the_unbroken_one(tmp_path: Path) -> None:
-    whole, errors = tmp_path / "whole", tmp_path / "errors"
-    Command(["--version"], errors).wait()  # that from which the others are forked is there
+def test_killed_runs_equal_the_unbroken_one(commands: Commands, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
     start = time.monotonic()
-    assert Command(_command(whole), errors).wait() == 0, errors.read_text()
+    commands.start(_command(whole))
+    assert commands.wait() == 0, commands.errors.read_text()
     seconds = time.monotonic() - start
     expected = _records(whole)
     assert len(expected) == 4 * SAMPLES
@@ -51,17 +82,20 @@ def test_killed_runs_equal_the_unbroken_one(tmp_path: Path) -> None:
     partial: set[int] = set()
     broken = tmp_path / "broken-0"
     while kills < KILLS:
-        command = Command(_command(broken), errors)
+        child = commands.start(_command(broken))
         time.sleep(moments.uniform(0.2, 0.8) * seconds)
-        status = command.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        status = commands.wait()
         if status == -signal.SIGKILL:
             kills += 1
             partial.add(sum(len(p.read_bytes().splitlines()) for p in broken.rglob("records.jsonl")))
         else:  # it was done before the blow: begin another one
-            assert status == 0, errors.read_text()
+            assert status == 0, commands.errors.read_text()
             assert _records(broken) == expected
             broken = tmp_path / f"broken-{kills}"
-    assert Command(_command(broken), errors).wait() == 0, errors.read_text()
+    commands.start(_command(broken))
+    assert commands.wait() == 0, commands.errors.read_text()
     assert _records(broken) == expected
     assert len(partial) >= 5, f"the kills found the run at {sorted(partial)} records only"
 
