@@ -16,7 +16,7 @@ from scipy import stats as scipy_stats
 
 from eval_anything.statistics import agreement
 from eval_anything.statistics.agreement import (
-    Figure,
+    AgreementFigure,
     accuracy,
     attenuated_effect,
     attenuation,
@@ -55,7 +55,7 @@ def columns(rows: Sequence[tuple[float, float]]) -> tuple[list[float], list[floa
     return [a for a, _ in rows], [b for _, b in rows]
 
 
-def value(figure: Figure) -> float:
+def value(figure: AgreementFigure) -> float:
     """nan for undefined."""
     return NAN if figure.value is None else figure.value
 
@@ -209,7 +209,7 @@ def brute_kappa(x: Any, y: Any) -> float:
 )
 @pytest.mark.parametrize("clustered", [False, True])
 def test_the_bootstrap_draws_whole_clusters_again(
-    ours: Callable[..., Figure], theirs: Callable[..., float], clustered: bool
+    ours: Callable[..., AgreementFigure], theirs: Callable[..., float], clustered: bool
 ) -> None:
     """The same draws, with items repeated in place of weights."""
     generator = np.random.default_rng(5)
@@ -258,12 +258,12 @@ def test_five_hundred_items_take_less_than_two_seconds() -> None:
 
 
 def test_what_has_no_value_or_no_interval() -> None:
-    assert spearman([1, 1, 1], [1, 2, 3]) == Figure(None, None, 3)
-    assert cohen_kappa([1, 1], [1, 1]) == Figure(None, None, 2)
-    assert krippendorff_alpha([[1, NAN], [NAN, 2]], "interval") == Figure(None, None, 0)
-    assert accuracy([1, -1], [0, 0]) == Figure(None, None, 0)
+    assert spearman([1, 1, 1], [1, 2, 3]) == AgreementFigure(None, None, 3)
+    assert cohen_kappa([1, 1], [1, 1]) == AgreementFigure(None, None, 2)
+    assert krippendorff_alpha([[1, NAN], [NAN, 2]], "interval") == AgreementFigure(None, None, 0)
+    assert accuracy([1, -1], [0, 0]) == AgreementFigure(None, None, 0)
     perfect = spearman([1, 2, 3, 4], [1, 2, 3, 4])
-    assert perfect == Figure(pytest.approx(1.0), None, 4), "no width is not certainty"
+    assert perfect == AgreementFigure(pytest.approx(1.0), None, 4), "no width is not certainty"
 
 
 # --- verdicts ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.models.agent.grammar import PLACEHOLDERS, parse, render, template
-from eval_anything.models.agent.plan import MOST_ITEMS, Plan, PlanError, Reading, item
+from eval_anything.models.agent.plan import MOST_ITEMS, ParsedPlan, Plan, PlanError, item
 
 T, I, A, V = MODALITIES  # noqa: E741
 
@@ -60,7 +60,7 @@ PLANS = (
 @settings(max_examples=600, deadline=None)
 @given(PLANS)
 def test_a_rendered_plan_is_read_back(plan: Plan) -> None:
-    assert parse(render(plan)) == Reading(plan)
+    assert parse(render(plan)) == ParsedPlan(plan)
 
 
 # --- what models do to it ----------------------------------------------------------------------

@@ -27,7 +27,7 @@ from eval_anything.content import (
 from eval_anything.errors import ServerError, UserError
 from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.folder import find_judges
-from eval_anything.judges.kinds.probe import Question, chance_corrected, letter
+from eval_anything.judges.kinds.probe import ProbeQuestion, chance_corrected, letter
 from eval_anything.judges.scorer import score_response
 from eval_anything.media import media_part
 from eval_anything.servers.chat import ChatClient, Reply
@@ -197,7 +197,7 @@ def test_a_clip_is_shown_as_frames(server: JudgeServer, tmp_path: Path) -> None:
 
 def test_the_order_is_fixed_by_sample_and_question_and_differs_between_them() -> None:
     def order(id_: str, text: str, choices: Sequence[str] = ("w", "x", "y", "z")) -> str:
-        lettered = letter(id_, Question(text, list(choices), "w"))
+        lettered = letter(id_, ProbeQuestion(text, list(choices), "w"))
         assert list(lettered) == ["A", "B", "C", "D"]
         return "".join(lettered.values())
 

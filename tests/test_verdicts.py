@@ -15,7 +15,7 @@ from judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
 
 from eval_anything.content import Usage
 from eval_anything.errors import InfrastructureError
-from eval_anything.judges.asking.ask import Answer, Asker, Question
+from eval_anything.judges.asking.ask import JudgeAnswer, JudgeAsker, JudgeQuestion
 from eval_anything.judges.asking.cache import Verdicts
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
 from eval_anything.servers.chat import parse_server
@@ -91,10 +91,10 @@ class Said(Marked, frozen=True):
 YES = '{"mark": "@MARK@", "word": "yes"}'
 
 
-def asking_for(words: str, repeat: int = 0) -> Question[Said]:
+def asking_for(words: str, repeat: int = 0) -> JudgeQuestion[Said]:
     """A question whose verdict is a word."""
     form = '{"mark": "MARK", "word": "yes or no"}'
-    return Question(
+    return JudgeQuestion(
         messages=lambda fence, mark: [
             {"role": "system", "content": f"{fence} {form.replace('MARK', mark)}"},
             {"role": "user", "content": [{"type": "text", "text": words}]},
@@ -112,7 +112,7 @@ def with_asker(
     """Runs `body(ask)`, where `ask` begins to ask a question on the server."""
 
     async def run() -> None:
-        asker = Asker("judge own", parse_server(server.spec, "--judge"))
+        asker = JudgeAsker("judge own", parse_server(server.spec, "--judge"))
 
         def ask(words: str, repeat: int = 0) -> Asking:
             return asyncio.create_task(asker.ask(asking_for(words, repeat), None))
@@ -126,7 +126,7 @@ def with_asker(
     asyncio.run(run())
 
 
-Asking = asyncio.Task[Answer[Said]]
+Asking = asyncio.Task[JudgeAnswer[Said]]
 
 
 async def arrived(server: JudgeServer, count: int) -> None:
@@ -176,7 +176,7 @@ def test_who_gives_no_verdict_is_asked_once_more_with_another_mark() -> None:
 
     with judge_server() as server:
         server.reply = lambda asked: (200, YES)
-        once: list[Answer[Said]] = []
+        once: list[JudgeAnswer[Said]] = []
 
         async def alone(ask: Callable[..., Asking]) -> None:
             once.append(await ask("b"))

@@ -13,7 +13,7 @@ from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.media import MediaStore
-from eval_anything.tasks.datasets.rows import Row as ForeignRow
+from eval_anything.tasks.datasets.rows import DatasetRow
 from eval_anything.tasks.datasets.rows import read_rows as read_foreign
 
 ROWS = "rows.jsonl"
@@ -66,7 +66,7 @@ def convert_file(source: Path, out: Path, skip_wrong: bool = False) -> Converted
     return Converted(out / ROWS, write_rows(out / ROWS, rows), mistakes)
 
 
-def foreign_rows(source: Path) -> list[ForeignRow]:
+def foreign_rows(source: Path) -> list[DatasetRow]:
     """The rows of a file, a folder of files or a `datasets` directory."""
     if not source.exists():
         raise UserError(f"{source}: there is no such file or folder")
@@ -83,7 +83,7 @@ def foreign_rows(source: Path) -> list[ForeignRow]:
     return read_foreign(files)
 
 
-def _arrow_rows(path: Path) -> list[ForeignRow]:
+def _arrow_rows(path: Path) -> list[DatasetRow]:
     """Rows of a file that `datasets` saved, media as the bytes and paths that it keeps."""
     try:
         import pyarrow
@@ -94,4 +94,4 @@ def _arrow_rows(path: Path) -> list[ForeignRow]:
             rows: list[dict[str, Any]] = pyarrow.ipc.open_stream(file).read_all().to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is no readable arrow file: {error}") from None
-    return [ForeignRow(path, number, fields) for number, fields in enumerate(rows, start=1)]
+    return [DatasetRow(path, number, fields) for number, fields in enumerate(rows, start=1)]

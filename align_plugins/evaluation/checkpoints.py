@@ -17,7 +17,7 @@ from align_plugins.settings import EvaluationSettings
 from align_plugins.workdir import NOTE, Checkpoint
 from eval_anything.errors import UserError, near
 from eval_anything.evaluation.options import words_of
-from eval_anything.evaluation.plan import Plan, make_plan
+from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.policy import find_policy, read_policy
 from eval_anything.runs.results_file import FILE_NAME, read_results
@@ -39,12 +39,12 @@ def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> in
     return sum(plan.counts.values()) * plan.repeats
 
 
-def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> Plan:
+def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> RunPlan:
     """What one evaluation runs; errors as in `check_evaluation`."""
     return make_plan(settings.options(model, runs / START))
 
 
-class Measured(NamedTuple):
+class CheckpointMetric(NamedTuple):
     """One value of the stated metric, turned so that up is good, with its 95 % interval as it is."""
 
     name: str
@@ -196,7 +196,7 @@ class Evaluations:
         task, result = next(iter(read_results(run).tasks.items()))
         return f"{task}:{result.primary}"
 
-    def measured(self, name: str) -> Measured | None:
+    def measured(self, name: str) -> CheckpointMetric | None:
         """The stated metric of a finished evaluation; None where it has no value."""
         run = self.run_of(name)
         task, _, metric = self.metric_of(run).rpartition(":")
@@ -207,9 +207,9 @@ class Evaluations:
         if number.value is None or number.ci95 is None:
             return None
         step = int(self.note(name)["step"])
-        return Measured(name, step, number.value, number.ci95, number.better == "higher")
+        return CheckpointMetric(name, step, number.value, number.ci95, number.better == "higher")
 
-    def best(self) -> Measured | None:
+    def best(self) -> CheckpointMetric | None:
         """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
         found = [self.measured(name) for name in self.done() if name != START]
         return max((one for one in found if one is not None), key=lambda m: m.goodness, default=None)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from align_plugins.experiment.plan import BASE, Claim, Plan
+from align_plugins.experiment.plan import BASE, Claim, ExperimentPlan
 from align_plugins.experiment.run import TRUTH, arm_folder
 from eval_anything.content import MODALITIES
 from eval_anything.errors import UserError
@@ -39,7 +39,7 @@ class Items(NamedTuple):
     range: tuple[float, float]
 
 
-class Figure(NamedTuple):
+class SeedEstimate(NamedTuple):
     """A mean or difference with its 95 % interval; `df` is infinite where nothing varies."""
 
     value: float
@@ -69,7 +69,7 @@ class Figure(NamedTuple):
         return float(stdtr(self.df, -distance / self.stderr))
 
 
-class Outcome(NamedTuple):
+class ArmOutcome(NamedTuple):
     """An arm: its metrics, how many seeds are there, what it took (a mean over seeds). One that
     was not run has none of these."""
 
@@ -78,12 +78,12 @@ class Outcome(NamedTuple):
     took: Mapping[str, float]
 
 
-class Compared(NamedTuple):
+class ClaimTest(NamedTuple):
     """One metric of a claim; `p_holm` over all metrics of all claims."""
 
     claim: Claim
     key: Key
-    difference: Figure
+    difference: SeedEstimate
     p_holm: float
 
     @property
@@ -98,24 +98,24 @@ class Fall(NamedTuple):
 
     arm: str
     modality: str
-    difference: Figure
+    difference: SeedEstimate
     p_holm: float
 
 
 class Analysis(NamedTuple):
     """All that the page says."""
 
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, ArmOutcome]
     primary: Sequence[Key]
-    claims: Sequence[Compared]
+    claims: Sequence[ClaimTest]
     falls: Sequence[Fall]
 
 
-def analyse(plan: Plan, out: Path) -> Analysis:
+def analyse(plan: ExperimentPlan, out: Path) -> Analysis:
     """Reads what is there of an experiment; arms that are not there have no items."""
     if not (out / BASE / FILE_NAME).is_file():
         raise UserError(f"{out}: nothing has been run there: `make experiment` does")
-    outcomes = {BASE: Outcome(_items([out / BASE], plan.tasks), 1, {})}
+    outcomes = {BASE: ArmOutcome(_items([out / BASE], plan.tasks), 1, {})}
     for arm in plan.arms:
         runs, took = [], []
         for seed in plan.seeds:
@@ -127,7 +127,7 @@ def analyse(plan: Plan, out: Path) -> Analysis:
                 truth = result.with_name(TRUTH).read_bytes()
                 took.append(_took(found) | msgspec.json.decode(truth, type=dict[str, float]))
         means = {k: float(np.mean([t[k] for t in took])) for k in took[0]} if took else {}
-        outcomes[arm.name] = Outcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
+        outcomes[arm.name] = ArmOutcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
     results = read_results(out / BASE, plan.tasks).tasks
     primary = [(task, results[task].primary) for task in plan.tasks]
     return Analysis(outcomes, primary, _claims(plan, outcomes, primary), _falls(outcomes))
@@ -171,7 +171,7 @@ def _value(scores: Mapping[str, Any], metric: str) -> float | None:
     return None if score is None else score.value
 
 
-def figure(values: Floats, clusters: Sequence[str]) -> Figure:
+def figure(values: Floats, clusters: Sequence[str]) -> SeedEstimate:
     """The mean of values (seeds, items) with its interval over seeds and items."""
     seeds = len(values)
     mean = float(values.mean())
@@ -186,14 +186,14 @@ def figure(values: Floats, clusters: Sequence[str]) -> Figure:
             parts.append((between, seeds - 1.0))
     variance = math.fsum(v for v, _ in parts)
     if variance == 0:
-        return Figure(mean, mean, mean, 0.0, math.inf)
+        return SeedEstimate(mean, mean, mean, 0.0, math.inf)
     df = variance**2 / math.fsum(v**2 / d for v, d in parts)
     stderr = math.sqrt(variance)
     half = student(df) * stderr
-    return Figure(mean, mean - half, mean + half, stderr, df)
+    return SeedEstimate(mean, mean - half, mean + half, stderr, df)
 
 
-def difference(candidate: Items, base: Items) -> Figure:
+def difference(candidate: Items, base: Items) -> SeedEstimate:
     """Candidate minus base on the items of both: seed by seed, if both have the same number of them."""
     places = {identity: i for i, identity in enumerate(base.ids)}
     both = [(i, places[identity]) for i, identity in enumerate(candidate.ids) if identity in places]
@@ -204,7 +204,9 @@ def difference(candidate: Items, base: Items) -> Figure:
     return figure(candidate.values[:, mine] - other, [candidate.clusters[i] for i in mine])
 
 
-def _claims(plan: Plan, outcomes: Mapping[str, Outcome], primary: Sequence[Key]) -> list[Compared]:
+def _claims(
+    plan: ExperimentPlan, outcomes: Mapping[str, ArmOutcome], primary: Sequence[Key]
+) -> list[ClaimTest]:
     found = []
     for claim in plan.claims:
         candidate, base = outcomes[claim.candidate].items, outcomes[claim.base].items
@@ -215,12 +217,12 @@ def _claims(plan: Plan, outcomes: Mapping[str, Outcome], primary: Sequence[Key])
             found.append((claim, key, change, p))
     adjusted = holm([p for *_, p in found])
     return [
-        Compared(claim, key, change, p)
+        ClaimTest(claim, key, change, p)
         for (claim, key, change, _), p in zip(found, adjusted, strict=True)
     ]
 
 
-def _falls(outcomes: Mapping[str, Outcome]) -> list[Fall]:
+def _falls(outcomes: Mapping[str, ArmOutcome]) -> list[Fall]:
     start = outcomes[BASE].items
     found = []
     for name, outcome in outcomes.items():

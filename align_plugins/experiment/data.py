@@ -43,7 +43,7 @@ COUNTS = "counts.json"
 _SPARE = 2.2
 
 
-class Drawn(NamedTuple):
+class SampledPrompt(NamedTuple):
     """A prompt as it is in the world, and as it is asked."""
 
     exchange: Exchange
@@ -98,16 +98,16 @@ def exchanges(name: str, n: int, seed: int) -> dict[str, Exchange]:
     return {f"{name}-{number:05d}": one for number, one in enumerate(islice(stream, n), start=1)}
 
 
-def _draw(folder: Path, n: int, name: str, seed: int) -> list[Drawn]:
+def _draw(folder: Path, n: int, name: str, seed: int) -> list[SampledPrompt]:
     files = Files(folder)
     return [
-        Drawn(one, files.row(Prompt, identity, one))
+        SampledPrompt(one, files.row(Prompt, identity, one))
         for identity, one in exchanges(name, n, seed).items()
     ]
 
 
 def _answers(
-    folder: Path, name: str, drawn: Sequence[Drawn], model: str, seed: int, progress: Progress
+    folder: Path, name: str, drawn: Sequence[SampledPrompt], model: str, seed: int, progress: Progress
 ) -> list[Answered | None]:
     """An answer of the start to each prompt at temperature 1; None where there is none."""
     task = task_of(name, [d.prompt for d in drawn])
@@ -160,7 +160,7 @@ def truth_of(pairs: Sequence[Preference], known: Mapping[str, Exchange]) -> dict
 
 
 def _pairs(
-    drawn: Sequence[Drawn],
+    drawn: Sequence[SampledPrompt],
     first: Sequence[Answered | None],
     second: Sequence[Answered | None],
     most: int,
@@ -191,7 +191,7 @@ def _pairs(
 
 
 def _feedback(
-    drawn: Sequence[Drawn], answered: Sequence[Answered | None], noise: float, seed: int
+    drawn: Sequence[SampledPrompt], answered: Sequence[Answered | None], noise: float, seed: int
 ) -> Iterator[Feedback]:
     """A critique of the first answer to each prompt."""
     rng = random.Random(f"experiment-feedback-{seed}")

@@ -59,7 +59,7 @@ _ROWS = {
 Answer = tuple[Item, ...]
 
 
-class Compared(NamedTuple):
+class RankedPair(NamedTuple):
     """Two different answers to a prompt and their exact utilities; the first one is labelled better."""
 
     exchange: Exchange
@@ -95,12 +95,12 @@ def utility_shown(exchange: Exchange, shown: Shown, text: str) -> float:
     return round(sum(values) / len(values) - EXTRA * extra + TOGETHER * synergy, 9)
 
 
-def pairs(n: int, seed: int, noise: float = NOISE) -> list[Compared]:
+def pairs(n: int, seed: int, noise: float = NOISE) -> list[RankedPair]:
     """`n` pairs without ties; each label is wrong with probability `noise` (0..1), which does not change
     which pairs are drawn."""
     rng = random.Random(f"micro-preferences-{seed}")
     flips = random.Random(f"micro-preferences-noise-{seed}")
-    found: list[Compared] = []
+    found: list[RankedPair] = []
     for exchange in draw_prompts(rng):
         one, other = demonstrate(exchange, rng), demonstrate(exchange, rng)
         better, worse = utility(exchange, one), utility(exchange, other)
@@ -110,7 +110,7 @@ def pairs(n: int, seed: int, noise: float = NOISE) -> list[Compared]:
             one, other, better, worse = other, one, worse, better
         if flips.random() < noise:
             one, other, better, worse = other, one, worse, better
-        found.append(Compared(exchange, one, other, (better, worse)))
+        found.append(RankedPair(exchange, one, other, (better, worse)))
         if len(found) == n:
             break
     return found
@@ -145,7 +145,7 @@ def _unwritten(thing: Thing) -> MediaPart:
     return MediaPart(thing.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
 
 
-def write_pairs(path: Path, compared: Sequence[Compared]) -> None:
+def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
     """Pairs as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [

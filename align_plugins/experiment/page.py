@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from align_plugins.experiment.analysis import Analysis, Compared, Figure, Outcome, analyse, figure
+from align_plugins.experiment.analysis import (
+    Analysis,
+    ArmOutcome,
+    ClaimTest,
+    SeedEstimate,
+    analyse,
+    figure,
+)
 from align_plugins.experiment.figure import Dot, picture
-from align_plugins.experiment.plan import BASE, Claim, Plan
+from align_plugins.experiment.plan import BASE, Claim, ExperimentPlan
 from eval_anything.content import MODALITIES
 from eval_anything.files.writing import write_atomically
 from eval_anything.output.tables import markdown_table
@@ -42,7 +49,7 @@ mend an answer, as a chat model would.
 """
 
 
-def write_page(plan: Plan, out: Path, docs: Path) -> Path:
+def write_page(plan: ExperimentPlan, out: Path, docs: Path) -> Path:
     """Writes the page and its figure into `docs`; the path of the page."""
     found = analyse(plan, out)
     titles = {BASE: "Start", **{arm.name: arm.title for arm in plan.arms}}
@@ -86,7 +93,7 @@ def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
     )
 
 
-def _figure(outcome: Outcome, key: tuple[str, str]) -> Figure | None:
+def _figure(outcome: ArmOutcome, key: tuple[str, str]) -> SeedEstimate | None:
     items = outcome.items.get(key)
     if items is None:
         return None
@@ -105,11 +112,11 @@ def _arms(found: Analysis, titles: Mapping[str, str]) -> str:
     return f"{markdown_table(head, rows)}\n"
 
 
-def _cell(value: Figure | None) -> str:
+def _cell(value: SeedEstimate | None) -> str:
     return "" if value is None else f"{value.value:.3f} ({value.low:.3f} .. {value.high:.3f})"
 
 
-def _claims(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
+def _claims(plan: ExperimentPlan, found: Analysis, titles: Mapping[str, str]) -> str:
     rows = []
     for claim in plan.claims:
         compared = [one for one in found.claims if one.claim == claim]
@@ -127,11 +134,11 @@ def _claims(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
     )
 
 
-def _change(value: Figure, p: float) -> str:
+def _change(value: SeedEstimate, p: float) -> str:
     return f"{value.value:+.3f} ({value.low:+.3f} .. {value.high:+.3f}), p = {p:.2g}"
 
 
-def verdict(claim: Claim, compared: Sequence[Compared]) -> str:
+def verdict(claim: Claim, compared: Sequence[ClaimTest]) -> str:
     """What a claim came to, in words: on how many of its metrics it holds, or the opposite does."""
     if not compared:
         return "not run"
@@ -173,7 +180,7 @@ def _modalities(found: Analysis, titles: Mapping[str, str]) -> str:
     return f"Instruction following by modality, 0 to 10.\n\n{table}\n\n{told}.\n"
 
 
-def _budgets(plan: Plan, found: Analysis, titles: Mapping[str, str]) -> str:
+def _budgets(plan: ExperimentPlan, found: Analysis, titles: Mapping[str, str]) -> str:
     rows = []
     for arm in plan.arms:
         outcome = found.outcomes[arm.name]

@@ -37,7 +37,7 @@ class Claim(Struct, frozen=True, forbid_unknown_fields=True):
     margin: float | None = None
 
 
-class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """An experiment. `settings` are those of `feedback` that all arms share; `critic` holds what the
     file's arms repeat by reference, and nothing reads it."""
 
@@ -77,9 +77,9 @@ def name_of(file: str, share: float) -> str:
     return file if share == 1 else f"{Path(file).stem}-{round(100 * share)}.jsonl"
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> ExperimentPlan:
     """The plan in a file. FileProblemsError names what is wrong."""
-    plan, mistakes = load_yaml(path, Plan)
+    plan, mistakes = load_yaml(path, ExperimentPlan)
     names = [arm.name for arm in plan.arms]
     for i, name in enumerate(names):
         if name in names[:i]:

@@ -25,7 +25,7 @@ from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Preference, rows_of
 from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS
-from align_plugins.experiment.plan import BASE, Arm, Plan, name_of
+from align_plugins.experiment.plan import BASE, Arm, ExperimentPlan, name_of
 from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate
@@ -69,7 +69,12 @@ def missing_method(arm: Arm) -> str | None:
 
 
 def run_plan(
-    plan: Plan, out: Path, workers: int, only: Sequence[str], seeds: Sequence[int], progress: Progress
+    plan: ExperimentPlan,
+    out: Path,
+    workers: int,
+    only: Sequence[str],
+    seeds: Sequence[int],
+    progress: Progress,
 ) -> list[str]:
     """Runs the arms named in `only` (all, if it is empty) with these seeds; what failed, in words."""
     out = out.resolve()
@@ -87,7 +92,9 @@ def run_plan(
     return [failure for failure in failures if failure is not None]
 
 
-def _make_files(plan: Plan, arms: Sequence[Arm], out: Path, seed: int, progress: Progress) -> None:
+def _make_files(
+    plan: ExperimentPlan, arms: Sequence[Arm], out: Path, seed: int, progress: Progress
+) -> None:
     data = seed_folder(out, seed) / "data"
     progress.say(f"seed {seed}: data in {data}")
     make_data(data, plan.model, plan.labels, plan.prompts, plan.noise, seed, Progress("silent"))
@@ -96,7 +103,7 @@ def _make_files(plan: Plan, arms: Sequence[Arm], out: Path, seed: int, progress:
             cut(data / name, plan.pairs_of(arm), data / name_of(name, arm.share))
 
 
-def _run(plan: Plan, job: Job, out: Path, progress: Progress) -> str | None:
+def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str | None:
     """Runs an arm unless its result is there; why it failed."""
     folder = arm_folder(out, job.arm.name, job.seed)
     settings = yaml.safe_dump(plan.settings_of(job.arm, job.seed), sort_keys=False).encode()
@@ -126,7 +133,7 @@ def _run(plan: Plan, job: Job, out: Path, progress: Progress) -> str | None:
     return None
 
 
-def _write_truth(plan: Plan, job: Job, folder: Path) -> None:
+def _write_truth(plan: ExperimentPlan, job: Job, folder: Path) -> None:
     """Notes how right the arm's pairs were, which no arm knew."""
     result = msgspec.json.decode((folder / "result.json").read_bytes())
     path = Path(next(s["file"] for s in reversed(result["stages"]) if s["name"] == "pairs"))

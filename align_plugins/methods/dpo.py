@@ -27,7 +27,7 @@ from eval_anything.output.progress import Progress
 if TYPE_CHECKING:
     import torch
 
-    from align_plugins.training.engine import Step
+    from align_plugins.training.engine import BatchLoss
 
 
 class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -160,9 +160,9 @@ class DpoTrainer(Trainer[DpoSettings]):
             batch["reference"] = torch.tensor([i.reference for i in items])
         return batch
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
         """The mean loss of a batch of pairs, and figures on their margins."""
-        from align_plugins.training.engine import Step
+        from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
         tokens = self.policy.logprobs(batch, model)
@@ -180,7 +180,7 @@ class DpoTrainer(Trainer[DpoSettings]):
             figures["nll"] = (nll, float(half))
             loss = loss + settings.nll_weight * nll
         figures |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
-        return Step(loss, figures, batch["inputs"]["input_ids"].numel())
+        return BatchLoss(loss, figures, batch["inputs"]["input_ids"].numel())
 
 
 def _figures(

@@ -31,7 +31,7 @@ from eval_anything.statistics.intervals import mean_interval
 if TYPE_CHECKING:
     import torch
 
-    from align_plugins.training.engine import Step
+    from align_plugins.training.engine import BatchLoss
 
 
 class RewardSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -207,9 +207,9 @@ class RewardTrainer(Trainer[RewardSettings]):
         sides = torch.stack([side.mean(dim=0) for side in scalars.split(batch["views"].tolist())])
         return sides[: len(sides) // 2], sides[len(sides) // 2 :]
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
         """The loss of a batch of pairs, and figures on its rewards."""
-        from align_plugins.training.engine import Step
+        from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
         chosen, rejected = self._rewards(model, batch)
@@ -230,7 +230,7 @@ class RewardTrainer(Trainer[RewardSettings]):
         ):
             if len(credits):
                 figures[name] = (credits.mean(), float(len(credits)))
-        return Step(loss, figures, batch["inputs"]["input_ids"].numel())
+        return BatchLoss(loss, figures, batch["inputs"]["input_ids"].numel())
 
     def accuracy(self, held_out: Sequence[RewardItem], final: Path) -> dict[str, Any]:
         """Accuracy of a saved checkpoint on held-out pairs, for each head on those that it was rated on,

@@ -12,8 +12,8 @@ from align_plugins.policies.micro import MicroPolicy
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.judges.kinds.reward.readers import (
     MediaReader,
-    Question,
-    Reading,
+    RewardModelInput,
+    RewardQuery,
     TextReader,
     UnreadableError,
     names_of,
@@ -29,7 +29,7 @@ class View(NamedTuple):
     """Token ids that are read at once, or a question whose media are read when its batch is made.
     `tokens` is 0 where they are not counted."""
 
-    content: Reading | Question
+    content: RewardModelInput | RewardQuery
     tokens: int = 0
 
 
@@ -60,8 +60,8 @@ class Views:
     def _view(self, messages: Sequence[Message], parts: Sequence[Part]) -> View:
         if isinstance(self._policy, MicroPolicy):  # it remembers the codes of media
             encoded = self._policy.encode(messages, parts)
-            return View(Reading(encoded.prompt + encoded.response), encoded.tokens)
-        question = Question(messages, parts)
+            return View(RewardModelInput(encoded.prompt + encoded.response), encoded.tokens)
+        question = RewardQuery(messages, parts)
         unseen = {part.modality for part in parts} - self._reader.sees
         if unseen:
             raise ValueError(f"a response has {names_of(unseen)}, which this checkpoint cannot read")
@@ -73,22 +73,22 @@ class Views:
         reading = self.read(question)
         return View(question if media else reading, len(reading.ids))
 
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         """The model's inputs, after media have become tokens where they do."""
         import torch
 
-        reading: Reading = self._reader.read(question)
+        reading: RewardModelInput = self._reader.read(question)
         if not reading.media:
             return reading
         assert isinstance(self._policy, ChatPolicy)
         inputs = {"input_ids": torch.tensor([reading.ids]), **reading.media}
         inputs = self._policy.as_tokens(self._model.base_model, inputs)
-        return Reading(inputs.pop("input_ids")[0].tolist(), inputs)
+        return RewardModelInput(inputs.pop("input_ids")[0].tolist(), inputs)
 
-    def reading(self, row: str, view: View) -> Reading:
+    def reading(self, row: str, view: View) -> RewardModelInput:
         """The model's inputs for a view of a row. RowError for media that cannot be read, or are too
         many tokens."""
-        if isinstance(view.content, Reading):
+        if isinstance(view.content, RewardModelInput):
             return view.content
         try:
             reading = self.read(view.content)

@@ -18,7 +18,7 @@ from eval_anything.output.progress import Progress
 if TYPE_CHECKING:
     import torch
 
-    from align_plugins.training.engine import Step
+    from align_plugins.training.engine import BatchLoss
 
 
 class SftTrainer(Trainer[TrainSettings]):
@@ -53,9 +53,9 @@ class SftTrainer(Trainer[TrainSettings]):
         encoded = self.policy.encode(row.messages, row.response)
         return self.policy.counted(encoded._replace(row=row.id), self.settings.reads_media)
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> Step:
+    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
         """The loss of a batch; `count` is the number of response tokens of the whole optimiser step."""
-        from align_plugins.training.engine import Step
+        from align_plugins.training.engine import BatchLoss
 
         tokens = self.policy.logprobs(batch, model)
-        return Step(sft_loss(tokens, count), {}, batch["inputs"]["input_ids"].numel())
+        return BatchLoss(sft_loss(tokens, count), {}, batch["inputs"]["input_ids"].numel())

@@ -22,7 +22,7 @@ from eval_anything.models.base import Model
 if TYPE_CHECKING:
     import torch
 
-    from eval_anything.models.local.decoding import Drawn
+    from eval_anything.models.local.decoding import Continuation
 
 
 IGNORED = -100
@@ -129,7 +129,7 @@ class Policy(ABC):
         seeds: Sequence[int],
         temperature: float,
         max_new_tokens: int,
-    ) -> list[Drawn]:
+    ) -> list[Continuation]:
         """A response to each prompt from its own seed, in one batch, as the evaluation asks for them;
         `logprobs` may be left empty. ValueError for a prompt that cannot be read or is too long."""
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from align_plugins.policies.image_tokens import ImageTokenPolicy
 from eval_anything.models.hf.families.chameleon import ChameleonFamily
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
 
@@ -32,7 +32,7 @@ class ChameleonPolicy(ImageTokenPolicy):
     _family: _Family
 
     def _family_of(self, source: Source, dtype: str) -> _Family:
-        return _Family(source, Settings(dtype=dtype, output="any", more=ChameleonFamily.options))
+        return _Family(source, FamilySettings(dtype=dtype, output="any", more=ChameleonFamily.options))
 
     def out_of_reach(self, max_new_tokens: int) -> str:
         room = self._family.room

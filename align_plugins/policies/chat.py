@@ -22,13 +22,13 @@ from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, Sampling
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.model import TransformersModel
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
-    from eval_anything.models.local.decoding import Drawn
+    from eval_anything.models.local.decoding import Continuation
 
 
 _TEXT = MODALITIES.index(Modality.TEXT)
@@ -67,7 +67,7 @@ class ChatPolicy(Policy):
                 f"model: checkpoints of type {source.model_type} (family {cls.name}) are evaluated, but "
                 "no policy trains them yet"
             )
-        return GenericFamily(source, Settings(dtype=dtype))
+        return GenericFamily(source, FamilySettings(dtype=dtype))
 
     def load(self) -> None:
         if self.source.adapter is not None:
@@ -161,10 +161,10 @@ class ChatPolicy(Policy):
         seeds: Sequence[int],
         temperature: float,
         max_new_tokens: int,
-    ) -> list[Drawn]:
+    ) -> list[Continuation]:
         from msgspec.structs import replace
 
-        from eval_anything.models.local.decoding import Drawn, decode, decodes
+        from eval_anything.models.local.decoding import Continuation, decode, decodes
 
         family = self._family
         family.settings = replace(family.settings, max_new_tokens=max_new_tokens)
@@ -183,7 +183,7 @@ class ChatPolicy(Policy):
                 pad=family.stop[0],
                 stop=family.stop,
             )
-        drawn = [Drawn([], [], False) for _ in asked]
+        drawn = [Continuation([], [], False) for _ in asked]
         for kind in dict.fromkeys(prompt.kind for prompt in asked):
             places = [place for place, prompt in enumerate(asked) if prompt.kind == kind]
             group = [asked[place] for place in places]
@@ -193,7 +193,7 @@ class ChatPolicy(Policy):
                 raise ValueError(too_long(tokens, positions))
             ids = family.generate(inputs, group)
             for place, row in zip(places, ids, strict=True):
-                drawn[place] = Drawn(row, [], bool(row) and row[-1] in family.stop)
+                drawn[place] = Continuation(row, [], bool(row) and row[-1] in family.stop)
         return drawn
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:

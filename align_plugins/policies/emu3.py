@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from align_plugins.policies.image_tokens import ImageTokenPolicy
 from eval_anything.models.hf.families.emu3 import Emu3Family
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
 
@@ -18,4 +18,4 @@ class Emu3Policy(ImageTokenPolicy):
     _family: Emu3Family
 
     def _family_of(self, source: Source, dtype: str) -> Emu3Family:
-        return Emu3Family(source, Settings(dtype=dtype, output="any", more=Emu3Family.options))
+        return Emu3Family(source, FamilySettings(dtype=dtype, output="any", more=Emu3Family.options))

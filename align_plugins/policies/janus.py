@@ -22,11 +22,11 @@ from eval_anything.content import MODALITIES, MediaPart, Message, Modality, Part
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore, read_image
 from eval_anything.models.hf.families.janus import JanusFamily
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
 if TYPE_CHECKING:
-    from eval_anything.models.local.decoding import Drawn
+    from eval_anything.models.local.decoding import Continuation
 
 
 _TEXT, _IMAGE = MODALITIES.index(Modality.TEXT), MODALITIES.index(Modality.IMAGE)
@@ -67,7 +67,7 @@ class JanusPolicy(ChatPolicy):
         self._generation: Any = None
 
     def _family_of(self, source: Source, dtype: str) -> _Family:
-        return _Family(source, Settings(dtype=dtype, more=JanusFamily.options))
+        return _Family(source, FamilySettings(dtype=dtype, more=JanusFamily.options))
 
     def answer_with(self, output: str) -> None:
         """Images are sampled without guidance, as they are learned."""
@@ -76,7 +76,7 @@ class JanusPolicy(ChatPolicy):
         guidance = {"guidance_scale": "1"} if output == "image" else {}
         dtype = self._family.settings.dtype
         more = {**JanusFamily.options, **guidance}
-        self._family = _Family(self.source, Settings(dtype=dtype, output=output, more=more))
+        self._family = _Family(self.source, FamilySettings(dtype=dtype, output=output, more=more))
 
     def load(self) -> None:
         super().load()
@@ -175,7 +175,7 @@ class JanusPolicy(ChatPolicy):
         seeds: Sequence[int],
         temperature: float,
         max_new_tokens: int,
-    ) -> list[Drawn]:
+    ) -> list[Continuation]:
         """`max_new_tokens` is of text: an image has its codes."""
         model = self.model
         model.generation_config = self._generation

@@ -15,7 +15,7 @@ from eval_anything.models.base import Model
 from eval_anything.models.local.checkpoint import check_complete
 
 if TYPE_CHECKING:
-    from eval_anything.models.local.decoding import Drawn
+    from eval_anything.models.local.decoding import Continuation
 
 
 class MicroPolicy(Policy):
@@ -73,7 +73,7 @@ class MicroPolicy(Policy):
         seeds: Sequence[int],
         temperature: float,
         max_new_tokens: int,
-    ) -> list[Drawn]:
+    ) -> list[Continuation]:
         from eval_anything.models.local.decoding import decode
 
         known = vocabulary.ids()

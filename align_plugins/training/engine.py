@@ -24,7 +24,7 @@ from eval_anything.errors import EvalError, InfrastructureError, UserError
 from eval_anything.files.writing import cannot_write
 
 
-class Step(NamedTuple):
+class BatchLoss(NamedTuple):
     """One batch: its loss with gradients, and figures for the log, each a value and its weight in the
     mean over batches. `tokens` were read."""
 
@@ -49,7 +49,7 @@ class Batches(NamedTuple):
 
     items: Sequence[Any]
     collate: Callable[[Sequence[Any]], dict[str, Any]]
-    step: Callable[[Any, Mapping[str, Any], torch.Tensor | None], Step]
+    step: Callable[[Any, Mapping[str, Any], torch.Tensor | None], BatchLoss]
     counts_tokens: bool = False
 
 

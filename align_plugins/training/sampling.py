@@ -13,7 +13,7 @@ from align_plugins.policies.base import Encoded, Policy
 from eval_anything.content import Message
 
 if TYPE_CHECKING:
-    from eval_anything.models.local.decoding import Drawn
+    from eval_anything.models.local.decoding import Continuation
 
 
 BATCH = 256
@@ -81,7 +81,7 @@ def sample(
 
 
 def _logprobs(
-    policy: Policy, rows: Sequence[Encoded], drawn: Sequence[Drawn], temperature: float
+    policy: Policy, rows: Sequence[Encoded], drawn: Sequence[Continuation], temperature: float
 ) -> list[list[float]]:
     """As they were drawn with, or by a forward pass where the family does not tell them."""
     if all(one.logprobs or not one.ids for one in drawn):

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from eval_anything.annotate.session import Answer, RefusedError, Session
+from eval_anything.annotate.session import AnnotatorAnswer, RefusedError, Session
 from eval_anything.content import MediaPart
 from eval_anything.errors import InfrastructureError, UserError
 from eval_anything.files.places import content_folder
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         session = self.server.session
         does: dict[str, Callable[[bytes], dict[str, Any]]] = {
-            "submit": lambda body: session.submit(msgspec.json.decode(body, type=Answer)),
+            "submit": lambda body: session.submit(msgspec.json.decode(body, type=AnnotatorAnswer)),
             "skip": lambda body: session.skip(msgspec.json.decode(body, type=_Key).key),
             "undo": lambda body: session.undo(),
         }

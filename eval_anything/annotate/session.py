@@ -24,7 +24,7 @@ class RefusedError(ValueError):
     """An answer that cannot be taken; the message is for the annotator."""
 
 
-class Answer(Struct, forbid_unknown_fields=True):
+class AnnotatorAnswer(Struct, forbid_unknown_fields=True):
     """What the page sends: the question, and the answer in the form of its kind."""
 
     key: str
@@ -72,7 +72,7 @@ class Session:
         with self._lock:
             return self._state()
 
-    def submit(self, answer: Answer) -> dict[str, Any]:
+    def submit(self, answer: AnnotatorAnswer) -> dict[str, Any]:
         """Keeps an answer, in place of an earlier one to the same question; the state after it.
 
         RefusedError if it is partial or of another form. InfrastructureError if the disk fails.
@@ -112,7 +112,7 @@ class Session:
             raise RefusedError("This question is not asked here: load the page again.")
         return question
 
-    def _checked(self, question: Question, answer: Answer) -> dict[str, Any]:
+    def _checked(self, question: Question, answer: AnnotatorAnswer) -> dict[str, Any]:
         """The fields of the annotation. RefusedError says what is missing or wrong."""
         forms = {"vote": answer.vote, "preference": answer.preferred, "grade": answer.grade}
         if any(value is not None for kind, value in forms.items() if kind != question.kind):

@@ -20,7 +20,7 @@ from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
     from eval_anything.judges.calibration.labels import Labels
-    from eval_anything.judges.calibration.store import Calibration, Measured
+    from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
 
 
 def list_judges(options: Namespace) -> Exit:
@@ -174,7 +174,7 @@ def _calibration(calibration: Calibration) -> str:
     return "\n\n".join(blocks)
 
 
-def _measured(title: str, measured: Measured) -> str:
+def _measured(title: str, measured: JudgeMeasurement) -> str:
     from eval_anything.statistics.agreement import attenuation
 
     accuracy = measured.figures.get("accuracy")

@@ -15,7 +15,7 @@ from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
 from eval_anything.evaluation.options import make_options, read_options
 from eval_anything.evaluation.outcome import Outcome
-from eval_anything.evaluation.plan import Plan, make_plan
+from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.report import results_table, write_report
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
@@ -69,7 +69,7 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     return outcome.exit_code
 
 
-def _announce(plan: Plan, progress: Progress) -> None:
+def _announce(plan: RunPlan, progress: Progress) -> None:
     total = sum(plan.counts.values()) * plan.repeats
     progress.say(
         f"{plan.model.name} on {', '.join(plan.tasks)}: {total} samples, run in {_shown(plan.out)}"
@@ -110,7 +110,7 @@ def _hints(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _show_plan(plan: Plan, options: Namespace) -> Exit:
+def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
     rows: list[dict[str, Any]] = [
         {
             "task": name,

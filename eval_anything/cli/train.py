@@ -13,7 +13,7 @@ from eval_anything.errors import Exit
 from eval_anything.output.progress import Progress
 
 
-class Trained(Protocol):
+class TrainingReport(Protocol):
     """What a training came to: `json` for programs, `lines` for people, `blocked` if the gate says
     no."""
 
@@ -29,7 +29,7 @@ class Method(Protocol):
     def from_config(cls, path: Path, changes: Sequence[str]) -> Method:
         """The method with the settings of a file and `key=value` changes; UserError names mistakes."""
 
-    def train(self, progress: Progress) -> Trained:
+    def train(self, progress: Progress) -> TrainingReport:
         """Trains, or goes on with what is there. EvalError says why it stopped."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eval_anything.content import NO_TOKENS, Message, Part, Sample, TextPart, Usage
-from eval_anything.evaluation.plan import Plan
+from eval_anything.evaluation.plan import RunPlan
 from eval_anything.judges.calibration.labels import Labelled
 from eval_anything.judges.scorer import Scorer
 from eval_anything.servers.prices import read_prices
@@ -33,7 +33,7 @@ _VERDICT = 80
 _LINE_ASKED, _LINE_ANSWERED = 30, 10
 
 
-def estimate(plan: Plan) -> dict[str, Any]:
+def estimate(plan: RunPlan) -> dict[str, Any]:
     """Calls, tokens and money by who takes them; money is null where a price is not known."""
     asks = _Asks()
     for name, task in plan.tasks.items():

@@ -17,7 +17,7 @@ from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
-from eval_anything.evaluation.plan import Plan, make_plan
+from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.files.hashing import sha256_of
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
@@ -31,7 +31,7 @@ from eval_anything.version import __version__
 def evaluate(
     options: Options,
     progress: Progress,
-    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_plan: Callable[[RunPlan], None] = lambda plan: None,
     model: Model | None = None,
 ) -> Outcome:
     """Runs what is not on record yet and computes the results. KeyboardInterrupt leaves a run that
@@ -65,7 +65,7 @@ def evaluate(
 
 
 async def _work(
-    batches: Sequence[Batch], what: Plan, run: Run, advance: Callable[[Record], None]
+    batches: Sequence[Batch], what: RunPlan, run: Run, advance: Callable[[Record], None]
 ) -> Pending:
     """All that waits for models and judges, in one event loop."""
     try:
@@ -79,7 +79,7 @@ async def _work(
 
 
 def _run_external(
-    tasks: ExternalTasks, what: Plan, seed: int, run: Run, progress: Progress, pending: Pending
+    tasks: ExternalTasks, what: RunPlan, seed: int, run: Run, progress: Progress, pending: Pending
 ) -> None:
     """Runs the tasks of a source that are not done; those that a server kept from it are pending."""
     names = tasks.pending(what.counts, run.path)
@@ -118,7 +118,7 @@ def _status_of(save: Any) -> Any:
                 save(status=status)
 
 
-def _run_file(options: Options, what: Plan, old: RunFile | None) -> RunFile:
+def _run_file(options: Options, what: RunPlan, old: RunFile | None) -> RunFile:
     """run.json for this call: a new one, or the old one extended. UserError if they do not agree."""
     fingerprints = {
         name: {

@@ -11,7 +11,7 @@ import msgspec
 from eval_anything.content import NO_TOKENS, Usage
 from eval_anything.errors import Exit
 from eval_anything.evaluation.pipeline import Pending
-from eval_anything.evaluation.plan import Plan
+from eval_anything.evaluation.plan import RunPlan
 from eval_anything.evaluation.results import aggregates, invalid_metrics, score_task
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     reasons: list[str]
 
 
-def make_outcome(max_failed: float, what: Plan, run: Path, pending: Pending) -> Outcome:
+def make_outcome(max_failed: float, what: RunPlan, run: Path, pending: Pending) -> Outcome:
     """All numbers of the run's tasks, from the records."""
     records = {name: read_outlines(run, name) for name in what.tasks}
     canaries = {name: read_outlines(run, name, "canaries") for name in what.tasks}
@@ -99,7 +99,7 @@ def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, JudgeResult]:
     }
 
 
-def _cost(what: Plan, records: Sequence[Outline]) -> RunCost:
+def _cost(what: RunPlan, records: Sequence[Outline]) -> RunCost:
     """What the run took from its records: tokens and money of the model and of each judge.
 
     What runs here costs no money; the money of a server's model without a known price is null.

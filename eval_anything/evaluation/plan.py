@@ -23,7 +23,7 @@ from eval_anything.tasks.registry import Registry, Suite
 from eval_anything.tasks.task import Task
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """All that will run, with what the run in `out` holds already.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Names(NamedTuple):
     held: Mapping[str, Sequence[str]]
 
 
-def make_plan(options: Options, model: Model | None = None) -> Plan:
+def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     """Resolves every name in the options and reads the tasks; nothing is loaded or written.
 
     A model takes the place of the one that `options.model` names.
@@ -89,7 +89,7 @@ def make_plan(options: Options, model: Model | None = None) -> Plan:
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
     counts = _count_samples(suites, options.limit, all_tasks, run)
 
-    plan = Plan(
+    plan = RunPlan(
         model=model,
         suites=_with_aggregates(suites, tasks, names.registry),
         tasks=all_tasks,
@@ -226,7 +226,7 @@ def _with_aggregates(
     return list(suites.values())
 
 
-def _requests(plan: Plan) -> list[tuple[str, str, int]]:
+def _requests(plan: RunPlan) -> list[tuple[str, str, int]]:
     """(task, sample id, repeat) of every answer of our own tasks."""
     return [
         (name, sample.id, repeat)

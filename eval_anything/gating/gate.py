@@ -25,7 +25,7 @@ from eval_anything.gating.decide import (
     decide_tasks,
     worst,
 )
-from eval_anything.gating.policy import Policy, TaskRule, find_policy, read_policy
+from eval_anything.gating.policy import GatePolicy, TaskRule, find_policy, read_policy
 from eval_anything.runs.results_file import JudgeQuality
 from eval_anything.statistics.intervals import cluster_codes
 
@@ -113,7 +113,7 @@ def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResu
     )
 
 
-def rules_of(policy: Policy, side: Side) -> list[Rule]:
+def rules_of(policy: GatePolicy, side: Side) -> list[Rule]:
     """One rule for the primary metric of every task of the run, and those that the policy adds.
     UserError if it names what the run does not have."""
     tasks = side.results.tasks
@@ -138,7 +138,7 @@ def rules_of(policy: Policy, side: Side) -> list[Rule]:
     return list(rules.values())
 
 
-def _baselines(policy: Policy, policy_path: Path, given: Path | None) -> list[Path]:
+def _baselines(policy: GatePolicy, policy_path: Path, given: Path | None) -> list[Path]:
     if given is not None:
         return [given]
     names = [name for name in (policy.baseline.pin, policy.baseline.also) if name is not None]
@@ -147,7 +147,7 @@ def _baselines(policy: Policy, policy_path: Path, given: Path | None) -> list[Pa
     return [policy_path.parent / name for name in names]
 
 
-def _invalid(policy: Policy, rules: list[Rule], side: Side) -> list[str]:
+def _invalid(policy: GatePolicy, rules: list[Rule], side: Side) -> list[str]:
     """Why the candidate's numbers cannot gate: INVALID metrics, judges that nobody has measured."""
     reasons = []
     for rule in rules:
@@ -162,7 +162,7 @@ def _invalid(policy: Policy, rules: list[Rule], side: Side) -> list[str]:
     return reasons
 
 
-def _judge_reasons(policy: Policy, rule: Rule, name: str, quality: JudgeQuality | None) -> list[str]:
+def _judge_reasons(policy: GatePolicy, rule: Rule, name: str, quality: JudgeQuality | None) -> list[str]:
     if quality is None:
         if policy.allow_uncalibrated:
             return []
@@ -181,7 +181,7 @@ def _judge_reasons(policy: Policy, rule: Rule, name: str, quality: JudgeQuality 
     return reasons
 
 
-def _against(policy: Policy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
+def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
     comparison = compare_sides(base, side)
     gated: list[Differences] = []
     advisory: list[Differences] = []
@@ -212,7 +212,7 @@ def differences(rule: Rule, base: Side, side: Side) -> Differences:
     return Differences(rule.name, values, codes, rule.margin, rule.rule.weight)
 
 
-def _unpaired(policy: Policy, rules: list[Rule], comparison: Comparison, base: Side) -> list[str]:
+def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, base: Side) -> list[str]:
     """Metrics of which too many samples have a value in one run alone, or no value to believe."""
     changes: dict[str, MetricChange] = {m.name: m for m in comparison.metrics}
     reasons = []

@@ -84,7 +84,7 @@ class RunRule(Struct, frozen=True, forbid_unknown_fields=True):
 RunFigure = Literal["valid_output", "latency.mean", "latency.p50", "latency.p95", "cost.money"]
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A gate's policy. `alpha` is the share of unchanged candidates that may be blocked."""
 
     version: Literal[1]
@@ -109,9 +109,9 @@ def find_policy(name: str | Path) -> Path:
     raise UserError(f"{name}: there is no such policy; `eval-anything gate init` writes one")
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path) -> GatePolicy:
     """A policy file, checked. FileProblemsError names each mistake with its line."""
-    policy, mistakes = load_yaml(path, Policy)
+    policy, mistakes = load_yaml(path, GatePolicy)
 
     def check(good: bool, message: str, *steps: str) -> None:
         if not good:

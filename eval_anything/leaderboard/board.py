@@ -17,7 +17,7 @@ from msgspec import Struct
 from eval_anything import plugins
 from eval_anything.leaderboard.prompts import Prompts
 from eval_anything.leaderboard.ranks import Ranks, TaskDraws, rank_intervals
-from eval_anything.leaderboard.read_runs import Entry
+from eval_anything.leaderboard.read_runs import SiteRun
 from eval_anything.leaderboard.reference import Reference
 from eval_anything.leaderboard.samples import TaskSamples
 from eval_anything.runs.results_file import AggregateResult, MetricResult
@@ -52,7 +52,7 @@ class Column(Struct):
 
 
 def columns_of(
-    entries: Sequence[Entry], samples: Samples, prompts: Prompts, reference: Reference | None
+    entries: Sequence[SiteRun], samples: Samples, prompts: Prompts, reference: Reference | None
 ) -> list[Column]:
     """Every metric and aggregate of these runs, suite by suite, and the columns of the reference."""
     found: dict[str, Column] = {}
@@ -111,7 +111,7 @@ def _aggregate_column(name: str, aggregate: AggregateResult) -> Column:
 
 
 def _modalities(
-    name: str, entries: Sequence[Entry], samples: Samples, prompts: Prompts
+    name: str, entries: Sequence[SiteRun], samples: Samples, prompts: Prompts
 ) -> tuple[list[str], list[str]]:
     """What a task reads and writes: as it says itself, else as its responses have it."""
     task = prompts.task(name)
@@ -122,7 +122,7 @@ def _modalities(
     return [], [m for m in ("text", "image", "audio", "video") if m[0] in seen]
 
 
-def cells_of(entries: Sequence[Entry], columns: Sequence[Column], samples: Samples) -> pd.DataFrame:
+def cells_of(entries: Sequence[SiteRun], columns: Sequence[Column], samples: Samples) -> pd.DataFrame:
     """A row for each cell: run, column, value, low, high, n, failed, invalid, comparable, group,
     rank_low, rank_high.
 
@@ -160,7 +160,7 @@ def cells_of(entries: Sequence[Entry], columns: Sequence[Column], samples: Sampl
     return cells
 
 
-def _cell(entry: Entry, column: Column) -> tuple[Any, ...] | None:
+def _cell(entry: SiteRun, column: Column) -> tuple[Any, ...] | None:
     number: MetricResult | AggregateResult | None
     if column.task:
         tasks = [f"{column.suite}/{column.task}"]
@@ -179,7 +179,7 @@ def _cell(entry: Entry, column: Column) -> tuple[Any, ...] | None:
     return entry.id, column.key, value, low, high, *counts, _comparable(entry, tasks, number)
 
 
-def _tasks_below(entry: Entry, name: str, above: tuple[str, ...] = ()) -> set[str]:
+def _tasks_below(entry: SiteRun, name: str, above: tuple[str, ...] = ()) -> set[str]:
     """The tasks that an aggregate is made of; one that is part of itself has none."""
     found = set()
     aggregate = entry.results.aggregates.get(name)
@@ -193,7 +193,7 @@ def _tasks_below(entry: Entry, name: str, above: tuple[str, ...] = ()) -> set[st
 
 
 def _comparable(
-    entry: Entry, tasks: Sequence[str], number: MetricResult | AggregateResult
+    entry: SiteRun, tasks: Sequence[str], number: MetricResult | AggregateResult
 ) -> tuple[tuple[str, str], ...]:
     """What two cells must have in common: (what it is, its fingerprint), sorted."""
     found = {}
@@ -219,7 +219,7 @@ def _difference(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], 
 
 def _ranks(
     column: Column,
-    runs: Sequence[Entry],
+    runs: Sequence[SiteRun],
     samples: Samples,
     drawn: dict[tuple[str, ...], TaskDraws],
     known: dict[tuple[str, tuple[str, ...]], Floats | None],

@@ -25,7 +25,7 @@ from eval_anything.leaderboard.media import Media, link
 from eval_anything.leaderboard.overview import cost_of, write_histories, write_scatters
 from eval_anything.leaderboard.pages import single_file, write_index
 from eval_anything.leaderboard.prompts import Prompts
-from eval_anything.leaderboard.read_runs import Entry, LeftOut, read_entries
+from eval_anything.leaderboard.read_runs import LeftOut, SiteRun, read_entries
 from eval_anything.leaderboard.reference import Reference, read_reference
 from eval_anything.leaderboard.samples import TaskSamples, read_rows, write_samples
 from eval_anything.leaderboard.site import check_out, is_site, new_site
@@ -45,7 +45,7 @@ _WITHOUT_SCRIPTS = 200  # rows of the table that needs no scripts
 _FIRST_ROWS = 250_000  # bytes of rows that the page gets at once
 
 
-class Kept(Struct):
+class CachedPiece(Struct):
     """A piece of a site that does not depend on the rest: what it was made from, the keys of its
     chunks, its files of media. `about` is what the rest of the site needs of it."""
 
@@ -60,8 +60,8 @@ class Manifest(Struct):
     what is known of its media by their path."""
 
     builder: str
-    runs: dict[str, Kept] = {}
-    prompts: dict[str, Kept] = {}
+    runs: dict[str, CachedPiece] = {}
+    prompts: dict[str, CachedPiece] = {}
     media: dict[str, dict[str, Any]] = {}
 
 
@@ -120,7 +120,7 @@ class _Builder:
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[SiteRun],
         left_out: list[LeftOut],
         prompts: Prompts,
         site: Path,
@@ -177,7 +177,7 @@ class _Builder:
 
     # --- pieces --------------------------------------------------------------------------------
 
-    def _add_run(self, entry: Entry) -> None:
+    def _add_run(self, entry: SiteRun) -> None:
         made_from = self._prompts.digest(entry.file.tasks)
         before = self._before.runs.get(entry.id)
         if before is not None and before.made_from == made_from and self._take_over(before):
@@ -191,8 +191,8 @@ class _Builder:
                 pass  # the old site is damaged: the run is read anew
         self._now.runs[entry.id] = self._written(entry, made_from)
 
-    def _written(self, entry: Entry, made_from: str) -> Kept:
-        kept = Kept(made_from, [], [])
+    def _written(self, entry: SiteRun, made_from: str) -> CachedPiece:
+        kept = CachedPiece(made_from, [], [])
         records = {task: read_run(entry.path, task) for task in entry.file.tasks}
         own: dict[str, TaskSamples] = {}
         for i, (task, found) in enumerate(records.items()):
@@ -222,9 +222,9 @@ class _Builder:
                 continue
             key = f"prompts/{sha256_of(task)[:12]}"
             known, keys, files = self._prompts.write(task, key, items[task], self._media, self._chunks)
-            self._now.prompts[task] = Kept(made_from, keys, files, {"known": known, "key": key})
+            self._now.prompts[task] = CachedPiece(made_from, keys, files, {"known": known, "key": key})
 
-    def _take_over(self, piece: Kept) -> bool:
+    def _take_over(self, piece: CachedPiece) -> bool:
         """Links a piece's files from the old site; False if one is gone."""
         assert self._old is not None
         names = [*(f"data/{key}.js" for key in piece.keys), *piece.files]
@@ -278,7 +278,7 @@ class _Builder:
         }
         write_board(board, rows, self._chunks)
 
-    def _latency(self, entry: Entry) -> float | None:
+    def _latency(self, entry: SiteRun) -> float | None:
         found: float | None = self._now.runs[entry.id].about["latency"]
         return found
 
@@ -313,7 +313,7 @@ def write_board(board: Mapping[str, Any], rows: Sequence[Any], chunks: Chunks) -
         chunks.write(f"board-{i}", part)
 
 
-def _key(entry: Entry, task: int) -> str:
+def _key(entry: SiteRun, task: int) -> str:
     return f"runs/{entry.id}/{task}"
 
 

@@ -15,7 +15,7 @@ from eval_anything.content import Modality, Record
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.leaderboard.charts import Bar, bars
 from eval_anything.leaderboard.prompts import ITEM, Prompts
-from eval_anything.leaderboard.read_runs import Entry
+from eval_anything.leaderboard.read_runs import SiteRun
 from eval_anything.leaderboard.samples import TaskSamples
 from eval_anything.output.svg import Tree
 from eval_anything.runs.results_file import Results, TaskResult
@@ -23,7 +23,7 @@ from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import mean_interval
 
 
-def card(entry: Entry, samples: Mapping[str, TaskSamples], charts: Sequence[Tree]) -> dict[str, Any]:
+def card(entry: SiteRun, samples: Mapping[str, TaskSamples], charts: Sequence[Tree]) -> dict[str, Any]:
     """The data of a run's page."""
     file, results = entry.file, entry.results
     return {
@@ -90,7 +90,7 @@ def latency_of(records: Mapping[str, Sequence[Record]]) -> float | None:
     return statistics.median(found) if found else None
 
 
-def profile(entry: Entry, records: Mapping[str, Sequence[Record]], prompts: Prompts) -> list[Tree]:
+def profile(entry: SiteRun, records: Mapping[str, Sequence[Record]], prompts: Prompts) -> list[Tree]:
     """The primary metrics of all tasks, from the bad end of their range to the good one, by what a
     sample gave the model to read, and by what the model wrote."""
     reads: dict[Modality, list[tuple[float, str]]] = {}
@@ -125,7 +125,7 @@ def _bar(label: str, items: Sequence[tuple[float, str]]) -> Bar:
     return Bar(label, found.value, found.low, found.high, f"{100 * found.value:.0f} %, n {found.n}")
 
 
-def dimensions(entry: Entry) -> list[Tree]:
+def dimensions(entry: SiteRun) -> list[Tree]:
     """The primary metric of each task by the keys that the task groups by."""
     charts = []
     for task in entry.file.tasks:

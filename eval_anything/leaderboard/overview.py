@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eval_anything.leaderboard.board import Column
 from eval_anything.leaderboard.charts import Point, history, scatter
 from eval_anything.leaderboard.chunks import Chunks
-from eval_anything.leaderboard.read_runs import Entry
+from eval_anything.leaderboard.read_runs import SiteRun
 from eval_anything.output.svg import Tree
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _STEP = re.compile(r"^(.*?)[-_.]?(?:checkpoint|global_step|step)[-_]?(\d+)$", re.IGNORECASE)
 
 
-def cost_of(entry: Entry) -> float | None:
+def cost_of(entry: SiteRun) -> float | None:
     """Money for a thousand samples; None if nothing was paid or nobody knows the price."""
     money = entry.results.cost.money if entry.results.cost is not None else None
     samples = sum(task.samples for task in entry.results.tasks.values())
@@ -63,10 +63,10 @@ def write_scatters(
 
 
 def write_histories(
-    entries: Sequence[Entry], cells: pd.DataFrame, columns: Sequence[Column], chunks: Chunks
+    entries: Sequence[SiteRun], cells: pd.DataFrame, columns: Sequence[Column], chunks: Chunks
 ) -> list[dict[str, Any]]:
     """Charts of the main columns for each family of at least two checkpoints of one training."""
-    families: dict[str, list[tuple[int, Entry]]] = {}
+    families: dict[str, list[tuple[int, SiteRun]]] = {}
     for entry in entries:
         step = training_step(entry.file.spec)
         if step is not None:
@@ -84,7 +84,7 @@ def write_histories(
     return found
 
 
-def _history(column: Column, members: Sequence[tuple[int, Entry]], cells: pd.DataFrame) -> Tree | None:
+def _history(column: Column, members: Sequence[tuple[int, SiteRun]], cells: pd.DataFrame) -> Tree | None:
     own = cells[(cells["column"] == column.key) & cells["value"].notna()].set_index("run")
     known = [(step, entry) for step, entry in members if entry.id in own.index]
     classes = [own.loc[entry.id, "group"] for _, entry in known]

@@ -26,7 +26,7 @@ ITEM = 16
 """How much of an item's sha256 pages know it by."""
 
 
-class Question(NamedTuple):
+class TurnPrompt(NamedTuple):
     """What one turn asks: (role, parts) of its messages. `FromTurn` stands for what the model gave
     before; in a `fresh` turn it is shown nothing else of that."""
 
@@ -56,7 +56,7 @@ class Prompts:
         tasks = [self.task(name) for name in names]
         return sha256_of([t.parts_of_fingerprint if t is not None else None for t in tasks])
 
-    def _read(self, name: str) -> tuple[Task | None, Mapping[str, tuple[Question, ...]]]:
+    def _read(self, name: str) -> tuple[Task | None, Mapping[str, tuple[TurnPrompt, ...]]]:
         folder = self._registry.folders.get(name)
         if folder is None:
             return None, {}
@@ -89,16 +89,16 @@ class Prompts:
         return len(known), sorted({*keys, *texts.keys}), sorted(files)
 
 
-def _questions(task: Task, sample: Sample) -> tuple[Question, ...]:
-    first = Question(tuple((m.role, m.parts) for m in task.messages(sample)))
-    return (first, *(Question((("user", turn.parts),), turn.fresh) for turn in sample.turns))
+def _questions(task: Task, sample: Sample) -> tuple[TurnPrompt, ...]:
+    first = TurnPrompt(tuple((m.role, m.parts) for m in task.messages(sample)))
+    return (first, *(TurnPrompt((("user", turn.parts),), turn.fresh) for turn in sample.turns))
 
 
-def _parts(questions: Iterable[Question]) -> Iterator[Part | FromTurn]:
+def _parts(questions: Iterable[TurnPrompt]) -> Iterator[Part | FromTurn]:
     return (part for question in questions for _, parts in question.messages for part in parts)
 
 
-def _shown(question: Question, media: Media, texts: Texts) -> dict[str, Any]:
+def _shown(question: TurnPrompt, media: Media, texts: Texts) -> dict[str, Any]:
     """{"asked": [[role, parts], ...], "fresh"}; a part of an earlier answer is {"m", "from": turn}."""
     asked = []
     for role, parts in question.messages:

@@ -16,7 +16,7 @@ from eval_anything.runs.results_file import Results, read_results
 _LONGEST_NAME = 200
 
 
-class Entry(NamedTuple):
+class SiteRun(NamedTuple):
     """A finished run. `id` is its own for good: it names the run in links and files."""
 
     id: str
@@ -34,7 +34,7 @@ class LeftOut(NamedTuple):
     why: str
 
 
-def read_entries(paths: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
+def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
     """The runs by name, and those that are half written or damaged. The order of `paths` is nothing.
 
     UserError for a path that is no run at all, and if no run is left.
@@ -44,7 +44,7 @@ def read_entries(paths: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
             raise UserError(f"{path}: there is no such directory of a run")
         if not (path / "run.json").is_file():
             raise UserError(f"{path} is not the directory of a run: it has no run.json")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, SiteRun] = {}
     left_out: list[LeftOut] = []
     for path in sorted({path.resolve() for path in paths}):
         try:
@@ -63,7 +63,7 @@ def read_entries(paths: Sequence[Path]) -> tuple[list[Entry], list[LeftOut]]:
     return sorted(entries.values(), key=lambda e: (e.name, e.folder, e.id)), left_out
 
 
-def _read_entry(path: Path) -> Entry:
+def _read_entry(path: Path) -> SiteRun:
     file = read_run_file(path)
     if file.status != "done":
         raise UserError(f"it is not finished (status: {file.status})")
@@ -78,4 +78,4 @@ def _read_entry(path: Path) -> Entry:
     name = clean(file.model)[:_LONGEST_NAME].strip() or "unnamed"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
     id_ = f"{slug}-{digest.hexdigest()[:10]}"
-    return Entry(id_, path, name, clean(path.name)[:_LONGEST_NAME], file, results)
+    return SiteRun(id_, path, name, clean(path.name)[:_LONGEST_NAME], file, results)

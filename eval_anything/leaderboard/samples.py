@@ -28,7 +28,7 @@ _EXCERPT = 120
 _LONGEST_ID = 200
 
 
-class Row(Struct, array_like=True):
+class SampleRow(Struct, array_like=True):
     """One record. `failure` is the kind of the model's failure, or "". `values` are by the metric's
     place in the task, as a string; None is unscored, and a metric that does not apply is not there."""
 
@@ -58,7 +58,7 @@ class TaskSamples(Struct):
 
     metrics: list[MetricOf]
     starts: list[int]
-    rows: list[Row]
+    rows: list[SampleRow]
 
 
 def write_samples(
@@ -115,7 +115,7 @@ def read_rows(key: str, chunks: Chunks) -> TaskSamples:
     """What `write_rows` wrote."""
     head = chunks.read(key, _Head)
     for i in range(head.more):
-        head.rows += chunks.read(f"{key}-rows-{i}", list[Row])
+        head.rows += chunks.read(f"{key}-rows-{i}", list[SampleRow])
     return head
 
 
@@ -138,11 +138,11 @@ def _thumbnail(parts: Sequence[dict[str, Any]]) -> str:
     return next(filter(None, pictures), "")
 
 
-def _row(record: Record, thumbnail: str, place: dict[str, str]) -> Row:
+def _row(record: Record, thumbnail: str, place: dict[str, str]) -> SampleRow:
     given = _given(record)
     modalities = "".join(m[0] for m in Modality if any(p.modality is m for p in given))
     text = next((p.text for p in given if isinstance(p, TextPart)), "")
-    return Row(
+    return SampleRow(
         sample_id=_short(record.sample_id),
         item=record.item[:ITEM],
         repeat=record.repeat,

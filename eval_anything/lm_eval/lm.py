@@ -28,7 +28,7 @@ from lm_eval.api.registry import register_model
 from eval_anything.content import Failure, Message, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.lm_eval.generation import read_generation
-from eval_anything.lm_eval.request_log import Answers, Kept, key_of
+from eval_anything.lm_eval.request_log import Answers, LoggedAnswer, key_of
 from eval_anything.lm_eval.tasks import text_model
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, Sampling
@@ -182,7 +182,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         kind: str,
         requests: Sequence[Instance],
         size: int,
-        ask: Callable[[Sequence[Instance], Sequence[str]], list[Kept | EvalError]],
+        ask: Callable[[Sequence[Instance], Sequence[str]], list[LoggedAnswer | EvalError]],
     ) -> list[Any]:
         """The answers to all requests, in order, `size` at a time: kept ones, or the model's.
 
@@ -201,7 +201,9 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
                 if missing:
                     asked = list(rows) if isinstance(self.text, LocalText) else missing
                     found = ask([requests[i] for i in asked], [keys[i] for i in asked])
-                    new = (k for k in found if isinstance(k, Kept) and not self.answers.get(k.key))
+                    new = (
+                        k for k in found if isinstance(k, LoggedAnswer) and not self.answers.get(k.key)
+                    )
                     self.answers.add(list(new))
                     for one in found:
                         if isinstance(one, EvalError):
@@ -220,13 +222,17 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         self.usage[document] = self.usage.get(document, Usage()) + kept.usage
         return kept.failure is not None
 
-    def _scored(self, requests: Sequence[Instance], keys: Sequence[str]) -> list[Kept | EvalError]:
+    def _scored(
+        self, requests: Sequence[Instance], keys: Sequence[str]
+    ) -> list[LoggedAnswer | EvalError]:
         found = _each(
             requests, lambda some: super(EvalAnythingLM, self).loglikelihood(some, disable_tqdm=True)
         )
         return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
 
-    def _scored_whole(self, requests: Sequence[Instance], keys: Sequence[str]) -> list[Kept | EvalError]:
+    def _scored_whole(
+        self, requests: Sequence[Instance], keys: Sequence[str]
+    ) -> list[LoggedAnswer | EvalError]:
         found = _each(requests, self._whole)
         return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
 
@@ -249,11 +255,13 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
             sums[i] += one.value
         return sums
 
-    def _generated(self, requests: Sequence[Instance], keys: Sequence[str]) -> list[Kept | EvalError]:
+    def _generated(
+        self, requests: Sequence[Instance], keys: Sequence[str]
+    ) -> list[LoggedAnswer | EvalError]:
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], default=str), []).append(i)
-        found: dict[int, Kept | EvalError] = {}
+        found: dict[int, LoggedAnswer | EvalError] = {}
         for rows in groups.values():
             task = requests[rows[0]].task_name or "a task"
             how = read_generation(requests[rows[0]].args[1], task)
@@ -266,7 +274,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
                     continue
                 text = "".join(part.text for part in answer.parts if isinstance(part, TextPart))
                 given = None if answer.error is not None else text
-                found[i] = Kept(keys[i], given, answer.error, answer.usage)
+                found[i] = LoggedAnswer(keys[i], given, answer.error, answer.usage)
         return [found[i] for i in range(len(requests))]
 
 
@@ -289,10 +297,10 @@ def _each(requests: Sequence[Instance], ask: Callable[[Sequence[Instance]], Sequ
         return [Failure("model_error", f"{type(error).__name__}: {error}")]
 
 
-def _kept(key: str, answer: float | tuple[float, bool] | Failure) -> Kept:
+def _kept(key: str, answer: float | tuple[float, bool] | Failure) -> LoggedAnswer:
     if isinstance(answer, Failure):
-        return Kept(key, None, answer)
+        return LoggedAnswer(key, None, answer)
     value = answer[0] if isinstance(answer, tuple) else answer
     if not math.isfinite(value):
-        return Kept(key, None, Failure("model_error", f"a log-likelihood of {value}"))
-    return Kept(key, answer)
+        return LoggedAnswer(key, None, Failure("model_error", f"a log-likelihood of {value}"))
+    return LoggedAnswer(key, answer)

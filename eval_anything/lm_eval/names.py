@@ -36,7 +36,7 @@ _IGNORED = {"__pycache__", ".ipynb_checkpoints"}
 _CODE = re.compile(r"!function|^[\"']?(class|custom_dataset|unsafe_code)[\"']?[ \t]*:", re.MULTILINE)
 
 
-class Entry(NamedTuple):
+class NameEntry(NamedTuple):
     """What a name stands for, and the YAML files that make it: one, or those with the tag."""
 
     kind: Literal["task", "group", "tag"]
@@ -59,7 +59,7 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def index(include: Sequence[Path] = ()) -> dict[str, Entry]:
+def index(include: Sequence[Path] = ()) -> dict[str, NameEntry]:
     """Every task, group and tag of lm_eval and of included folders, by name."""
     entries = dict(_scan(_package() / "tasks"))
     for folder in include:
@@ -68,7 +68,7 @@ def index(include: Sequence[Path] = ()) -> dict[str, Entry]:
             if known is None or known.paths == entry.paths:
                 entries[name] = entry
             elif known.kind == entry.kind == "tag":
-                entries[name] = Entry("tag", known.paths + entry.paths)
+                entries[name] = NameEntry("tag", known.paths + entry.paths)
             else:
                 raise UserError(
                     f"--include {folder}: {entry.paths[0]} is called {name!r}, as is "
@@ -82,7 +82,7 @@ def has_tasks(folder: Path) -> bool:
     return any(entry.kind != "tag" for entry in _scan(folder.resolve()).values())
 
 
-def find(name: str, entries: dict[str, Entry]) -> Entry:
+def find(name: str, entries: dict[str, NameEntry]) -> NameEntry:
     """What a name stands for. UserError with the near names."""
     if name not in entries:
         raise UserError(
@@ -92,7 +92,7 @@ def find(name: str, entries: dict[str, Entry]) -> Entry:
     return entries[name]
 
 
-def files_of(names: Iterable[str], entries: dict[str, Entry]) -> list[Path]:
+def files_of(names: Iterable[str], entries: dict[str, NameEntry]) -> list[Path]:
     """The files of these names, with those of the members of groups, sorted."""
     files: set[Path] = set()
     todo = [find(name, entries) for name in names]
@@ -145,8 +145,8 @@ def read_loosely(path: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _scan(root: Path) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _scan(root: Path) -> dict[str, NameEntry]:
+    entries: dict[str, NameEntry] = {}
     tagged: dict[str, list[Path]] = {}
     for directory, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _IGNORED)
@@ -159,10 +159,10 @@ def _scan(root: Path) -> dict[str, Entry]:
                 "group" if "group" in keys and "class" not in keys else "task"
             )
             for name in keys.get(kind, [])[:1]:
-                entries.setdefault(name, Entry(kind, (path,)))
+                entries.setdefault(name, NameEntry(kind, (path,)))
                 for tag in _tags(path) if kind == "task" else ():
                     tagged.setdefault(tag, []).append(path)
-    tags = {tag: Entry("tag", tuple(paths)) for tag, paths in tagged.items() if tag not in entries}
+    tags = {tag: NameEntry("tag", tuple(paths)) for tag, paths in tagged.items() if tag not in entries}
     return entries | tags
 
 

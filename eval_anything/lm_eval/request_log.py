@@ -15,7 +15,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.writing import AppendedFile, cut_torn_line
 
 
-class Kept(Struct, frozen=True, omit_defaults=True):
+class LoggedAnswer(Struct, frozen=True, omit_defaults=True):
     """One answer: a text, the log-likelihood of a text, or that of a continuation with whether it is
     the greedy one. `failure` says why there is none."""
 
@@ -25,7 +25,7 @@ class Kept(Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
 
 
-_decoder = msgspec.json.Decoder(Kept)
+_decoder = msgspec.json.Decoder(LoggedAnswer)
 
 
 def key_of(kind: str, arguments: Sequence[Any], occurrence: int) -> str:
@@ -39,7 +39,7 @@ class Answers:
     one line without its end, which does not count."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, LoggedAnswer] = {}
         self._file = AppendedFile(path) if path is not None else None
         if path is not None and path.is_file():
             cut_torn_line(path)
@@ -52,11 +52,11 @@ class Answers:
                     ) from None
                 self._kept[kept.key] = kept
 
-    def get(self, key: str) -> Kept | None:
+    def get(self, key: str) -> LoggedAnswer | None:
         """The answer, if there is one."""
         return self._kept.get(key)
 
-    def add(self, answers: Sequence[Kept]) -> None:
+    def add(self, answers: Sequence[LoggedAnswer]) -> None:
         """Keeps answers. InfrastructureError if the disk does not take them."""
         self._kept |= {kept.key: kept for kept in answers}
         if self._file is not None and answers:

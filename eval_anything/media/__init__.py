@@ -11,8 +11,8 @@ from eval_anything.media.encode import encode_mp4 as encode_mp4
 from eval_anything.media.encode import encode_png as encode_png
 from eval_anything.media.encode import encode_wav as encode_wav
 from eval_anything.media.limits import MAX_BYTES as MAX_BYTES
+from eval_anything.media.read import AudioSamples as AudioSamples
 from eval_anything.media.read import Probe as Probe
-from eval_anything.media.read import Sound as Sound
 from eval_anything.media.read import Video as Video
 from eval_anything.media.read import check_decodes as check_decodes
 from eval_anything.media.read import probe as probe

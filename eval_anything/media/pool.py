@@ -38,7 +38,7 @@ _START_SECONDS = 120.0
 _KEPT_BYTES = 16 * 2**20
 
 
-class Decoded(NamedTuple):
+class DecodedReply(NamedTuple):
     """What a process answered, and the array, which is None where no `dtype` was asked for."""
 
     answer: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Pool:
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
 
-    def decode(self, what: str, path: Path, dtype: str | None = None, **request: Any) -> Decoded:
+    def decode(self, what: str, path: Path, dtype: str | None = None, **request: Any) -> DecodedReply:
         """Asks a process. MediaError if the medium is at fault, InfrastructureError if nothing runs."""
         process, usable = self._free.get(), False
         try:
@@ -85,7 +85,7 @@ class Pool:
             raise MediaError(answer["error"])
         if "missing" in answer:
             raise InfrastructureError(f"cannot decode {path}: {answer['missing']}")
-        return Decoded(answer, array)
+        return DecodedReply(answer, array)
 
     def processes(self) -> list[int]:
         """The ids of the processes that run now."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Sound(NamedTuple):
+class AudioSamples(NamedTuple):
     """Samples as the file has them: float32 (n, channels), full scale -1..1, at `rate` Hz."""
 
     samples: np.ndarray
@@ -69,10 +69,10 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
     return samples
 
 
-def read_sound(path: Path) -> Sound:
+def read_sound(path: Path) -> AudioSamples:
     """The sound as its file has it: nothing mixed, nothing resampled."""
     answer, array = pool().decode("sound", path, "float32")
-    return Sound(array, answer["rate"])
+    return AudioSamples(array, answer["rate"])
 
 
 def read_video(path: Path) -> Video:

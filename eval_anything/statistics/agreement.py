@@ -36,7 +36,7 @@ _CELLS = 2_000_000  # of one batch of draws: 16 MB for each array in it
 _NOTHING = 1e-12
 
 
-class Figure(Struct, frozen=True):
+class AgreementFigure(Struct, frozen=True):
     """A value, its 95 % interval, and the number of items in it.
 
     Without a value the figure is undefined, as kappa is if all items have one label. Without an
@@ -51,7 +51,7 @@ class Figure(Struct, frozen=True):
 # --- of verdicts on pairs ------------------------------------------------------------------------
 
 
-def accuracy(verdicts: ArrayLike, preferred: ArrayLike, clusters: Clusters = None) -> Figure:
+def accuracy(verdicts: ArrayLike, preferred: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Share (0..1) of the pairs with a preferred side for which the verdict is that side.
 
     The judge's tie counts half, a failure is wrong. Pairs that the labels call a tie have no right
@@ -61,7 +61,7 @@ def accuracy(verdicts: ArrayLike, preferred: ArrayLike, clusters: Clusters = Non
     return rate(np.nan_to_num(points), clusters, where=_floats(preferred) != 0)
 
 
-def position_bias(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None) -> Figure:
+def position_bias(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Share (0..1) of the pairs for which the verdict follows the position (see arXiv 2305.17926).
 
     `forward` and `backward` are verdicts on the same pairs in both orders: +1 for what was shown
@@ -71,7 +71,9 @@ def position_bias(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = 
     return rate(both == 1, clusters, where=~np.isnan(both))
 
 
-def first_preference(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None) -> Figure:
+def first_preference(
+    forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None
+) -> AgreementFigure:
     """P(what is shown first wins) - P(what is shown second wins), -1..1, over both orders of each pair.
 
     The arguments are those of `position_bias`. As each response has each place once, what they are
@@ -87,7 +89,7 @@ def length_bias(
     lengths_a: ArrayLike,
     lengths_b: ArrayLike,
     clusters: Clusters = None,
-) -> Figure:
+) -> AgreementFigure:
     """P(the judge prefers the longer response) - P(the labels do), -1..1; ties count half.
 
     Over the pairs that have a verdict and differ in length. On what such a bias does see arXiv
@@ -98,7 +100,7 @@ def length_bias(
     return _mean(excess, clusters, ~np.isnan(excess) & (longer != 0), (-1.0, 1.0))
 
 
-def self_consistency(verdicts: ArrayLike, clusters: Clusters = None) -> Figure:
+def self_consistency(verdicts: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Probability (0..1) that two repeats of the judge on the same item agree.
 
     `verdicts` is (items, repeats). It is the observed agreement of Fleiss (1971), item by item; a
@@ -117,7 +119,7 @@ def self_consistency(verdicts: ArrayLike, clusters: Clusters = None) -> Figure:
 
 def sensitivity_specificity(
     truth: ArrayLike, judged: ArrayLike, clusters: Clusters = None
-) -> tuple[Figure, Figure]:
+) -> tuple[AgreementFigure, AgreementFigure]:
     """Share (0..1) of the true items (1) that are judged 1, and of the false ones (0) judged 0.
 
     Youden (1950). A failure of the judge (nan) is wrong for both.
@@ -134,7 +136,7 @@ def cohen_kappa(
     second: ArrayLike,
     weighting: Literal["nominal", "quadratic"] = "nominal",
     clusters: Clusters = None,
-) -> Figure:
+) -> AgreementFigure:
     """Agreement of two raters beyond chance, 1 - observed / expected disagreement, -1..1.
 
     Nominal after Cohen (1960): labels are equal or not, and nan is a label of its own. Quadratic after
@@ -168,7 +170,7 @@ def krippendorff_alpha(
     ratings: ArrayLike,
     level: Literal["nominal", "ordinal", "interval"],
     clusters: Clusters = None,
-) -> Figure:
+) -> AgreementFigure:
     """Agreement of any number of raters beyond chance, at most 1.
 
     `ratings` is (raters, items), nan where a rater has none; items with fewer than two ratings say
@@ -203,7 +205,7 @@ def krippendorff_alpha(
     return _bootstrap(statistic, len(table), names, cells=len(values))
 
 
-def spearman(first: ArrayLike, second: ArrayLike, clusters: Clusters = None) -> Figure:
+def spearman(first: ArrayLike, second: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Spearman's rho (1904), -1..1: Pearson's correlation of the mid-ranks of numbers without nan."""
     x, y = _floats(first), _floats(second)
 
@@ -239,7 +241,9 @@ def attenuated_effect(stderr: float, accuracy: float = 1.0, power: float = 0.8) 
 # --- means and the bootstrap ---------------------------------------------------------------------
 
 
-def rate(points: ArrayLike, clusters: Clusters = None, where: NDArray[np.bool_] | None = None) -> Figure:
+def rate(
+    points: ArrayLike, clusters: Clusters = None, where: NDArray[np.bool_] | None = None
+) -> AgreementFigure:
     """The mean of points in 0..1, of those in `where`; Wilson's interval if all are 0 or 1."""
     points = _floats(points)
     return _mean(points, clusters, np.ones(len(points), bool) if where is None else where, (0.0, 1.0))
@@ -247,26 +251,26 @@ def rate(points: ArrayLike, clusters: Clusters = None, where: NDArray[np.bool_] 
 
 def _mean(
     values: Floats, clusters: Clusters, where: NDArray[np.bool_], bounds: tuple[float, float]
-) -> Figure:
+) -> AgreementFigure:
     names = np.arange(len(values)).astype(str) if clusters is None else np.asarray(clusters)
     chosen: list[float] = values[where].tolist()
     if not chosen:
-        return Figure(None, None, 0)
+        return AgreementFigure(None, None, 0)
     found = mean_interval(chosen, names[where].tolist(), bounds)
-    return Figure(found.value, (found.low, found.high), found.n)
+    return AgreementFigure(found.value, (found.low, found.high), found.n)
 
 
-def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0) -> Figure:
+def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0) -> AgreementFigure:
     """The statistic of n items, and percentiles of it over draws of their clusters.
 
     Draws in which it is undefined are left out. `cells` is the size of what it makes of one draw, if
     that is more than n.
     """
     if n == 0:
-        return Figure(None, None, 0)
+        return AgreementFigure(None, None, 0)
     point = float(statistic(np.ones((1, n)))[0])
     if math.isnan(point):
-        return Figure(None, None, n)
+        return AgreementFigure(None, None, n)
     names, cluster = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
     at_once = max(1, min(DRAWS, _CELLS // max(n, cells)))
     found = [
@@ -275,7 +279,7 @@ def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0)
     ]
     # With the point among them there is a quantile even if no draw is defined.
     low, high = np.nanquantile(np.concatenate([[point], *found]), [0.025, 0.975])
-    return Figure(point, (float(low), float(high)) if high - low > _NOTHING else None, n)
+    return AgreementFigure(point, (float(low), float(high)) if high - low > _NOTHING else None, n)
 
 
 def _mid_ranks(values: Floats, weights: Floats) -> Floats:

@@ -17,7 +17,7 @@ from align_plugins.experiment.analysis import Items, analyse, difference, figure
 from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
 from align_plugins.experiment.page import BEGIN, END, PAGE, verdict, write_page
-from align_plugins.experiment.plan import BASE, PLAN, Claim, Plan, name_of, read_plan
+from align_plugins.experiment.plan import BASE, PLAN, Claim, ExperimentPlan, name_of, read_plan
 from align_plugins.experiment.run import arm_folder, missing_method, run_plan
 from align_plugins.methods.feedback.pipeline import FeedbackTrainer
 from eval_anything.errors import UserError
@@ -25,7 +25,7 @@ from eval_anything.output.progress import Progress
 from eval_anything.statistics.intervals import mean_interval
 
 
-def quick(**more: Any) -> Plan:
+def quick(**more: Any) -> ExperimentPlan:
     """The plan in small: the start and one arm with one seed."""
     plan = read_plan(PLAN)
     return msgspec.structs.replace(
@@ -212,13 +212,13 @@ def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
 
 
 def test_verdicts_in_words(tmp_path: Path) -> None:
-    from align_plugins.experiment.analysis import Compared, Figure
+    from align_plugins.experiment.analysis import ClaimTest, SeedEstimate
 
     claim = Claim("a", "b", "a is better than b")
-    good, bad = Figure(0.1, 0.05, 0.15, 0.02, 9.0), Figure(-0.1, -0.15, -0.05, 0.02, 9.0)
+    good, bad = SeedEstimate(0.1, 0.05, 0.15, 0.02, 9.0), SeedEstimate(-0.1, -0.15, -0.05, 0.02, 9.0)
 
-    def one(metric: str, found: Figure, p: float) -> Compared:
-        return Compared(claim, ("t", metric), found, p)
+    def one(metric: str, found: SeedEstimate, p: float) -> ClaimTest:
+        return ClaimTest(claim, ("t", metric), found, p)
 
     assert verdict(claim, []) == "not run"
     assert verdict(claim, [one("x", good, 0.01), one("y", good, 0.01)]) == "yes"

@@ -20,7 +20,7 @@ from align_plugins.policies import policy_of
 from align_plugins.policies.chameleon import ChameleonPolicy
 from align_plugins.training.sampling import sample
 from eval_anything.content import MODALITIES, MediaPart, Modality, TextPart
-from eval_anything.judges.kinds.reward.readers import Question
+from eval_anything.judges.kinds.reward.readers import RewardQuery
 from eval_anything.media import MediaStore
 from eval_anything.runs.directory import read_run
 
@@ -195,7 +195,7 @@ def test_a_reward_model_reads_images_as_their_codes(drawing: Path, tmp_path: Pat
     trainer = RewardTrainer(settings)
     trainer.load()
     picture = _picture(tmp_path, 1)
-    read = trainer.views.read(Question(DRAW, (TextPart("Here:"), picture)))
+    read = trainer.views.read(RewardQuery(DRAW, (TextPart("Here:"), picture)))
     policy = _policy(drawing)
     image = policy.encode(DRAW, (picture,)).response[:-1]
     assert (read.media, len(image)) == ({}, 18)

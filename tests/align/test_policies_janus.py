@@ -27,7 +27,7 @@ from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf.families.janus import JanusFamily
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import find_source
 from eval_anything.runs.directory import read_run
 
@@ -144,7 +144,7 @@ def test_the_likeliest_codes_are_those_that_the_evaluation_draws(
 ) -> None:
     """Greedily and without guidance, prompts of two lengths in one batch."""
     family = JanusFamily(
-        find_source(checkpoint, "", ""), Settings(output="image", more={"guidance_scale": "1"})
+        find_source(checkpoint, "", ""), FamilySettings(output="image", more={"guidance_scale": "1"})
     )
     family.load()
     prompts = [family.prompt(Request("", "0", 0, turn, Sampling(0.0))) for turn in (DRAW, LONGER)]

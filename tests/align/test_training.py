@@ -191,7 +191,7 @@ def test_reward_is_a_judge_at_once(cli: Cli, tmp_path: Path, micro_data: Path) -
 
 def test_reward_reads_what_the_judge_reads(tmp_path: Path, micro_data: Path, text_pairs: Path) -> None:
     from align_plugins.methods.reward import RewardTrainer
-    from eval_anything.judges.kinds.reward.readers import Question, TextReader
+    from eval_anything.judges.kinds.reward.readers import RewardQuery, TextReader
     from eval_anything.micro.model.reader import MicroReader
 
     model = tiny_llama(tmp_path / "model")
@@ -206,7 +206,7 @@ def test_reward_reads_what_the_judge_reads(tmp_path: Path, micro_data: Path, tex
         for row in read_rows(data)[:4]:
             assert isinstance(row, Preference)
             views = trainer.encode(row).chosen
-            assert [v.content for v in views] == [reader.read(Question(row.messages, row.chosen))]
+            assert [v.content for v in views] == [reader.read(RewardQuery(row.messages, row.chosen))]
 
 
 def test_reward_of_text_learns(cli: Cli, tmp_path: Path, text_pairs: Path) -> None:

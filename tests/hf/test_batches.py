@@ -16,7 +16,7 @@ from helpers import Cli, make_task, text_sample
 from eval_anything.content import Usage
 from eval_anything.errors import UserError
 from eval_anything.models.base import Request
-from eval_anything.models.hf.family import Answer, Prompt
+from eval_anything.models.hf.family import EncodedPrompt, GeneratedAnswer
 from eval_anything.models.local.batches import Batcher, OutOfMemoryError
 
 PROMPTS = [user("Say it again. " * (1 + i * 5 % 7)) for i in range(12)]
@@ -99,22 +99,24 @@ def test_a_request_that_does_not_fit_alone_fails_alone(tiny: Path, tmp_path: Pat
     assert "out of memory" in responses[-1].error.message
 
 
-def prompt(tokens: int, kind: str = "") -> Prompt:
+def prompt(tokens: int, kind: str = "") -> EncodedPrompt:
     request: Request = requests_of([user("x")])[0]
-    return Prompt(request, tokens, kind)
+    return EncodedPrompt(request, tokens, kind)
 
 
-def cut(batcher: Batcher, prompts: list[Prompt]) -> list[list[int]]:
+def cut(batcher: Batcher, prompts: list[EncodedPrompt]) -> list[list[int]]:
     """The lengths in each batch."""
     groups = []
 
-    def answer(group: list[Prompt]) -> list[Answer]:
+    def answer(group: list[EncodedPrompt]) -> list[GeneratedAnswer]:
         groups.append([p.tokens for p in group])
         assert len({p.kind for p in group}) == 1
-        return [Answer((), "stop", Usage(p.tokens)) for p in group]
+        return [GeneratedAnswer((), "stop", Usage(p.tokens)) for p in group]
 
     found = batcher.answer(prompts, answer)
-    assert [a.usage.input for a in found if isinstance(a, Answer)] == [p.tokens for p in prompts]
+    assert [a.usage.input for a in found if isinstance(a, GeneratedAnswer)] == [
+        p.tokens for p in prompts
+    ]
     return groups
 
 
@@ -132,11 +134,11 @@ def test_batches_are_sorted_and_bounded() -> None:
 def test_an_error_is_that_of_the_item_at_fault() -> None:
     sizes = []
 
-    def answer(group: list[Prompt]) -> list[Answer]:
+    def answer(group: list[EncodedPrompt]) -> list[GeneratedAnswer]:
         sizes.append(len(group))
         if any(p.tokens == 13 for p in group):
             raise RuntimeError("shapes do not match")
-        return [Answer((), "stop", Usage()) for _ in group]
+        return [GeneratedAnswer((), "stop", Usage()) for _ in group]
 
     batcher = Batcher(3, 100, 1)
     found = batcher.answer([prompt(n) for n in (11, 13, 12, 9, 8, 10)], answer)
@@ -146,12 +148,12 @@ def test_an_error_is_that_of_the_item_at_fault() -> None:
     assert batcher.tokens == 100
     for error in (MemoryError(), RuntimeError("not enough memory: you tried to allocate 8 bytes")):
 
-        def full(group: list[Prompt], error: Exception = error) -> list[Answer]:
+        def full(group: list[EncodedPrompt], error: Exception = error) -> list[GeneratedAnswer]:
             raise error
 
         assert isinstance(Batcher(4, 100, 1).answer([prompt(1)], full)[0], OutOfMemoryError)
 
-    def wrong(group: list[Prompt]) -> list[Answer]:
+    def wrong(group: list[EncodedPrompt]) -> list[GeneratedAnswer]:
         raise UserError("the user's mistake")
 
     with pytest.raises(UserError):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from eval_anything.leaderboard.ranks import TaskDraws, rank_intervals
-from eval_anything.leaderboard.samples import MetricOf, Row, TaskSamples
+from eval_anything.leaderboard.samples import MetricOf, SampleRow, TaskSamples
 
 
 def _run(values: list[float | None], clusters: list[str] | None = None, repeats: int = 1) -> TaskSamples:
     rows = [
-        Row(f"s{i}", "item", repeat, clusters[i] if clusters else f"c{i}", "t", "", "", "", {"0": v}, {})
+        SampleRow(
+            f"s{i}", "item", repeat, clusters[i] if clusters else f"c{i}", "t", "", "", "", {"0": v}, {}
+        )
         for i, v in enumerate(values)
         for repeat in range(repeats)
     ]

@@ -61,9 +61,9 @@ def test_a_short_training_learns_and_is_reproducible(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from eval_anything.micro.making.build import build, collate, make_sequences, new_model, train
-    from eval_anything.micro.model.checkpoint_files import Recipe
+    from eval_anything.micro.model.checkpoint_files import CheckpointRecipe
 
-    recipe = Recipe(demonstrations=700, refinements=50)
+    recipe = CheckpointRecipe(demonstrations=700, refinements=50)
     build(tmp_path / "one", seed=5, recipe=recipe)
     again = train(recipe, seed=5).state_dict()
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "one", dtype=torch.float32)

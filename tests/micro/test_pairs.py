@@ -139,9 +139,9 @@ def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_short_training_is_reproducible_and_learns(tmp_path: Path) -> None:
-    from eval_anything.micro.making.reward import Recipe, build, figures_of, load, new_model
+    from eval_anything.micro.making.reward import RewardRecipe, build, figures_of, load, new_model
 
-    recipe = Recipe(pairs=400, noise=0.0)
+    recipe = RewardRecipe(pairs=400, noise=0.0)
     figures = build(tmp_path / "one", seed=3, recipe=recipe)
     assert figures == build(tmp_path / "two", seed=3, recipe=recipe)
     one, two = (tmp_path / name / "checkpoint" / "model.safetensors" for name in ("one", "two"))

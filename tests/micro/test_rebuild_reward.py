@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from eval_anything.judges.calibration.store import Calibration, Measured
+from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
 from eval_anything.judges.folder import find_judges
 from eval_anything.micro.making.reward import CHECKPOINT, DEFAULT, load, save
-from eval_anything.statistics.agreement import Figure
+from eval_anything.statistics.agreement import AgreementFigure
 from tests.benchmarks.rebuild import compare
 from tests.benchmarks.rebuild_reward import JUDGE, again, calibration_figures
 
 
 @pytest.mark.slow
 def test_another_judge_disagrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wanted = Measured(40, 0, "", {"self_consistency": Figure(1.0, None, 5)})
+    wanted = JudgeMeasurement(40, 0, "", {"self_consistency": AgreementFigure(1.0, None, 5)})
     few = Calibration(
         judge=JUDGE, model="", fingerprint="", metric="synergy", labels="", sha256="", n=40, date="",
         pairs=wanted, grades=None,

@@ -18,7 +18,7 @@ from align_plugins.evaluation.report import account_of
 from align_plugins.methods.feedback.filters import ByCritic, ByJudge, Unfiltered
 from align_plugins.methods.feedback.roles import Critique, JudgeCritic, ModelCritic, Speaker, asking
 from align_plugins.methods.feedback.run_method import Learner, lasting_inputs
-from align_plugins.methods.feedback.settings import Critic, FeedbackSettings, Refining, Sampling
+from align_plugins.methods.feedback.settings import Critic, FeedbackSettings, FirstResponses, Refining
 from align_plugins.methods.feedback.stages import Counts, Stages
 from align_plugins.methods.feedback.steps import (
     Better,
@@ -164,7 +164,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         path = Path(name)
         return read_clean(path, kind, "this stage", self._known), file_hash([path])
 
-    def _speaker(self, drawing: Critic | Sampling | Refining, spec: str) -> Speaker:
+    def _speaker(self, drawing: Critic | FirstResponses | Refining, spec: str) -> Speaker:
         """The model of a SPEC, asked as these settings say."""
         seed = self.settings.seed
         return Speaker(spec, drawing.model_args, drawing.temperature, seed, self._progress)

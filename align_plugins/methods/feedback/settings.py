@@ -34,7 +34,7 @@ class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_args: dict[str, str] = {}
 
 
-class Sampling(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FirstResponses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How first responses are drawn from the start."""
 
     temperature: float = 1.0
@@ -112,7 +112,7 @@ class FeedbackSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, 
     data: str | list[str] = []
     critique: Literal["critic", "none"] = "critic"
     critic: Critic = Critic()
-    sample: Sampling = Sampling()
+    sample: FirstResponses = FirstResponses()
     refine: Refining = Refining()
     filter: Filter = Filter()
     given: Given = Given()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from align_plugins.evaluation.checkpoints import START, Evaluations, Measured
+from align_plugins.evaluation.checkpoints import START, CheckpointMetric, Evaluations
 from eval_anything.comparison import compare
 
 
@@ -47,7 +47,7 @@ class Alarm(Struct, frozen=True, kw_only=True):
 def alarms(found: Evaluations) -> list[Alarm]:
     """The alarms of all finished evaluations, by step."""
     raised = []
-    best: Measured | None = None
+    best: CheckpointMetric | None = None
     for name in found.done():
         now = found.measured(name)
         if now is None:

@@ -38,7 +38,7 @@ _NO_NONCE = "0" * 16
 _TRIES = 2
 
 
-class Question(NamedTuple, Generic[V]):
+class JudgeQuestion(NamedTuple, Generic[V]):
     """One question to the model: its messages with a fence and a mark, how the answer is read with
     the mark (ValueError if it is no verdict), as which type, and its form for structured output."""
 
@@ -50,7 +50,7 @@ class Question(NamedTuple, Generic[V]):
     repeat: int = 0
 
 
-class Answer(NamedTuple, Generic[V]):
+class JudgeAnswer(NamedTuple, Generic[V]):
     """A usable verdict, and the tokens that it took; none if it was kept, or another had asked."""
 
     verdict: V
@@ -60,12 +60,12 @@ class Answer(NamedTuple, Generic[V]):
 class _UnderWay(Struct):
     """A request and how many wait for its answer; the first to get it notes its tokens."""
 
-    task: asyncio.Task[Answer[Any]]
+    task: asyncio.Task[JudgeAnswer[Any]]
     waiting: int = 0
     noted: bool = False
 
 
-class Asker:
+class JudgeAsker:
     """The model of one judge on its server; `who` names the judge in messages."""
 
     def __init__(self, who: str, server: Server) -> None:
@@ -76,7 +76,7 @@ class Asker:
         self._structured = True
         self._under_way: dict[str, _UnderWay] = {}
 
-    async def ask(self, question: Question[V], spending: Spending | None) -> Answer[V]:
+    async def ask(self, question: JudgeQuestion[V], spending: Spending | None) -> JudgeAnswer[V]:
         """A verdict, kept or new. ValueError if the model gives none; other errors go on up.
 
         All who ask the same while it is under way get the answer, or the error, of one request, which
@@ -91,14 +91,14 @@ class Asker:
         if one is None or one.task.done():
             kept = self._verdicts.get(key)
             if kept is not None:
-                return Answer(msgspec.json.decode(kept, type=question.type_), Usage())
+                return JudgeAnswer(msgspec.json.decode(kept, type=question.type_), Usage())
             if self._client is None:
                 self._client = ChatClient(self.server, self._who, spending=spending)
             request = self._request(self._client, self._verdicts, key, question)
             one = self._under_way[key] = _UnderWay(asyncio.create_task(request))
         return await self._answer_of(key, one)
 
-    async def _answer_of(self, key: str, one: _UnderWay) -> Answer[Any]:
+    async def _answer_of(self, key: str, one: _UnderWay) -> JudgeAnswer[Any]:
         one.waiting += 1
         try:
             await asyncio.wait((one.task,))  # unlike awaiting it, this does not cancel it
@@ -116,8 +116,8 @@ class Asker:
         return answer._replace(usage=usage)
 
     async def _request(
-        self, client: ChatClient, verdicts: Verdicts, key: str, question: Question[V]
-    ) -> Answer[V]:
+        self, client: ChatClient, verdicts: Verdicts, key: str, question: JudgeQuestion[V]
+    ) -> JudgeAnswer[V]:
         """Asks, again if the reply is no verdict, and keeps what is usable."""
         usage = Usage()
         for left in reversed(range(_TRIES)):
@@ -131,7 +131,7 @@ class Asker:
                 if not left:
                     raise
         verdicts.put(key, msgspec.json.encode(verdict).decode())
-        return Answer(verdict, usage)
+        return JudgeAnswer(verdict, usage)
 
     async def close(self) -> None:
         """Ends what `ask` opened; a later `ask` opens it anew."""
@@ -141,7 +141,7 @@ class Asker:
             self._verdicts.close()
             self._verdicts = None
 
-    async def _reply(self, client: ChatClient, question: Question[V], messages: Messages) -> Reply:
+    async def _reply(self, client: ChatClient, question: JudgeQuestion[V], messages: Messages) -> Reply:
         """With structured output where the server has it, else without."""
         temperature = question.temperature
         if self._structured:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.templates import read_template, render_template
-from eval_anything.judges.asking.ask import Asker
+from eval_anything.judges.asking.ask import JudgeAsker
 from eval_anything.judges.asking.present import Clips
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
@@ -29,7 +29,7 @@ class ChatScorer(Scorer):
         self.paid_as = self.server.model
         self._template = (folder.path / file.template).read_text("utf-8")
         self._clips = file.clips
-        self._asker = Asker(f"judge {self.name}", self.server)
+        self._asker = JudgeAsker(f"judge {self.name}", self.server)
 
     async def close(self) -> None:
         await self._asker.close()

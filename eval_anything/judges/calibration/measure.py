@@ -14,11 +14,11 @@ from eval_anything.concurrency import all_of
 from eval_anything.content import Metric, Score
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.judges.calibration.labels import Labelled, Labels
-from eval_anything.judges.calibration.store import Calibration, Measured
+from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.models.checked import checked
 from eval_anything.statistics.agreement import (
-    Figure,
+    AgreementFigure,
     accuracy,
     cohen_kappa,
     first_preference,
@@ -174,7 +174,7 @@ class _Scored(NamedTuple):
     second: list[Score] | None
 
 
-def _of_pairs(scored: Sequence[_Scored], metric: Metric) -> Measured:
+def _of_pairs(scored: Sequence[_Scored], metric: Metric) -> JudgeMeasurement:
     verdicts = _verdicts([found.scores for found in scored], metric)
     preferred = np.array([found.row.label for found in scored])
     clusters = [found.row.sample.source_id for found in scored]
@@ -196,7 +196,7 @@ def _of_pairs(scored: Sequence[_Scored], metric: Metric) -> Measured:
     return _measured(scored, figures)
 
 
-def _of_grades(scored: Sequence[_Scored], metric: Metric) -> Measured:
+def _of_grades(scored: Sequence[_Scored], metric: Metric) -> JudgeMeasurement:
     """The judge's range is laid over that of the labels. The middle parts good from bad in both."""
     quality = _quality([found.scores for found in scored], metric)[:, 0]
     labels = np.array([found.row.label for found in scored])
@@ -262,7 +262,7 @@ def _quality(scores: Sequence[Sequence[Score]], metric: Metric) -> Floats:
     return share if metric.better == "higher" else 1 - share
 
 
-def _measured(scored: Sequence[_Scored], figures: dict[str, Figure]) -> Measured:
+def _measured(scored: Sequence[_Scored], figures: dict[str, AgreementFigure]) -> JudgeMeasurement:
     failed = [[s for s in found.scores if s.value is None] for found in scored]
     reasons = [scores[0].explanation for scores in failed if scores]
-    return Measured(len(scored), len(reasons), reasons[0] if reasons else "", figures)
+    return JudgeMeasurement(len(scored), len(reasons), reasons[0] if reasons else "", figures)

@@ -18,17 +18,17 @@ from eval_anything.errors import UserError
 from eval_anything.files.places import content_folder, home
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.runs.results_file import Interval, JudgeQuality
-from eval_anything.statistics.agreement import Figure
+from eval_anything.statistics.agreement import AgreementFigure
 
 
-class Measured(Struct, frozen=True):
+class JudgeMeasurement(Struct, frozen=True):
     """What labels of one kind say of a judge: n rows, how many of them it failed, and why the first
     of these, and its figures by name."""
 
     n: int
     unscored: int
     reason: str
-    figures: dict[str, Figure]
+    figures: dict[str, AgreementFigure]
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
@@ -52,14 +52,14 @@ class Calibration(Struct, frozen=True, kw_only=True):
     sha256: str
     n: int
     date: str
-    pairs: Measured | None
-    grades: Measured | None
+    pairs: JudgeMeasurement | None
+    grades: JudgeMeasurement | None
 
     @property
     def quality(self) -> JudgeQuality | None:
         """The one figure that stands for the judge beside its scores: accuracy on pairs, else rho.
         None if neither has a value. An interval that cannot be said is the whole range."""
-        choices: tuple[tuple[Literal["accuracy", "rho"], Measured | None, Interval], ...] = (
+        choices: tuple[tuple[Literal["accuracy", "rho"], JudgeMeasurement | None, Interval], ...] = (
             ("accuracy", self.pairs, (0.0, 1.0)),
             ("rho", self.grades, (-1.0, 1.0)),
         )

@@ -23,7 +23,7 @@ from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
-from eval_anything.judges.asking.ask import Answer, Messages, Question
+from eval_anything.judges.asking.ask import JudgeAnswer, JudgeQuestion, Messages
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
 from eval_anything.judges.asking.present import Content, messages
@@ -45,7 +45,7 @@ _PROPERTIES = {
 }
 
 
-class Preference(Marked, frozen=True):
+class PairwiseVerdict(Marked, frozen=True):
     """The verdict on two responses in one order."""
 
     explanation: str
@@ -155,17 +155,17 @@ class PairwiseScorer(ChatScorer):
             content += fenced(side.answer, fence, side=name)
         return messages(f"{rubric}\n\n{_FORM.replace('MARK', mark)}", content)
 
-    async def _ask(self, first: _Side, second: _Side) -> Answer[Preference]:
-        question = Question(
+    async def _ask(self, first: _Side, second: _Side) -> JudgeAnswer[PairwiseVerdict]:
+        question = JudgeQuestion(
             messages=lambda fence, mark: self._messages(first, second, fence, mark),
-            read=lambda reply, mark: last_marked(reply, mark, Preference),
-            type_=Preference,
+            read=lambda reply, mark: last_marked(reply, mark, PairwiseVerdict),
+            type_=PairwiseVerdict,
             form=marked_format(_PROPERTIES),
             repeat=self.again,
         )
         return await self._asker.ask(question, self.spending)
 
-    def _value(self, first: Answer[Preference], second: Answer[Preference]) -> Score:
+    def _value(self, first: JudgeAnswer[PairwiseVerdict], second: JudgeAnswer[PairwiseVerdict]) -> Score:
         """`first` saw the response in the first place, `second` in the second."""
         orders = (first.verdict.better, second.verdict.better)
         value = {("first", "second"): 1.0, ("second", "first"): 0.0}.get(orders, 0.5)

@@ -51,7 +51,7 @@ _FORM = (
 )
 
 
-class Question(Struct, frozen=True, forbid_unknown_fields=True):
+class ProbeQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     """A question about a medium, its choices, and which of them is right, word for word."""
 
     question: str
@@ -81,7 +81,7 @@ class _Answered(NamedTuple):
     `chosen` is None, and `reason` says why, if the model gave no usable answer.
     """
 
-    question: Question
+    question: ProbeQuestion
     lettered: dict[str, str]
     chosen: str | None
     reason: str
@@ -143,7 +143,7 @@ class ProbeScorer(ChatScorer):
         return len(sample.targets.get(TARGET, ()))
 
     def _messages(
-        self, question: Question, lettered: dict[str, str], medium: Content, fence: str, mark: str
+        self, question: ProbeQuestion, lettered: dict[str, str], medium: Content, fence: str, mark: str
     ) -> asking.Messages:
         template = render_template(self._template, fence=fence).strip()
         choices = "\n".join(f"{letter}. {choice}" for letter, choice in lettered.items())
@@ -153,10 +153,10 @@ class ProbeScorer(ChatScorer):
         ]
         return messages(f"{template}\n\n{_FORM.replace('MARK', mark)}", content)
 
-    async def _answer(self, sample_id: str, question: Question, medium: Content) -> _Answered:
+    async def _answer(self, sample_id: str, question: ProbeQuestion, medium: Content) -> _Answered:
         """What the model takes for the answer; errors of the server and the user go on up."""
         lettered = letter(sample_id, question)
-        asked = asking.Question(
+        asked = asking.JudgeQuestion(
             messages=lambda fence, mark: self._messages(question, lettered, medium, fence, mark),
             read=lambda reply, mark: _read(reply, mark, lettered),
             type_=Choice,
@@ -227,10 +227,10 @@ class ProbeFile(ChatJudgeFile, tag=ProbeScorer.kind, frozen=True, kw_only=True):
             mistakes.add(f"the judge probes {self.probes}, so it must see it: add it to `sees:`", "sees")
 
 
-def questions_of(sample: Sample) -> list[Question]:
+def questions_of(sample: Sample) -> list[ProbeQuestion]:
     """The questions of a sample. ValueError names its target and what is wrong with it."""
     try:
-        questions = msgspec.convert(sample.targets[TARGET], list[Question])
+        questions = msgspec.convert(sample.targets[TARGET], list[ProbeQuestion])
     except msgspec.ValidationError as error:
         raise ValueError(f"targets.{TARGET} of sample {sample.id!r}: {error}") from None
     if not questions:
@@ -238,7 +238,7 @@ def questions_of(sample: Sample) -> list[Question]:
     return questions
 
 
-def letter(sample_id: str, question: Question) -> dict[str, str]:
+def letter(sample_id: str, question: ProbeQuestion) -> dict[str, str]:
     """The choices by letter, in an order that depends on sample and question alone.
 
     So a model that prefers a letter, or authors who put the right choice first, cannot matter, and

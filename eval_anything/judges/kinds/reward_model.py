@@ -25,11 +25,11 @@ from eval_anything.judges.asking import guard
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.kinds.reward.classes import heads_of
-from eval_anything.judges.kinds.reward.head import Batcher, Head, Scalars
+from eval_anything.judges.kinds.reward.head import Head, RewardBatcher, Scalars
 from eval_anything.judges.kinds.reward.readers import (
     NothingShownError,
-    Question,
     Reader,
+    RewardQuery,
     UnreadableError,
     names_of,
     reader_of,
@@ -70,7 +70,7 @@ class RewardModelScorer(Scorer):
         self._pairs = {name: _PAIRS[name] for name in file.metrics if name in _PAIRS}
         self._heads = heads
         self._sees = reader.sees & set(file.sees)
-        self._ask = Batcher(Head(path, reader).scalars)
+        self._ask = RewardBatcher(Head(path, reader).scalars)
         self._path = path
         files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
         weights = hash_files([p for p in files if p.is_file()])
@@ -115,7 +115,7 @@ class RewardModelScorer(Scorer):
         if unseen:
             return Opinion(None, f"the response has {names_of(unseen)}, which this judge cannot see")
         try:
-            return await self._ask(Question(sample.messages, parts))
+            return await self._ask(RewardQuery(sample.messages, parts))
         except NothingShownError as error:
             return Opinion(0.0, str(error))
         except UnreadableError as error:

@@ -24,7 +24,7 @@ from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
-from eval_anything.judges.asking.ask import Answer, Messages, Question
+from eval_anything.judges.asking.ask import JudgeAnswer, JudgeQuestion, Messages
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
 from eval_anything.judges.asking.checklist import (
     Criterion,
@@ -143,9 +143,9 @@ class RubricScorer(ChatScorer):
         content = [*request_shown(what.request, fence), *fenced(what.answer, fence)]
         return messages(system, content)
 
-    async def _judge(self, what: _Shown, repeat: int) -> Answer[Verdict]:
+    async def _judge(self, what: _Shown, repeat: int) -> JudgeAnswer[Verdict]:
         """One verdict. ValueError if the model gives none; other errors go on up."""
-        question = Question(
+        question = JudgeQuestion(
             messages=lambda fence, mark: self._messages(what, fence, mark),
             read=lambda reply, mark: read_verdict(reply, mark, what.criteria),
             type_=Verdict,
@@ -155,7 +155,7 @@ class RubricScorer(ChatScorer):
         )
         return await self._asker.ask(question, self.spending)
 
-    def _scores(self, judged: list[Answer[Verdict]], what: _Shown) -> dict[str, Score]:
+    def _scores(self, judged: list[JudgeAnswer[Verdict]], what: _Shown) -> dict[str, Score]:
         usage = sum((j.usage for j in judged), NO_TOKENS)
         scores: dict[str, Score] = {}
         for name, metric in self.metrics.items():

@@ -18,14 +18,14 @@ from torch.nn import functional
 
 from eval_anything.micro.making.demonstrator import Turns, demonstration
 from eval_anything.micro.model import vocabulary as vocab
-from eval_anything.micro.model.checkpoint_files import Recipe, save_checkpoint
+from eval_anything.micro.model.checkpoint_files import CheckpointRecipe, save_checkpoint
 from eval_anything.micro.model.codec import encode_item
 from eval_anything.models.local.generation import padded
 
 IGNORED = -100  # label of tokens that are not learned
 
 
-DEFAULT = Recipe()
+DEFAULT = CheckpointRecipe()
 
 
 B = TypeVar("B")
@@ -49,7 +49,7 @@ def tokenise(turns: Turns) -> Sequence:
     return [*out, ids[vocab.EOS]], start
 
 
-def make_sequences(recipe: Recipe, seed: int) -> list[Sequence]:
+def make_sequences(recipe: CheckpointRecipe, seed: int) -> list[Sequence]:
     """The training set of a recipe and seed, in random order."""
     rng = random.Random(f"micro-train-{seed}")
     kinds = [False] * recipe.demonstrations + [True] * recipe.refinements
@@ -80,7 +80,7 @@ def collate(batch: list[Sequence]) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs["input_ids"], labels["input_ids"]
 
 
-def new_model(recipe: Recipe, seed: int) -> Any:
+def new_model(recipe: CheckpointRecipe, seed: int) -> Any:
     """A LlamaForCausalLM with random weights (transformers' classes are untyped)."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -103,7 +103,7 @@ def new_model(recipe: Recipe, seed: int) -> Any:
     return LlamaForCausalLM(config)
 
 
-def train(recipe: Recipe, seed: int) -> Any:
+def train(recipe: CheckpointRecipe, seed: int) -> Any:
     """The trained model, in float32. The same on one machine for the same recipe and seed."""
     torch.set_num_threads(1)
     model = new_model(recipe, seed)
@@ -161,7 +161,7 @@ def fit(
     return model.eval()
 
 
-def build(out: Path, seed: int = 0, recipe: Recipe = DEFAULT) -> float:
+def build(out: Path, seed: int = 0, recipe: CheckpointRecipe = DEFAULT) -> float:
     """Trains and saves a checkpoint in `out`; returns the seconds that it took."""
     begin = time.monotonic()
     model = train(recipe, seed)

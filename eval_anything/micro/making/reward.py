@@ -46,7 +46,7 @@ Views = dict[str, Ids]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RewardRecipe:
     """Everything that determines the judge, besides the code, the bundled model and the seed.
 
     noise: share of wrong labels. junk: comparisons with parts that show nothing, for each pair.
@@ -65,7 +65,7 @@ class Recipe:
     centring: float = 0.02
 
 
-DEFAULT = Recipe()
+DEFAULT = RewardRecipe()
 
 
 Comparison = tuple[list[Ids], list[Ids]]
@@ -85,7 +85,7 @@ def _views(prompt: Sequence[Item], parts: Mapping[Modality, Ids]) -> Views:
     }
 
 
-def comparisons(recipe: Recipe, seed: int) -> list[Comparison]:
+def comparisons(recipe: RewardRecipe, seed: int) -> list[Comparison]:
     """The training set, in random order."""
     rng = random.Random(f"micro-reward-{seed}")
     out: list[Comparison] = []
@@ -147,7 +147,7 @@ def rewards(model: Any, sequences: Sequence[Ids]) -> torch.Tensor:
     return scalars[:, 0]
 
 
-def train(recipe: Recipe, seed: int) -> Any:
+def train(recipe: RewardRecipe, seed: int) -> Any:
     """The trained judge, in float32. The same on one machine for the same recipe and seed."""
     torch.set_num_threads(1)
     model = new_model(seed)
@@ -162,7 +162,7 @@ def _schedule(optimiser: Any, warmup: int, steps: int) -> Any:
     return torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
 
 
-def _batches(recipe: Recipe, seed: int, epoch: int) -> list[list[Comparison]]:
+def _batches(recipe: RewardRecipe, seed: int, epoch: int) -> list[list[Comparison]]:
     """The comparisons in batches, in another order each epoch."""
     found = comparisons(recipe, seed)
     random.Random(f"micro-reward-{seed}-{epoch}").shuffle(found)
@@ -219,7 +219,7 @@ def _credit(margin: float) -> float:
     return 0.5 if margin == 0 else float(margin > 0)
 
 
-def save(model: Any, folder: Path, recipe: Recipe, seed: int) -> None:
+def save(model: Any, folder: Path, recipe: RewardRecipe, seed: int) -> None:
     """Writes a folder that AutoModelForSequenceClassification loads; weights in float16."""
     model.config.micro_recipe = {**asdict(recipe), "seed": seed}
     save_model(model, folder)
@@ -234,7 +234,7 @@ def load(folder: Path) -> Any:
     ).eval()
 
 
-def build(out: Path, seed: int = 0, recipe: Recipe = DEFAULT) -> dict[str, dict[str, Any]]:
+def build(out: Path, seed: int = 0, recipe: RewardRecipe = DEFAULT) -> dict[str, dict[str, Any]]:
     """Trains the judge, writes checkpoint/ and figures.json into `out`, and returns the figures."""
     save(train(recipe, seed), out / CHECKPOINT, recipe, seed)
     figures = figures_of(load(out / CHECKPOINT), synergy_calibration())

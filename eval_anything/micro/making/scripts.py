@@ -32,7 +32,7 @@ SEED = "micro-test-1"  # not a seed of training, which are called micro-train-N
 HELD_OUT_SHARE = 0.22
 
 
-class Step(NamedTuple):
+class ScriptStep(NamedTuple):
     """One question, its right answer, and whether what was said before is hidden."""
 
     prompt: tuple[Item | FromTurn, ...]
@@ -45,7 +45,7 @@ class Script:
     """A sample that is not yet rendered. `about` is what its questions tell of in words; `targets` are
     what its scorer compares with."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     about: tuple[Thing, ...]
     targets: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ Drawn = tuple[str, int, Script]
 """A script with the name of its family and the index of its paraphrase."""
 
 
-class Plan(NamedTuple):
+class ScriptPlan(NamedTuple):
     """A task: prefix of its ids, its families, and how many samples they make in all."""
 
     prefix: str
@@ -96,7 +96,7 @@ def draw_script(family: ScriptFamily, rng: random.Random, held_out: bool, templa
     raise ValueError(f"family {family.name} has no script with held_out={held_out}")
 
 
-def draw_scripts(task: str, plan: Plan) -> list[Drawn]:
+def draw_scripts(task: str, plan: ScriptPlan) -> list[Drawn]:
     """The scripts of a task: families in turn, no questions twice."""
     rng = random.Random(f"{SEED}-{task}")
     streams = [_stream(family, rng) for family in plan.families]
@@ -162,7 +162,7 @@ def script_json(identity: str, family: str, template: int, script: Script) -> di
     return sample
 
 
-def _parts(step: Step) -> list[dict[str, Any]]:
+def _parts(step: ScriptStep) -> list[dict[str, Any]]:
     return [_part(item) for item in step.prompt]
 
 

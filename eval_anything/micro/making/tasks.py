@@ -22,34 +22,34 @@ from eval_anything.micro.making.scripts import (
     SEED,
     Drawn,
     Script,
-    Step,
+    ScriptStep,
     draw_scripts,
     script_json,
     write_samples,
 )
-from eval_anything.micro.prompts.exchange import Exchange, Family, draw_exchange
+from eval_anything.micro.prompts.exchange import Exchange, PromptFamily, draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.world.things import Item
 
 SCRIPTED = {
-    "interleaved": scripts.Plan("int", interleaved.FAMILIES, 350),
-    "cycle": scripts.Plan("cyc", cycle.FAMILIES, 352),
-    "multi_turn": scripts.Plan("mul", multi_turn.FAMILIES, 300),
-    "ablation": scripts.Plan("abl", ablation.FAMILIES, 350),
+    "interleaved": scripts.ScriptPlan("int", interleaved.FAMILIES, 350),
+    "cycle": scripts.ScriptPlan("cyc", cycle.FAMILIES, 352),
+    "multi_turn": scripts.ScriptPlan("mul", multi_turn.FAMILIES, 300),
+    "ablation": scripts.ScriptPlan("abl", ablation.FAMILIES, 350),
 }
 """The plans of the tasks of `micro_more`, made of scripts."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class ContentPlan:
     """A task: prefix of its ids, and groups of families that get the same number of samples each."""
 
     prefix: str
-    groups: tuple[tuple[Family, ...], ...]
+    groups: tuple[tuple[PromptFamily, ...], ...]
     group_size: int
 
 
-def plans() -> dict[str, Plan]:
+def plans() -> dict[str, ContentPlan]:
     """The plan of each task that is made of exchanges, by its name."""
     families = tuple(FAMILIES.values())
     several = tuple(f for f in families if _example(f).asked and len(_example(f).outputs) > 1)
@@ -57,15 +57,15 @@ def plans() -> dict[str, Plan]:
     dimensions = ("perception", "reasoning", "instruction_following", "safety")
     by_dimension = tuple(tuple(f for f in families if f.dimension == d) for d in dimensions)
     return {
-        "selection": Plan("sel", (families,), 560),
-        "synergy": Plan("syn", (several,), 520),
-        "synergy_judged": Plan("syj", (several,), 150),
-        "instruction_following": Plan("ins", (shown,), 540),
-        "understanding": Plan("und", by_dimension, 135),
+        "selection": ContentPlan("sel", (families,), 560),
+        "synergy": ContentPlan("syn", (several,), 520),
+        "synergy_judged": ContentPlan("syj", (several,), 150),
+        "instruction_following": ContentPlan("ins", (shown,), 540),
+        "understanding": ContentPlan("und", by_dimension, 135),
     }
 
 
-def _example(family: Family) -> Exchange:
+def _example(family: PromptFamily) -> Exchange:
     return draw_exchange(family, random.Random(0), held_out=False)
 
 
@@ -97,7 +97,7 @@ def exchanges(task: str) -> list[Exchange]:
     return out
 
 
-def _stream(family: Family, rng: random.Random, seen: set[tuple[Item, ...]]) -> Iterator[Exchange]:
+def _stream(family: PromptFamily, rng: random.Random, seen: set[tuple[Item, ...]]) -> Iterator[Exchange]:
     """Exchanges of a family with prompts not yet `seen`, as long as they are easily found."""
     turn = misses = 0
     while misses < 40:
@@ -126,7 +126,7 @@ def script_of(exchange: Exchange) -> Script:
     if exchange.choices:
         targets["choices"] = list(exchange.choices)
     metadata = {"dimension": exchange.dimension} if exchange.dimension else {}
-    return Script((Step(exchange.prompt, exchange.answer),), (), targets, metadata)
+    return Script((ScriptStep(exchange.prompt, exchange.answer),), (), targets, metadata)
 
 
 def sample_json(exchange: Exchange, identity: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rewrite the samples of the micro benchmarks.")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/micro"), help="folder of the suite")
     suite = parser.parse_args().out
-    every: dict[str, Plan | scripts.Plan] = {**plans(), **SCRIPTED}
+    every: dict[str, ContentPlan | scripts.ScriptPlan] = {**plans(), **SCRIPTED}
     for task, plan in every.items():
         drawn = draw_samples(task)
         write_samples(suite / task, plan.prefix, drawn)

@@ -17,7 +17,7 @@ from eval_anything.models.local.checkpoint import check_complete
 
 if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
-    from eval_anything.models.local.text import Checkpoint, Turns
+    from eval_anything.models.local.text import LoadedCheckpoint, Turns
 
 
 BUNDLED = Path(__file__).resolve().parent.parent / "checkpoint"
@@ -68,16 +68,16 @@ class MicroModel(Model):
 
         return LocalText(self._checkpoint)
 
-    def _checkpoint(self) -> Checkpoint:
+    def _checkpoint(self) -> LoadedCheckpoint:
         from transformers import AutoTokenizer
 
         from eval_anything.models.local.batches import Batcher
-        from eval_anything.models.local.text import Checkpoint
+        from eval_anything.models.local.text import LoadedCheckpoint
 
         if self._tokenizer is None:
             self._tokenizer = AutoTokenizer.from_pretrained(self.path)
         batcher = Batcher(self.batch_size, 2**62, self.arguments["max_new_tokens"])
-        return Checkpoint(
+        return LoadedCheckpoint(
             self._loaded, self._tokenizer, batcher, [self._tokenizer.eos_token_id], _written_out
         )
 

@@ -40,7 +40,7 @@ Licence: CC0-1.0.
 """
 
 
-def save_checkpoint(model: Any, out: Path, recipe: Recipe, seed: int) -> None:
+def save_checkpoint(model: Any, out: Path, recipe: CheckpointRecipe, seed: int) -> None:
     """Writes a folder that AutoModelForCausalLM and AutoTokenizer load, with its card."""
     ids = vocab.ids()
     model.generation_config.update(
@@ -99,7 +99,7 @@ def make_tokenizer() -> Any:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CheckpointRecipe:
     """Everything that determines a checkpoint, besides the code and the seed."""
 
     demonstrations: int = 100_000

@@ -26,7 +26,7 @@ from eval_anything.micro.world.things import Item
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedParts:
     """Parts in the order of their tokens, and what could not be decoded; adjacent words are one text."""
 
     parts: tuple[str | Rendered, ...]
@@ -65,7 +65,7 @@ def encode_item(item: Item) -> list[int]:
     return _text_ids(item) if isinstance(item, str) else media_ids(item.modality, codes_of(item))
 
 
-def decode(token_ids: Iterable[int]) -> Decoded:
+def decode(token_ids: Iterable[int]) -> DecodedParts:
     """Parts of a response up to <eos>.
 
     A medium with a wrong number or kind of codes, or without an end, is reported in `problems` and left
@@ -102,7 +102,7 @@ def decode(token_ids: Iterable[int]) -> Decoded:
             problems.append(f"{token} out of place")
     if words:
         parts.append(vocab.join_words(words))
-    return Decoded(tuple(parts), tuple(problems))
+    return DecodedParts(tuple(parts), tuple(problems))
 
 
 def _medium(modality: Modality, inside: list[str], closed: bool) -> Rendered:

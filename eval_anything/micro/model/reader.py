@@ -7,9 +7,9 @@ from pathlib import Path
 from eval_anything.content import MODALITIES, MediaPart
 from eval_anything.judges.kinds.reward.readers import (
     NothingShownError,
-    Question,
     Reader,
-    Reading,
+    RewardModelInput,
+    RewardQuery,
     UnreadableError,
 )
 
@@ -30,7 +30,7 @@ class MicroReader(Reader):
 
         check_description(path)
 
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         from eval_anything.micro.model import codec
 
         try:
@@ -38,7 +38,7 @@ class MicroReader(Reader):
         except ValueError as error:
             raise UnreadableError(f"the judge cannot read the prompt: {error}") from None
         try:
-            return Reading(prompt + codec.encode_response(question.parts))
+            return RewardModelInput(prompt + codec.encode_response(question.parts))
         except ValueError as error:
             # Where a file lies is no part of what is wrong with it, and differs from run to run.
             reason = str(error)

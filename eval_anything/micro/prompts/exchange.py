@@ -46,7 +46,7 @@ class Draft(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Family:
+class PromptFamily:
     """Prompts of one kind: paraphrases, and a maker that fills one of them at random."""
 
     name: str
@@ -85,7 +85,7 @@ class Exchange:
 
 
 def draw_exchange(
-    family: Family, rng: random.Random, held_out: bool, template: int | None = None
+    family: PromptFamily, rng: random.Random, held_out: bool, template: int | None = None
 ) -> Exchange:
     """A random exchange of the family; ValueError if many tries give none with this `held_out`."""
     for _ in range(300):

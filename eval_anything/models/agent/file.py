@@ -18,7 +18,7 @@ from eval_anything import plugins
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import UserError
 from eval_anything.files.yaml_files import load_yaml, read_yaml
-from eval_anything.models.agent.generators.base import Generator, Settings
+from eval_anything.models.agent.generators.base import Generator, GeneratorSettings
 from eval_anything.models.agent.instructions import SYSTEM
 
 MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
@@ -46,11 +46,13 @@ class _Kinds(Struct):
     generators: Any = None
 
 
-def read_agent_file(path: Path) -> tuple[AgentFile, dict[Modality, tuple[type[Generator], Settings]]]:
+def read_agent_file(
+    path: Path,
+) -> tuple[AgentFile, dict[Modality, tuple[type[Generator], GeneratorSettings]]]:
     """The file, and each medium's generator with its settings. FileProblemsError for mistakes."""
     kinds = _kinds(path)
     fields = [(str(m), cls.settings_type | None, None) for m, cls in kinds.items()]
-    fields += [(str(m), Settings | None, None) for m in MEDIA if m not in kinds]
+    fields += [(str(m), GeneratorSettings | None, None) for m in MEDIA if m not in kinds]
     generators = msgspec.defstruct("Generators", fields, frozen=True, forbid_unknown_fields=True)
     typed = msgspec.defstruct(
         "TypedAgentFile", [("generators", generators)], bases=(AgentFile,), kw_only=True, frozen=True

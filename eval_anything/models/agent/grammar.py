@@ -22,9 +22,9 @@ from eval_anything.content import MODALITIES, Modality
 from eval_anything.models.agent.plan import (
     FENCE,
     Item,
+    ParsedPlan,
     Plan,
     PlanError,
-    Reading,
     bare,
     item,
     no_plan,
@@ -90,7 +90,7 @@ def template(modalities: Collection[Modality]) -> str:
     return "\n".join(sections)
 
 
-def parse(answer: str) -> Reading:
+def parse(answer: str) -> ParsedPlan:
     """The plan that an answer states. PlanError for an answer without sections, a refusal, an echo
     of the template and no more, or a thought that never ends."""
     lines = after_thinking(answer.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
@@ -109,7 +109,7 @@ def parse(answer: str) -> Reading:
             items.append(Item(modality, _unescaped(modality, found)))
     if echoed and not items:
         raise PlanError("the answer only repeats the template")
-    return Reading(plan_of(items), "\n".join(outside).strip())
+    return ParsedPlan(plan_of(items), "\n".join(outside).strip())
 
 
 def _section(one: Item) -> str:

@@ -23,7 +23,7 @@ from eval_anything.models.agent.file import AgentFile, read_agent_file
 from eval_anything.models.agent.generators.base import GeneratorError, Order, Place, Workshop
 from eval_anything.models.agent.generators.model import ModelGenerator
 from eval_anything.models.agent.instructions import ABOUT, Form, Telling
-from eval_anything.models.agent.planner import Asker, Planned, ServerAsker
+from eval_anything.models.agent.planner import PlanAsker, Planned, ServerAsker
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
 from eval_anything.models.openai.model import ChatModel
@@ -154,7 +154,7 @@ class AgentModel(Model):
         }
 
 
-def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> Asker:
+def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> PlanAsker:
     """How this chat model is asked: in all forms only at the chat endpoint of a server."""
     if isinstance(chat, ChatModel) and chat.settings.api == "chat" and chat.settings.stream == "false":
         return ServerAsker(chat, telling, None if file.form == "auto" else file.form)
@@ -162,7 +162,7 @@ def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> Asker:
         raise UserError(
             f"{path}: form: {file.form} is for chat models on a server; {chat.spec} takes text"
         )
-    return Asker(chat, telling)
+    return PlanAsker(chat, telling)
 
 
 def _response(

@@ -69,7 +69,7 @@ class Item(Struct, frozen=True):
 Plan = tuple[Item, ...]
 
 
-class Reading(NamedTuple):
+class ParsedPlan(NamedTuple):
     """The plan of an answer, what stood outside of it, which no user would see, and whether the order
     of the plan is the model's choice."""
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from eval_anything.content import Modality
 from eval_anything.models.agent.grammar import after_thinking
-from eval_anything.models.agent.plan import Item, PlanError, Reading, item, no_plan, plan_of, unwanted
+from eval_anything.models.agent.plan import Item, ParsedPlan, PlanError, item, no_plan, plan_of, unwanted
 
 # A call that the server did not recognise is in the text, in the words of the model's template.
 _CALL_IN_TEXT = re.compile(
@@ -40,17 +40,17 @@ class _Prompt(Struct):
     prompt: str
 
 
-def read_json(answer: str) -> Reading:
+def read_json(answer: str) -> ParsedPlan:
     """The plan of an answer in the form of `schema`, in a code fence or not."""
     text = item(Modality.IMAGE, after_thinking(answer)).content  # in its normal form, without a fence
     try:
         decoded = msgspec.json.decode(text, type=_Parts)
     except (msgspec.DecodeError, RecursionError):
         raise no_plan(text, "the answer is no list of parts") from None
-    return Reading(plan_of(_wanted(item(part.modality, part.content) for part in decoded.parts)))
+    return ParsedPlan(plan_of(_wanted(item(part.modality, part.content) for part in decoded.parts)))
 
 
-def read_message(message: Mapping[str, Any]) -> Reading:
+def read_message(message: Mapping[str, Any]) -> ParsedPlan:
     """The text and the tool calls of a message. Which of the two came first is not told."""
     if message.get("refusal"):
         raise PlanError(f"the chat model refuses: {str(message['refusal'])[:200]}", "refusal")
@@ -61,7 +61,7 @@ def read_message(message: Mapping[str, Any]) -> Reading:
         raise no_plan(text, "a tool call that its server did not recognise")
     media = plan_of(_wanted(_call(call) for call in calls))
     words = plan_of(_wanted([item(Modality.TEXT, text)]))
-    return Reading(plan_of([*words, *media]), order_known=not (words and media))
+    return ParsedPlan(plan_of([*words, *media]), order_known=not (words and media))
 
 
 def _wanted(items: Iterable[Item]) -> list[Item]:

@@ -18,7 +18,7 @@ from eval_anything.content import Failure, Latency, Message, TextPart, Usage
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.agent.grammar import parse
 from eval_anything.models.agent.instructions import Form, Telling, instructed, schema, tools
-from eval_anything.models.agent.plan import Plan, PlanError, Reading
+from eval_anything.models.agent.plan import ParsedPlan, Plan, PlanError
 from eval_anything.models.agent.plan_parser import read_json, read_message, text_of
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
@@ -48,7 +48,7 @@ class Planned(Struct):
     latency: Latency = Latency()
 
 
-class Asker:
+class PlanAsker:
     """Asks any model that answers messages with text, in the text grammar."""
 
     def __init__(self, model: Model, telling: Telling) -> None:
@@ -73,7 +73,7 @@ class Asker:
         return planned
 
 
-class ServerAsker(Asker):
+class ServerAsker(PlanAsker):
     """Asks a chat model on a server in the best form that works there, or in a given one."""
 
     _model: ChatModel
@@ -155,7 +155,7 @@ def _message(raw: Any, planned: Planned) -> Mapping[str, Any]:
     return message
 
 
-def _read(planned: Planned, read: Callable[[A], Reading], answer: A) -> None:
+def _read(planned: Planned, read: Callable[[A], ParsedPlan], answer: A) -> None:
     """Fills in the plan of an answer, or why there is none."""
     try:
         if planned.stop_reason == "content_filter":

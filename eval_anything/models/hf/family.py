@@ -52,7 +52,7 @@ class Hole(NamedTuple):
     reason: str
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class FamilySettings(Struct, frozen=True, kw_only=True):
     """What `--model-arg` asks of every family; `more` holds the options of the family itself."""
 
     max_new_tokens: int = 512
@@ -67,7 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     more: Mapping[str, Any] = {}
 
 
-class Prompt(NamedTuple):
+class EncodedPrompt(NamedTuple):
     """A request, ready to be put into a batch.
 
     Attributes:
@@ -82,7 +82,7 @@ class Prompt(NamedTuple):
     data: Any = None
 
 
-class Answer(NamedTuple):
+class GeneratedAnswer(NamedTuple):
     """What the model made of one request: parts in their order, tokens read and written."""
 
     parts: tuple[Part, ...]
@@ -115,7 +115,7 @@ class Family(ABC):
     positions: int | None = None
     model: Any = None
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: Source, settings: FamilySettings) -> None:
         self.source = source
         self.settings = settings
         self.inputs: tuple[Modality, ...] = self.modalities_in
@@ -160,20 +160,20 @@ class Family(ABC):
         """Loads processor and weights (`loading.load_processor`, `loading.load_model`) and sets
         `self.model`. UserError if the checkpoint cannot be used as it is."""
 
-    def prompt(self, request: Request) -> Prompt:
+    def prompt(self, request: Request) -> EncodedPrompt:
         """One request on its own: no medium is read yet. Prompts with the same media share batches, as
         processors want either no image or some."""
         parts = [part for message in request.messages for part in message.parts]
         tokens = sum(len(p.text) // 3 + 4 if isinstance(p, TextPart) else MEDIUM_TOKENS for p in parts)
         kinds = sorted({part.modality.value for part in parts} - {"text"})
-        return Prompt(request, tokens, "+".join(kinds))
+        return EncodedPrompt(request, tokens, "+".join(kinds))
 
     @abstractmethod
-    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         """The inputs of `generate` for a batch: padded tensors on the model's device and in its type."""
 
     @abstractmethod
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> Any:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> Any:
         """The raw output for a batch: token ids, waveforms, pixels."""
 
     @abstractmethod
@@ -181,13 +181,13 @@ class Family(ABC):
         self,
         output: Any,
         inputs: Mapping[str, Any],
-        prompts: Sequence[Prompt],
+        prompts: Sequence[EncodedPrompt],
         store: MediaStore,
-    ) -> list[Answer]:
+    ) -> list[GeneratedAnswer]:
         """One answer a prompt, without the prompt and what follows the end; media are put into the
         store (`encode.encode_png` and its like)."""
 
-    def answer(self, prompts: Sequence[Prompt], store: MediaStore) -> list[Answer]:
+    def answer(self, prompts: Sequence[EncodedPrompt], store: MediaStore) -> list[GeneratedAnswer]:
         """One batch from prompts to answers."""
         inputs = self.build_inputs(prompts)
         return self.decode(self.generate(inputs, prompts), inputs, prompts, store)

@@ -12,7 +12,7 @@ from eval_anything.models.base import Request
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.architecture import auto_class
 from eval_anything.models.hf.conversation import Sampler, conversations
-from eval_anything.models.hf.family import Answer, Family, Hole, Prompt, Settings
+from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer, Hole
 from eval_anything.models.hf.source import Source
 
 _PLACEHOLDERS = tuple(
@@ -53,7 +53,7 @@ class GenericFamily(Family):
         ),
     )
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: Source, settings: FamilySettings) -> None:
         super().__init__(source, settings)
         self.processor: Any = None
         self.tokenizer: Any = None
@@ -132,11 +132,11 @@ class GenericFamily(Family):
         )
         return written
 
-    def prompt(self, request: Request) -> Prompt:
+    def prompt(self, request: Request) -> EncodedPrompt:
         if self.processor is not None:
             return super().prompt(request)
         ids = self._text_ids(request.messages)
-        return Prompt(request, len(ids), data=ids)
+        return EncodedPrompt(request, len(ids), data=ids)
 
     def _text_ids(self, messages: Sequence[Message]) -> list[int]:
         turns = [
@@ -150,7 +150,7 @@ class GenericFamily(Family):
         )
         return list(encoded["input_ids"])
 
-    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         from eval_anything.models.local.generation import padded
 
         if self.processor is None:
@@ -208,11 +208,11 @@ class GenericFamily(Family):
 
         return sample
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         return self._new_ids(inputs, prompts, self.settings.max_new_tokens)
 
     def _new_ids(
-        self, inputs: Mapping[str, Any], prompts: Sequence[Prompt], most: int, **more: Any
+        self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], most: int, **more: Any
     ) -> list[list[int]]:
         """At most so many new tokens for each prompt, from its own seed; `more` as there."""
         from eval_anything.models.local.generation import generate_ids
@@ -230,14 +230,14 @@ class GenericFamily(Family):
         )
 
     def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
+    ) -> list[GeneratedAnswer]:
         read = inputs["attention_mask"].sum(dim=1).tolist()
         return [self._answer(ids, n) for ids, n in zip(output, read, strict=True)]
 
-    def _answer(self, ids: list[int], read: int) -> Answer:
+    def _answer(self, ids: list[int], read: int) -> GeneratedAnswer:
         text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Answer(
+        return GeneratedAnswer(
             parts=(TextPart(text),) if text else (),
             stop_reason="stop" if ids and ids[-1] in self.stop else "length",
             usage=Usage(read, len(ids)),

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.errors import UserError
-from eval_anything.models.hf.family import Settings
+from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
 
-def load_model(auto: Any, source: Source, settings: Settings) -> Any:
+def load_model(auto: Any, source: Source, settings: FamilySettings) -> Any:
     """A model in eval mode on its device, adapter included. `auto` is a class with `from_pretrained`.
 
     Weights are safetensors. A tensor that the files do not hold would be random: UserError.
@@ -46,7 +46,7 @@ def load_model(auto: Any, source: Source, settings: Settings) -> Any:
     return model.eval()
 
 
-def device_of(settings: Settings) -> str:
+def device_of(settings: FamilySettings) -> str:
     """The device's name; "auto" is the GPU where there is one."""
     import torch
 
@@ -55,7 +55,7 @@ def device_of(settings: Settings) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _placement(settings: Settings) -> dict[str, Any]:
+def _placement(settings: FamilySettings) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if settings.attn_implementation:
         options["attn_implementation"] = settings.attn_implementation
@@ -105,7 +105,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     return wrapped.get_base_model()
 
 
-def load_tokenizer(source: Source, settings: Settings) -> Any:
+def load_tokenizer(source: Source, settings: FamilySettings) -> Any:
     """The tokenizer; it pads with its end token where it has no other."""
     from transformers import AutoTokenizer
 
@@ -115,7 +115,9 @@ def load_tokenizer(source: Source, settings: Settings) -> Any:
     return _ready(tokenizer)
 
 
-def load_processor(source: Source, settings: Settings, needs: Sequence[str] = ("tokenizer",)) -> Any:
+def load_processor(
+    source: Source, settings: FamilySettings, needs: Sequence[str] = ("tokenizer",)
+) -> Any:
     """The processor, which must have the attributes in `needs`."""
     here = source.processing
     try:
@@ -179,7 +181,7 @@ def stop_ids(tokenizer: Any, model: Any) -> list[int]:
     return stop
 
 
-def load_chat_template(settings: Settings, holder: Any, where: str) -> str | None:
+def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str | None:
     """The chat template as Jinja; None where the user wants none. `holder` is tokenizer or processor."""
     if settings.chat_template == "none":
         return None

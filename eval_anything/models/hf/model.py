@@ -15,7 +15,7 @@ from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
 from eval_anything.models.hf.families import families, family_of
-from eval_anything.models.hf.family import Answer, Family, Prompt, Settings
+from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
 
@@ -46,13 +46,13 @@ class TransformersModel(Model):
         self.name = path.resolve().name if path.is_dir() else str(reference).replace("/", "--")
         self.architecture = self.source.model_type
         cls = family_of(self.architecture)
-        shared = msgspec.structs.asdict(Settings())
+        shared = msgspec.structs.asdict(FamilySettings())
         del shared["more"]
         defaults = {"batch_size": "auto", **shared, "adapter": "", "revision": "", **cls.options}
         values = typed_arguments(arguments, defaults, "a transformers model")
         values["batch_size"] = _rows(values["batch_size"])
         self.arguments = values
-        settings = Settings(
+        settings = FamilySettings(
             **{key: values[key] for key in shared}, more={key: values[key] for key in cls.options}
         )
         self.family: Family = cls(self.source, settings)
@@ -92,15 +92,17 @@ class TransformersModel(Model):
 
     def text(self) -> TextModel | None:
         from eval_anything.models.hf.generic import GenericFamily
-        from eval_anything.models.local.text import Checkpoint, LocalText
+        from eval_anything.models.local.text import LoadedCheckpoint, LocalText
 
         family = self.family
         if not isinstance(family, GenericFamily):
             return None
 
-        def loaded() -> Checkpoint:
+        def loaded() -> LoadedCheckpoint:
             assert self._batcher is not None
-            return Checkpoint(family.model, family.tokenizer, self._batcher, family.stop, family.chat)
+            return LoadedCheckpoint(
+                family.model, family.tokenizer, self._batcher, family.stop, family.chat
+            )
 
         return LocalText(loaded, not self.source.config.get("is_encoder_decoder", False))
 
@@ -110,7 +112,7 @@ class TransformersModel(Model):
     def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         assert self._batcher is not None
         answers: list[Response | None] = [self._unsupported(request) for request in requests]
-        prompts: list[Prompt] = []
+        prompts: list[EncodedPrompt] = []
         open_: list[int] = []
         for i, request in enumerate(requests):
             if answers[i] is None:
@@ -121,7 +123,7 @@ class TransformersModel(Model):
                     open_.append(i)
         seconds: dict[tuple[str, str, int], float] = {}
 
-        def answer(group: Sequence[Prompt]) -> list[Answer]:
+        def answer(group: Sequence[EncodedPrompt]) -> list[GeneratedAnswer]:
             start = time.perf_counter()
             answers = self.family.answer(group, store)
             total = round(time.perf_counter() - start, 4)
@@ -152,7 +154,7 @@ class TransformersModel(Model):
         reason = f"this checkpoint takes {takes}; it cannot read {' and '.join(foreign)}"
         return Response(error=Failure("unsupported_input", reason))
 
-    def _too_long(self, prompt: Prompt) -> Response | None:
+    def _too_long(self, prompt: EncodedPrompt) -> Response | None:
         """The failure of a prompt for which the model has no positions."""
         positions = self.family.positions
         if positions is None or prompt.tokens < positions:

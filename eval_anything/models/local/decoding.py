@@ -19,7 +19,7 @@ _DENSE = frozenset({"llama"})
 """Types of models whose attention looks at all that came before, in every layer."""
 
 
-class Drawn(NamedTuple):
+class Continuation(NamedTuple):
     """One answer.
 
     Attributes:
@@ -48,12 +48,12 @@ def decode(
     max_new_tokens: int,
     pad: int,
     stop: Collection[int],
-) -> list[Drawn]:
+) -> list[Continuation]:
     """An answer of at most `max_new_tokens` for each prompt, from its own seed.
 
     The prompts share one batch, padded on the left: those of similar length are best together.
     """
-    drawn = [Drawn([], [], False) for _ in prompts]
+    drawn = [Continuation([], [], False) for _ in prompts]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     with torch.inference_mode():
         rows = _Rows(model, prompts, max_new_tokens, pad)

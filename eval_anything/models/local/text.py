@@ -31,7 +31,7 @@ def prompt_of(request: Request) -> str:
     return "".join(part.text for part in request.messages[-1].parts if isinstance(part, TextPart))
 
 
-class Checkpoint(NamedTuple):
+class LoadedCheckpoint(NamedTuple):
     """A loaded causal language model with what belongs to it.
 
     `stop` are token ids that end an answer; `chat` writes a conversation as the prompt that the model
@@ -52,12 +52,12 @@ class LocalText(TextModel):
     (models/huggingface.py), so that both find the same numbers.
     """
 
-    def __init__(self, loaded: Callable[[], Checkpoint], decoder: bool = True) -> None:
+    def __init__(self, loaded: Callable[[], LoadedCheckpoint], decoder: bool = True) -> None:
         self._loaded = loaded
         self.scores = decoder
 
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> LoadedCheckpoint:
         """The model, which must be loaded by now."""
         return self._loaded()
 

@@ -14,7 +14,7 @@ from eval_anything.models.base import Request
 from eval_anything.models.openai import inputs
 from eval_anything.models.openai.payload import medium
 from eval_anything.models.openai.replies import Content, read_reply
-from eval_anything.models.openai.settings import Settings, names
+from eval_anything.models.openai.settings import ServerSettings, names
 from eval_anything.models.openai.streams import ChatFold
 from eval_anything.servers.client import Client, Files, ReplyError
 
@@ -27,17 +27,17 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks at a job
 T = TypeVar("T")
 
 
-class Answer(NamedTuple):
+class EndpointReply(NamedTuple):
     """What an endpoint answered, and the seconds that it took."""
 
     content: Content
     latency: Latency
 
 
-Endpoint = Callable[[Client, Settings, Request], Awaitable[Answer]]
+Endpoint = Callable[[Client, ServerSettings, Request], Awaitable[EndpointReply]]
 
 
-async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
+async def _chat(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     body = {
         "model": client.server.model,
         **await _made(inputs.chat_input, request, settings),
@@ -55,7 +55,7 @@ async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
     if settings.stream == "false":
         reply = await client.post("/chat/completions", body)
         content = read_reply(reply.value, headerless=settings.audio_format == "pcm16")
-        return Answer(content, Latency(total=round(reply.seconds, 4)))
+        return EndpointReply(content, Latency(total=round(reply.seconds, 4)))
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     # Qwen-Omni streams samples without a header where WAV was asked for.
     headerless = settings.audio_format in ("pcm16", "wav")
@@ -64,10 +64,10 @@ async def _chat(client: Client, settings: Settings, request: Request) -> Answer:
     first = {f"first_{modality}": round(seconds, 4) for modality, seconds in fold.first.items()}
     if first:
         first["first_token"] = min(first.values())
-    return Answer(fold.content(), Latency(total=round(stream.seconds, 4), **first))
+    return EndpointReply(fold.content(), Latency(total=round(stream.seconds, 4), **first))
 
 
-async def _responses(client: Client, settings: Settings, request: Request) -> Answer:
+async def _responses(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     body: dict[str, Any] = {
         "model": client.server.model,
         "input": await _made(inputs.responses_input, request, settings),
@@ -79,10 +79,12 @@ async def _responses(client: Client, settings: Settings, request: Request) -> An
         tool = {"type": settings.tools}
         body["tools"] = [tool | ({"size": settings.image_size} if settings.image_size else {})]
     reply = await client.post("/responses", body)
-    return Answer(read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4)))
+    return EndpointReply(
+        read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4))
+    )
 
 
-async def _images(client: Client, settings: Settings, request: Request) -> Answer:
+async def _images(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     inputs.no_media(request.messages)
     body: dict[str, Any] = {
         "model": client.server.model,
@@ -97,10 +99,12 @@ async def _images(client: Client, settings: Settings, request: Request) -> Answe
         if error.status != 400 or "response_format" not in str(error):
             raise
         reply = await client.post("/images/generations", body)
-    return Answer(read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4)))
+    return EndpointReply(
+        read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4))
+    )
 
 
-async def _speech(client: Client, settings: Settings, request: Request) -> Answer:
+async def _speech(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     inputs.no_media(request.messages)
     headerless = settings.audio_format == "pcm16"
     body = {
@@ -112,10 +116,10 @@ async def _speech(client: Client, settings: Settings, request: Request) -> Answe
     reply = await client.post_for_bytes("/audio/speech", body)
     content = Content()
     content.add_sound([reply.value], headerless)
-    return Answer(content, Latency(total=round(reply.seconds, 4)))
+    return EndpointReply(content, Latency(total=round(reply.seconds, 4)))
 
 
-async def _videos(client: Client, settings: Settings, request: Request) -> Answer:
+async def _videos(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     """A job is begun, looked at until it is done, and its clip taken."""
     fields = {"size": settings.video_size, "seconds": settings.seconds}
     body = {
@@ -139,11 +143,11 @@ async def _videos(client: Client, settings: Settings, request: Request) -> Answe
         raise ReplyError(f"the job that makes the clip is {status}")
     clip = await client.get_bytes(f"{path}/content")
     content = Content(lists=[[medium(clip.value, Modality.VIDEO)]])
-    return Answer(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
+    return EndpointReply(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
 
 
 async def _made(
-    make: Callable[[Sequence[Message], Settings], T], request: Request, settings: Settings
+    make: Callable[[Sequence[Message], ServerSettings], T], request: Request, settings: ServerSettings
 ) -> T:
     """What a function of `inputs` makes of the messages; in a thread, if media are read for it."""
     if inputs.has_media(request.messages):

@@ -13,7 +13,7 @@ from typing import Any
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.media import read_audio, read_frames, read_image
 from eval_anything.media.encode import encode_png, encode_wav
-from eval_anything.models.openai.settings import Settings
+from eval_anything.models.openai.settings import ServerSettings
 
 # What every server takes as it is; the rest is sent as PNG and WAV.
 _IMAGES = ("image/png", "image/jpeg")
@@ -35,7 +35,7 @@ class UnsupportedInputError(ValueError):
     """A request that the endpoint has no form for."""
 
 
-def chat_input(messages: Sequence[Message], settings: Settings) -> dict[str, Any]:
+def chat_input(messages: Sequence[Message], settings: ServerSettings) -> dict[str, Any]:
     """The part of a chat completion's body that holds the messages.
 
     With `top_level` media stand beside the messages (sglang-omni), so that their place among the
@@ -75,7 +75,7 @@ def media_of_users(messages: Sequence[Message]) -> list[Message]:
     return told
 
 
-def responses_input(messages: Sequence[Message], settings: Settings) -> Content:
+def responses_input(messages: Sequence[Message], settings: ServerSettings) -> Content:
     """The `input` of the Responses API."""
     turns: Content = []
     for message in media_of_users(messages):
@@ -133,7 +133,7 @@ def _texts(message: Message) -> list[str]:
     return [part.text for part in message.parts if isinstance(part, TextPart)]
 
 
-def _chat_items(part: Part, settings: Settings) -> Content:
+def _chat_items(part: Part, settings: ServerSettings) -> Content:
     if isinstance(part, TextPart):
         return [{"type": "text", "text": part.text}]
     if part.modality is Modality.AUDIO:
@@ -143,7 +143,7 @@ def _chat_items(part: Part, settings: Settings) -> Content:
     return [{"type": "image_url", "image_url": {"url": uri}} for uri in _pictures(part, settings.frames)]
 
 
-def _beside(part: MediaPart, settings: Settings) -> tuple[str, list[str]]:
+def _beside(part: MediaPart, settings: ServerSettings) -> tuple[str, list[str]]:
     """A medium as data URIs, one or one for each frame of a clip, and the field of the body for them."""
     if part.modality is Modality.AUDIO:
         data, form = _audio(part)

@@ -16,7 +16,7 @@ from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Ending, Model, Request, TextModel
-from eval_anything.models.openai.endpoints import ENDPOINTS, Answer
+from eval_anything.models.openai.endpoints import ENDPOINTS, EndpointReply
 from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
 from eval_anything.models.openai.payload import Link, Medium, medium
 from eval_anything.models.openai.replies import Content
@@ -24,7 +24,7 @@ from eval_anything.models.openai.settings import names, read_settings
 from eval_anything.servers.client import Client, ReplyError, parse_server, without_key
 
 if TYPE_CHECKING:
-    from eval_anything.models.openai.settings import Settings
+    from eval_anything.models.openai.settings import ServerSettings
     from eval_anything.tasks.task import Task
 
 
@@ -78,7 +78,7 @@ class ChatModel(Model):
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         return [await self.answer(request, store, self.settings) for request in requests]
 
-    async def answer(self, request: Request, store: MediaStore, settings: Settings) -> Response:
+    async def answer(self, request: Request, store: MediaStore, settings: ServerSettings) -> Response:
         """The answer to one request, asked for with these settings."""
         try:
             answer = await ENDPOINTS[settings.api](self.client, settings, request)
@@ -94,7 +94,7 @@ class ChatModel(Model):
         if "client" in vars(self):
             await self.client.close()
 
-    async def _response(self, answer: Answer, store: MediaStore) -> Response:
+    async def _response(self, answer: EndpointReply, store: MediaStore) -> Response:
         """The content with its media in the store; what cannot be used is the model's failure."""
         content = answer.content
         parts: list[Part] = []

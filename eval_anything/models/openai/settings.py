@@ -45,7 +45,7 @@ _FOR = {
 _PATIENCE = ("timeout", "wait")
 
 
-class Settings(Struct, frozen=True):
+class ServerSettings(Struct, frozen=True):
     """What the user chose, checked. Where one text holds several names, commas part them (`names`).
 
     Attributes:
@@ -78,10 +78,10 @@ class Settings(Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
 
-def read_settings(given: Mapping[str, str]) -> tuple[Settings, dict[str, Any]]:
+def read_settings(given: Mapping[str, str]) -> tuple[ServerSettings, dict[str, Any]]:
     """The settings, and the arguments that a resumed run must repeat. UserError for what is wrong,
     a choice that the endpoint does not have included."""
-    defaults = msgspec.structs.asdict(Settings())
+    defaults = msgspec.structs.asdict(ServerSettings())
     del defaults["stop"]
     values = typed_arguments(given, defaults, "a model on a server")
     for key, choices in _CHOICES.items():
@@ -101,7 +101,7 @@ def read_settings(given: Mapping[str, str]) -> tuple[Settings, dict[str, Any]]:
     if values["audio_format"] == "auto":
         values["audio_format"] = "pcm16" if values["stream"] == "true" else "wav"
     kept = {k: v for k, v in values.items() if api in _FOR.get(k, (api,)) and k not in _PATIENCE}
-    return Settings(**values), kept
+    return ServerSettings(**values), kept
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ WHOLE = ("all", "test")
 """Where a JSON file has several lists of rows, these keys mean the whole set."""
 
 
-class Row(NamedTuple):
+class DatasetRow(NamedTuple):
     """One row: the file, its number there (from 1), and its fields."""
 
     file: Path
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     fields: dict[str, Any]
 
 
-def read_rows(files: Sequence[Path]) -> list[Row]:
+def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
     """The rows of all files, in order. FileProblemsError for a file that is broken or holds no rows."""
     rows = []
     for path in files:
@@ -36,7 +36,7 @@ def read_rows(files: Sequence[Path]) -> list[Row]:
         for number, fields in enumerate(found, start=1):
             if not isinstance(fields, dict):
                 raise mistake(path, f"row {number} is no object with fields, but {fields!r:.60}")
-            rows.append(Row(path, number, fields))
+            rows.append(DatasetRow(path, number, fields))
     return rows
 
 

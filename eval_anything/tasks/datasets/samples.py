@@ -22,7 +22,7 @@ from eval_anything.tasks.datasets.choices import choices, chosen
 from eval_anything.tasks.datasets.declaration import DataSet
 from eval_anything.tasks.datasets.find import Snapshot, data_home
 from eval_anything.tasks.datasets.media import MediaFinder
-from eval_anything.tasks.datasets.rows import Row, read_rows
+from eval_anything.tasks.datasets.rows import DatasetRow, read_rows
 
 _MOST_PROBLEMS = 5
 
@@ -66,17 +66,19 @@ def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     return Lines(lines, media)
 
 
-def _items(rows: Sequence[Row], data: DataSet) -> list[list[Row]]:
+def _items(rows: Sequence[DatasetRow], data: DataSet) -> list[list[DatasetRow]]:
     """One list for each item: a row, or the rows of a group, in the order of the file."""
     if data.group_by is None:
         return [[row] for row in rows]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[DatasetRow]] = {}
     for row in rows:
         groups.setdefault(_field(row, data.group_by), []).append(row)
     return list(groups.values())
 
 
-def _belonging(items: list[list[Row]], data: DataSet, snapshot: Snapshot) -> list[list[Row]]:
+def _belonging(
+    items: list[list[DatasetRow]], data: DataSet, snapshot: Snapshot
+) -> list[list[DatasetRow]]:
     where = data.where
     if where is None:
         return items
@@ -94,7 +96,7 @@ def _belonging(items: list[list[Row]], data: DataSet, snapshot: Snapshot) -> lis
     return belonging
 
 
-def _field(row: Row, name: str) -> str:
+def _field(row: DatasetRow, name: str) -> str:
     if name not in row.fields:
         raise mistake(row.file, f"row {row.number}: {_missing(name, row.fields)}")
     return str(row.fields[name])

@@ -13,7 +13,12 @@ from typing import Any
 
 from eval_anything.errors import UserError
 from eval_anything.judges.kinds.reward.classes import heads_of, scored_class
-from eval_anything.judges.kinds.reward.readers import Question, Reader, Reading, UnreadableError
+from eval_anything.judges.kinds.reward.readers import (
+    Reader,
+    RewardModelInput,
+    RewardQuery,
+    UnreadableError,
+)
 
 _BATCH = 32
 
@@ -64,12 +69,12 @@ class Head:
             raise UserError(f"{self.path} has no trained scalar head: {missing[0]} is missing")
         self._model = model.to(device).eval()
 
-    def scalars(self, questions: Sequence[Question]) -> list[Scalars | UnreadableError]:
+    def scalars(self, questions: Sequence[RewardQuery]) -> list[Scalars | UnreadableError]:
         """The scalars of each question, or why there are none."""
         if self._model is None:
             self.load()
         found: list[Scalars | UnreadableError] = [UnreadableError("")] * len(questions)
-        readable: dict[int, Reading] = {}
+        readable: dict[int, RewardModelInput] = {}
         for place, question in enumerate(questions):
             try:
                 readable[place] = self._read(question)
@@ -86,7 +91,7 @@ class Head:
                 found[place] = scalar
         return found
 
-    def _read(self, question: Question) -> Reading:
+    def _read(self, question: RewardQuery) -> RewardModelInput:
         read = self.reader.read(question)
         config = self._model.config.get_text_config(decoder=True)
         longest = getattr(config, "max_position_embeddings", None)
@@ -94,7 +99,7 @@ class Head:
             raise UnreadableError(f"{len(read.ids)} tokens, and the judge reads at most {longest}")
         return read
 
-    def _run(self, readings: Sequence[Reading], pad: int) -> list[Scalars]:
+    def _run(self, readings: Sequence[RewardModelInput], pad: int) -> list[Scalars]:
         """Scalars of token ids, or of one reading with media. Padding is on the right and masked, so it
         does not change them."""
         import torch
@@ -118,15 +123,17 @@ class Head:
         return value.to(self._model.device, dtype=dtype)
 
 
-class Batcher:
+class RewardBatcher:
     """Collects questions that are asked at the same time, and has them answered in one thread."""
 
-    def __init__(self, answer: Callable[[Sequence[Question]], list[Scalars | UnreadableError]]) -> None:
+    def __init__(
+        self, answer: Callable[[Sequence[RewardQuery]], list[Scalars | UnreadableError]]
+    ) -> None:
         self._answer = answer
-        self._waiting: list[tuple[Question, asyncio.Future[Scalars]]] = []
+        self._waiting: list[tuple[RewardQuery, asyncio.Future[Scalars]]] = []
         self._thread = ThreadPoolExecutor(1, "reward-model")
 
-    async def __call__(self, question: Question) -> Scalars:
+    async def __call__(self, question: RewardQuery) -> Scalars:
         """The scalars of a question. UnreadableError, or whatever the model raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Scalars] = loop.create_future()

@@ -27,7 +27,7 @@ class NothingShownError(UnreadableError):
     """The response has a part that shows nothing of the judge's world: it is to blame."""
 
 
-class Question(NamedTuple):
+class RewardQuery(NamedTuple):
     """A prompt, and the parts of a response that are judged together."""
 
     messages: Sequence[Message]
@@ -44,7 +44,7 @@ _PARTS = {
 }
 
 
-class Reading(NamedTuple):
+class RewardModelInput(NamedTuple):
     """Token ids, and the tensors that the model takes beside them, each of one row or of media."""
 
     ids: list[int]
@@ -76,7 +76,7 @@ class Reader(ABC):
         """Reads what it needs from the checkpoint. Any exception says that this is not possible."""
 
     @abstractmethod
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         """What the model is given. UnreadableError if that is nothing."""
 
 
@@ -104,17 +104,17 @@ class TextReader(Reader):
 
         self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
 
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         turns = [_turn(m.role, m.parts) for m in question.messages]
         turns.append(_turn("assistant", question.parts))
         if not self.tokenizer.chat_template:
             text = "\n\n".join(turn["content"] for turn in turns)
-            return Reading(list(self.tokenizer(text)["input_ids"]))
+            return RewardModelInput(list(self.tokenizer(text)["input_ids"]))
         try:
             encoded = self.tokenizer.apply_chat_template(turns, return_dict=True)
         except Exception as error:  # a template may raise anything, for a role that it does not know
             raise UnreadableError(f"the chat template refuses this conversation: {error}") from None
-        return Reading(list(encoded["input_ids"]))
+        return RewardModelInput(list(encoded["input_ids"]))
 
     def save(self, folder: Path) -> None:
         """Writes what `load` reads."""
@@ -134,23 +134,23 @@ class MediaReader(Reader):
 
     def load(self, path: Path) -> None:
         from eval_anything.models.hf.families import family_of
-        from eval_anything.models.hf.family import Settings
+        from eval_anything.models.hf.family import FamilySettings
         from eval_anything.models.hf.source import find_source
 
         source = find_source(path, "", "")
         cls = family_of(source.model_type)
-        family: Any = cls(source, Settings(more=cls.options))
+        family: Any = cls(source, FamilySettings(more=cls.options))
         family.load_processing(reads_media=True)
         self.family, self.tokenizer = family, family.tokenizer
         self.sees = frozenset(family.inputs)
 
-    def check(self, question: Question) -> None:
+    def check(self, question: RewardQuery) -> None:
         """UnreadableError for a prompt that it cannot see."""
         strange = {part.modality for turn in question.messages for part in turn.parts} - self.sees
         if strange:
             raise UnreadableError(f"the prompt has {names_of(strange)}, which this judge cannot see")
 
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         self.check(question)
         turns = [*question.messages, Message("assistant", tuple(question.parts))]
         try:
@@ -159,7 +159,7 @@ class MediaReader(Reader):
             raise UnreadableError(f"the processor refuses this conversation: {error}") from None
         found.pop("attention_mask")
         ids: list[int] = found.pop("input_ids")[0].tolist()
-        return Reading(ids, found)
+        return RewardModelInput(ids, found)
 
     def save(self, folder: Path) -> None:
         """Writes what `load` reads."""

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
 from eval_anything.micro.prompts.exchange import any_thing
 from eval_anything.micro.world.things import (
     COLOURS,
@@ -46,11 +46,11 @@ def _script(
     """The question with all inputs, each with whether it is needed, then without each of them."""
     asked = question + _ADVICE[not told]
     items = [item for item, _ in inputs]
-    steps = [Step((*items, asked), (answer,))]
+    steps = [ScriptStep((*items, asked), (answer,))]
     variants: list[dict[str, Any]] = [{"kind": "full"}]
     for number, (item, needed) in enumerate(inputs):
         kept = (*items[:number], *items[number + 1 :])
-        steps.append(Step((*kept, asked), (CANNOT_TELL if needed else answer,), fresh=True))
+        steps.append(ScriptStep((*kept, asked), (CANNOT_TELL if needed else answer,), fresh=True))
         variants.append({"kind": "needed" if needed else "spare", "removed": str(modality_of(item))})
     return Script(
         tuple(steps),

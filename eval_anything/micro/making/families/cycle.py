@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from eval_anything.content import FromTurn, Modality
-from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
 from eval_anything.micro.prompts.exchange import any_thing, facts_of
 from eval_anything.micro.world.things import (
     COLOURS,
@@ -59,8 +59,8 @@ def _through_text(medium: Modality) -> Callable[[random.Random, int], Script]:
     def make(rng: random.Random, template: int) -> Script:
         thing = any_thing(rng, KINDS[medium])
         steps = (
-            Step((thing, _DESCRIBE[medium][template]), (f"{describe(thing)}.",)),
-            Step((_MAKE[medium][template], FromTurn(_TEXT, 1)), (thing,), fresh=True),
+            ScriptStep((thing, _DESCRIBE[medium][template]), (f"{describe(thing)}.",)),
+            ScriptStep((_MAKE[medium][template], FromTurn(_TEXT, 1)), (thing,), fresh=True),
         )
         names = tuple(attributes_of(thing))
         return Script(steps, (thing,), _cycle(medium, _TEXT, names, thing))
@@ -74,8 +74,8 @@ def _from_text(medium: Modality) -> Callable[[random.Random, int], Script]:
     def make(rng: random.Random, template: int) -> Script:
         thing = any_thing(rng, KINDS[medium])
         steps = (
-            Step((f"{_MAKE[medium][template]} {describe(thing)}.",), (thing,)),
-            Step(
+            ScriptStep((f"{_MAKE[medium][template]} {describe(thing)}.",), (thing,)),
+            ScriptStep(
                 (FromTurn(medium, 1), _DESCRIBE[medium][template]), (f"{describe(thing)}.",), fresh=True
             ),
         )
@@ -97,8 +97,8 @@ def _through_sound(rng: random.Random, template: int) -> Script:
     colour = rng.choice(COLOURS)
     end = Picture(thing.shape, colour, thing.row, thing.col)
     steps = (
-        Step((thing, _SONIFY[template]), (sound_of(thing),)),
-        Step((FromTurn(_AUDIO, 1), _ILLUSTRATE[template].format(colour)), (end,), fresh=True),
+        ScriptStep((thing, _SONIFY[template]), (sound_of(thing),)),
+        ScriptStep((FromTurn(_AUDIO, 1), _ILLUSTRATE[template].format(colour)), (end,), fresh=True),
     )
     return Script(steps, (thing,), _cycle(_IMAGE, _AUDIO, ("shape", "row"), thing))
 
@@ -172,7 +172,7 @@ def _across(name: str) -> Callable[[random.Random, int], Script]:
         assert not isinstance(thing, Sound)
         answer = facts_of(thing)[name]
         mixed = rng.sample(asks, len(asks))
-        steps = tuple(Step(ask(thing), (answer,), fresh=i > 0) for i, ask in enumerate(mixed))
+        steps = tuple(ScriptStep(ask(thing), (answer,), fresh=i > 0) for i, ask in enumerate(mixed))
         targets = {"answer": answer, "choices": list(VALUES[name])}
         return Script(steps, (thing,), targets)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
 from eval_anything.micro.prompts.exchange import UnusableError, any_thing
 from eval_anything.micro.world.things import (
     KINDS,
@@ -48,7 +48,7 @@ def _script(prompt: str, slots: Sequence[Slot], pattern: str, *told: Thing) -> S
         {"modality": str(modality_of(item)), "asked": attributes_of(thing)} for item, thing in slots
     ]
     about = (*told, *(thing for _, thing in slots))
-    return Script((Step((prompt,), answer),), about, {"slots": targets}, {"pattern": pattern})
+    return Script((ScriptStep((prompt,), answer),), about, {"slots": targets}, {"pattern": pattern})
 
 
 def _in_order(slots: Sequence[Slot], prompt: str, about: Thing) -> Script:

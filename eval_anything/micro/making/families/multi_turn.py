@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eval_anything.micro.making.scripts import Script, ScriptFamily, Step
+from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
 from eval_anything.micro.prompts.exchange import UnusableError, any_thing, facts_of
 from eval_anything.micro.world.things import (
     COLOURS,
@@ -70,7 +70,7 @@ class _Talk:
         self._template = template
         self._unknown = unknown
         self.pictures: list[Picture] = []
-        self.steps: list[Step] = []
+        self.steps: list[ScriptStep] = []
         self.targets: list[dict[str, Any]] = []
         self.about: list[Thing] = []
 
@@ -79,14 +79,14 @@ class _Talk:
     ) -> None:
         """The user's next turn, and what its answer must show of the thing that it is about."""
         prompt = (*shown, words[self._template].format(value))
-        self.steps.append(Step(prompt, (answer,)))
+        self.steps.append(ScriptStep(prompt, (answer,)))
         asked = {n: v for n, v in attributes_of(about).items() if n not in self._unknown}
         self.targets.append({"modality": str(modality_of(answer)), "asked": asked})
         self.about.append(about)
 
     def ask(self, words: Sequence[str], answer: str) -> None:
         """A question with a short answer, a colour."""
-        self.steps.append(Step((words[self._template],), (answer,)))
+        self.steps.append(ScriptStep((words[self._template],), (answer,)))
         self.targets.append({"modality": "text", "answer": answer, "choices": list(COLOURS)})
 
     def draw(self) -> None:

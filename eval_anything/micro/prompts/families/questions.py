@@ -7,14 +7,21 @@ import re
 from collections.abc import Mapping
 
 from eval_anything.content import Modality
-from eval_anything.micro.prompts.exchange import Draft, Family, UnusableError, any_thing, facts, facts_of
+from eval_anything.micro.prompts.exchange import (
+    Draft,
+    PromptFamily,
+    UnusableError,
+    any_thing,
+    facts,
+    facts_of,
+)
 from eval_anything.micro.world.things import KINDS, PITCHES, VALUES, Clip, Picture, Sound, sound_of
 
 # A question: the modality that it is about, and the pattern of its answer.
 Questions = Mapping[str, tuple[Modality, str]]
 
 
-def asking(name: str, dimension: str, questions: Questions) -> Family:
+def asking(name: str, dimension: str, questions: Questions) -> PromptFamily:
     """A family that shows one thing and asks about it; a pattern is filled with the thing's facts."""
 
     def make(rng: random.Random, template: str) -> Draft:
@@ -28,7 +35,7 @@ def asking(name: str, dimension: str, questions: Questions) -> Family:
         choices = VALUES[names[0]] if pattern == f"{{{names[0]}}}" else ()
         return Draft((thing, template), (answer,), accepted=(answer,), choices=choices)
 
-    return Family(name, tuple(questions), make, dimension)
+    return PromptFamily(name, tuple(questions), make, dimension)
 
 
 _LAWS = {
@@ -50,7 +57,7 @@ def _law(rng: random.Random, template: str) -> Draft:
     return Draft((template.format(**known),), (answer,), accepted=(answer,), choices=VALUES[wanted])
 
 
-def matching(noun: str, kind: type[Picture] | type[Clip], sounds: list[Sound]) -> Family:
+def matching(noun: str, kind: type[Picture] | type[Clip], sounds: list[Sound]) -> PromptFamily:
     """A family that shows a thing with its sound or another one, and asks whether they fit."""
 
     def make(rng: random.Random, template: str) -> Draft:
@@ -67,7 +74,7 @@ def matching(noun: str, kind: type[Picture] | type[Clip], sounds: list[Sound]) -
         f"is this the sound of the {noun}?",
         f"does the sound fit the {noun}?",
     )
-    return Family(f"match_{noun}_sound", templates, make, "reasoning")
+    return PromptFamily(f"match_{noun}_sound", templates, make, "reasoning")
 
 
 _IMAGE, _AUDIO, _VIDEO = Modality.IMAGE, Modality.AUDIO, Modality.VIDEO
@@ -77,7 +84,7 @@ _COUNTS = ("one", "three", "four")  # of the tones that shapes make
 
 
 FAMILIES = (
-    Family("law_question", tuple(_LAWS), _law, "reasoning"),
+    PromptFamily("law_question", tuple(_LAWS), _law, "reasoning"),
     asking(
         "ask_picture",
         "perception",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from eval_anything.content import Modality
-from eval_anything.micro.prompts.exchange import Draft, Family, UnusableError, any_thing, facts_of
+from eval_anything.micro.prompts.exchange import Draft, PromptFamily, UnusableError, any_thing, facts_of
 from eval_anything.micro.prompts.families.making import asked_of, rendition
 from eval_anything.micro.world.things import (
     COLOURS,
@@ -36,7 +36,7 @@ def transforming(
     outputs: tuple[Modality, ...],
     change: Change,
     templates: tuple[str, ...],
-) -> Family:
+) -> PromptFamily:
     """A family that shows a thing and asks for outputs that agree on what it is changed into."""
 
     def make(rng: random.Random, template: str) -> Draft:
@@ -54,7 +54,7 @@ def transforming(
                 values.pop("col", None)  # a sound says nothing about the column
         return Draft((given, words), answer, asked)
 
-    return Family(name, templates, make)
+    return PromptFamily(name, templates, make)
 
 
 def _same(_: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
@@ -91,7 +91,7 @@ def _sound(_: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
     return sound_of(given), template
 
 
-def captioning(noun: str, source: Modality, question: str, telling: str) -> Family:
+def captioning(noun: str, source: Modality, question: str, telling: str) -> PromptFamily:
     """A family that asks for a description."""
     return transforming(
         f"caption_{noun}",

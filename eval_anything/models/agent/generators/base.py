@@ -26,7 +26,7 @@ class Order(NamedTuple):
     seed: int
 
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GeneratorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent's file says of any generator: its `kind`, and `about`, what its prompts are for
     ("reads its prompt aloud"), which the chat model is told."""
 
@@ -51,12 +51,12 @@ class Generator(ABC):
         concurrency: how many calls of `generate` may be under way at once.
     """
 
-    settings_type: ClassVar[type[Settings]]
+    settings_type: ClassVar[type[GeneratorSettings]]
     batch_size: int = 1
     concurrency: int = 1
 
     @abstractmethod
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         """UserError if it cannot work with these settings."""
 
     @abstractmethod

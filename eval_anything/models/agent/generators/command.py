@@ -15,7 +15,13 @@ from typing import IO
 
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files, sha256_of
-from eval_anything.models.agent.generators.base import Generator, GeneratorError, Order, Place, Settings
+from eval_anything.models.agent.generators.base import (
+    Generator,
+    GeneratorError,
+    GeneratorSettings,
+    Order,
+    Place,
+)
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 
@@ -26,7 +32,7 @@ _KNOWN = ("prompt", "seed", "out", "folder")
 _SHOWN = 500  # characters of stderr in a failure
 
 
-class CommandSettings(Settings, frozen=True, kw_only=True):
+class CommandSettings(GeneratorSettings, frozen=True, kw_only=True):
     """A program and its arguments.
 
     Arguments may hold {prompt}, {seed}, {out} (the file to write; without it the medium is what the
@@ -64,7 +70,7 @@ class CommandGenerator(Generator):
 
     settings_type = CommandSettings
 
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         assert isinstance(settings, CommandSettings)
         self.settings = settings
         self.concurrency = settings.concurrency

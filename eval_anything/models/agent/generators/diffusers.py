@@ -13,12 +13,12 @@ from eval_anything.content import Modality
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.media.encode import encode_png
-from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
+from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
-class DiffusersSettings(Settings, frozen=True, kw_only=True):
+class DiffusersSettings(GeneratorSettings, frozen=True, kw_only=True):
     """`pipeline` is a folder or an id of the hub; `arguments` go to its call (num_inference_steps,
     guidance_scale, height, width ...); `device` and `dtype` are torch's names, or auto."""
 
@@ -39,7 +39,7 @@ class DiffusersGenerator(Generator):
 
     settings_type = DiffusersSettings
 
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         assert isinstance(settings, DiffusersSettings)
         if place.modality is not Modality.IMAGE:
             raise UserError(f"{place.name}: kind diffusers makes images; use kind model or command")

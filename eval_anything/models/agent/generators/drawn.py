@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from eval_anything.content import Modality
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
-from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
+from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
 
 if TYPE_CHECKING:
     from eval_anything.media.encode import Pixels
@@ -48,7 +48,7 @@ _RATE, _NOTE = 16000, 0.18  # Hz, seconds
 _FRAMES, _FPS = 16, 8
 
 
-class DrawnSettings(Settings, frozen=True, kw_only=True):
+class DrawnSettings(GeneratorSettings, frozen=True, kw_only=True):
     """`size` is the width and height of pictures and clips in pixels."""
 
     size: int = 256
@@ -63,7 +63,7 @@ class DrawnGenerator(Generator):
 
     settings_type = DrawnSettings
 
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         assert isinstance(settings, DrawnSettings)
         self._size = settings.size
         self._modality = place.modality

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from eval_anything.content import Message, Response, TextPart
 from eval_anything.media import MediaStore
-from eval_anything.models.agent.generators.base import Generator, GeneratorError, Order, Place, Settings
+from eval_anything.models.agent.generators.base import (
+    Generator,
+    GeneratorError,
+    GeneratorSettings,
+    Order,
+    Place,
+)
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Request, Sampling
 
 
-class ModelSettings(Settings, frozen=True, kw_only=True):
+class ModelSettings(GeneratorSettings, frozen=True, kw_only=True):
     """The SPEC of a model, and its arguments as of `--model-arg`."""
 
     model: str
@@ -26,7 +32,7 @@ class ModelGenerator(Generator):
 
     settings_type = ModelSettings
 
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         assert isinstance(settings, ModelSettings)
         self.model = model_at(settings.model, settings.arguments, place.folder, place.name)
         self.batch_size = self.model.batch_size

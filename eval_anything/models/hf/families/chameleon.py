@@ -16,7 +16,7 @@ from eval_anything.media import MediaStore
 from eval_anything.models.hf.conversation import plain_template
 from eval_anything.models.hf.families.image_tokens import ImageTokenFamily
 from eval_anything.models.hf.families.pictures import guidance_scale, picture_part
-from eval_anything.models.hf.family import Hole, Prompt
+from eval_anything.models.hf.family import EncodedPrompt, Hole
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ class ChameleonFamily(ImageTokenFamily):
             holder.chat_template = plain_template(holder.image_token, holder.tokenizer.sep_token)
         return holder
 
-    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         """With output=image prompts end where the codes begin."""
         inputs = super().build_inputs(prompts)
         if self.mode != "image":

@@ -11,7 +11,7 @@ from eval_anything.content import Modality, Part
 from eval_anything.media import MediaStore, read_image
 from eval_anything.models.base import Request
 from eval_anything.models.hf.families.pictures import check_asked
-from eval_anything.models.hf.family import Answer, Prompt
+from eval_anything.models.hf.family import EncodedPrompt, GeneratedAnswer
 from eval_anything.models.hf.generic import GenericFamily
 
 
@@ -63,14 +63,14 @@ class ImageTokenFamily(GenericFamily):
         """Text and images in their order, each with its tokens; an image that was cut is left out.
         ValueError for an image whose layout was not enforced and is none."""
 
-    def prompt(self, request: Request) -> Prompt:
+    def prompt(self, request: Request) -> EncodedPrompt:
         prompt = super().prompt(request)
         if self.mode != "image":
             return prompt
         guided = self._guidance not in (None, 1)  # once more, without the prompt
         return prompt._replace(tokens=(prompt.tokens + self._new) * (1 + guided))
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         if self.mode == "text":
             return super().generate(inputs, prompts)
         import torch
@@ -87,8 +87,8 @@ class ImageTokenFamily(GenericFamily):
         )
 
     def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
+    ) -> list[GeneratedAnswer]:
         answers = super().decode(output, inputs, prompts, store)
         if self.mode == "text":
             return answers

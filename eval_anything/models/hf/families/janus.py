@@ -15,7 +15,7 @@ from eval_anything.models.hf.families.pictures import (
     leave_out_check,
     picture_part,
 )
-from eval_anything.models.hf.family import Answer, Hole, Prompt
+from eval_anything.models.hf.family import EncodedPrompt, GeneratedAnswer, Hole
 from eval_anything.models.hf.generic import GenericFamily
 
 if TYPE_CHECKING:
@@ -70,13 +70,13 @@ class JanusFamily(GenericFamily):
             if getattr(config, name) is None:
                 setattr(config, name, getattr(self.tokenizer, name))
 
-    def prompt(self, request: Request) -> Prompt:
+    def prompt(self, request: Request) -> EncodedPrompt:
         prompt = super().prompt(request)
         if self.mode == "text":
             return prompt
         return prompt._replace(tokens=2 * (prompt.tokens + self._codes))  # once more without the prompt
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         """Token ids, or the codes of an image a prompt."""
         if self.mode == "text":
             return super().generate(inputs, prompts)
@@ -101,13 +101,13 @@ class JanusFamily(GenericFamily):
         return [row.tolist() for row in codes]
 
     def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
+    ) -> list[GeneratedAnswer]:
         if self.mode == "text":
             return super().decode(output, inputs, prompts, store)
         read = inputs["attention_mask"].sum(dim=1).tolist()
         return [
-            Answer((self.picture(codes, store),), "stop", Usage(n, len(codes)))
+            GeneratedAnswer((self.picture(codes, store),), "stop", Usage(n, len(codes)))
             for codes, n in zip(output, read, strict=True)
         ]
 

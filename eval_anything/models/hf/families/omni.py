@@ -12,7 +12,7 @@ from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.families.sounds import Written, sound_part
-from eval_anything.models.hf.family import Answer, Hole, Prompt, Settings
+from eval_anything.models.hf.family import EncodedPrompt, FamilySettings, GeneratedAnswer, Hole
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
 from eval_anything.models.local.batches import is_out_of_memory
@@ -60,7 +60,7 @@ class OmniFamily(GenericFamily):
     # Hz of the speech: no config has it (the model cards write their files with it).
     rate: ClassVar[int] = 24000
 
-    def __init__(self, source: Source, settings: Settings) -> None:
+    def __init__(self, source: Source, settings: FamilySettings) -> None:
         super().__init__(source, settings)
         if not source.config.get("enable_audio_output", True):
             if settings.output == "text+audio":
@@ -107,12 +107,12 @@ class OmniFamily(GenericFamily):
     def _speaker(self) -> str:
         return str(self.option("speaker")) or self.speaker
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> list[Any]:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[Any]:
         if self.mode == "text":
             return [Spoken(ids, None) for ids in super().generate(inputs, prompts)]
         return [self._speak(inputs, prompts[0])]
 
-    def _speak(self, inputs: Mapping[str, Any], prompt: Prompt) -> Spoken:
+    def _speak(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> Spoken:
         from eval_anything.models.local.generation import drawing_options, seeded, until_stop
 
         seed, new = prompt.request.seed, self.settings.max_new_tokens
@@ -141,8 +141,8 @@ class OmniFamily(GenericFamily):
         return Spoken(until_stop(sequences[0, length:].tolist(), set(self.stop)), speech.reshape(-1))
 
     def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
+    ) -> list[GeneratedAnswer]:
         answers = super().decode([spoken.ids for spoken in output], inputs, prompts, store)
         return [
             answer

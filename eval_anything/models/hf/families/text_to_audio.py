@@ -15,7 +15,7 @@ from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.families.sounds import Written, sound_part
-from eval_anything.models.hf.family import Answer, Family, Hole, Prompt
+from eval_anything.models.hf.family import EncodedPrompt, Family, GeneratedAnswer, Hole
 
 # Frames of SpeechT5 a letter, at most: the default of `generate_speech`.
 _LONGEST = 20.0
@@ -27,7 +27,7 @@ _ROLES = Hole(
 )
 
 
-class Sound(NamedTuple):
+class GeneratedSound(NamedTuple):
     """Samples (n,) or (channels, n) at `rate` Hz, why they end, how many codes of sound were drawn."""
 
     samples: Any
@@ -67,19 +67,19 @@ class _TextToAudio(Family):
         """What else must be there before the first request. UserError if it is not."""
 
     @abstractmethod
-    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+    def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         """The documented call."""
 
-    def prompt(self, request: Request) -> Prompt:
+    def prompt(self, request: Request) -> EncodedPrompt:
         parts = [part for message in request.messages for part in message.parts]
         text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-        return Prompt(request, self._length(text), data=text)
+        return EncodedPrompt(request, self._length(text), data=text)
 
     def _length(self, text: str) -> int:
         tokenizer = getattr(self.processor, "tokenizer", self.processor)
         return len(tokenizer(text)["input_ids"])
 
-    def build_inputs(self, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         if prompts[0].tokens <= self._length(""):
             raise ValueError("the tokenizer knows no character of this text")
         inputs: Mapping[str, Any] = self._processed(prompts[0].data).to(self.model.device)
@@ -88,7 +88,7 @@ class _TextToAudio(Family):
     def _processed(self, text: str) -> Any:
         return self.processor(text=text, return_tensors="pt")
 
-    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[Prompt]) -> Sound:
+    def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> GeneratedSound:
         import torch
 
         from eval_anything.models.local.generation import seeded
@@ -97,13 +97,17 @@ class _TextToAudio(Family):
             return self._sound(inputs, prompts[0])
 
     def decode(
-        self, output: Sound, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self,
+        output: GeneratedSound,
+        inputs: Mapping[str, Any],
+        prompts: Sequence[EncodedPrompt],
+        store: MediaStore,
+    ) -> list[GeneratedAnswer]:
         part = sound_part(output.samples, output.rate, store)
-        return [Answer((part,), output.stop_reason, Usage(prompts[0].tokens, output.codes))]
+        return [GeneratedAnswer((part,), output.stop_reason, Usage(prompts[0].tokens, output.codes))]
 
 
-def _drawing(prompt: Prompt) -> dict[str, Any]:
+def _drawing(prompt: EncodedPrompt) -> dict[str, Any]:
     """A temperature for models that draw codes; without one their generation config decides."""
     temperature = prompt.request.sampling.temperature
     return {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
@@ -119,11 +123,11 @@ class MusicGenFamily(_TextToAudio):
         Hole("melody to go on from", "a prompt of sound is continued, not answered; text alone goes in"),
     )
 
-    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+    def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         new = self.settings.max_new_tokens
         samples = self.model.generate(**inputs, max_new_tokens=new, **_drawing(prompt))[0]
         rate = self.model.config.audio_encoder.sampling_rate
-        return Sound(samples[0] if samples.shape[0] == 1 else samples, rate, "length", new)
+        return GeneratedSound(samples[0] if samples.shape[0] == 1 else samples, rate, "length", new)
 
 
 class VitsFamily(_TextToAudio):
@@ -166,10 +170,10 @@ class VitsFamily(_TextToAudio):
                 f"--model-arg speaker={asked}: {self.source.location} has one voice: leave it out"
             )
 
-    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+    def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         asked = self.option("speaker")
         samples = self.model(**inputs, speaker_id=int(asked) if asked else None).waveform[0]
-        return Sound(samples, self.model.config.sampling_rate)
+        return GeneratedSound(samples, self.model.config.sampling_rate)
 
 
 class SpeechT5Family(_TextToAudio):
@@ -245,7 +249,7 @@ class SpeechT5Family(_TextToAudio):
         except (OSError, ValueError) as error:
             raise _wrong_vocoder(where, error) from error
 
-    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+    def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         ids, per_step = inputs["input_ids"], self.model.config.reduction_factor
         samples = self.model.generate_speech(
             ids, self._voice, vocoder=self._vocoder, maxlenratio=_LONGEST
@@ -253,7 +257,7 @@ class SpeechT5Family(_TextToAudio):
         most = int(ids.shape[1] * _LONGEST / per_step) * per_step
         frames = samples.shape[0] // math.prod(self._vocoder.config.upsample_rates)
         rate = self._vocoder.config.sampling_rate
-        return Sound(samples, rate, "length" if frames >= most else "stop")
+        return GeneratedSound(samples, rate, "length" if frames >= most else "stop")
 
 
 def _wrong_vocoder(where: str, error: Exception) -> UserError:
@@ -300,11 +304,11 @@ class BarkFamily(_TextToAudio):
             inputs["history_prompt"] = inputs["history_prompt"].to(self.model.device)
         return inputs
 
-    def _sound(self, inputs: Mapping[str, Any], prompt: Prompt) -> Sound:
+    def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         most, codes = self.settings.max_new_tokens, Written()
         samples = self.model.generate(
             **inputs, semantic_max_new_tokens=most, semantic_streamer=codes, **_drawing(prompt)
         )
         count = len(codes.ids)
         rate = self.model.generation_config.sample_rate
-        return Sound(samples[0], rate, "length" if count >= most else "stop", count)
+        return GeneratedSound(samples[0], rate, "length" if count >= most else "stop", count)

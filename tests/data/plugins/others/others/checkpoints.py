@@ -8,9 +8,9 @@ from typing import Any
 
 from align_plugins.policies.chat import ChatPolicy
 from eval_anything.content import Modality, TextPart
-from eval_anything.judges.kinds.reward.readers import Question, Reader, Reading
+from eval_anything.judges.kinds.reward.readers import Reader, RewardModelInput, RewardQuery
 from eval_anything.media import MediaStore
-from eval_anything.models.hf.family import Answer, Prompt, Settings
+from eval_anything.models.hf.family import EncodedPrompt, FamilySettings, GeneratedAnswer
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
 
@@ -21,8 +21,8 @@ class LoudFamily(GenericFamily):
     name = "loud"
 
     def decode(
-        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], store: MediaStore
-    ) -> list[Answer]:
+        self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
+    ) -> list[GeneratedAnswer]:
         answers = super().decode(output, inputs, prompts, store)
         return [answer._replace(parts=(TextPart("LOUD"),)) for answer in answers]
 
@@ -33,7 +33,7 @@ class LoudPolicy(ChatPolicy):
     name = "loud"
 
     def _family_of(self, source: Source, dtype: str) -> LoudFamily:
-        return LoudFamily(source, Settings(dtype=dtype))
+        return LoudFamily(source, FamilySettings(dtype=dtype))
 
 
 class UpsideDownReader(Reader):
@@ -49,6 +49,6 @@ class UpsideDownReader(Reader):
     def load(self, path: Path) -> None:
         pass
 
-    def read(self, question: Question) -> Reading:
+    def read(self, question: RewardQuery) -> RewardModelInput:
         text = "".join(part.text for part in question.parts if isinstance(part, TextPart))
-        return Reading([ord(character) % 90 for character in reversed(text)])
+        return RewardModelInput([ord(character) % 90 for character in reversed(text)])

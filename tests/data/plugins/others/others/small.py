@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from eval_anything.models.agent.generators.base import Generator, Order, Place, Settings
+from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
 
 
-class GreySettings(Settings, frozen=True, kw_only=True):
+class GreySettings(GeneratorSettings, frozen=True, kw_only=True):
     level: int
 
 
@@ -22,7 +22,7 @@ class GreyGenerator(Generator):
 
     settings_type = GreySettings
 
-    def __init__(self, settings: Settings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
         assert isinstance(settings, GreySettings)
         self._level = settings.level
 
