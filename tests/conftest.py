@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Cli, Result
-from official import write_all
-from tiny import tiny_llama
 
 from eval_anything.cli.main import main
+from tests.support.helpers import Cli, Result
+from tests.support.official import write_all
+from tests.support.tiny import tiny_llama
 
 # Libraries keep the stderr of the test that imported them, which is closed in the next one.
 logging.raiseExceptions = False

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Cli
-from runs_of_numbers import Numbers, change_results
 
 from eval_anything import compare
 from eval_anything.errors import UserError
+from tests.support.helpers import Cli
+from tests.support.runs_of_numbers import Numbers, change_results
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from helpers import RECORD_FIELDS, medium_sample, png, text_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from eval_anything.content import (
 )
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import record_from_json, record_to_json, sample_from_json
+from tests.support.helpers import RECORD_FIELDS, medium_sample, png, text_sample
 
 CONTRACT = Contract(required=(Modality.TEXT,))
 # Any code point, lone surrogates and line ends of every kind included.

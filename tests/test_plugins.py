@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_server import plan
-from agents import replayed, write_agent
-from helpers import TASK_YAML, Cli, answers, make_task, text_sample, write_jsonl
 
 from eval_anything import plugins
 from eval_anything.models.agent.grammar import render
+from tests.support.agent_server import plan
+from tests.support.agents import replayed, write_agent
+from tests.support.helpers import TASK_YAML, Cli, answers, make_task, text_sample, write_jsonl
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/plugin"
 OTHERS = ROOT / "tests/data/plugins/others"
 RIVAL = ROOT / "tests/data/plugins/rival"

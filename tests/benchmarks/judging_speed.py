@@ -1,4 +1,4 @@
-"""What a judged run costs beside the bare client: python tests/benchmarks/judging_speed.py [N]
+"""What a judged run costs beside the bare client: python -m tests.benchmarks.judging_speed [N]
 
 A server on loopback answers every chat call after 50 ms. The floor makes 2 N calls with the openai
 package and its aiohttp transport, 64 at a time, and nothing else; aiohttp alone makes them too. The run

@@ -1,6 +1,6 @@
 """How fast the leaderboard builds, and how fast its pages are in a real Chromium.
 
-    .venv/bin/python tests/benchmarks/leaderboard_speed.py
+    .venv/bin/python -m tests.benchmarks.leaderboard_speed
 
 Prints the figures with their bounds and the load of the machine, and exits 1 if one is missed:
 - 10,000 rows x 20 columns: first rows within 300 ms, sort within 200 ms, no frame over 100 ms (medians
@@ -12,8 +12,6 @@ Prints the figures with their bounds and the load of the machine, and exits 1 if
 The runs are synthetic, written with the engine's own types: answers in text, and two of three with a
 medium, out of 600 different ones.
 """
-
-# ruff: noqa: E402  (the tests' own helpers are found first)
 
 from __future__ import annotations
 
@@ -30,14 +28,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from eval_anything.content import Latency, Usage
-
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "leaderboard")]
-
-from browsing import chromium, until
-from helpers import mp4, png, wav
-
-from eval_anything.content import MediaPart, Modality, Record, Score, TextPart
+from eval_anything.content import Latency, MediaPart, Modality, Record, Score, TextPart, Usage
 from eval_anything.files.writing import pretty_json
 from eval_anything.jsonl import record_to_json
 from eval_anything.leaderboard.board import Column
@@ -47,6 +38,8 @@ from eval_anything.leaderboard.pages import write_index
 from eval_anything.media import MediaStore
 from eval_anything.runs.directory import FORMAT, RunFile
 from eval_anything.statistics.intervals import mean_interval
+from tests.support.browsing import chromium, until
+from tests.support.helpers import mp4, png, wav
 
 _WORDS = [
     "the",

@@ -1,4 +1,4 @@
-"""Local models beside lm-evaluation-harness: python tests/benchmarks/local_speed.py [PROMPTS]
+"""Local models beside lm-evaluation-harness: python -m tests.benchmarks.local_speed [PROMPTS]
 
 A tiny Llama on the CPU, the same weights, token ids and threads for both, in one process, in turn.
 Generation: prompts of mixed length, 32 new tokens each, greedy; lm_eval's HFLM at the best of several
@@ -24,15 +24,13 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tiny import tiny_llama
 
 from eval_anything.content import Message, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf import TransformersModel
 from eval_anything.models.local.likelihood import loglikelihoods
+from tests.support.tiny import tiny_llama
 
 ROUNDS = 3
 NEW = 32

@@ -1,4 +1,4 @@
-"""What reading media costs beside bare libraries: python tests/benchmarks/media_speed.py [ROUNDS]
+"""What reading media costs beside bare libraries: python -m tests.benchmarks.media_speed [ROUNDS]
 
 Eight frames of a clip of 10 s (640x360, 25 frames a second, H.264) against decord and PyAV; 30 s of
 stereo at 44.1 kHz to 16 kHz mono, of WAV, FLAC and MP3, against soundfile with soxr, librosa and PyAV;

@@ -1,6 +1,6 @@
 """Peak memory of runs that differ in nothing but their number of media samples.
 
-    python tests/benchmarks/run_memory.py [--samples 1000 5000] [--kind replay|micro]
+    python -m tests.benchmarks.run_memory [--samples 1000 5000] [--kind replay|micro]
 
 `replay` scores saved answers, each a text and a picture of its own to a prompt with a picture (12 kB of
 noise each, so media that are kept in memory show). `micro` asks the bundled checkpoint to draw, the same

@@ -1,4 +1,4 @@
-"""Sampling for training beside `model.generate`: python tests/benchmarks/sampling_speed.py [RESPONSES]
+"""Sampling for training beside `model.generate`: python -m tests.benchmarks.sampling_speed [RESPONSES]
 
 The model of the micro world, the prompts of micro/selection, temperature 1, the same seeds, threads
 and order of prompts for both, in turn, each at its better batch size of two. Prints generated tokens a

@@ -27,8 +27,7 @@ import torch
 import transformers
 from torch.nn import functional
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tiny import tiny_tokenizer
+from tests.support.tiny import tiny_tokenizer
 
 PAIRS, WORDS, LR, BETA = 8, 62, 1e-3, 0.1
 # Ends an answer with the token that ends generation and nothing else: TRL learns all that follows.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Tab, chromium
-from site_runs import edit_records, edit_results, edit_run, family
 
 from eval_anything.leaderboard.build import build
+from tests.support.browsing import Tab, chromium
+from tests.support.site_runs import edit_records, edit_results, edit_run, family
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from browsing import Tab
+
+from tests.support.browsing import Tab
 
 pytestmark = pytest.mark.slow
 

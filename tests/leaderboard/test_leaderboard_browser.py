@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Tab, until
 
 from eval_anything.comparison import compare
+from tests.support.browsing import Tab, until
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Cli
-from site_runs import edit_records, edit_results, edit_run
 
 from eval_anything.errors import UserError
 from eval_anything.leaderboard import pages
@@ -22,6 +20,8 @@ from eval_anything.leaderboard.build import build
 from eval_anything.leaderboard.chunks import LARGEST, Chunks, json_for_pages, split
 from eval_anything.leaderboard.overview import training_step
 from eval_anything.leaderboard.reference import read_reference
+from tests.support.helpers import Cli
+from tests.support.site_runs import edit_records, edit_results, edit_run
 
 pytestmark = pytest.mark.slow  # real runs, several builds each
 

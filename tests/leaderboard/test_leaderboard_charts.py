@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_runs import edit_records
 
 from eval_anything.leaderboard.build import build
 from eval_anything.leaderboard.charts import Bar, Point, bars, front, history, scatter
 from eval_anything.leaderboard.chunks import Chunks
 from eval_anything.output.svg import Tree
+from tests.support.site_runs import edit_records
 
 
 def _point(name: str, x: float, y: float) -> Point:

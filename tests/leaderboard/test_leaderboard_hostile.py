@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Tab, until
-from hostile import HUGE, STRINGS, add_hostile_task, hostile_run, hostile_task
 
 from eval_anything.leaderboard.build import build
+from tests.support.browsing import Tab, until
+from tests.support.hostile import HUGE, STRINGS, add_hostile_task, hostile_run, hostile_task
 
 pytestmark = pytest.mark.slow
 

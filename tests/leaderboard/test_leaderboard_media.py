@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import mp4, png, wav
 from PIL import Image
 
 from eval_anything.content import MediaPart, Modality
 from eval_anything.leaderboard.loudness import RATE, loudness
 from eval_anything.leaderboard.media import Media, peaks
+from tests.support.helpers import mp4, png, wav
 
 
 def _tone(level: float, seconds: float = 2.0) -> np.ndarray:

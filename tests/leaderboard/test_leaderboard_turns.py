@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Tab, until
-from helpers import make_task, png, text_sample, wav, write_jsonl
-from site_runs import edit_run, run_cli
 
 from eval_anything.leaderboard.build import build
+from tests.support.browsing import Tab, until
+from tests.support.helpers import make_task, png, text_sample, wav, write_jsonl
+from tests.support.site_runs import edit_run, run_cli
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,8 +14,9 @@ from eval_anything.jsonl import sample_from_json
 from eval_anything.micro.world.gold import gold_items
 from eval_anything.micro.world.render import EXTENSIONS, Rendered, render
 from eval_anything.micro.world.things import Item
+from tests.support.paths import ROOT
 
-SUITE = Path(__file__).parents[2] / "benchmarks" / "micro"
+SUITE = ROOT / "benchmarks" / "micro"
 Respond = Callable[[Iterable[str | Rendered]], Response]
 
 

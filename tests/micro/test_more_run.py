@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Cli, write_jsonl
 
 from eval_anything.content import Sample, TextPart
 from eval_anything.micro.making.tasks import SCRIPTED as PLANS
@@ -16,9 +15,11 @@ from eval_anything.micro.world.render import EXTENSIONS
 from eval_anything.runs.directory import read_run
 from eval_anything.tasks.registry import Registry
 from tests.micro.conftest import render_items, samples
+from tests.support.helpers import Cli, write_jsonl
+from tests.support.paths import ROOT
 
 LOWER = {"redundant", "guessed"}
-PAGE = Path(__file__).parents[2] / "docs" / "micro.md"
+PAGE = ROOT / "docs" / "micro.md"
 
 
 def _row(task: str, sample: Sample, folder: Path) -> dict[str, Any]:

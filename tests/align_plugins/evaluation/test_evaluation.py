@@ -1,0 +1,177 @@
+"""Checkpoints are evaluated by themselves while a training runs, ours or anyone's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from align_plugins.evaluation.checkpoints import Evaluations
+from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS
+from align_plugins.settings import EvaluationSettings
+from align_plugins.workdir import NOTE
+from eval_anything.runs.directory import read_run_file
+from tests.support.configs import config
+from tests.support.helpers import Cli
+
+pytestmark = pytest.mark.slow
+
+SELECTION = {"tasks": ["micro/selection"], "limit": 8}
+
+
+@pytest.mark.usefixtures("forked_evaluations")
+def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nbaseline: {}\nsuite: {margin: 0.9}\ndefaults: {margin: 0.9}\n")
+    evaluate = {**SELECTION, "policy": "policy.yaml"}
+    path = config(
+        tmp_path, micro_data / PAIRS, max_steps=4, save_every=2, keep=1, evaluate=evaluate, beta=0.3
+    )
+    done = cli("train", "dpo", "--config", path, "--json")
+    out = tmp_path / "out"
+    assert done.err == ""
+    assert [e["name"] for e in done.json["evaluations"]] == ["start", "step-000002", "step-000004"]
+    for name, step in (("start", 0), ("step-000002", 2), ("step-000004", 4)):
+        note = json.loads((out / "runs" / name / NOTE).read_bytes())
+        assert (note["step"], note["method"], note["training"]) == (step, "dpo", "out")
+        assert (note["tokens"] > 0) == (step > 0)
+        assert note["evaluation_seconds"] > 0
+        assert read_run_file(out / "runs" / name).status == "done"
+    assert done.json["metric"] == "micro/selection:selection"
+    best = done.json["best"]["name"]
+    kept = {p.name for p in (out / "checkpoints").iterdir()}
+    assert kept == {"checkpoint-4", f"checkpoint-{int(best[5:])}"}
+    assert [c["metric"] for c in done.json["compared"]] == ["micro/selection:selection"]
+    assert (out / "comparison.json").is_file()
+    assert done.json["gate"]["verdict"] in ("PASS", "WARN", "INCONCLUSIVE")
+    assert done.code == (0 if done.json["gate"]["verdict"] in ("PASS", "WARN") else 1)
+    compared = cli("compare", out / "runs" / "start", out / "runs" / best)
+    assert compared.code == 0
+    shown = cli("train", "dpo", "--config", path)
+    assert "gate: " in shown.out
+    assert "best" in shown.out
+
+
+@pytest.mark.usefixtures("forked_evaluations")
+def test_patience_stops_a_training_that_gets_no_better(
+    cli: Cli, tmp_path: Path, micro_data: Path
+) -> None:
+    """A rate of next to nothing changes no answer: the second checkpoint is as good as the first."""
+    evaluate = {**SELECTION, "limit": 4, "patience": 1, "start": False}
+    path = config(
+        tmp_path,
+        micro_data / DEMONSTRATIONS,
+        max_steps=6,
+        save_every=1,
+        learning_rate=1e-12,
+        evaluate=evaluate,
+    )
+    done = cli("train", "sft", "--config", path, "--json")
+    assert done.code == 0, done.err
+    assert done.json["step"] == 2
+    assert done.json["best"]["name"] == "step-000001"
+
+
+def test_an_evaluation_that_fails_is_told_and_stops_nothing(
+    cli: Cli, tmp_path: Path, micro_data: Path
+) -> None:
+    path = config(
+        tmp_path, micro_data / DEMONSTRATIONS, max_steps=1, evaluate={**SELECTION, "timeout": 0.01}
+    )
+    done = cli("train", "sft", "--config", path)
+    assert done.code == 0
+    assert "evaluation of start failed: took longer than 0.01 s" in done.err
+    assert (tmp_path / "out" / "final" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"tasks": ["micro/selektion"]}, "Did you mean micro/selection"),
+        ({"metric": "micro/selection:selektion"}, "Did you mean micro/selection:selection"),
+        ({"policy": "none.yaml"}, "no such policy"),
+        ({"judges": {"nobody": "openai/x"}}, "nobody"),
+    ],
+)
+def test_what_would_stop_an_evaluation_is_found_before_training(
+    more: dict[str, Any], message: str, cli: Cli, tmp_path: Path, micro_data: Path
+) -> None:
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=1, evaluate={**SELECTION, **more})
+    done = cli("train", "sft", "--config", path)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_an_evaluation_ends_with_the_training_that_started_it(tmp_path: Path) -> None:
+    """After a kill nothing holds the run: another process goes on with it."""
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from align_plugins.evaluation.checkpoints import EvaluationSettings, Evaluations\n"
+        "e = Evaluations(EvaluationSettings(tasks=['micro/selection']), Path(sys.argv[1]), print)\n"
+        "e.submit('start', 'micro', {'step': 0})\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    records = tmp_path / "start" / "micro" / "selection" / "records.jsonl"
+    while not records.is_file():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    time.sleep(1)
+    some = len(records.read_bytes().splitlines())
+    found = Evaluations(EvaluationSettings(tasks=["micro/selection"], limit=8), tmp_path, print)
+    found.submit("start", "micro", {"step": 0})
+    found.wait()
+    assert not found.failed
+    assert len(records.read_bytes().splitlines()) >= some > 0
+
+
+def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
+    import transformers
+
+    from align_plugins.evaluation.callback import EvalAnythingCallback
+    from eval_anything.micro.model import vocabulary
+    from eval_anything.micro.model.adapter import BUNDLED
+    from eval_anything.micro.model.checkpoint_files import make_tokenizer
+    from eval_anything.models.local.generation import load_causal_lm
+
+    class Codec(transformers.TrainerCallback):  # type: ignore[misc]
+        """What such a checkpoint needs beside its tokenizer."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            vocabulary.save_description(tmp_path / "mine" / f"checkpoint-{state.global_step}")
+
+    ids = vocabulary.ids()
+    row = {"input_ids": [ids["<user>"], ids["<assistant>"], ids["<eos>"]]}
+    trainer = transformers.Trainer(
+        model=load_causal_lm(BUNDLED, "float32"),
+        args=transformers.TrainingArguments(
+            str(tmp_path / "mine"), max_steps=1, save_steps=1, report_to="none", use_cpu=True,
+            disable_tqdm=True, learning_rate=1e-9,
+        ),
+        train_dataset=[row] * 4,
+        data_collator=lambda rows: {
+            "input_ids": __import__("torch").tensor([r["input_ids"] for r in rows]),
+            "labels": __import__("torch").tensor([r["input_ids"] for r in rows]),
+        },
+        processing_class=make_tokenizer(),
+        callbacks=[Codec()],
+    )  # fmt: skip
+    said: list[str] = []
+    callback = EvalAnythingCallback(tasks=["micro/selection"], start="micro", limit=4, say=said.append)
+    trainer.add_callback(callback)
+    trainer.train()
+    assert callback.evaluations is not None
+    assert callback.evaluations.done() == ["start", "step-000001"], said
+    best = callback.evaluations.best()
+    assert best is not None
+    assert best.name == "step-000001"
+    note = json.loads((tmp_path / "mine" / "runs" / "step-000001" / NOTE).read_bytes())
+    assert note["step"] == 1

@@ -1,0 +1,189 @@
+"""How the chat model of an agent is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import to_builtins
+
+from eval_anything.content import Message, Modality, TextPart, Usage
+from eval_anything.media import MediaStore
+from eval_anything.models.agent.grammar import render
+from eval_anything.models.agent.plan import Plan, PlanError
+from eval_anything.models.agent.plan_parser import read_json, read_message
+from eval_anything.models.base import Request, Sampling
+from tests.support.agent_server import in_json, in_tools, plan, planner
+from tests.support.agents import DRAWN, answers, request, write_agent
+from tests.support.helpers import png
+from tests.support.scripted_server import completion, fails, raw, serve
+
+FOX = plan(text="A fox.", image="a fox asleep in a teacup", audio="soft snoring")
+
+
+@pytest.mark.parametrize(
+    ("tools", "json_schema", "form", "requests"),
+    [
+        ("works", "works", "tools", 1 + 3),
+        ("refused", "works", "json", 2 + 3),
+        ("ignored", "works", "json", 2 + 3),
+        ("refused", "refused", "text", 2 + 3),
+        ("ignored", "ignored", "text", 2 + 3),
+    ],
+)
+def test_the_best_form_that_works_is_found_once(
+    tools: Any, json_schema: Any, form: str, requests: int, tmp_path: Path
+) -> None:
+    with serve(planner({"fox": FOX}, tools, json_schema)) as server:
+        file = write_agent(tmp_path, server.spec())
+        given = answers(file, *(request(id_=f"s{i}") for i in range(3)))
+    assert len(server.bodies) == requests
+    for response in given:
+        assert response.error is None
+        assert [p.modality for p in response.parts] == ["text", "image", "audio"]
+        assert response.details == {
+            "form": form,
+            "plan": [
+                {"modality": "text"},
+                {"modality": "image", "prompt": "a fox asleep in a teacup"},
+                {"modality": "audio", "prompt": "soft snoring"},
+            ],
+        }
+        assert response.order_known is (form != "tools")
+        assert response.usage == Usage(11, 7)
+        assert set(to_builtins(response.latency)) >= {"total", "plan", "image", "audio"}
+
+
+@pytest.mark.parametrize("form", ["tools", "json", "text"])
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("length", "unparsable_plan"), ("content_filter", "refusal")]
+)
+def test_an_answer_that_is_cut_off_is_no_choice_of_what_it_has(
+    reason: str, kind: str, form: str, tmp_path: Path
+) -> None:
+    chosen = plan(text="A fox.")
+    message = {"tools": in_tools, "json": in_json}.get(form, lambda p: {"content": render(p)})(chosen)
+    body = completion(None, choices=[{"index": 0, "finish_reason": reason, "message": message}])
+    with serve(lambda number, asked: raw(body)) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form=form), request())
+    assert response.error is not None
+    assert response.error.kind == kind
+    assert response.parts == ()
+    assert "A fox." in response.details["outside"]
+
+
+@pytest.mark.parametrize("form", ["tools", "json", "text"])
+def test_a_form_can_be_fixed(form: str, tmp_path: Path) -> None:
+    with serve(planner({"fox": FOX})) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form=form), request())
+    assert response.details["form"] == form
+    [body] = server.bodies
+    assert ("tools" in body) is (form == "tools")
+    assert ("response_format" in body) is (form == "json")
+
+
+def test_what_the_chat_model_is_told(tmp_path: Path) -> None:
+    generators = {"audio": {**DRAWN, "about": "reads its prompt aloud"}}
+    with serve(planner({"fox": plan(text="A fox.")})) as server:
+        file = write_agent(tmp_path, server.spec(), generators, form="tools", system="Be brief.")
+        system = Message("system", (TextPart("The user is five."),))
+        own = Request("t", "s", 0, (system, *request().messages), Sampling(0.5, 1))
+        answers(file, own)
+    [body] = server.bodies
+    assert [m["role"] for m in body["messages"]] == ["system", "user"]
+    told = body["messages"][0]["content"]
+    for part in ("Be brief.", "reads its prompt aloud", "The user is five."):
+        assert part in told
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["make_audio"]
+    assert (body["temperature"], body["seed"]) == (0.5, own.seed % 2**31)
+
+
+def test_media_of_the_prompt_go_to_the_chat_model(tmp_path: Path) -> None:
+    (tmp_path / "fox.png").write_bytes(png())
+    part = MediaStore(tmp_path / "store").put(png(), Modality.IMAGE)
+    asked = Request("t", "s0", 0, (Message("user", (part, TextPart("a fox"))),), Sampling())
+    with serve(planner({"fox": FOX})) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form="tools"), asked)
+    assert response.error is None
+    content = server.bodies[0]["messages"][1]["content"]
+    assert content[0]["image_url"]["url"].startswith("data:image/png;base64,")
+    with serve(lambda number, body: fails(400, "no images")) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form="tools"), asked)
+    assert response.error is not None
+    assert response.error.kind == "unsupported_input"
+
+
+def test_media_of_the_prompt_are_no_input_of_a_text_model(tmp_path: Path, tiny: Path) -> None:
+    part = MediaStore(tmp_path / "store").put(png(), Modality.IMAGE)
+    asked = Request("t", "s0", 0, (Message("user", (part,)),), Sampling())
+    [response] = answers(write_agent(tmp_path, str(tiny)), asked)
+    assert response.error is not None
+    assert response.error.kind == "unsupported_input"
+
+
+# --- what it answers ---------------------------------------------------------------------------
+
+MESSAGES: dict[str, tuple[dict[str, Any], Plan]] = {
+    "text alone": ({"content": "Paris."}, plan(text="Paris.")),
+    "a call alone": (in_tools(plan(image="a cat")), plan(image="a cat")),
+    "both": (in_tools(plan(text="Look:", video="a cat runs")), plan(text="Look:", video="a cat runs")),
+    "content in parts": ({"content": [{"type": "text", "text": "Paris."}]}, plan(text="Paris.")),
+    "arguments as an object": (
+        {"tool_calls": [{"function": {"name": "make_image", "arguments": {"prompt": "a cat"}}}]},
+        plan(image="a cat"),
+    ),
+    "thinking": ({"content": "<think>a cat?</think>Paris."}, plan(text="Paris.")),
+    "a call for none": (in_tools(plan(text="Paris.", image="None.")), plan(text="Paris.")),
+    "nothing": ({"content": ""}, ()),
+}
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_messages_are_read(case: str) -> None:
+    message, expected = MESSAGES[case]
+    reading = read_message(message)
+    assert reading.plan == expected
+    assert reading.order_known is (len({one.modality for one in expected}) < 2)
+
+
+def _call(name: str, arguments: Any) -> dict[str, Any]:
+    return {"content": "ok", "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
+
+
+NO_PLANS: dict[str, tuple[Callable[[Any], Any], Any, str]] = {
+    "unknown tool": (read_message, _call("draw", '{"prompt": "x"}'), "unparsable_plan"),
+    "cut arguments": (read_message, _call("make_image", '{"prompt": "a c'), "unparsable_plan"),
+    "no prompt": (read_message, _call("make_image", '{"text": "a cat"}'), "unparsable_plan"),
+    "no function": (read_message, {"tool_calls": ["x"]}, "unparsable_plan"),
+    "a call in the text": (
+        read_message,
+        {"content": '<tool_call>{"name": "make_image", "arguments": {"prompt": "x"}}</tool_call>'},
+        "unparsable_plan",
+    ),
+    "a call as code": (read_message, {"content": 'make_image("a cat")'}, "unparsable_plan"),
+    "a refusal": (read_message, {"content": None, "refusal": "I will not"}, "refusal"),
+    "words for JSON": (read_json, "Paris.", "unparsable_plan"),
+    "cut JSON": (read_json, '{"parts": [{"modality": "text", "cont', "unparsable_plan"),
+    "a smell": (read_json, '{"parts": [{"modality": "smell", "content": "x"}]}', "unparsable_plan"),
+    "other JSON": (read_json, '{"answer": "Paris"}', "unparsable_plan"),
+    "deep JSON": (read_json, "[" * 100_000, "unparsable_plan"),
+    "a refusal for JSON": (read_json, "I'm sorry, I can't help with that.", "refusal"),
+    "too many parts": (read_message, in_tools(plan(image="a cat") * 17), "unparsable_plan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_PLANS)
+def test_what_is_no_plan(case: str) -> None:
+    read, answer, kind = NO_PLANS[case]
+    with pytest.raises(PlanError) as error:
+        read(answer)
+    assert error.value.kind == kind
+
+
+@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "<think>hm</think>\n{}", "  {}\n"])
+def test_json_is_read(around: str) -> None:
+    expected = plan(image="a cat", text="Meow: it says", video="a cat runs")
+    answer = around.format(in_json((*expected, *plan(audio="None.")))["content"])
+    assert read_json(answer).plan == expected

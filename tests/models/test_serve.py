@@ -1,0 +1,164 @@
+"""A real server of models, `transformers serve`, as the model's and as the judge's."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.support.helpers import Cli, answers, make_task, medium_sample, png, text_sample, write_jsonl
+from tests.support.tiny import tiny_llama
+from tests.support.tiny_media import tiny_llava
+
+pytestmark = pytest.mark.slow
+
+_TO_START = 120.0  # seconds; 5 to 15 are usual
+
+TASK = """\
+version: 1
+title: Talk
+description: Questions of all kinds.
+licence: CC0-1.0
+inputs: [text, image]
+outputs: [text]
+judges: [{judge}]
+primary: {primary}
+contract: {{required: [text]}}
+"""
+
+
+class Served(NamedTuple):
+    """The server's address, and the checkpoints that it loads when they are asked for."""
+
+    url: str
+    text: Path
+    vision: Path
+
+    def spec(self, checkpoint: Path) -> str:
+        return f"openai/{checkpoint}@{self.url}/v1"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`transformers serve` on the loopback, without a hub; stopped at the end."""
+    root = tmp_path_factory.mktemp("served")
+    text, vision = tiny_llama(root / "llama"), tiny_llava(root / "llava")
+    for checkpoint in (text, vision):  # a judge names no bound of its own
+        path = checkpoint / "generation_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "max_new_tokens": 24}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).with_name("transformers")
+    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    log = root / "serve.log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out, cwd=root, env=environment)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + _TO_START
+        while not _is_healthy(url):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"transformers serve does not come up:\n{log.read_text('utf-8', 'replace')}")
+            time.sleep(0.2)
+        yield Served(url, text, vision)
+    finally:
+        server.kill()
+        server.wait(30)
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _task(root: Path, samples: list[dict[str, Any]], judge: str = "selection_contract") -> None:
+    primary = "synergy" if judge == "synergy_rubric" else "selection"
+    yaml = TASK.format(judge=judge, primary=primary)
+    folder = make_task(root, samples=samples, yaml=yaml)
+    (folder / "red.png").write_bytes(png(size=28))
+    (folder / "noise.png").write_bytes(png(size=28, noise=3))
+
+
+def _command(spec: str) -> list[str]:
+    run = ["run", "--tasks", "mine/demo", "--include", "mine", "--json"]
+    return [*run, "--model", spec, "--model-arg", "max_tokens=16"]
+
+
+def _texts(run: Path) -> dict[str, str]:
+    """What was answered to each sample; no record may have an error."""
+    rows = map(json.loads, (run / "mine" / "demo" / "records.jsonl").read_bytes().splitlines())
+    found = {}
+    for row in rows:
+        assert row["error"] is None, row
+        [part] = row["parts"]
+        assert part["modality"] == "text"
+        assert row["usage"]["input"] > 0
+        assert row["usage"]["output"] > 0
+        found[row["sample_id"]] = part["text"]
+    return found
+
+
+def test_a_served_model_answers_in_text(served: Served, cli: Cli, tmp_path: Path) -> None:
+    _task(tmp_path, [text_sample(f"s{i}", f"What is the capital of {i}?") for i in range(4)])
+    for out in ("first", "second"):
+        done = cli(*_command(served.spec(served.text)), "--out", out)
+        assert done.code == 0, done.err
+        assert done.json["tasks"]["mine/demo"]["metrics"]["selection"]["n"] == 4
+    first = _texts(tmp_path / "first")
+    assert all(text.strip() for text in first.values())
+    assert _texts(tmp_path / "second") == first, "at temperature 0 an answer is the same again"
+
+
+def test_a_served_model_sees_images(served: Served, cli: Cli, tmp_path: Path) -> None:
+    _task(tmp_path, [medium_sample(name, "image", f"{name}.png") for name in ("red", "noise")])
+    done = cli(*_command(served.spec(served.vision)), "--out", "run")
+    assert done.code == 0, done.err
+    texts = _texts(tmp_path / "run")
+    assert texts["red"] != texts["noise"], "the same question about another picture"
+
+
+@pytest.mark.parametrize("kind", ["text", "vision"])
+def test_a_served_judge_without_sense_leaves_everything_unscored(
+    kind: str, served: Served, cli: Cli, tmp_path: Path
+) -> None:
+    """Random weights give no verdict: the run ends, with all that was answered, and INVALID."""
+    ids = [f"s{i}" for i in range(3)]
+    _task(tmp_path, [text_sample(i) for i in ids], "synergy_rubric")
+    write_jsonl(tmp_path / "out.jsonl", answers(ids))
+    judge = f"synergy_rubric={served.spec(getattr(served, kind))}"
+    command = ["score", "--outputs", "out.jsonl", "--tasks", "mine/demo", "--include", "mine"]
+    done = cli(*command, "--judge", judge, "--json", "--out", "run")
+    assert done.code == 1, done.err
+    metric = done.json["tasks"]["mine/demo"]["metrics"]["synergy"]
+    assert (metric["value"], metric["n"], metric["failed"], metric["unscored"]) == (None, 3, 0, 3)
+    assert "INVALID: 3 of 3 samples are unscored" in done.err
+    rows = (tmp_path / "run/mine/demo/records.jsonl").read_bytes().splitlines()
+    for row in map(json.loads, rows):
+        assert "no usable verdict" in row["scores"]["synergy"]["explanation"]
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_model_that_the_server_does_not_have_leaves_samples_pending(
+    served: Served, cli: Cli, tmp_path: Path
+) -> None:
+    """This server answers 500 for it (5.23, offline), which may pass: no score, and exit 4."""
+    _task(tmp_path, [text_sample("s0")])
+    done = cli(*_command(f"openai/no-such-model@{served.url}/v1"), "--out", "run")
+    assert done.code == 4
+    assert "1 samples are pending" in done.err
+    assert "no-such-model" in done.err
