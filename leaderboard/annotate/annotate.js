@@ -16,7 +16,11 @@
     },
     preference: {
       ask: "Which response is better?",
-      options: () => [["first", "first"], ["second", "second"], ["tie", "tie"]],
+      options: () => [
+        ["first", "first"],
+        ["second", "second"],
+        ["tie", "tie"],
+      ],
     },
     grade: {
       ask: () => `How good is this response, from 1 (worst) to ${state.scale} (best)?`,
@@ -30,7 +34,8 @@
     if (p.modality === "text") return EA.said(p.text, "p", { class: "text" });
     const address = `media/${p.media}`;
     const label = `${p.modality} of ${whose}`;
-    const lost = () => shown.replaceWith(el("p", { class: "wrong" }, `This ${p.modality} cannot be shown by this browser.`));
+    const lost = () =>
+      shown.replaceWith(el("p", { class: "wrong" }, `This ${p.modality} cannot be shown by this browser.`));
     const attributes = { src: address, onerror: lost };
     let shown;
     if (p.modality === "image") {
@@ -41,57 +46,144 @@
     }
     return shown;
   };
-  const parts = (list, whose) => el("div", { class: "parts" }, list.map((p) => part(p, whose)));
+  const parts = (list, whose) =>
+    el(
+      "div",
+      { class: "parts" },
+      list.map((p) => part(p, whose)),
+    );
 
-  const prompt = () => el("section", { class: "asked", id: "prompt" },
-    el("h2", {}, "Prompt"),
-    state.question.messages.map(([role, list]) => [
-      state.question.messages.length > 1 ? el("p", { class: "role" }, role) : null,
-      parts(list, "the prompt"),
-    ]).flat());
+  const prompt = () =>
+    el(
+      "section",
+      { class: "asked", id: "prompt" },
+      el("h2", {}, "Prompt"),
+      state.question.messages.flatMap(([role, list]) => [
+        state.question.messages.length > 1 ? el("p", { class: "role" }, role) : null,
+        parts(list, "the prompt"),
+      ]),
+    );
 
   const responses = () => {
     const list = state.question.responses;
     if (!list.length) return null;
     const names = list.length === 1 ? ["Response"] : ["First response", "Second response"];
-    return el("div", { class: "sides" }, list.map((response, i) =>
-      el("section", { class: i ? "answered second" : "answered", "data-side": ["first", "second"][i] },
-        el("h2", {}, names[i]), parts(response, names[i].toLowerCase()))));
+    return el(
+      "div",
+      { class: "sides" },
+      list.map((response, i) =>
+        el(
+          "section",
+          { class: i ? "answered second" : "answered", "data-side": ["first", "second"][i] },
+          el("h2", {}, names[i]),
+          parts(response, names[i].toLowerCase()),
+        ),
+      ),
+    );
   };
 
   const answer = () => {
     const ask = kind().ask;
-    const buttons = kind().options().map(([value, name], i) =>
-      el("button", { type: "button", "data-value": value, "aria-pressed": "false", "aria-label": `${value}`, onclick: () => choose(value) },
-        el("kbd", {}, `${i + 1}`), name));
-    return el("div", { class: "answer" },
+    const buttons = kind()
+      .options()
+      .map(([value, name], i) =>
+        el(
+          "button",
+          {
+            type: "button",
+            "data-value": value,
+            "aria-pressed": "false",
+            "aria-label": `${value}`,
+            onclick: () => choose(value),
+          },
+          el("kbd", {}, `${i + 1}`),
+          name,
+        ),
+      );
+    return el(
+      "div",
+      { class: "answer" },
       el("p", { class: "ask" }, typeof ask === "string" ? ask : ask()),
-      el("div", { class: "row choices", id: "choices", role: "group", "aria-label": "Answer", tabindex: "-1" }, buttons),
+      el(
+        "div",
+        { class: "row choices", id: "choices", role: "group", "aria-label": "Answer", tabindex: "-1" },
+        buttons,
+      ),
       state.question.kind === "grade"
-        ? el("label", {}, "What should be mended? (optional)", el("textarea", { id: "critique", dir: "auto", maxlength: "20000" }))
+        ? el(
+            "label",
+            {},
+            "What should be mended? (optional)",
+            el("textarea", { id: "critique", dir: "auto", maxlength: "20000" }),
+          )
         : null,
       el("p", { class: "wrong", id: "message", role: "alert" }),
-      el("div", { class: "row" },
+      el(
+        "div",
+        { class: "row" },
         el("button", { type: "button", id: "next", class: "primary", onclick: submit }, "Next"),
         el("button", { type: "button", id: "skip", onclick: skip }, "Later"),
-        el("button", { type: "button", id: "undo", onclick: undo, disabled: state.done === 0 }, "Undo")),
-      el("p", { class: "soft keys" }, el("kbd", {}, "1"), "–", el("kbd", {}, `${buttons.length}`), " choose, ",
-        el("kbd", {}, "Enter"), " next, ", el("kbd", {}, "u"), " undo, ", el("kbd", {}, "s"), " later",
-        state.question.kind === "grade" ? [", ", el("kbd", {}, "c"), " write, ", el("kbd", {}, "Esc"), " leave the text, ", el("kbd", {}, "Ctrl"), " ", el("kbd", {}, "Enter"), " next from the text"] : null));
+        el("button", { type: "button", id: "undo", onclick: undo, disabled: state.done === 0 }, "Undo"),
+      ),
+      el(
+        "p",
+        { class: "soft keys" },
+        el("kbd", {}, "1"),
+        "–",
+        el("kbd", {}, `${buttons.length}`),
+        " choose, ",
+        el("kbd", {}, "Enter"),
+        " next, ",
+        el("kbd", {}, "u"),
+        " undo, ",
+        el("kbd", {}, "s"),
+        " later",
+        state.question.kind === "grade"
+          ? [
+              ", ",
+              el("kbd", {}, "c"),
+              " write, ",
+              el("kbd", {}, "Esc"),
+              " leave the text, ",
+              el("kbd", {}, "Ctrl"),
+              " ",
+              el("kbd", {}, "Enter"),
+              " next from the text",
+            ]
+          : null,
+      ),
+    );
   };
 
-  const finished = () => el("section", { class: "empty", id: "finished" },
-    el("h1", {}, "All done"),
-    el("p", {}, `${state.done} of ${state.total} answered. They are in `, EA.said(state.file, "code"), "."),
-    el("p", {}, "Ctrl-C in the terminal ends the server and writes the labels."),
-    el("p", { class: "wrong", id: "message", role: "alert" }),
-    el("button", { type: "button", id: "undo", onclick: undo }, "Undo the last answer"));
+  const finished = () =>
+    el(
+      "section",
+      { class: "empty", id: "finished" },
+      el("h1", {}, "All done"),
+      el("p", {}, `${state.done} of ${state.total} answered. They are in `, EA.said(state.file, "code"), "."),
+      el("p", {}, "Ctrl-C in the terminal ends the server and writes the labels."),
+      el("p", { class: "wrong", id: "message", role: "alert" }),
+      el("button", { type: "button", id: "undo", onclick: undo }, "Undo the last answer"),
+    );
 
   const draw = () => {
-    document.getElementById("trail").replaceChildren(
-      EA.said(state.task, "span"), ...(state.question ? [EA.said(state.question.sample, "span")] : []));
-    document.getElementById("tools").replaceChildren(
-      el("span", { class: "count soft" }, `${state.done} of ${state.total}`, " · ", EA.said(state.annotator)));
+    document
+      .getElementById("trail")
+      .replaceChildren(
+        EA.said(state.task, "span"),
+        ...(state.question ? [EA.said(state.question.sample, "span")] : []),
+      );
+    document
+      .getElementById("tools")
+      .replaceChildren(
+        el(
+          "span",
+          { class: "count soft" },
+          `${state.done} of ${state.total}`,
+          " · ",
+          EA.said(state.annotator),
+        ),
+      );
     const progress = document.getElementById("progress");
     progress.max = state.total;
     progress.value = state.done;
@@ -104,7 +196,7 @@
       choice = kind().several ? new Set(earlier ? earlier.vote : []) : null;
       if (earlier && !kind().several) choice = earlier.preferred ?? earlier.grade;
       main.replaceChildren(...[prompt(), responses(), answer()].filter(Boolean));
-      if (earlier && earlier.critique) document.getElementById("critique").value = earlier.critique;
+      if (earlier?.critique) document.getElementById("critique").value = earlier.critique;
       mark();
     }
     window.scrollTo(0, 0);
@@ -139,9 +231,14 @@
     if (busy) return;
     busy = true;
     try {
-      const options = body === undefined ? {} : {
-        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-      };
+      const options =
+        body === undefined
+          ? {}
+          : {
+              method: "POST",
+              headers: { "Content-Type": "application/json" },
+              body: JSON.stringify(body),
+            };
       const reply = await fetch(name, options);
       const value = await reply.json();
       if (!reply.ok) {
@@ -175,12 +272,17 @@
     if (at.matches("textarea")) {
       if (event.key === "Escape") at.blur();
       if (!enter || !event.ctrlKey) return;
-    } else if (event.ctrlKey || at.matches("audio, video, a, #skip, #undo, #next") && event.key === "Enter") return;
+    } else if (event.ctrlKey || (at.matches("audio, video, a, #skip, #undo, #next") && event.key === "Enter"))
+      return;
     const keys = { u: undo };
     if (state.question) {
       keys.s = skip;
       keys.c = () => document.getElementById("critique")?.focus();
-      kind().options().forEach(([value], i) => { keys[i + 1] = () => choose(value); });
+      kind()
+        .options()
+        .forEach(([value], i) => {
+          keys[i + 1] = () => choose(value);
+        });
     }
     const does = enter ? submit : keys[event.key];
     if (!does) return;

@@ -11,7 +11,12 @@
   EA.board = () => {
     if (board) return board;
     const data = EA.have("board");
-    board = { ...data, columns: data.columns.map((c, place) => ({ ...c, place })), rows: [], byId: new Map() };
+    board = {
+      ...data,
+      columns: data.columns.map((c, place) => ({ ...c, place })),
+      rows: [],
+      byId: new Map(),
+    };
     board.byKey = new Map(board.columns.map((c) => [c.key, c]));
     board.add = (rows) => {
       for (const [id, name, folder, latency, cost, [tasks, counts], cells] of rows) {
@@ -27,7 +32,12 @@
       c.scale = c.range || [0, Math.max(...board.rows.map((r) => Math.abs(r.cells[c.place]?.[0] || 0)))];
     }
     board.published = data.published.map(([name, values]) => ({
-      id: "", name, folder: "", published: true, text: name.toLowerCase(), tasks: [],
+      id: "",
+      name,
+      folder: "",
+      published: true,
+      text: name.toLowerCase(),
+      tasks: [],
       cells: values.map((value) => (value === null ? null : [value, null, null, null, null, null, null])),
     }));
     board.complete = (async () => {
@@ -40,23 +50,38 @@
 
   EA.pages.board = (params, main) => {
     const data = EA.board();
-    const view = { q: "", suite: "", mod: "", sort: "", dir: "", sel: "", hide: "", all: "", only: "", ...params };
+    const view = {
+      q: "",
+      suite: "",
+      mod: "",
+      sort: "",
+      dir: "",
+      sel: "",
+      hide: "",
+      all: "",
+      only: "",
+      ...params,
+    };
     const selected = new Set(view.sel.split(",").filter((id) => id));
     const hidden = new Set(view.hide.split("|").filter((key) => key));
     let rows = [];
     let columns = [];
     let active = -1;
 
-    const note = () => EA.note("board", { ...view, sel: [...selected].join(","), hide: [...hidden].join("|") });
+    const note = () =>
+      EA.note("board", { ...view, sel: [...selected].join(","), hide: [...hidden].join("|") });
 
     // --- what is in view ---------------------------------------------------------------------
     const inView = (c) =>
-      (view.all || c.main) && !hidden.has(c.key) && (!view.suite || c.suite === view.suite) &&
+      (view.all || c.main) &&
+      !hidden.has(c.key) &&
+      (!view.suite || c.suite === view.suite) &&
       (!view.mod || c[view.mod.split(" ")[0]].includes(view.mod.split(" ")[1]));
 
     const chosen = (row) =>
       (!row.published || columns.some((c) => row.cells[c.place])) &&
-      (!view.q || row.text.includes(view.q.toLowerCase())) && (!view.only || selected.has(row.id));
+      (!view.q || row.text.includes(view.q.toLowerCase())) &&
+      (!view.only || selected.has(row.id));
 
     // Classes are kept apart, the ranked ones first: an order across them would say something untrue.
     const sorted = (found, column) => {
@@ -95,12 +120,21 @@
     const widths = EA.el("colgroup");
     const head = EA.el("thead");
     const body = EA.el("tbody");
-    const caption = EA.el("caption", { class: "hidden" },
-      "Models and metrics. Each cell has the value, its 95 % interval, the rank as an interval, n and the failed share.");
+    const caption = EA.el(
+      "caption",
+      { class: "hidden" },
+      "Models and metrics. Each cell has the value, its 95 % interval, the rank as an interval, n and the failed share.",
+    );
     const grid = EA.el("table", { class: "board" }, caption, widths, head, body);
-    const scroller = EA.el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Table of models and metrics" }, grid);
+    const scroller = EA.el(
+      "div",
+      { class: "scroller", tabindex: "0", role: "region", "aria-label": "Table of models and metrics" },
+      grid,
+    );
     const table = EA.windowed({
-      scroller, body, height: ROW,
+      scroller,
+      body,
+      height: ROW,
       row: () => newRow(),
       spacer: () => EA.el("tr", { "aria-hidden": "true", class: "spacer" }, EA.el("td", {})),
       whole: (n) => whole(n),
@@ -119,29 +153,54 @@
     const sortButton = (key, first, text, about) => {
       const on = view.sort === key;
       const up = view.dir !== "desc";
-      const button = EA.el("button", { type: "button", class: on ? "sorted" : "", title: about, onclick: () => sortBy(key, first) },
-        EA.said(text), EA.el("span", { class: "arrow", "aria-hidden": "true" }, on ? (up ? "▲" : "▼") : ""));
+      const button = EA.el(
+        "button",
+        { type: "button", class: on ? "sorted" : "", title: about, onclick: () => sortBy(key, first) },
+        EA.said(text),
+        EA.el("span", { class: "arrow", "aria-hidden": "true" }, on ? (up ? "▲" : "▼") : ""),
+      );
       return [button, on ? (up ? "ascending" : "descending") : null];
     };
 
     const header = () => {
       const groups = [];
       for (const c of columns) {
-        const name = c.suite + (c.task ? " / " + c.task : "");
+        const name = c.suite + (c.task ? ` / ${c.task}` : "");
         if (groups.length && groups.at(-1).name === name) groups.at(-1).span++;
         else groups.push({ name, span: 1, published: !c.classes.length });
       }
       const [button, direction] = sortButton("", "asc", "model", "sort by name");
-      const top = EA.el("tr", {},
+      const top = EA.el(
+        "tr",
+        {},
         EA.el("th", { rowspan: 2, scope: "col", class: "model", "aria-sort": direction || "none" }, button),
-        groups.map((g) => EA.el("th", { colspan: g.span, scope: "colgroup", class: "group" },
-          EA.el("span", { class: "group-name" }, EA.said(g.name), g.published ? EA.el("small", {}, " published") : null))));
-      const second = EA.el("tr", {}, columns.map((c) => {
-        const about = `${c.key}; ${c.better} is better${c.range ? `; from ${c.range[0]} to ${c.range[1]}` : ""}`;
-        const [b, d] = sortButton(c.key, c.better === "higher" ? "desc" : "asc", c.label, about);
-        return EA.el("th", { scope: "col", class: c.main ? "main" : "", "aria-sort": d || "none" }, b,
-          c.better === "lower" ? EA.el("small", {}, "lower is better") : null);
-      }));
+        groups.map((g) =>
+          EA.el(
+            "th",
+            { colspan: g.span, scope: "colgroup", class: "group" },
+            EA.el(
+              "span",
+              { class: "group-name" },
+              EA.said(g.name),
+              g.published ? EA.el("small", {}, " published") : null,
+            ),
+          ),
+        ),
+      );
+      const second = EA.el(
+        "tr",
+        {},
+        columns.map((c) => {
+          const about = `${c.key}; ${c.better} is better${c.range ? `; from ${c.range[0]} to ${c.range[1]}` : ""}`;
+          const [b, d] = sortButton(c.key, c.better === "higher" ? "desc" : "asc", c.label, about);
+          return EA.el(
+            "th",
+            { scope: "col", class: c.main ? "main" : "", "aria-sort": d || "none" },
+            b,
+            c.better === "lower" ? EA.el("small", {}, "lower is better") : null,
+          );
+        }),
+      );
       widths.replaceChildren(EA.el("col", { class: "model" }), ...columns.map(() => EA.el("col")));
       head.replaceChildren(top, second);
     };
@@ -164,8 +223,15 @@
         const chosen = selected.has(row.id);
         element.className = row.published ? "published" : chosen ? "chosen" : "";
         if (row.published) {
-          who.replaceChildren(EA.el("span", { class: "nobox" }), EA.el("div", { class: "names" },
-            EA.el("span", { class: "name" }, EA.said(row.name)), EA.el("small", {}, "published, not measured here")));
+          who.replaceChildren(
+            EA.el("span", { class: "nobox" }),
+            EA.el(
+              "div",
+              { class: "names" },
+              EA.el("span", { class: "name" }, EA.said(row.name)),
+              EA.el("small", {}, "published, not measured here"),
+            ),
+          );
         } else {
           if (!box.parentNode) who.replaceChildren(box, names);
           box.ariaLabel = `Choose ${EA.modelLabel(row)}`;
@@ -214,74 +280,223 @@
 
     const chips = () => {
       const two = selected.size === 2;
-      choice.replaceChildren(...(selected.size === 0 ? [] : [
-        EA.el("span", {}, `${selected.size} chosen`),
-        EA.el("button", { type: "button", class: "primary", disabled: !two, onclick: compare, title: two ? "" : "choose exactly two" }, "Compare"),
-        EA.el("button", { type: "button", "aria-pressed": view.only ? "true" : "false", onclick: () => { view.only = view.only ? "" : "1"; refresh(); } }, "Only these"),
-        EA.el("button", { type: "button", onclick: () => { selected.clear(); view.only = ""; refresh(); } }, "Clear"),
-      ]));
+      choice.replaceChildren(
+        ...(selected.size === 0
+          ? []
+          : [
+              EA.el("span", {}, `${selected.size} chosen`),
+              EA.el(
+                "button",
+                {
+                  type: "button",
+                  class: "primary",
+                  disabled: !two,
+                  onclick: compare,
+                  title: two ? "" : "choose exactly two",
+                },
+                "Compare",
+              ),
+              EA.el(
+                "button",
+                {
+                  type: "button",
+                  "aria-pressed": view.only ? "true" : "false",
+                  onclick: () => {
+                    view.only = view.only ? "" : "1";
+                    refresh();
+                  },
+                },
+                "Only these",
+              ),
+              EA.el(
+                "button",
+                {
+                  type: "button",
+                  onclick: () => {
+                    selected.clear();
+                    view.only = "";
+                    refresh();
+                  },
+                },
+                "Clear",
+              ),
+            ]),
+      );
     };
 
     const select = (label, key, options) => {
-      const box = EA.el("select", { onchange: () => { view[key] = box.value; refresh(); } },
-        options.map(([value, text]) => EA.el("option", { value, selected: view[key] === value }, text)));
+      const box = EA.el(
+        "select",
+        {
+          onchange: () => {
+            view[key] = box.value;
+            refresh();
+          },
+        },
+        options.map(([value, text]) => EA.el("option", { value, selected: view[key] === value }, text)),
+      );
       return EA.el("label", {}, EA.el("span", {}, label), box);
     };
     const suites = [...new Set(data.columns.map((c) => c.suite))];
-    const kinds = ["reads", "writes"].flatMap((what) => ["text", "image", "audio", "video"]
-      .filter((m) => data.columns.some((c) => c[what].includes(m))).map((m) => [`${what} ${m}`, `${what} ${m}`]));
-    const search = EA.el("input", { type: "search", placeholder: "Search models", "aria-label": "Search models", value: view.q,
-      oninput: () => { view.q = search.value; refresh(); } });
-    const everything = EA.el("input", { type: "checkbox", checked: view.all === "1", onchange: () => { view.all = everything.checked ? "1" : ""; refresh(); } });
+    const kinds = ["reads", "writes"].flatMap((what) =>
+      ["text", "image", "audio", "video"]
+        .filter((m) => data.columns.some((c) => c[what].includes(m)))
+        .map((m) => [`${what} ${m}`, `${what} ${m}`]),
+    );
+    const search = EA.el("input", {
+      type: "search",
+      placeholder: "Search models",
+      "aria-label": "Search models",
+      value: view.q,
+      oninput: () => {
+        view.q = search.value;
+        refresh();
+      },
+    });
+    const everything = EA.el("input", {
+      type: "checkbox",
+      checked: view.all === "1",
+      onchange: () => {
+        view.all = everything.checked ? "1" : "";
+        refresh();
+      },
+    });
     const count = EA.el("p", { class: "count" });
     const choice = EA.el("div", { class: "choice", role: "group", "aria-label": "Chosen models" });
     const notice = EA.el("div", { class: "notices" });
-    const empty = EA.el("p", { class: "empty", hidden: true }, "No model matches. ",
-      EA.el("button", { type: "button", onclick: () => EA.go("board", {}) }, "Show all"));
+    const empty = EA.el(
+      "p",
+      { class: "empty", hidden: true },
+      "No model matches. ",
+      EA.el("button", { type: "button", onclick: () => EA.go("board", {}) }, "Show all"),
+    );
 
     const columnsDialog = () => {
-      const known = data.columns.filter((c) => (view.all || c.main));
-      EA.dialog("Columns", EA.el("div", { class: "checks" }, known.map((c) => {
-        const box = EA.el("input", { type: "checkbox", checked: !hidden.has(c.key), onchange: () => {
-          if (box.checked) hidden.delete(c.key);
-          else hidden.add(c.key);
-          refresh();
-        } });
-        return EA.el("label", {}, box, EA.said(c.key));
-      })));
+      const known = data.columns.filter((c) => view.all || c.main);
+      EA.dialog(
+        "Columns",
+        EA.el(
+          "div",
+          { class: "checks" },
+          known.map((c) => {
+            const box = EA.el("input", {
+              type: "checkbox",
+              checked: !hidden.has(c.key),
+              onchange: () => {
+                if (box.checked) hidden.delete(c.key);
+                else hidden.add(c.key);
+                refresh();
+              },
+            });
+            return EA.el("label", {}, box, EA.said(c.key));
+          }),
+        ),
+      );
     };
 
     // Why numbers of one column are not ranked together, and which runs are not here at all.
     const notices = () => {
-      const found = columns.filter((c) => c.classes.length > 1).map((c) => EA.el("li", {}, EA.said(c.key, "b"), ": ",
-        c.classes.slice(1).map(([n, why], i) => EA.el("span", {}, `${EA.plural(n, "run")} marked ${EA.className(i + 1)} not comparable with the others: other `, EA.said(why), ". "))));
-      const left = data.leftOut.map(([folder, why]) => EA.el("li", {}, EA.said(folder, "b"), " is left out: ", EA.said(why)));
+      const found = columns
+        .filter((c) => c.classes.length > 1)
+        .map((c) =>
+          EA.el(
+            "li",
+            {},
+            EA.said(c.key, "b"),
+            ": ",
+            c.classes
+              .slice(1)
+              .map(([n, why], i) =>
+                EA.el(
+                  "span",
+                  {},
+                  `${EA.plural(n, "run")} marked ${EA.className(i + 1)} not comparable with the others: other `,
+                  EA.said(why),
+                  ". ",
+                ),
+              ),
+          ),
+        );
+      const left = data.leftOut.map(([folder, why]) =>
+        EA.el("li", {}, EA.said(folder, "b"), " is left out: ", EA.said(why)),
+      );
       const groups = [];
-      if (found.length) groups.push(EA.el("details", {}, EA.el("summary", {}, `${EA.plural(found.length, "column")} with numbers that are not ranked together`), EA.el("ul", {}, found)));
-      if (left.length) groups.push(EA.el("details", {}, EA.el("summary", {}, `${EA.plural(left.length, "run")} left out`), EA.el("ul", {}, left)));
+      if (found.length)
+        groups.push(
+          EA.el(
+            "details",
+            {},
+            EA.el(
+              "summary",
+              {},
+              `${EA.plural(found.length, "column")} with numbers that are not ranked together`,
+            ),
+            EA.el("ul", {}, found),
+          ),
+        );
+      if (left.length)
+        groups.push(
+          EA.el(
+            "details",
+            {},
+            EA.el("summary", {}, `${EA.plural(left.length, "run")} left out`),
+            EA.el("ul", {}, left),
+          ),
+        );
       notice.replaceChildren(...groups);
     };
 
     main.append(
       EA.el("h1", { class: "hidden" }, "Leaderboard"),
-      EA.el("div", { class: "bar" },
-        EA.el("div", { class: "filters", role: "search" }, search,
+      EA.el(
+        "div",
+        { class: "bar" },
+        EA.el(
+          "div",
+          { class: "filters", role: "search" },
+          search,
           select("Suite", "suite", [["", "all"], ...suites.map((s) => [s, s])]),
           select("Modality", "mod", [["", "all"], ...kinds]),
-          EA.el("label", { class: "check" }, everything, "all metrics")),
-        EA.el("div", { class: "actions" },
+          EA.el("label", { class: "check" }, everything, "all metrics"),
+        ),
+        EA.el(
+          "div",
+          { class: "actions" },
           EA.el("button", { type: "button", onclick: columnsDialog }, "Columns"),
           EA.el("button", { type: "button", onclick: () => EA.exportDialog(rows, columns) }, "Export"),
-          EA.el("button", { type: "button", onclick: EA.copyLink }, "Copy link"))),
-      EA.el("div", { class: "status" }, count,
-        EA.el("p", { class: "legend" },
-          EA.el("span", { class: "rank top" }, "#1–3 ★"), " rank as a 95 % interval; ★ cannot be told from the best"), choice),
-      notice, scroller, empty,
-      EA.el("p", { class: "source" }, "Rows in italics: published, not measured here, never ranked. ", EA.said(data.source[0]), ", ", EA.el("a", { href: data.source[1] }, data.source[1])));
+          EA.el("button", { type: "button", onclick: EA.copyLink }, "Copy link"),
+        ),
+      ),
+      EA.el(
+        "div",
+        { class: "status" },
+        count,
+        EA.el(
+          "p",
+          { class: "legend" },
+          EA.el("span", { class: "rank top" }, "#1–3 ★"),
+          " rank as a 95 % interval; ★ cannot be told from the best",
+        ),
+        choice,
+      ),
+      notice,
+      scroller,
+      empty,
+      EA.el(
+        "p",
+        { class: "source" },
+        "Rows in italics: published, not measured here, never ranked. ",
+        EA.said(data.source[0]),
+        ", ",
+        EA.el("a", { href: data.source[1] }, data.source[1]),
+      ),
+    );
     refresh();
     if (data.rows.length < data.count) {
       count.textContent = `${data.rows.length} of ${data.count} runs, loading the rest …`;
-      data.complete.then(() => { if (body.isConnected) refresh(); });
+      data.complete.then(() => {
+        if (body.isConnected) refresh();
+      });
     }
     performance.mark("rows");
 
@@ -296,9 +511,18 @@
       return rows[active];
     };
     EA.keys = {
-      j: () => { current(); step(1); },
-      k: () => { current(); step(-1); },
-      Enter: () => { const row = current(); if (row && !row.published) EA.go("model", { run: row.id }); },
+      j: () => {
+        current();
+        step(1);
+      },
+      k: () => {
+        current();
+        step(-1);
+      },
+      Enter: () => {
+        const row = current();
+        if (row && !row.published) EA.go("model", { run: row.id });
+      },
       c: () => {
         const row = current();
         if (row && !row.published) choose(row);

@@ -7,7 +7,7 @@ const EA = {};
   const waiting = new Map();
   const allowed = /^data\/[a-zA-Z0-9_][a-zA-Z0-9_.-]*(\/[a-zA-Z0-9_][a-zA-Z0-9_.-]*)*\.js$/;
   const checked = (url) => {
-    if (!allowed.test(url)) throw new TypeError("not a chunk of this site: " + url);
+    if (!allowed.test(url)) throw new TypeError(`not a chunk of this site: ${url}`);
     return url;
   };
   const policy = window.trustedTypes

@@ -2,10 +2,18 @@
 // Dialogs, short messages, and the theme.
 (() => {
   EA.dialog = (title, ...content) => {
-    const close = EA.el("button", { type: "button", class: "icon", "aria-label": "Close", onclick: () => dialog.close() }, "×");
+    const close = EA.el(
+      "button",
+      { type: "button", class: "icon", "aria-label": "Close", onclick: () => dialog.close() },
+      "×",
+    );
     const heading = EA.el("h2", { id: "dialog-title", tabindex: "-1", autofocus: true }, title);
-    const dialog = EA.el("dialog", { "aria-labelledby": "dialog-title" },
-      EA.el("div", { class: "dialog-head" }, heading, close), EA.el("div", { class: "dialog-body", tabindex: "0" }, ...content));
+    const dialog = EA.el(
+      "dialog",
+      { "aria-labelledby": "dialog-title" },
+      EA.el("div", { class: "dialog-head" }, heading, close),
+      EA.el("div", { class: "dialog-body", tabindex: "0" }, ...content),
+    );
     dialog.addEventListener("close", () => dialog.remove());
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close(); // the backdrop

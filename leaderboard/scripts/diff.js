@@ -20,9 +20,10 @@
     const lengths = new Uint16Array((x.length + 1) * width);
     for (let i = x.length - 1; i >= 0; i--) {
       for (let j = y.length - 1; j >= 0; j--) {
-        lengths[i * width + j] = x[i] === y[j]
-          ? lengths[(i + 1) * width + j + 1] + 1
-          : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
+        lengths[i * width + j] =
+          x[i] === y[j]
+            ? lengths[(i + 1) * width + j + 1] + 1
+            : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
       }
     }
     const found = [];
@@ -30,24 +31,40 @@
       if (found.length && found.at(-1)[0] === sign) found.at(-1)[1] += word;
       else found.push([sign, word]);
     };
-    a.slice(0, head).forEach((word) => add("=", word));
+    for (const word of a.slice(0, head)) add("=", word);
     let i = 0;
     let j = 0;
     while (i < x.length || j < y.length) {
       if (i < x.length && j < y.length && x[i] === y[j]) {
         add("=", x[i++]);
         j++;
-      } else if (j >= y.length || (i < x.length && lengths[(i + 1) * width + j] >= lengths[i * width + j + 1])) add("-", x[i++]);
+      } else if (
+        j >= y.length ||
+        (i < x.length && lengths[(i + 1) * width + j] >= lengths[i * width + j + 1])
+      )
+        add("-", x[i++]);
       else add("+", y[j++]);
     }
-    a.slice(a.length - tail).forEach((word) => add("=", word));
+    for (const word of a.slice(a.length - tail)) add("=", word);
     return found;
   };
 
   EA.textDiff = (one, other) => {
     const changes = EA.diff(one, other);
     if (!changes) return EA.el("p", { class: "soft" }, "These texts are too long to compare word by word.");
-    return EA.el("p", { class: "text diff", dir: "auto" }, changes.map(([sign, text]) =>
-      sign === "=" ? text : EA.el(sign === "-" ? "del" : "ins", {}, EA.el("span", { class: "hidden" }, sign === "-" ? "only A: " : "only B: "), text)));
+    return EA.el(
+      "p",
+      { class: "text diff", dir: "auto" },
+      changes.map(([sign, text]) =>
+        sign === "="
+          ? text
+          : EA.el(
+              sign === "-" ? "del" : "ins",
+              {},
+              EA.el("span", { class: "hidden" }, sign === "-" ? "only A: " : "only B: "),
+              text,
+            ),
+      ),
+    );
   };
 })();

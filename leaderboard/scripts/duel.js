@@ -3,11 +3,20 @@
 // clips in step.
 (() => {
   EA.swipe = (a, b) => {
-    const stack = EA.el("div", { class: "swipe" },
+    const stack = EA.el(
+      "div",
+      { class: "swipe" },
       EA.el("img", { src: EA.file(b.f), alt: "image of B", class: a.w <= 256 ? "sharp" : "" }),
       EA.el("img", { src: EA.file(a.f), alt: "image of A", class: a.w <= 256 ? "sharp over" : "over" }),
-      EA.el("span", { class: "edge", "aria-hidden": "true" }));
-    const slider = EA.el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "How much of A is shown, the rest is B" });
+      EA.el("span", { class: "edge", "aria-hidden": "true" }),
+    );
+    const slider = EA.el("input", {
+      type: "range",
+      min: 0,
+      max: 100,
+      value: 50,
+      "aria-label": "How much of A is shown, the rest is B",
+    });
     const move = () => stack.style.setProperty("--cut", `${slider.value}%`);
     slider.addEventListener("input", move);
     stack.addEventListener("pointermove", (event) => {
@@ -17,7 +26,18 @@
       move();
     });
     move();
-    return EA.el("div", { class: "duel" }, stack, EA.el("div", { class: "ends" }, EA.el("b", { class: "a" }, "A"), slider, EA.el("b", { class: "b" }, "B")));
+    return EA.el(
+      "div",
+      { class: "duel" },
+      stack,
+      EA.el(
+        "div",
+        { class: "ends" },
+        EA.el("b", { class: "a" }, "A"),
+        slider,
+        EA.el("b", { class: "b" }, "B"),
+      ),
+    );
   };
 
   // The louder one is played softer, so that both sound equally loud (LUFS, measured at build time).
@@ -37,44 +57,86 @@
       lead.currentTime = s;
       follow.currentTime = Math.min(s, lead === one ? b.d : a.d);
     };
-    const tracks = [EA.track(a, "Position in the sound of A", seek), EA.track(b, "Position in the sound of B", seek)];
+    const tracks = [
+      EA.track(a, "Position in the sound of A", seek),
+      EA.track(b, "Position in the sound of B", seek),
+    ];
     let heard = 0;
     const switched = (to) => {
       heard = to;
       one.muted = heard !== 0;
       two.muted = heard !== 1;
-      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === heard)));
-      tracks.forEach((track, i) => track.classList.toggle("heard", i === heard));
+      for (const [i, button] of buttons.entries()) button.setAttribute("aria-pressed", String(i === heard));
+      for (const [i, track] of tracks.entries()) track.classList.toggle("heard", i === heard);
     };
-    const buttons = ["A", "B"].map((name, i) => EA.el("button", { type: "button", class: `who ${name.toLowerCase()}`, "aria-label": `Hear ${name}`, onclick: () => switched(i) }, name));
+    const buttons = ["A", "B"].map((name, i) =>
+      EA.el(
+        "button",
+        {
+          type: "button",
+          class: `who ${name.toLowerCase()}`,
+          "aria-label": `Hear ${name}`,
+          onclick: () => switched(i),
+        },
+        name,
+      ),
+    );
     lead.addEventListener("play", () => {
       if (!follow.ended) follow.currentTime = Math.min(lead.currentTime, follow.duration || 0);
       follow.play().catch(() => {});
     });
     lead.addEventListener("pause", () => follow.pause());
     EA.whilePlaying(lead, () => {
-      tracks.forEach((track) => track.at(lead.currentTime));
-      if (!lead.paused && !follow.paused && Math.abs(follow.currentTime - lead.currentTime) > 0.06) follow.currentTime = lead.currentTime;
+      for (const track of tracks) track.at(lead.currentTime);
+      if (!lead.paused && !follow.paused && Math.abs(follow.currentTime - lead.currentTime) > 0.06)
+        follow.currentTime = lead.currentTime;
     });
-    const matched = a.lu !== null && b.lu !== null && a.lu !== b.lu
-      ? `loudness matched: ${a.lu > b.lu ? "A" : "B"} is played ${Math.abs(a.lu - b.lu).toFixed(1)} dB softer` : "both are equally loud";
+    const matched =
+      a.lu !== null && b.lu !== null && a.lu !== b.lu
+        ? `loudness matched: ${a.lu > b.lu ? "A" : "B"} is played ${Math.abs(a.lu - b.lu).toFixed(1)} dB softer`
+        : "both are equally loud";
     switched(0);
-    const duel = EA.el("div", { class: "duel sounds" }, EA.playButton(lead, "sounds of A and B"),
-      EA.el("div", { class: "lanes" }, buttons.map((button, i) => EA.el("div", { class: "lane" }, button, tracks[i]))), EA.el("p", { class: "soft" }, matched), one, two);
+    const duel = EA.el(
+      "div",
+      { class: "duel sounds" },
+      EA.playButton(lead, "sounds of A and B"),
+      EA.el(
+        "div",
+        { class: "lanes" },
+        buttons.map((button, i) => EA.el("div", { class: "lane" }, button, tracks[i])),
+      ),
+      EA.el("p", { class: "soft" }, matched),
+      one,
+      two,
+    );
     duel.flip = () => switched(1 - heard);
     return duel;
   };
 
   // Clips that start, stop and jump together; the second is held to the first one's time.
   EA.clipDuel = (a, b) => {
-    const [one, two] = [a, b].map((part, i) => EA.el("video", {
-      src: EA.file(part.f), poster: part.th ? EA.file(part.th) : null, preload: "auto", playsinline: true, "aria-label": `video of ${"AB"[i]}`, class: part.w <= 256 ? "sharp" : "",
-    }));
+    const [one, two] = [a, b].map((part, i) =>
+      EA.el("video", {
+        src: EA.file(part.f),
+        poster: part.th ? EA.file(part.th) : null,
+        preload: "auto",
+        playsinline: true,
+        "aria-label": `video of ${"AB"[i]}`,
+        class: part.w <= 256 ? "sharp" : "",
+      }),
+    );
     one.muted = two.muted = true;
     const lead = a.d >= b.d ? one : two;
     const follow = lead === one ? two : one;
     const length = Math.max(a.d, b.d);
-    const slider = EA.el("input", { type: "range", min: 0, max: length, step: 0.01, value: 0, "aria-label": "Position in both clips" });
+    const slider = EA.el("input", {
+      type: "range",
+      min: 0,
+      max: length,
+      step: 0.01,
+      value: 0,
+      "aria-label": "Position in both clips",
+    });
     slider.addEventListener("input", () => {
       lead.currentTime = Number(slider.value);
       follow.currentTime = Math.min(lead.currentTime, follow.duration || 0);
@@ -86,9 +148,14 @@
     lead.addEventListener("pause", () => follow.pause());
     EA.whilePlaying(lead, () => {
       slider.value = lead.currentTime;
-      if (!lead.paused && !follow.ended && Math.abs(follow.currentTime - lead.currentTime) > 0.08) follow.currentTime = Math.min(lead.currentTime, follow.duration || 0);
+      if (!lead.paused && !follow.ended && Math.abs(follow.currentTime - lead.currentTime) > 0.08)
+        follow.currentTime = Math.min(lead.currentTime, follow.duration || 0);
     });
-    return EA.el("div", { class: "duel" }, EA.el("div", { class: "pair" }, one, two),
-      EA.el("div", { class: "ends" }, EA.playButton(lead, "clips of A and B"), slider));
+    return EA.el(
+      "div",
+      { class: "duel" },
+      EA.el("div", { class: "pair" }, one, two),
+      EA.el("div", { class: "ends" }, EA.playButton(lead, "clips of A and B"), slider),
+    );
   };
 })();

@@ -4,17 +4,50 @@
   EA.keys = {};
 
   const names = {
-    board: [["/", "search"], ["j, k", "next and previous row"], ["Enter", "open the model of the row"], ["c", "choose the row; with two chosen, compare"], ["p", "copy the link of this view"]],
-    model: [["Enter", "its samples"], ["c", "compare with another model"], ["p", "copy the link"]],
-    samples: [["/", "search"], ["j, k", "next and previous sample"], ["p", "play or pause"], ["c", "compare with another model"], ["Enter", "open the first picture"]],
-    compare: [["j, k", "next and previous sample"], ["p", "play or pause"], ["c", "switch between A and B"], ["Enter", "open A's samples at this one"]],
+    board: [
+      ["/", "search"],
+      ["j, k", "next and previous row"],
+      ["Enter", "open the model of the row"],
+      ["c", "choose the row; with two chosen, compare"],
+      ["p", "copy the link of this view"],
+    ],
+    model: [
+      ["Enter", "its samples"],
+      ["c", "compare with another model"],
+      ["p", "copy the link"],
+    ],
+    samples: [
+      ["/", "search"],
+      ["j, k", "next and previous sample"],
+      ["p", "play or pause"],
+      ["c", "compare with another model"],
+      ["Enter", "open the first picture"],
+    ],
+    compare: [
+      ["j, k", "next and previous sample"],
+      ["p", "play or pause"],
+      ["c", "switch between A and B"],
+      ["Enter", "open A's samples at this one"],
+    ],
   };
 
   EA.help = () => {
     const page = document.body.dataset.page;
-    EA.dialog("Keys", EA.el("dl", { class: "facts keys" },
-      [...names[page], ["?", "this list"], ["Esc", "close"]].map(([key, what]) =>
-        [EA.el("dt", {}, key.split(", ").map((k, i) => [i ? " " : null, EA.el("kbd", {}, k)]).flat()), EA.el("dd", {}, what)]).flat()));
+    EA.dialog(
+      "Keys",
+      EA.el(
+        "dl",
+        { class: "facts keys" },
+        [...names[page], ["?", "this list"], ["Esc", "close"]].flatMap(([key, what]) => [
+          EA.el(
+            "dt",
+            {},
+            key.split(", ").flatMap((k, i) => [i ? " " : null, EA.el("kbd", {}, k)]),
+          ),
+          EA.el("dd", {}, what),
+        ]),
+      ),
+    );
   };
 
   document.addEventListener("keydown", (event) => {

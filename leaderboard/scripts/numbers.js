@@ -10,8 +10,10 @@
   EA.interval = (low, high, range) =>
     low === null || low === undefined ? "" : `${EA.number(low, range)} – ${EA.number(high, range)}`;
   EA.signed = (value, range) => (value > 0 ? "+" : value === 0 ? "±" : "") + EA.number(value, range);
-  EA.percent = (share) => `${share > 0 && share < 0.01 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
-  EA.seconds = (s) => (s === null || s === undefined ? "–" : s < 0.1 ? `${Math.round(1000 * s)} ms` : `${s.toPrecision(2)} s`);
+  EA.percent = (share) =>
+    `${share > 0 && share < 0.01 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
+  EA.seconds = (s) =>
+    s === null || s === undefined ? "–" : s < 0.1 ? `${Math.round(1000 * s)} ms` : `${s.toPrecision(2)} s`;
   EA.clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
   EA.ranks = (low, high) => (low === high ? `${low}` : `${low}–${high}`);
   EA.plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;

@@ -9,8 +9,10 @@
   const mean = (values) => sum(values) / values.length;
 
   // The logarithm of the gamma function (Lanczos, g = 7).
-  const lanczos = [0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313,
-    -176.61502916214059, 12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7];
+  const lanczos = [
+    0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
+    12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
+  ];
   const logGamma = (x) => {
     if (x < 0.5) return Math.log(Math.PI / Math.sin(Math.PI * x)) - logGamma(1 - x);
     const t = x + 6.5;
@@ -24,12 +26,18 @@
     if (x <= 0) return 0;
     if (x >= 1) return 1;
     if (x > (a + 1) / (a + b + 2)) return 1 - beta(1 - x, b, a);
-    const front = Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log(1 - x)) / a;
+    const front =
+      Math.exp(logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) + b * Math.log(1 - x)) / a;
     let c = 1;
-    let d = 1 / Math.max(1e-300, Math.abs(1 - ((a + b) * x) / (a + 1))) * Math.sign(1 - ((a + b) * x) / (a + 1) || 1);
+    let d =
+      (1 / Math.max(1e-300, Math.abs(1 - ((a + b) * x) / (a + 1)))) *
+      Math.sign(1 - ((a + b) * x) / (a + 1) || 1);
     let f = d;
     for (let m = 1; m < 500; m++) {
-      for (const top of [(m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)), (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1))]) {
+      for (const top of [
+        (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m)),
+        (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1)),
+      ]) {
         d = 1 / (1 + top * d || 1e-300);
         c = 1 + top / c || 1e-300;
         f *= c * d;
@@ -56,7 +64,8 @@
   EA.paired = (differences, clusters, largest) => {
     const n = differences.length;
     const codes = new Map();
-    const code = clusters.map((c) => codes.get(c) ?? (codes.set(c, codes.size), codes.size - 1));
+    for (const cluster of clusters) if (!codes.has(cluster)) codes.set(cluster, codes.size);
+    const code = clusters.map((cluster) => codes.get(cluster));
     const groups = codes.size;
     const centre = mean(differences);
     const found = { difference: centre, low: null, high: null, n, clusters: groups };
@@ -73,7 +82,8 @@
     const variance = (share * groups * second) / (n * n);
     const excess = mean(squares.map((s) => s * s)) - second * second;
     let df = groups - 1;
-    if (excess > 1e-12 * second * second) df = Math.min(df, Math.max(1, (2 * groups * second * second) / excess));
+    if (excess > 1e-12 * second * second)
+      df = Math.min(df, Math.max(1, (2 * groups * second * second) / excess));
     const wide = groups < n ? variance * share : variance;
     const quantile = EA.student(df);
     const within = (centre_, half) => {
@@ -81,7 +91,8 @@
       found.high = Math.min(largest, centre_ + half);
       return found;
     };
-    if (sums.filter((s) => Math.abs(s) > NOTHING).length >= FEW) return within(centre, quantile * Math.sqrt(wide));
+    if (sums.filter((s) => Math.abs(s) > NOTHING).length >= FEW)
+      return within(centre, quantile * Math.sqrt(wide));
     let most = Math.max(...differences.map(Math.abs));
     if (most < NOTHING * largest) most = largest;
     const simple = mean(differences.map((d) => (d - centre) ** 2)) / (n - 1);

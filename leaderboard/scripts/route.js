@@ -5,13 +5,18 @@
 
   EA.parsed = () => {
     const [page, query] = location.hash.slice(1).split(/\?(.*)/s);
-    return { page: EA.pages[page] ? page : "board", params: Object.fromEntries(new URLSearchParams(query || "")) };
+    return {
+      page: EA.pages[page] ? page : "board",
+      params: Object.fromEntries(new URLSearchParams(query || "")),
+    };
   };
 
   EA.href = (page, params = {}) => {
-    const kept = Object.entries(params).filter(([, v]) => v !== "" && v !== null && v !== undefined && v !== false);
+    const kept = Object.entries(params).filter(
+      ([, v]) => v !== "" && v !== null && v !== undefined && v !== false,
+    );
     const query = new URLSearchParams(kept.map(([k, v]) => [k, String(v)])).toString();
-    return "#" + page + (query ? "?" + query : "");
+    return `#${page}${query ? `?${query}` : ""}`;
   };
 
   EA.go = (page, params) => {
@@ -61,7 +66,8 @@
   // The line of links in the header, and the title of the window.
   EA.trail = (...steps) => {
     const parts = steps.map(([text, href]) =>
-      href ? EA.el("a", { href }, EA.said(text)) : EA.el("span", { "aria-current": "page" }, EA.said(text)));
+      href ? EA.el("a", { href }, EA.said(text)) : EA.el("span", { "aria-current": "page" }, EA.said(text)),
+    );
     document.getElementById("trail").replaceChildren(...parts);
     document.title = [...steps.map(([text]) => text).reverse(), "Leaderboard"].join(" · ").slice(0, 200);
   };

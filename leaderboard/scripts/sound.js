@@ -24,7 +24,14 @@
 
   // The waveform with a slider over it; onseek gets seconds.
   EA.track = (part, label, onseek) => {
-    const slider = EA.el("input", { type: "range", min: 0, max: part.d || 1, step: 0.01, value: 0, "aria-label": label });
+    const slider = EA.el("input", {
+      type: "range",
+      min: 0,
+      max: part.d || 1,
+      step: 0.01,
+      value: 0,
+      "aria-label": label,
+    });
     slider.addEventListener("input", () => onseek(Number(slider.value)));
     const played = EA.wave(part.pk);
     played.classList.add("played");
@@ -49,7 +56,11 @@
   };
 
   EA.playButton = (media, label) => {
-    const button = EA.el("button", { type: "button", class: "play", onclick: () => (media.paused ? media.play() : media.pause()) });
+    const button = EA.el("button", {
+      type: "button",
+      class: "play",
+      onclick: () => (media.paused ? media.play() : media.pause()),
+    });
     const named = () => {
       button.textContent = media.paused ? "▶" : "❚❚";
       button.setAttribute("aria-label", `${media.paused ? "Play" : "Pause"} the ${label}`);
@@ -61,16 +72,22 @@
 
   EA.sound = (part, label) => {
     const audio = EA.el("audio", { src: EA.file(part.f), preload: "metadata" });
-    const track = EA.track(part, `Position in the ${label}`, (s) => { audio.currentTime = s; });
+    const track = EA.track(part, `Position in the ${label}`, (s) => {
+      audio.currentTime = s;
+    });
     const clock = EA.el("span", { class: "clock" });
     const tick = () => {
       track.at(audio.currentTime);
-      clock.textContent = `${EA.clock(audio.currentTime)} / ${part.d < 10 ? part.d.toFixed(1) + " s" : EA.clock(part.d)}`;
+      clock.textContent = `${EA.clock(audio.currentTime)} / ${part.d < 10 ? `${part.d.toFixed(1)} s` : EA.clock(part.d)}`;
     };
     EA.whilePlaying(audio, tick);
     tick();
     const player = EA.el("div", { class: "sound" }, EA.playButton(audio, label), track, clock, audio);
-    audio.addEventListener("error", () => player.after(EA.el("p", { class: "wrong" }, "This browser cannot play this sound.")), { once: true });
+    audio.addEventListener(
+      "error",
+      () => player.after(EA.el("p", { class: "wrong" }, "This browser cannot play this sound.")),
+      { once: true },
+    );
     return player;
   };
 })();

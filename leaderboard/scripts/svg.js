@@ -5,7 +5,7 @@
   const space = "http://www.w3.org/2000/svg";
 
   EA.svg = ([name, attributes, content]) => {
-    if (!allowed.has(name)) throw new Error("no such shape: " + name);
+    if (!allowed.has(name)) throw new Error(`no such shape: ${name}`);
     const element = document.createElementNS(space, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     if (typeof content === "string") element.textContent = content;
@@ -24,9 +24,16 @@
       mark.addEventListener("click", () => EA.go("model", { run: mark.dataset.run }));
     }
     const words = drawn.querySelector("desc").textContent;
-    return EA.el("figure", { class: "figure" },
+    return EA.el(
+      "figure",
+      { class: "figure" },
       EA.said(tree[1]["aria-label"], "figcaption"),
-      EA.el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": tree[1]["aria-label"] }, drawn),
-      EA.el("details", {}, EA.el("summary", {}, "In words"), EA.said(words, "p")));
+      EA.el(
+        "div",
+        { class: "scroll", tabindex: "0", role: "group", "aria-label": tree[1]["aria-label"] },
+        drawn,
+      ),
+      EA.el("details", {}, EA.el("summary", {}, "In words"), EA.said(words, "p")),
+    );
   };
 })();

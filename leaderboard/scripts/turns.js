@@ -20,13 +20,30 @@
   // What one turn asks; said once, for the first one, where that is not known.
   EA.prompt = (questions, turn) => {
     if (!questions?.[turn]) {
-      return turn ? null : EA.el("p", { class: "soft" }, "The prompt is not shown: its task was not at hand when this site was built, or has changed since.");
+      return turn
+        ? null
+        : EA.el(
+            "p",
+            { class: "soft" },
+            "The prompt is not shown: its task was not at hand when this site was built, or has changed since.",
+          );
     }
     const { asked, fresh } = questions[turn];
-    return EA.el("div", { class: "parts" },
-      fresh ? EA.el("p", { class: "soft" }, "Asked afresh: the model is not shown what was said before.") : null,
-      asked.map(([role, parts]) => EA.el("div", {},
-        asked.length > 1 ? EA.el("p", { class: "role" }, role) : null, parts.map((part) => EA.part(part, "the prompt")))));
+    return EA.el(
+      "div",
+      { class: "parts" },
+      fresh
+        ? EA.el("p", { class: "soft" }, "Asked afresh: the model is not shown what was said before.")
+        : null,
+      asked.map(([role, parts]) =>
+        EA.el(
+          "div",
+          {},
+          asked.length > 1 ? EA.el("p", { class: "role" }, role) : null,
+          parts.map((part) => EA.part(part, "the prompt")),
+        ),
+      ),
+    );
   };
 
   // The answer to one turn. A failure is that of the last one there is.
@@ -35,9 +52,21 @@
     const parts = answers[turn];
     if (!parts) return EA.el("p", { class: "soft" }, "Not asked: the answer before failed.");
     const last = turn === answers.length - 1;
-    return EA.el("div", { class: "parts" },
-      last && sample.e ? EA.el("div", { class: "wrong" }, EA.el("b", {}, `The model failed (${sample.e[0]}): `), EA.text(sample.e[1], "span")) : null,
+    return EA.el(
+      "div",
+      { class: "parts" },
+      last && sample.e
+        ? EA.el(
+            "div",
+            { class: "wrong" },
+            EA.el("b", {}, `The model failed (${sample.e[0]}): `),
+            EA.text(sample.e[1], "span"),
+          )
+        : null,
       parts.length ? parts.map((part) => EA.part(part, whose)) : EA.el("p", { class: "soft" }, "No parts."),
-      !last || sample.o ? null : EA.el("p", { class: "soft" }, "The order of parts of different modality is not known."));
+      !last || sample.o
+        ? null
+        : EA.el("p", { class: "soft" }, "The order of parts of different modality is not known."),
+    );
   };
 })();
