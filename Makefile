@@ -18,9 +18,13 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q 
   --no-loadscope-reorder
 # Types on one core beside tests, which begin on the other.
 BESIDE := $(MAKE) --no-print-directory -j2 types
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# CONSTRAINTS= takes the newest releases instead.
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
+# The formatter and linter of the site's scripts and styles.
+BIOME := npm exec --yes --package=@biomejs/biome@2.6.8 -- biome
 
-.PHONY: demo check test fast-tests all-tests lint style types programs micro reward baseline docs experiment validity clean
+.PHONY: demo check test fast-tests all-tests lint style site-style types programs micro reward baseline docs experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
@@ -40,10 +44,14 @@ all-tests:
 
 lint: style types
 
-style: $(VENV)/.test-installed
+style: $(VENV)/.test-installed site-style
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+
+site-style:
+	@if $(BIOME) --version >/dev/null 2>&1; then $(BIOME) ci leaderboard; \
+	  else echo 'scripts and styles of the site are not checked: npm or its registry is missing'; fi
 
 types: $(VENV)/.test-installed
 	@$(BIN)/mypy
