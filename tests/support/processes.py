@@ -22,13 +22,14 @@ Main = Callable[[list[str]], int]
 
 
 class Command:
-    """A command in a process of its own, in this directory.
+    """A command in a process of its own.
 
     Args:
         arguments: those of `eval-anything`, or of `main`.
         errors: the file that stderr is appended to.
         output: the same for stdout, which is thrown away otherwise.
         environment: all variables; those of this process if left out.
+        folder: the directory that it begins in; that of this process if left out.
         largest_file: bytes beyond which a write fails, as on a full disk.
         main: a module's function to run in place of `eval-anything`.
     """
@@ -39,6 +40,7 @@ class Command:
         errors: Path,
         output: Path = Path(os.devnull),
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
         largest_file: int | None = None,
         main: Main | None = None,
     ) -> None:
@@ -46,7 +48,7 @@ class Command:
         variables = dict(os.environ if environment is None else environment)
         self._process = _FORKS.Process(
             target=_run,
-            args=(main, words, Path.cwd(), variables, output, errors, largest_file),
+            args=(main, words, folder or Path.cwd(), variables, output, errors, largest_file),
             daemon=True,  # it ends with the tests
         )
         self._process.start()
