@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.lanes import full
 from tests.support.processes import Command
 
-KILLS = 20
+KILLS = 20 if full("chaos") else 8
 SAMPLES = 60  # of each of the four tasks
 
 
@@ -54,6 +55,7 @@ def _results(run: Path) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.chaos
 @pytest.mark.slow
 def test_killed_runs_equal_the_unbroken_one(errors: Path, tmp_path: Path) -> None:
     """Each kill comes up to a quarter of a second after the run has recorded some more samples, or none:
@@ -77,7 +79,7 @@ def test_killed_runs_equal_the_unbroken_one(errors: Path, tmp_path: Path) -> Non
         else:  # it was done before: begin another one
             assert _records(broken) == expected, errors.read_text()
             broken = tmp_path / f"broken-{kills}"
-    assert len(counts) >= 8, f"the kills met the run at {sorted(counts)} records only"
+    assert len(counts) >= KILLS / 2, f"the kills met the run at {sorted(counts)} records only"
 
     assert _start(broken, errors).wait() == 0, errors.read_text()
     assert _records(broken) == expected

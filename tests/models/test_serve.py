@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.helpers import Cli, answers, make_task, medium_sample, png, text_sample, write_jsonl
+from tests.support.lanes import full
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_media import tiny_llava
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engines]
 
 _TO_START = 120.0  # seconds; 5 to 15 are usual
 
@@ -132,7 +133,7 @@ def test_a_served_model_sees_images(served: Served, cli: Cli, tmp_path: Path) ->
     assert texts["red"] != texts["noise"], "the same question about another picture"
 
 
-@pytest.mark.parametrize("kind", ["text", "vision"])
+@pytest.mark.parametrize("kind", ["text", "vision"] if full("engines") else ["vision"])
 def test_a_served_judge_without_sense_leaves_everything_unscored(
     kind: str, served: Served, cli: Cli, tmp_path: Path
 ) -> None:

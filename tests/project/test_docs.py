@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,15 +14,10 @@ from tests.benchmarks.rebuild import FIGURES
 from tests.support.helpers import answers, write_jsonl
 from tests.support.pages import File, commands, steps
 from tests.support.paths import ROOT
-from tests.support.processes import Command
+from tests.support.quick_command import quick_command
 from tests.support.tiny import tiny_llama
 
-SCRIPTS = Path(sys.executable).parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("judges/*.md")])
-
-
-def test_the_command_is_installed() -> None:
-    assert shutil.which("eval-anything", path=SCRIPTS)
 
 
 def test_pages_have_commands() -> None:
@@ -51,33 +41,20 @@ def test_make_commands_of_the_docs_exist() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.name)
-def test_commands_run(page: Path, tmp_path: Path) -> None:
+def test_commands_run(page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """`make` is tested elsewhere (make test is what runs this); all else must exit 0."""
     tiny_llama(tmp_path / "path" / "to" / "checkpoint")
     samples = (ROOT / "benchmarks/open/selection/samples.jsonl").read_text().splitlines()
     write_jsonl(tmp_path / "answers.jsonl", answers([json.loads(line)["id"] for line in samples]))
-    environment = {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
-    for step in steps(page):
-        if isinstance(step, File):
-            (tmp_path / step.path).write_text(step.content, "utf-8")
-        elif not step.startswith("make "):
-            status, output = _run(step, tmp_path, environment)
-            assert status == 0, f"{step}\n{output}"
-
-
-def _run(step: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """The exit status of a command line and what it printed. A plain `eval-anything` begins with the
-    heavy packages imported; whatever a shell is needed for, or another program, is left to the shell."""
-    words = shlex.split(step)
-    if words[0] == "eval-anything" and not re.search(r"[|&;<>$*?`(]", step):
-        errors, output = folder / ".stderr", folder / ".stdout"
-        status = Command(words[1:], errors, output, environment, folder).wait()
-        printed = "".join(path.read_text("utf-8") for path in (output, errors))
-        errors.unlink()
-        output.unlink()
-        return status, printed
-    done = subprocess.run(step, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
-    return done.returncode, f"{done.stdout}\n{done.stderr}"
+    with quick_command(tmp_path_factory.mktemp("quick")) as environment:
+        for step in steps(page):
+            if isinstance(step, File):
+                (tmp_path / step.path).write_text(step.content, "utf-8")
+            elif not step.startswith("make "):
+                done = subprocess.run(
+                    step, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+                )
+                assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_figures_of_micro_in_the_docs_are_the_committed_ones() -> None:

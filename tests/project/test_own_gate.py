@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.support.paths import BASELINE, ROOT
+from tests.support.quick_command import quick_command
 
 
-def run_action(folder: Path, inputs: dict[str, str]) -> tuple[int, str, str]:
+def run_action(folder: Path, inputs: dict[str, str], commands: dict[str, str]) -> tuple[int, str, str]:
     """Every step of action.yml but the installation, as a runner would: bash with the step's
-    environment. Returns the last exit code, the step summary and the outputs."""
+    environment, where `commands` are found. Returns the last exit code, the summary and the outputs."""
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
     given = {k: str(v.get("default", "")) for k, v in action["inputs"].items()} | inputs
     assert not set(inputs) - set(action["inputs"])
@@ -34,9 +34,8 @@ def run_action(folder: Path, inputs: dict[str, str]) -> tuple[int, str, str]:
             for k, v in step["env"].items()
         }
         environment = {
-            **os.environ,
+            **commands,
             **own,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "GITHUB_STEP_SUMMARY": str(summary),
             "GITHUB_OUTPUT": str(outputs),
         }
@@ -54,8 +53,16 @@ def run_action(folder: Path, inputs: dict[str, str]) -> tuple[int, str, str]:
     return done.returncode, summary.read_text("utf-8"), outputs.read_text("utf-8")
 
 
+@pytest.fixture
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with quick_command(tmp_path_factory.mktemp("quick")) as environment:
+        yield environment
+
+
 @pytest.mark.slow
-def test_the_bundled_checkpoint_is_not_worse_than_its_baseline(tmp_path: Path) -> None:
+def test_the_bundled_checkpoint_is_not_worse_than_its_baseline(
+    tmp_path: Path, commands: dict[str, str]
+) -> None:
     # `make baseline` renews the stored run, where the tasks or the checkpoint were changed on purpose.
     inputs = {
         "model": "micro",
@@ -65,14 +72,16 @@ def test_the_bundled_checkpoint_is_not_worse_than_its_baseline(tmp_path: Path) -
         "out": "run",
         "run-arguments": "--seed 0 --json",
     }
-    code, summary, outputs = run_action(tmp_path, inputs)
+    code, summary, outputs = run_action(tmp_path, inputs, commands)
     assert code == 0, summary
     assert "eval-anything gate: PASS" in summary or "gate: WARN" in summary
     assert outputs.startswith("verdict=")
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_blocked_and_the_report_names_the_modality(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_blocked_and_the_report_names_the_modality(
+    tmp_path: Path, commands: dict[str, str]
+) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -93,7 +102,7 @@ def test_a_damaged_checkpoint_is_blocked_and_the_report_names_the_modality(tmp_p
         "out": "run",
         "run-arguments": "--json",
     }
-    code, summary, outputs = run_action(tmp_path, inputs)
+    code, summary, outputs = run_action(tmp_path, inputs, commands)
     assert code == 1, summary
     assert outputs == "verdict=BLOCK\n"
     result = json.loads((tmp_path / "run" / "gate.json").read_text())

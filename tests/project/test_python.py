@@ -13,6 +13,7 @@ import pytest
 import eval_anything as ea
 from tests.support.helpers import answers, make_task, png, text_sample, write_jsonl
 from tests.support.paths import ROOT
+from tests.support.processes import Command, run_script
 
 IDS = ["s0", "s1", "s2", "s3"]
 
@@ -176,7 +177,7 @@ def test_examples_run(tmp_path: Path) -> None:
         "what_got_worse": "lost ",
     }.items():
         arguments = ["runs/base", "runs/new"] if name == "what_got_worse" else []
-        script = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
-        done = subprocess.run(script, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert words in done.stdout
+        script = [ROOT / "examples" / f"{name}.py", *arguments]
+        output, errors = tmp_path / f"{name}.out", tmp_path / f"{name}.err"
+        assert Command(script, errors, output, main=run_script).wait() == 0, errors.read_text()
+        assert words in output.read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import runpy
 import socket
 import sys
 import time
@@ -78,6 +79,14 @@ class Command:
     def terminate(self) -> None:
         """Ends it with SIGTERM."""
         self._process.terminate()
+
+
+def run_script(arguments: list[str]) -> int:
+    """Runs a Python script, `main` of a `Command` whose first argument is its path."""
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).parent)
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
 
 
 def run_together(

@@ -1,0 +1,15 @@
+"""Long lanes, which stand apart: `make chaos`, say. `make test` runs a sample of each.
+
+A test of a lane carries its marker and asks `full` how much of it to do.
+"""
+
+from __future__ import annotations
+
+import os
+
+_CHOSEN = os.environ.get("EVAL_ANYTHING_LANE", "")
+
+
+def full(lane: str) -> bool:
+    """Whether all of a lane is to be run, in place of a sample."""
+    return lane == _CHOSEN
