@@ -1,4 +1,4 @@
-"""Awaiting several things at once."""
+"""Waiting for several coroutines at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TypeVar
 A = TypeVar("A")
 
 
-async def all_of(asked: Iterable[Awaitable[A]]) -> list[A]:
-    """All results, or the first error once all have ended: what is paid for is kept, and nothing is
-    under way any more when the judge closes."""
-    results = await asyncio.gather(*asked, return_exceptions=True)
-    found: list[A] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        found.append(result)
-    return found
+async def all_of(awaitables: Iterable[Awaitable[A]]) -> list[A]:
+    """The results of all awaitables, in order; raises the first error, but only once all have ended.
+
+    So replies that cost money are still recorded, and no request is under way when its client closes.
+    """
+    results: list[A] = []
+    for outcome in await asyncio.gather(*awaitables, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.append(outcome)
+    return results

@@ -1,4 +1,4 @@
-"""A chat client that gets text for messages: how judges ask their models."""
+"""A client of the chat completions API that returns text: judges ask their models with it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ChatClient", "Reply", "ReplyError", "Server", "parse_server"]
 
 
 LARGEST_TEXT = 2_000_000
-"""Characters of text that a reply may have."""
+"""The most characters of text that a reply may have; a longer one is an error."""
 
 
 class Reply(NamedTuple):
-    """What a model said, why it stopped, and the tokens that it took."""
+    """The text of a model's reply, the reason why it stopped, and the tokens that it took."""
 
     text: str
     stop_reason: str | None
@@ -26,10 +26,14 @@ class Reply(NamedTuple):
 
 
 class ChatClient(Client):
-    """A server that is asked for text."""
+    """A client of one server that returns text and counts what it costs."""
 
     async def ask(self, messages: list[dict[str, Any]], **parameters: Any) -> Reply:
-        """The reply to messages in the form of the chat completions API."""
+        """Sends messages in the form of the chat completions API and returns the reply.
+
+        `parameters` are further fields of the request, such as `temperature`. Raises ReplyError for a
+        refusal and for an empty reply, and the errors of `Client`.
+        """
         body = {"model": self.server.model, "messages": messages, **parameters}
         reply = _reply((await self.post("/chat/completions", body)).value)
         self.paid(reply.usage)

@@ -1,12 +1,12 @@
-"""Asking OpenAI-compatible servers: the one way there, for every endpoint, of judges and of models.
+"""The client of OpenAI-compatible servers that judges and models share, for every endpoint.
 
-It tells three kinds of failure apart: the user must mend something (refused key, unknown model:
-`UserError`, at once); the server does not work now (`ServerError`, after bounded tries: what was
-asked stays pending); this one reply is of no use (`ReplyError`). A server that says "slow down" is
-obeyed: fewer requests at a time, after the pause that it names, and nothing fails for it.
+It distinguishes three kinds of failure: the user must fix something (refused key, unknown model:
+`UserError`, at once); the server does not work now (`ServerError`, after a few attempts: the samples
+stay pending); this one reply cannot be used (`ReplyError`). On "slow down" (429) it sends fewer
+requests at a time, after the pause that the server names, and nothing fails.
 
-Replies are read no further than a bound, tries end after a time, and no redirect is followed: only
-the server that the user named is talked to.
+The size of a reply and the time of an attempt are bounded, and no redirect is followed: requests go
+only to the server that the user named.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from eval_anything.servers.replies import (
     ReplyError,
     read_json,
     read_medium,
-    said_in,
+    reason_in,
     without_key,
 )
 
@@ -46,7 +46,7 @@ _ATTEMPTS = 4
 _TIMEOUT = 120.0
 
 
-_LONGEST_WAIT = 1800.0  # seconds of "slow down" for one request before it is left for another day
+_LONGEST_WAIT = 1800.0  # seconds of "slow down" before a request fails with ServerError
 
 
 T = TypeVar("T")
@@ -56,25 +56,37 @@ F = TypeVar("F", bound=Fold)
 
 
 Files = Sequence[tuple[str, tuple[str, bytes, str]]]
-"""Files of a form: the field, then the file's name, its bytes and its mime type."""
+"""Files of a multipart form: the field, then the file's name, its bytes and its mime type."""
 
 
 class Server(NamedTuple):
-    """What `openai/NAME@URL` names; without a URL the environment says where the server is."""
+    """The model and the address in `openai/NAME@URL`; without a URL, OPENAI_BASE_URL has the address."""
 
     model: str
     base_url: str | None
 
 
 class Timed(NamedTuple, Generic[T]):
-    """A reply, and the seconds of the try that brought it: without pauses and failed tries."""
+    """A reply, and the seconds of the attempt that succeeded, without pauses and failed attempts."""
 
     value: T
     seconds: float
 
 
 def parse_server(spec: str, option: str) -> Server:
-    """The server of a SPEC such as openai/NAME@http://host:port/v1; `option` names it in errors."""
+    """The server of a SPEC such as openai/NAME@http://host:port/v1.
+
+    Args:
+        spec: the SPEC as the user wrote it.
+        option: the option that it was given to, for errors.
+
+    Raises:
+        UserError: the SPEC is malformed, the package `openai` is not installed, or no key is set.
+
+    Example:
+        >>> parse_server("openai/qwen@http://localhost:8000/v1", "--model")
+        Server(model='qwen', base_url='http://localhost:8000/v1')
+    """
     match = re.fullmatch(r"openai/([^@]+)(?:@(https?://\S+))?", spec)
     if match is None:
         raise UserError(
@@ -89,40 +101,46 @@ def parse_server(spec: str, option: str) -> Server:
 
 
 class Client:
-    """One server, with as many requests at a time as it bears (`concurrency` at most).
+    """A client of one server, with as many requests at a time as the server accepts.
 
-    `who` names the judge or model in messages; `timeout` is in seconds, for one try with all that it
-    reads; `spending` counts what replies cost and stops at the budget. Every method raises UserError,
-    ServerError, ReplyError or, before a request that costs money, BudgetError.
+    Every method raises UserError, ServerError, ReplyError or, before a request that costs money,
+    BudgetError.
+
+    Args:
+        server: the model and its address.
+        label: names the judge or model in errors, such as "--model openai/NAME".
+        concurrency: the most requests under way at once.
+        timeout: seconds for one attempt, with reading the whole reply.
+        spending: counts what replies cost and stops at the budget.
     """
 
     def __init__(
         self,
         server: Server,
-        who: str,
+        label: str,
         concurrency: int = 64,
         timeout: float = _TIMEOUT,
         spending: Spending | None = None,
     ) -> None:
         self.server = server
         self.timeout = timeout
-        self._who = who
+        self._label = label
         self._spending = spending
         self._limit = Limit(concurrency)
         self._client: Any = None
 
     async def post(self, path: str, body: Mapping[str, Any], files: Files | None = None) -> Timed[Any]:
-        """The JSON that a path answers; `files` makes the request a form (multipart)."""
-        return await self._tried(lambda: self._once("POST", path, read_json, body, files))
+        """The JSON that a path answers to a post; with `files` the request is a multipart form."""
+        return await self._retried(lambda: self._attempt("POST", path, read_json, body, files))
 
     async def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> Timed[bytes]:
-        """What a path answers that gives no JSON but a medium."""
-        return await self._tried(lambda: self._once("POST", path, read_medium, body))
+        """The bytes of a medium that a path answers to a post."""
+        return await self._retried(lambda: self._attempt("POST", path, read_medium, body))
 
     async def post_for_events(
         self, path: str, body: Mapping[str, Any], begin: Callable[[], F]
     ) -> Timed[F]:
-        """Folds the events that a path streams, into a new fold at each try."""
+        """Folds the events that a path streams; `begin` makes a new fold for each attempt."""
 
         async def read(body_: Body) -> F:
             if not body_.content_type.startswith("text/event-stream"):
@@ -132,58 +150,61 @@ class Client:
             await fold_events(body_.chunks(), fold, body_.begun)
             return fold
 
-        return await self._tried(lambda: self._once("POST", path, read, body))
+        return await self._retried(lambda: self._attempt("POST", path, read, body))
 
     async def get(self, path: str) -> Timed[Any]:
-        """The JSON at a path: what became of something that a `post` began and paid for."""
-        return await self._tried(lambda: self._once("GET", path, read_json), paid=False)
+        """The JSON at a path, such as the state of a job that a `post` started and paid for."""
+        return await self._retried(lambda: self._attempt("GET", path, read_json), paid=False)
 
     async def get_bytes(self, path: str) -> Timed[bytes]:
         """The bytes at a path of the server."""
-        return await self._tried(lambda: self._once("GET", path, read_medium), paid=False)
+        return await self._retried(lambda: self._attempt("GET", path, read_medium), paid=False)
 
     async def download(self, url: str) -> bytes:
-        """The bytes at any address; neither key nor other headers of the server go there."""
-        return (await self._tried(lambda: self._fetched(url), paid=False)).value
+        """The bytes at any address, fetched without the key and the other headers of this server."""
+        return (await self._retried(lambda: self._fetch(url), paid=False)).value
 
     def paid(self, usage: Usage) -> None:
-        """Counts an answered request with its tokens."""
+        """Adds a request that was answered, with its tokens, to the spending."""
         if self._spending is not None:
             self._spending.add(self.server.model, usage)
 
     async def close(self) -> None:
-        """Ends the connections; a later request opens new ones."""
+        """Closes the connections; a later request opens new ones."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.close()
 
-    async def _tried(self, once: Callable[[], Awaitable[T]], paid: bool = True) -> T:
+    async def _retried(self, attempt: Callable[[], Awaitable[T]], paid: bool = True) -> T:
+        """The reply of the first attempt that succeeds, with pauses between attempts."""
         deadline = time.monotonic() + _LONGEST_WAIT
         failures = 0
         while True:
-            async with self._limit.place():
+            async with self._limit.slot():
                 if paid and self._spending is not None:
                     self._spending.check()
                 try:
-                    reply = await once()
+                    reply = await attempt()
                 except PassingError as error:
                     passing = error
                 else:
-                    self._limit.went_well()
+                    self._limit.speed_up()
                     return reply
             if passing.slow_down or isinstance(passing, _TooLateError):
                 self._limit.slow_down()
             if passing.slow_down:
                 if time.monotonic() > deadline:
-                    raise ServerError(f"{self._who}: rate-limited for {_LONGEST_WAIT / 60:.0f} minutes")
+                    raise ServerError(
+                        f"{self._label}: rate-limited for {_LONGEST_WAIT / 60:.0f} minutes"
+                    )
             else:
                 failures += 1
                 if failures == _ATTEMPTS:
-                    raise ServerError(f"{self._who}: {passing}, {_ATTEMPTS} times")
+                    raise ServerError(f"{self._label}: {passing}, {_ATTEMPTS} times")
             pause = passing.pause if passing.pause is not None else 0.5 * 2**failures
             await asyncio.sleep(pause * random.uniform(1.0, 1.2))
 
-    async def _once(
+    async def _attempt(
         self,
         method: str,
         path: str,
@@ -191,13 +212,13 @@ class Client:
         body: Mapping[str, Any] | None = None,
         files: Files | None = None,
     ) -> Timed[T]:
-        """One try. Its failure is a PassingError if another try may do better."""
+        """Sends one request. Raises PassingError for a failure that another attempt may not have."""
         import openai
 
         if self._client is None:
             self._client = _connect(self.server, self.timeout)
-        # The package's own door to any endpoint, past the walk through its request and reply types:
-        # measured, that walk takes as much time as all the rest.
+        # The package's generic call for any endpoint skips the conversion to its request and reply
+        # types, which was measured to take as much time as everything else together.
         send: dict[str, Any] = {"cast_to": _http().Response, "stream": True}
         if method == "POST":
             send["body"] = body
@@ -210,12 +231,12 @@ class Client:
             async with asyncio.timeout(self.timeout):  # the transport's own begins anew with each read
                 response = await call(path, **send)
                 try:
-                    value = await read(Body(response, start))
+                    reply = await read(Body(response, start))
                 finally:
                     await response.aclose()
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(
-                f"{self._who}: the server refuses the key ({error.status_code}). Set OPENAI_API_KEY "
+                f"{self._label}: the server refuses the key ({error.status_code}). Set OPENAI_API_KEY "
                 "to one that it accepts."
             ) from None
         except openai.APIStatusError as error:
@@ -228,7 +249,7 @@ class Client:
             raise PassingError(reason) from None
         except TimeoutError:
             raise self._too_late() from None
-        return Timed(value, time.perf_counter() - start)
+        return Timed(reply, time.perf_counter() - start)
 
     def _raise_status(self, error: Any, method: str, path: str) -> NoReturn:
         status: int = error.status_code
@@ -238,19 +259,19 @@ class Client:
             raise PassingError(f"the server answered {status}", _pause(error)) from None
         if 300 <= status < 400 and method == "POST":
             raise UserError(
-                f"{self._who}: the server sends on to "
+                f"{self._label}: the server sends on to "
                 f"{without_key(str(error.response.headers.get('location')))}, and "
                 "that is not followed: name the address itself, openai/NAME@URL"
             ) from None
         if status == 404:
-            if method == "GET":  # of a job that was just begun
+            if method == "GET":  # of a job that was just started
                 raise PassingError(f"the server has no {path} (404)") from None
             raise UserError(
-                f"{self._who}: the server has no model {self.server.model!r}, or no {path} (404)"
+                f"{self._label}: the server has no model {self.server.model!r}, or no {path} (404)"
             ) from None
-        raise ReplyError(f"the server answered {status}: {said_in(error.body)}", status) from None
+        raise ReplyError(f"the server answered {status}: {reason_in(error.body)}", status) from None
 
-    async def _fetched(self, url: str) -> Timed[bytes]:
+    async def _fetch(self, url: str) -> Timed[bytes]:
         import openai
 
         start = time.perf_counter()
@@ -273,12 +294,12 @@ class Client:
 
 
 class _TooLateError(PassingError):
-    """No answer in time: a server that answers one request after the other may have too many."""
+    """A request that timed out: a server that answers one request after another may have too many."""
 
 
 @asynccontextmanager
 async def _opened(client: Any, url: str) -> AsyncIterator[Any]:
-    """A GET with only the head of the reply read."""
+    """The response to a GET of which only the head is read."""
     try:
         response = await client.send(client.build_request("GET", url), stream=True)
     except Exception as error:  # as in Body.chunks
@@ -293,7 +314,7 @@ def _connect(server: Server, timeout: float) -> Any:
     import openai
 
     options = {"timeout": timeout, "follow_redirects": False, "verify": _certificates()}
-    try:  # measured: twice the requests a second of the package's own transport
+    try:  # measured: twice as many requests per second as the package's own transport
         transport: Any = openai.DefaultAioHttpClient(**options)
     except RuntimeError:
         transport = openai.DefaultAsyncHttpxClient(**options)
@@ -308,7 +329,7 @@ def _connect(server: Server, timeout: float) -> Any:
 
 @functools.cache
 def _http() -> Any:
-    """The HTTP package of `openai`, which leaves a reply unread if it is asked for its `Response`."""
+    """The HTTP package of `openai`; a call with `cast_to` its `Response` returns the reply unread."""
     import openai
 
     package = openai.DefaultAsyncHttpxClient.__base__.__module__.partition(".")[0]
@@ -317,12 +338,12 @@ def _http() -> Any:
 
 @functools.cache
 def _certificates() -> Any:
-    """The certificates that servers are trusted by: reading them takes 0.05 s."""
+    """The certificates of trusted authorities; cached, since reading them takes 0.05 s."""
     return _http().create_ssl_context()
 
 
 def _pause(error: Any) -> float | None:
-    """Seconds that the server asks to wait, if it says so in a form and size that make sense."""
+    """Seconds to wait by the header Retry-After; None if it is missing or makes no sense."""
     try:
         seconds = float(error.response.headers.get("retry-after", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Server-sent events: a stream of bytes as JSON objects, folded one by one.
+"""Server-sent events: a stream of bytes, decoded into JSON objects and folded one by one.
 
 The form is that of the HTML standard (section 9.2, "Server-sent events"): lines `data: ...`, an empty
 line after each event. OpenAI's servers end a good stream with `data: [DONE]`.
@@ -16,26 +16,32 @@ from eval_anything.servers.replies import PassingError, raise_error
 
 
 class Fold(Protocol):
-    """What becomes of the events of one stream."""
+    """An accumulator for the events of one stream."""
 
     finished: bool
-    """Whether the events said that the answer is complete."""
+    """Whether an event has said that the answer is complete."""
 
     def add(self, event: Mapping[str, Any], seconds: float) -> None:
-        """Takes an event that came so many seconds after the request."""
+        """Adds an event that came so many seconds after the request."""
 
 
 async def fold_events(chunks: AsyncIterator[bytes], fold: Fold, begun: float) -> None:
-    """Folds all events. `begun` is when the stream was asked for, on the clock of `perf_counter`.
+    """Adds all events of a stream to a fold.
 
-    PassingError if the stream cannot be read or ends before the answer does; for an error that it
-    holds, what that error means.
+    Args:
+        chunks: the bytes of the stream.
+        fold: takes the events.
+        begun: time of the request, on the clock of `perf_counter`.
+
+    Raises:
+        PassingError: the stream cannot be read, or ends before the answer is complete.
+        ReplyError: the stream holds an error that another attempt would have too.
     """
-    async for data in _data_of(chunks):
-        if data.startswith(b"[DONE]"):
+    async for payload in _payloads(chunks):
+        if payload.startswith(b"[DONE]"):
             return
         try:
-            event = msgspec.json.decode(data)
+            event = msgspec.json.decode(payload)
         except (ValueError, RecursionError) as error:
             raise PassingError(f"an event cannot be read ({type(error).__name__})") from None
         if not isinstance(event, dict):
@@ -47,8 +53,8 @@ async def fold_events(chunks: AsyncIterator[bytes], fold: Fold, begun: float) ->
         raise PassingError("the stream was cut")
 
 
-async def _data_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The data of each event; one that has no empty line after it was cut and is left out."""
+async def _payloads(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The data of each event; an event without an empty line after it was cut and is left out."""
     lines: list[bytes] = []
     async for line in _lines(chunks):
         if line.startswith(b"data:"):
@@ -59,11 +65,11 @@ async def _data_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Complete lines without their ends."""
+    """Complete lines without their line ends."""
     pieces: list[bytes] = []  # of a line whose end has not come yet
     async for chunk in chunks:
-        first, *rest = chunk.split(b"\n")
+        first, *following = chunk.split(b"\n")
         pieces.append(first)
-        for piece in rest:
+        for piece in following:
             yield b"".join(pieces).removesuffix(b"\r")
             pieces = [piece]

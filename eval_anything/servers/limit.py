@@ -1,4 +1,4 @@
-"""How many requests a server bears at a time, found out while asking."""
+"""A limit on concurrent requests that adapts to what the server accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 
 
 class Limit:
-    """How many requests may be under way: halved at "slow down", one more after each full round."""
+    """A limit on the requests under way: halved at "slow down", one more after each full round.
+
+    This is additive increase, multiplicative decrease (AIMD), with `most` as the upper bound.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -19,8 +22,8 @@ class Limit:
         self._quiet_until = 0.0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Waits for a place, and holds it."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Waits until one more request is allowed, and counts it as under way inside the block."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._under_way < int(self._allowed))
             self._under_way += 1
@@ -31,12 +34,12 @@ class Limit:
                 self._under_way -= 1
                 self._changed.notify()
 
-    def went_well(self) -> None:
-        """A request was answered."""
+    def speed_up(self) -> None:
+        """Raises the limit a little, after a request that was answered."""
         self._allowed = min(self._most, self._allowed + 1 / self._allowed)
 
     def slow_down(self) -> None:
-        """Requests that were under way together are refused together: that counts once."""
+        """Halves the limit after a refusal; refusals within one second count once."""
         now = time.monotonic()
         if now >= self._quiet_until:
             self._allowed = max(1.0, self._allowed / 2)

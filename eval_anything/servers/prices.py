@@ -1,7 +1,7 @@
-"""What models on servers cost: a dated price file, and the money that a run has spent.
+"""Prices of models on servers, from a dated file, and the money that a run has spent.
 
-Prices change, so none is in code: `judges/prices.yaml` carries its date and source, and the user's
-own file overrides it. A model that neither names has no known price: its cost is unknown, not 0.
+Prices change, so none is in code: `judges/prices.yaml` has a date and a source, and the file of the
+user overrides it. The cost of a model that is in neither file is unknown, not 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eval_anything.files.yaml_files import read_yaml
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """Money for a million tokens, in and out."""
+    """Price of a million input tokens and of a million output tokens."""
 
     input: float
     output: float
@@ -28,7 +28,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """prices.yaml: when and where the prices were read, and the price of each model."""
+    """The content of prices.yaml: date and source of the prices, and the price of each model."""
 
     date: str
     source: str
@@ -44,26 +44,29 @@ class PriceFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_prices() -> PriceFile:
-    """The bundled prices with the user's own laid over them."""
+    """The bundled prices, overridden by those of the user; other currencies replace all of them."""
     bundled = read_yaml(content_folder("judges") / "prices.yaml", PriceFile)
     path = home() / "prices.yaml"
     if not path.is_file():
         return bundled
-    own = read_yaml(path, PriceFile)
-    if own.currency != bundled.currency:
-        bundled = PriceFile(own.date, own.source, own.currency, {})
-    return PriceFile(own.date, own.source, own.currency, {**bundled.models, **own.models})
+    custom = read_yaml(path, PriceFile)
+    if custom.currency != bundled.currency:
+        return custom
+    return PriceFile(custom.date, custom.source, custom.currency, bundled.models | custom.models)
 
 
 class BudgetError(EvalError):
-    """The money that the user allowed is spent: the run stops, and can go on with more."""
+    """The budget of the run is spent: the run stops, and can go on with a larger one."""
 
     exit_code = Exit.STOPPED
 
 
 class Spent(Struct, frozen=True):
-    """Calls and tokens of one model, and their price by the price file of that date. `money` is None if
-    its price is not known, 0 for a model that is on no server."""
+    """Calls, tokens and money that one model took.
+
+    `prices` is the date of the price file. `money` is None for a model without a known price, and 0 for
+    a local one.
+    """
 
     calls: int
     tokens: Usage
@@ -73,7 +76,7 @@ class Spent(Struct, frozen=True):
 
 
 class Spending:
-    """The calls, tokens and money that a run takes from servers, and the money it may take."""
+    """A counter of the calls, tokens and money of a run, with the budget that it may spend."""
 
     def __init__(self, budget: float | None = None) -> None:
         self.budget = budget
@@ -83,7 +86,7 @@ class Spending:
         self.tokens = NO_TOKENS
 
     def must_know(self, models: Collection[str]) -> None:
-        """With a budget, every model needs a known price. UserError names one without."""
+        """Raises UserError if there is a budget and one of the models has no known price."""
         for model in models if self.budget is not None else ():
             if model not in self.prices.models:
                 raise UserError(
@@ -92,7 +95,7 @@ class Spending:
                 )
 
     def check(self) -> None:
-        """Raises BudgetError if the budget is spent. Requests under way may still add to it."""
+        """Raises BudgetError if the budget is spent. Requests under way may still spend more."""
         if self.budget is not None and self.money >= self.budget:
             raise BudgetError(
                 f"the budget is spent ({self.money:.4f} of {self.budget:g} {self.prices.currency}). "
@@ -100,12 +103,12 @@ class Spending:
             )
 
     def add(self, model: str, usage: Usage) -> None:
-        """Counts a request that was answered."""
+        """Adds a request that was answered to the totals."""
         self.money += self.prices.money(model, usage) or 0.0
         self.calls += 1
         self.tokens += usage
 
     def cost(self, paid_as: str | None) -> Spent:
-        """All that was counted, if one model took it."""
+        """The totals, priced as if one model took all of it; `paid_as` is None for a local model."""
         money = 0.0 if paid_as is None else self.prices.money(paid_as, self.tokens)
         return Spent(self.calls, self.tokens, money, self.prices.currency, self.prices.date)
