@@ -1,4 +1,4 @@
-"""The interface of a model."""
+"""The interfaces of a model under evaluation, and the requests that it answers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,23 @@ if TYPE_CHECKING:
 
 
 class Sampling(Struct, frozen=True):
-    """How answers are drawn: temperature 0 is greedy. The seed is the run's."""
+    """Settings of decoding: the temperature, where 0 is greedy, and the seed of the whole run."""
 
     temperature: float = 0.0
     seed: int = 0
 
 
 class Request(Struct, frozen=True):
-    """One answer that is asked for; `turn` counts the answers of the same sample before it."""
+    """A request for one answer.
+
+    Attributes:
+        task: name of the task, "suite/task".
+        sample_id: id of the sample within the task.
+        repeat: number of the repeat of this sample, from 0.
+        messages: the conversation so far; the last message is answered.
+        sampling: temperature and seed of the run.
+        turn: number of earlier answers to the same sample.
+    """
 
     task: str
     sample_id: str
@@ -38,31 +47,51 @@ class Request(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """Task, sample and repeat: what identifies the record of the answer within a run."""
+        """Task, sample id and repeat, which identify the record of the answer within a run."""
         return self.task, self.sample_id, self.repeat
 
     @property
     def seed(self) -> int:
-        """A 63-bit seed of this request alone: the answer does not depend on what else is in a batch."""
+        """A 63-bit seed of this request alone, so that an answer does not depend on its batch.
+
+        Example:
+            >>> Request("suite/task", "a", 0, (), Sampling(seed=1)).seed
+            1271007773743180761
+        """
         later_turn = (self.turn,) if self.turn else ()
         return seed_of(self.sampling.seed, self.task, self.sample_id, self.repeat, *later_turn)
 
 
 class Model(ABC):
-    """A model under evaluation. Making one is cheap; `load` is what takes time.
+    """A model under evaluation. The constructor is cheap; `load` takes the time.
 
     Attributes:
         name: short, for directories and tables.
-        spec: the SPEC by which it was named; left as it is by a class that is used from Python alone.
-        arguments: `--model-arg` values, after defaults; part of what a resumed run must repeat.
+        spec: the SPEC that the user gave; a class that is used from Python alone leaves it as it is.
+        arguments: `--model-arg` values, after defaults; a resumed run must repeat them.
         batch_size: how many requests one `generate` takes.
         concurrency: how many calls of `generate` may be under way at once.
-        default_suite: where a bare task name is looked up.
+        default_suite: the suite in which a bare task name is looked up.
         chats: whether it follows instructions in text, so that an agent may plan with it.
         architecture: the name of its policy (`eval_anything.policies`) or the `model_type` of its
-            checkpoint; empty for what cannot be trained.
+            checkpoint; empty for a model that cannot be trained.
         paid_as: the name under which its tokens are priced; None for a local model.
         spending: counts what the run pays; set by the engine.
+
+    Example:
+        >>> from eval_anything.content import TextPart
+        >>> class Echo(Model):
+        ...     name = "echo"
+        ...
+        ...     def weights(self) -> str:
+        ...         return "echo-1"
+        ...
+        ...     async def generate(self, requests, store):
+        ...         return [Response(request.messages[-1].parts) for request in requests]
+        >>> import asyncio
+        >>> request = Request("suite/task", "a", 0, (Message("user", (TextPart("hi"),)),), Sampling())
+        >>> asyncio.run(Echo().generate([request], store=None))[0].text
+        'hi'
     """
 
     default_suite: ClassVar[str] = "open"
@@ -78,89 +107,137 @@ class Model(ABC):
 
     @classmethod
     def families(cls) -> list[dict[str, Any]]:
-        """What `models list` shows of the architectures that it serves, where these are several: name,
-        about, model_types, inputs, outputs, modes and holes (each with what and reason)."""
+        """Rows of `models list`, one for each architecture, for a class that serves several.
+
+        The keys of a row are name, about, model_types, inputs, outputs, modes and holes; each hole has
+        the keys what and reason.
+        """
         return []
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether a model of this class lies at an existing path."""
+        """Whether an existing path holds a model of this class."""
         return False
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
-        """The model for a SPEC: `reference` is its path, or what follows the prefix in `spec`."""
+        """The model that a SPEC names, not loaded yet.
+
+        Args:
+            spec: the SPEC as the user wrote it.
+            reference: its path, or the text after the prefix ("ID" of hf/ID).
+            arguments: `--model-arg` values, not converted yet.
+
+        Raises:
+            UserError: there is no such model, or an argument is wrong.
+        """
         raise UserError(f"{spec}: {cls.__name__} is used from Python alone: ea.evaluate(model=...)")
 
     @abstractmethod
     def weights(self) -> str:
-        """sha256 of what makes the model answer as it does: a resumed run must have the same."""
+        """sha256 of all files that decide the model's answers; a resumed run must have the same."""
 
     def prepare(
-        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+        self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
-        """Called once before anything runs, with the tasks, the (task, sample id, repeat) that will
-        be asked for, and the names of all tasks in reach. UserError stops the run."""
+        """Checks and reads what the run needs; called once, before anything else runs.
+
+        Args:
+            tasks: the tasks of the run.
+            keys: (task, sample id, repeat) of all requests that will come.
+            task_names: names of all installed tasks, in the run or not.
+
+        Raises:
+            UserError: the model cannot answer these requests; the run stops.
+        """
 
     def load(self) -> None:
-        """Loads the weights, before the first `generate` and only if there is one. Any exception
-        stops the run."""
+        """Loads the weights; called before the first `generate`, and only if there is one.
+
+        Any exception stops the run.
+        """
 
     @abstractmethod
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
-        """One response a request, in order; media are put into the store.
+        """Answers a batch of requests.
 
-        A request that the model cannot answer gets a response with an error. An exception fails the
-        whole batch: the engine then asks one by one. InfrastructureError leaves them pending.
+        Args:
+            requests: at most `batch_size` of them, of any tasks.
+            store: takes the media of the answers and returns the parts that refer to them.
+
+        Returns:
+            One response for each request, in order; a response with an error where the model cannot
+            answer.
+
+        Raises:
+            InfrastructureError: nothing can be answered now; the requests stay pending. After any other
+                exception the engine sends the requests of the batch again, one by one.
         """
 
     def text(self) -> TextModel | None:
-        """This model as one that goes on with plain text; None if it is none. It costs nothing, but
-        what it gives is asked only after `load`."""
+        """This model as one that continues plain text, None if it cannot; cheap, even before `load`."""
         return None
 
     async def close(self) -> None:
-        """Called when nothing more is asked for now, in the event loop that asked."""
+        """Closes connections once no more requests come, in the event loop that sent them."""
 
 
 def typed_arguments(
-    arguments: Mapping[str, str], defaults: Mapping[str, int | float | str], what: str
+    arguments: Mapping[str, str], defaults: Mapping[str, int | float | str], owner: str
 ) -> dict[str, Any]:
-    """`--model-arg` values as the types of their defaults. UserError for unknown keys and bad values."""
-    values: dict[str, Any] = dict(defaults)
+    """All `--model-arg` values, converted to the types of their defaults.
+
+    Args:
+        arguments: the values that the user gave, by key.
+        defaults: all keys with their defaults. An integer may not be below 1, or 0 if that is the
+            default.
+        owner: what the arguments belong to, for errors: "a replay".
+
+    Raises:
+        UserError: an unknown key or a bad value.
+
+    Example:
+        >>> typed_arguments({"frames": "4"}, {"frames": 8, "voice": "alloy"}, "a model")
+        {'frames': 4, 'voice': 'alloy'}
+    """
+    typed: dict[str, Any] = dict(defaults)
     for key, text in arguments.items():
         if key not in defaults:
-            known = ", ".join(defaults) or "none"
-            raise UserError(f"{what} has no argument {key!r}.{near(key, defaults)} Known: {known}.")
+            keys = ", ".join(defaults) or "none"
+            raise UserError(f"{owner} has no argument {key!r}.{near(key, defaults)} Known: {keys}.")
         default = defaults[key]
         kind = type(default)
         if kind is bool and text.lower() not in ("true", "false"):
             raise UserError(f"--model-arg {key}={text}: must be true or false")
         try:
-            value = text.lower() == "true" if kind is bool else kind(text)
+            typed[key] = text.lower() == "true" if kind is bool else kind(text)
         except ValueError:
             raise UserError(f"--model-arg {key}={text}: must be {kind.__name__}") from None
-        if isinstance(value, int) and value < (least := min(1, int(default))):
+        if isinstance(default, int) and typed[key] < (least := min(1, int(default))):
             raise UserError(f"--model-arg {key}={text}: must be at least {least}")
-        values[key] = value
-    return values
+    return typed
 
 
 class Ending(Struct, frozen=True):
-    """Where a continuation ends: before any of these texts, and after so many tokens."""
+    """The end of a continuation: before any of these texts, and after at most so many tokens."""
 
     until: tuple[str, ...]
     max_tokens: int
 
     def cut(self, text: str) -> str:
-        """The text up to the first of the endings."""
+        """The text before the first of the endings.
+
+        Example:
+            >>> Ending(("\\n",), 16).cut("four\\nand more")
+            'four'
+        """
         for end in filter(None, self.until):
             text = text.split(end)[0]
         return text
 
 
 class TextModel(ABC):
-    """Goes on with the text of requests. `scores` says whether it tells likelihoods too."""
+    """A model that continues plain text; `scores` says whether it computes likelihoods too."""
 
     scores: bool = False
 
@@ -168,5 +245,14 @@ class TextModel(ABC):
     async def go_on(
         self, requests: Sequence[Request], ending: Ending, store: MediaStore
     ) -> list[Response | EvalError]:
-        """For each request, in order, what follows its messages: a response of one text, which may be
-        empty, or what kept a server from giving it. The model's own failure is in the response."""
+        """Continues the text of each request.
+
+        Args:
+            requests: their last messages have the texts to continue.
+            ending: where the continuations end.
+            store: takes media, for models that need one to answer.
+
+        Returns:
+            For each request, in order, a response of one text, which may be empty, or the error of a
+            server. A failure of the model itself is a response with an error.
+        """

@@ -1,4 +1,4 @@
-"""The check of a response before it is scored: its media exist, are readable and are what they say."""
+"""The check of a response before it is scored: its media exist, can be read and have the right type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from eval_anything.media import MediaError, check_decodes
 
 
 def checked(response: Response) -> Response:
-    """The response without empty texts; it has failed if nothing is left or a medium is broken."""
+    """The response without empty texts, with an error if it has no parts or a medium is broken.
+
+    Example:
+        >>> checked(Response((TextPart(" "),))).error.kind
+        'empty_output'
+    """
     parts = tuple(p for p in response.parts if not (isinstance(p, TextPart) and not p.text.strip()))
     error = response.error
     if error is None and not parts:

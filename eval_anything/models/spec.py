@@ -1,10 +1,10 @@
-"""SPECs, the words by which users name models:
+"""SPECs, by which users name models:
 
-    PATH              what lies there: a checkpoint, saved outputs, a run, an agent's file
+    PATH              a checkpoint, saved outputs, a run, an agent's file
     NAME              the model of that name
     NAME/REFERENCE    hf/ID, replay/FILE.jsonl, openai/MODEL@URL: the model NAME reads the reference
 
-What exists as a path is a path. Names are those of the entry points of `eval_anything.models`.
+A SPEC that exists as a path is a path. Names are the entry points of `eval_anything.models`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ class Spec(NamedTuple):
 
 
 def parse_spec(spec: str, folder: Path = Path()) -> Spec:
-    """The parts of a SPEC whose path is relative to a folder."""
+    """The parts of a SPEC, whose path is relative to a folder.
+
+    Example:
+        >>> parse_spec("hf/org/name")
+        Spec(path=None, name='hf', reference='org/name')
+    """
     path = folder / Path(spec).expanduser()
     if path.exists():
         return Spec(path, "", "")
@@ -36,7 +41,7 @@ def parse_spec(spec: str, folder: Path = Path()) -> Spec:
 
 
 def place_spec(spec: str, folder: Path) -> str:
-    """The same SPEC for the current directory, of one whose paths are relative to a folder."""
+    """The SPEC rewritten for the current directory, if its paths are relative to a folder."""
     path, name, reference = parse_spec(spec, folder)
     if path is not None:
         return str(path)
@@ -46,7 +51,15 @@ def place_spec(spec: str, folder: Path) -> str:
 
 
 def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
-    """The model of a SPEC, not loaded yet. UserError says what SPECs look like."""
+    """The model that a SPEC names, not loaded yet.
+
+    Args:
+        spec: a path, NAME or NAME/REFERENCE.
+        arguments: `--model-arg` values, not converted yet.
+
+    Raises:
+        UserError: no model is meant, or the model cannot be used; the message explains SPECs.
+    """
     path, name, reference = parse_spec(spec)
     if path is not None:
         return _class_for(spec, path).from_spec(spec, path, arguments)
@@ -63,7 +76,7 @@ def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
 
 
 def _class_for(spec: str, path: Path) -> type[Model]:
-    """The kind of model that recognises a path. UserError if none does."""
+    """The class of models that recognises a path. UserError if none does."""
     classes = plugins.load_all(plugins.MODELS).values()
     for cls in classes:
         if not isinstance(cls, UserError) and cls.recognises(path):

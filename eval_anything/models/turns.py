@@ -1,7 +1,7 @@
-"""Samples of several turns: each question is asked once the answer before it is there.
+"""Samples of several turns: each question is sent once the answer before it has come.
 
-A question may show what the model itself gave before (`FromTurn`), and a fresh one hides all that was
-said. A conversation ends where a turn fails: the sample has failed, as with any other model's failure.
+A question may show parts of the model's earlier answers (`FromTurn`); a fresh one hides the messages
+before it. A conversation ends with the first turn that fails: then the sample has failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ask = Callable[[list[Request]], Awaitable[list[Response]]]
 
 
 class _Conversation:
-    """One sample: the request that is next, or was last, and the answers so far."""
+    """The conversation about one sample: its next (or last) request, and the answers so far."""
 
     def __init__(self, request: Request, sample: Sample) -> None:
         self.request = request
@@ -26,63 +26,71 @@ class _Conversation:
         self.open = True
         self._turns = sample.turns
 
+    @property
+    def turns_left(self) -> int:
+        """Number of turns after the one that is asked now."""
+        return len(self._turns) - len(self.answers)
+
     def take(self, answer: Response) -> None:
-        """Goes on with the answer to the request."""
+        """Adds the answer to the current request and prepares the next request, if there is one."""
         self.answers.append(answer)
-        self.open = answer.error is None and len(self.answers) <= len(self._turns)
+        self.open = answer.error is None and self.turns_left >= 0
         if not self.open:
             return
         turn = self._turns[len(self.answers) - 1]
         try:
-            asked = Message("user", tuple(self._resolved(part) for part in turn.parts))
+            question = Message("user", tuple(self._resolved(part) for part in turn.parts))
         except LookupError as error:
             failure = Failure("missing_output", str(error))
             self.answers[-1] = msgspec.structs.replace(answer, error=failure)
             self.open = False
             return
-        before = self.request.messages
+        history = (*self.request.messages, Message("assistant", answer.parts))
         if turn.fresh:
-            kept = tuple(message for message in before if message.role == "system")
-        else:
-            kept = (*before, Message("assistant", answer.parts))
+            history = tuple(message for message in history if message.role == "system")
         self.request = msgspec.structs.replace(
-            self.request, messages=(*kept, asked), turn=len(self.answers)
+            self.request, messages=(*history, question), turn=len(self.answers)
         )
 
     def _resolved(self, part: Part | FromTurn) -> Part:
+        """The part itself, or the part of an earlier answer to which it refers."""
         if not isinstance(part, FromTurn):
             return part
         answer = self.answers[part.turn - 1]
-        found = TextPart(answer.text) if part.modality == "text" else answer.first(part.modality)
-        if found is None or (isinstance(found, TextPart) and not found.text):
+        shared = TextPart(answer.text) if part.modality == "text" else answer.first(part.modality)
+        if shared is None or (isinstance(shared, TextPart) and not shared.text):
             raise LookupError(f"turn {part.turn} has no {part.modality}, which a later question shows")
-        return found
+        return shared
 
     def response(self) -> Response:
-        """The last answer, with the parts of those before it, and what all of them took."""
+        """The last answer, with the parts of the answers before it; tokens and seconds are totals."""
         *before, last = self.answers
         if not before:
             return last
         seconds = [a.latency.total for a in self.answers if a.latency.total is not None]
         total = round(sum(seconds), 4) if seconds else None
-        told = [answer.details for answer in before]
+        details = [answer.details for answer in before]
         return msgspec.structs.replace(
             last,
             turns=tuple(answer.parts for answer in before),
             order_known=all(answer.order_known for answer in self.answers),
             usage=sum((answer.usage for answer in self.answers), Usage()),
             latency=msgspec.structs.replace(last.latency, total=total),
-            details=last.details | ({"turns": told} if any(told) else {}),
+            details=last.details | ({"turns": details} if any(details) else {}),
         )
 
 
 def messages_before(sample: Sample, answers: Sequence[Sequence[Part]]) -> tuple[Message, ...]:
-    """The messages that the last answer to a sample was given to, where these are the parts of the
-    answers before it."""
-    talk = _Conversation(Request("", sample.id, 0, sample.messages, Sampling()), sample)
+    """The messages before the last answer to a sample of several turns.
+
+    Args:
+        sample: the sample with its turns.
+        answers: the parts of each answer before the last, in order.
+    """
+    conversation = _Conversation(Request("", sample.id, 0, sample.messages, Sampling()), sample)
     for parts in answers:
-        talk.take(Response(tuple(parts)))
-    return talk.request.messages
+        conversation.take(Response(tuple(parts)))
+    return conversation.request.messages
 
 
 async def converse(
@@ -91,17 +99,23 @@ async def converse(
     ask: Ask,
     check: Callable[[Response], Response],
 ) -> list[tuple[Request, Response]]:
-    """The last request and the response of each sample; `samples` are by task and id.
+    """Runs the conversations about a batch of samples, turn by turn.
 
-    Those that have a next turn are asked it together. `check` finds what is wrong with an answer that
-    another turn follows. Errors of `ask` are not caught: nothing of the conversations is kept then.
+    Args:
+        requests: the first request of each sample.
+        samples: the samples by task and id.
+        ask: answers requests, in order. Its errors are not caught: then all conversations are lost.
+        check: finds errors in an answer that another turn follows, such as a broken medium.
+
+    Returns:
+        The last request and the whole response of each sample, in the order of the requests.
     """
-    talks = [_Conversation(r, samples[r.task, r.sample_id]) for r in requests]
-    asked = talks
-    while asked:
-        answers = await ask([talk.request for talk in asked])
-        for talk, answer in zip(asked, answers, strict=True):
-            more = len(talk.answers) < len(samples[talk.request.task, talk.request.sample_id].turns)
-            talk.take(await asyncio.to_thread(check, answer) if more else answer)
-        asked = [talk for talk in asked if talk.open]
-    return [(talk.request, talk.response()) for talk in talks]
+    conversations = [_Conversation(r, samples[r.task, r.sample_id]) for r in requests]
+    pending = conversations
+    while pending:
+        answers = await ask([conversation.request for conversation in pending])
+        for conversation, answer in zip(pending, answers, strict=True):
+            turn_follows = conversation.turns_left > 0
+            conversation.take(await asyncio.to_thread(check, answer) if turn_follows else answer)
+        pending = [conversation for conversation in pending if conversation.open]
+    return [(conversation.request, conversation.response()) for conversation in conversations]

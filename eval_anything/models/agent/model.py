@@ -90,7 +90,7 @@ class AgentModel(Model):
         return sha256_of([msgspec.to_builtins(self.file), told, self._chat.weights(), generators])
 
     def prepare(
-        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+        self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
         makers = [
             shop.generator.model
@@ -101,9 +101,9 @@ class AgentModel(Model):
             model.spending = self.spending
         if self.spending is not None:
             self.spending.must_know([m.paid_as for m in makers if m.paid_as is not None])
-        self._chat.prepare(tasks, asked, known)
+        self._chat.prepare(tasks, keys, task_names)
         for model in makers:
-            model.prepare((), (), known)
+            model.prepare((), (), task_names)
 
     def load(self) -> None:
         self._chat.load()

@@ -23,7 +23,7 @@ from eval_anything.models.agent.plan_parser import read_json, read_message, text
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
-from eval_anything.models.openai.replies import tokens_of, word
+from eval_anything.models.openai.replies import nonempty_text, tokens_of
 from eval_anything.servers.client import ReplyError
 
 _MOST_OUTSIDE = 20_000  # characters of an answer that are kept for the record
@@ -151,7 +151,7 @@ def _message(raw: Any, planned: Planned) -> Mapping[str, Any]:
     if not isinstance(message, Mapping) or not isinstance(choice, Mapping):
         raise ReplyError("a reply without a message")
     planned.usage = tokens_of(raw.get("usage"))
-    planned.stop_reason = word(choice.get("finish_reason"))
+    planned.stop_reason = nonempty_text(choice.get("finish_reason"))
     return message
 
 

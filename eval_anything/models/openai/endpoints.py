@@ -1,4 +1,4 @@
-"""One function for each endpoint: a request in, the content of the reply and its times out."""
+"""One function for each endpoint: it sends a request and returns content and latency of the reply."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from eval_anything.models.openai.settings import ServerSettings, names
 from eval_anything.models.openai.streams import ChatFold
 from eval_anything.servers.client import Client, Files, ReplyError
 
-_MAKING = ("queued", "in_progress", "processing", "running", "pending")
+_UNFINISHED = ("queued", "in_progress", "processing", "running", "pending")
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks at a job
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two requests for the state of a job
 
 
 T = TypeVar("T")
 
 
 class EndpointReply(NamedTuple):
-    """What an endpoint answered, and the seconds that it took."""
+    """The content of an endpoint's reply, and the seconds that it took."""
 
     content: Content
     latency: Latency
@@ -40,7 +40,7 @@ Endpoint = Callable[[Client, ServerSettings, Request], Awaitable[EndpointReply]]
 async def _chat(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     body = {
         "model": client.server.model,
-        **await _made(inputs.chat_input, request, settings),
+        **await _converted(inputs.chat_input, request, settings),
         "temperature": request.sampling.temperature,
         "max_tokens": settings.max_tokens,
         "seed": request.seed % 2**31,
@@ -70,7 +70,7 @@ async def _chat(client: Client, settings: ServerSettings, request: Request) -> E
 async def _responses(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
     body: dict[str, Any] = {
         "model": client.server.model,
-        "input": await _made(inputs.responses_input, request, settings),
+        "input": await _converted(inputs.responses_input, request, settings),
         "temperature": request.sampling.temperature,
         "max_output_tokens": settings.max_tokens,
         "store": False,
@@ -85,7 +85,7 @@ async def _responses(client: Client, settings: ServerSettings, request: Request)
 
 
 async def _images(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
-    inputs.no_media(request.messages)
+    inputs.check_no_media(request.messages)
     body: dict[str, Any] = {
         "model": client.server.model,
         "prompt": inputs.one_prompt(request.messages),
@@ -93,9 +93,9 @@ async def _images(client: Client, settings: ServerSettings, request: Request) ->
     }
     if settings.image_size:
         body["size"] = settings.image_size
-    try:  # else SGLang answers with an address
+    try:  # without the field, SGLang answers with an address
         reply = await client.post("/images/generations", {**body, "response_format": "b64_json"})
-    except ReplyError as error:  # OpenAI's newer models always answer so, and refuse the field
+    except ReplyError as error:  # OpenAI's newer models always send base64, and refuse the field
         if error.status != 400 or "response_format" not in str(error):
             raise
         reply = await client.post("/images/generations", body)
@@ -105,7 +105,7 @@ async def _images(client: Client, settings: ServerSettings, request: Request) ->
 
 
 async def _speech(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
-    inputs.no_media(request.messages)
+    inputs.check_no_media(request.messages)
     headerless = settings.audio_format == "pcm16"
     body = {
         "model": client.server.model,
@@ -120,12 +120,12 @@ async def _speech(client: Client, settings: ServerSettings, request: Request) ->
 
 
 async def _videos(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
-    """A job is begun, looked at until it is done, and its clip taken."""
+    """Starts a job, waits until it has ended, and downloads its clip."""
     fields = {"size": settings.video_size, "seconds": settings.seconds}
     body = {
         "model": client.server.model,
         "prompt": inputs.one_prompt(request.messages),
-        **{name: value for name, value in fields.items() if value},
+        **{name: setting for name, setting in fields.items() if setting},
     }
     picture = await asyncio.to_thread(inputs.first_picture, request.messages)
     files: Files = [("input_reference", picture)] if picture is not None else []
@@ -133,7 +133,7 @@ async def _videos(client: Client, settings: ServerSettings, request: Request) ->
     start = time.perf_counter()
     path, status = f"/videos/{_job_id(begun.value)}", _status(begun.value)
     pause = _FIRST_PAUSE
-    while status in _MAKING:
+    while status in _UNFINISHED:
         if time.perf_counter() - start > settings.wait:
             raise ServerError(f"the clip of {client.server.model} took more than {settings.wait:g} s")
         await asyncio.sleep(pause)
@@ -146,21 +146,21 @@ async def _videos(client: Client, settings: ServerSettings, request: Request) ->
     return EndpointReply(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
 
 
-async def _made(
-    make: Callable[[Sequence[Message], ServerSettings], T], request: Request, settings: ServerSettings
+async def _converted(
+    convert: Callable[[Sequence[Message], ServerSettings], T], request: Request, settings: ServerSettings
 ) -> T:
-    """What a function of `inputs` makes of the messages; in a thread, if media are read for it."""
+    """The messages, converted by a function of `inputs`; in a thread if it must read media."""
     if inputs.has_media(request.messages):
-        return await asyncio.to_thread(make, request.messages, settings)
-    return make(request.messages, settings)
+        return await asyncio.to_thread(convert, request.messages, settings)
+    return convert(request.messages, settings)
 
 
 def _job_id(raw: Any) -> str:
-    """The id of a job. ReplyError if it is none that belongs into a path."""
-    found = raw.get("id") if isinstance(raw, Mapping) else None
-    if not isinstance(found, str) or not re.fullmatch(r"\w[\w.:-]{0,199}", found):
+    """The id of a job. ReplyError if it is missing or cannot be part of a path."""
+    job_id = raw.get("id") if isinstance(raw, Mapping) else None
+    if not isinstance(job_id, str) or not re.fullmatch(r"\w[\w.:-]{0,199}", job_id):
         raise ReplyError("a job without an id")
-    return found
+    return job_id
 
 
 def _status(raw: Any) -> str:

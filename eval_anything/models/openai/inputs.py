@@ -1,7 +1,7 @@
-"""From messages to what an OpenAI-compatible endpoint takes: media as data URIs, in their order.
+"""Converters of messages into the inputs of OpenAI-compatible endpoints, with media as data URIs.
 
-All raise UnsupportedInputError for what the endpoint has no form for, and MediaError for a medium that
-has to be converted and does not decode.
+They keep the order of the parts. All raise UnsupportedInputError for input that the endpoint cannot
+take, and MediaError for a medium that must be converted and cannot be decoded.
 """
 
 from __future__ import annotations
@@ -15,31 +15,35 @@ from eval_anything.media import read_audio, read_frames, read_image
 from eval_anything.media.encode import encode_png, encode_wav
 from eval_anything.models.openai.settings import ServerSettings
 
-# What every server takes as it is; the rest is sent as PNG and WAV.
+# Types that every server takes; all others are converted to PNG and WAV.
 _IMAGES = ("image/png", "image/jpeg")
 
 
 _SOUNDS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 
 
-_RATE = 24_000  # Hz of sound that is converted: that of the speech models behind these servers
+_RATE = 24_000  # Hz of converted sound: the rate of the speech models behind these servers
 
 
-_LARGEST = 20 * 2**20  # bytes of one medium, the bound of OpenAI's servers
+_LARGEST = 20 * 2**20  # bytes of one medium, the limit of OpenAI's servers
 
 
 Content = list[dict[str, Any]]
 
 
 class UnsupportedInputError(ValueError):
-    """A request that the endpoint has no form for."""
+    """A request with input that the endpoint cannot take."""
 
 
 def chat_input(messages: Sequence[Message], settings: ServerSettings) -> dict[str, Any]:
-    """The part of a chat completion's body that holds the messages.
+    """The fields of a chat completion's body that hold the messages.
 
-    With `top_level` media stand beside the messages (sglang-omni), so that their place among the
-    texts is lost.
+    With `inputs=top_level` media are in fields beside `messages` (sglang-omni), so that their place
+    among the texts is lost.
+
+    Example:
+        >>> chat_input([Message("user", (TextPart("Hi"),))], ServerSettings())
+        {'messages': [{'role': 'user', 'content': 'Hi'}]}
     """
     beside: dict[str, list[str]] = {}
     turns: list[dict[str, Any]] = []
@@ -52,38 +56,45 @@ def chat_input(messages: Sequence[Message], settings: ServerSettings) -> dict[st
         if settings.inputs == "top_level" or all(isinstance(part, TextPart) for part in message.parts):
             content: str | Content = "\n".join(_texts(message))
         else:
-            content = [item for part in message.parts for item in _chat_items(part, settings)]
+            content = [
+                content_item for part in message.parts for content_item in _chat_items(part, settings)
+            ]
         turns.append({"role": message.role, "content": content})
     return {"messages": turns, **beside}
 
 
 def media_of_users(messages: Sequence[Message]) -> list[Message]:
-    """The messages with the media of the assistant's at the beginning of the user's next one, where the
-    endpoints take them; their place in what was said is marked, as in "[image]"."""
-    told: list[Message] = []
-    carried: tuple[Part, ...] = ()
+    """The messages with media of the assistant moved to the beginning of the user's next message.
+
+    The endpoints take media from users only. In the assistant's message a mark such as "[image]"
+    replaces each of them.
+    """
+    moved: list[Message] = []
+    media: tuple[Part, ...] = ()
     for message in messages:
         if message.role == "assistant":
-            carried += tuple(_media([message]))
-            said = (p if isinstance(p, TextPart) else TextPart(f"[{p.modality}]") for p in message.parts)
-            told.append(Message(message.role, tuple(said)))
+            media += tuple(_media([message]))
+            texts_and_marks = (
+                p if isinstance(p, TextPart) else TextPart(f"[{p.modality}]") for p in message.parts
+            )
+            moved.append(Message(message.role, tuple(texts_and_marks)))
         elif message.role == "user":
-            told.append(Message(message.role, (*carried, *message.parts)))
-            carried = ()
+            moved.append(Message(message.role, (*media, *message.parts)))
+            media = ()
         else:
-            told.append(message)
-    return told
+            moved.append(message)
+    return moved
 
 
 def responses_input(messages: Sequence[Message], settings: ServerSettings) -> Content:
     """The `input` of the Responses API."""
     turns: Content = []
     for message in media_of_users(messages):
-        said = message.role == "assistant"
+        by_model = message.role == "assistant"
         content: Content = []
         for part in message.parts:
             if isinstance(part, TextPart):
-                content.append({"type": "output_text" if said else "input_text", "text": part.text})
+                content.append({"type": "output_text" if by_model else "input_text", "text": part.text})
             elif part.modality is Modality.AUDIO:
                 content.append(_sound(part))
             else:
@@ -95,33 +106,33 @@ def responses_input(messages: Sequence[Message], settings: ServerSettings) -> Co
 
 
 def one_prompt(messages: Sequence[Message]) -> str:
-    """All texts as the one prompt of an endpoint that makes a medium."""
+    """All texts, joined into the one prompt that an endpoint for media takes."""
     for message in messages:
         if message.role == "assistant":
             raise UnsupportedInputError("this endpoint takes one prompt, not a conversation")
     return "\n\n".join(text for message in messages for text in _texts(message))
 
 
-def no_media(messages: Sequence[Message]) -> None:
-    """UnsupportedInputError if there is more than text."""
+def check_no_media(messages: Sequence[Message]) -> None:
+    """Raises UnsupportedInputError if a message has more than text."""
     for part in _media(messages):
         raise UnsupportedInputError(f"this endpoint takes no {part.modality}")
 
 
 def first_picture(messages: Sequence[Message]) -> tuple[str, bytes, str] | None:
-    """The one image that a clip may begin with, as a file of a form."""
+    """The one image that a clip may begin with, as a file of a form; None if there are no media."""
     media = _media(messages)
     if not media:
         return None
     if len(media) > 1 or media[0].modality is not Modality.IMAGE:
         names = ", ".join(part.modality for part in media)
         raise UnsupportedInputError(f"this endpoint takes one image at most, not {names}")
-    data, mime = _image(media[0])
-    return f"picture.{mime.partition('/')[2]}", data, mime
+    encoded, mime = _image(media[0])
+    return f"picture.{mime.partition('/')[2]}", encoded, mime
 
 
 def has_media(messages: Sequence[Message]) -> bool:
-    """Whether a server may refuse the messages for what they are made of."""
+    """Whether the messages have media, for which a server may refuse them."""
     return bool(_media(messages))
 
 
@@ -144,23 +155,23 @@ def _chat_items(part: Part, settings: ServerSettings) -> Content:
 
 
 def _beside(part: MediaPart, settings: ServerSettings) -> tuple[str, list[str]]:
-    """A medium as data URIs, one or one for each frame of a clip, and the field of the body for them."""
+    """The field of the body for a medium, and its data URIs: one, or one for each frame of a clip."""
     if part.modality is Modality.AUDIO:
-        data, form = _audio(part)
-        return "audios", [_uri(data, f"audio/{form}")]
+        encoded, form = _audio(part)
+        return "audios", [_uri(encoded, f"audio/{form}")]
     if part.modality is Modality.VIDEO and settings.video == "url":
         return "videos", [_uri(part.path.read_bytes(), part.mime)]
     return "images", _pictures(part, settings.frames)
 
 
 def _sound(part: MediaPart) -> dict[str, Any]:
-    data, form = _audio(part)
-    sound = {"data": base64.b64encode(data).decode(), "format": form}
+    encoded, form = _audio(part)
+    sound = {"data": base64.b64encode(encoded).decode(), "format": form}
     return {"type": "input_audio", "input_audio": sound}
 
 
 def _pictures(part: MediaPart, frames: int) -> list[str]:
-    """An image, or frames of a clip at the middles of equal spans, as data URIs."""
+    """Data URIs of an image, or of frames of a clip at the middles of equal spans."""
     if part.modality is Modality.IMAGE:
         return [_uri(*_image(part))]
     clip = read_frames(part.path, frames).frames
@@ -175,18 +186,18 @@ def _image(part: MediaPart) -> tuple[bytes, str]:
 
 def _audio(part: MediaPart) -> tuple[bytes, str]:
     if part.mime in _SOUNDS:
-        data, form = part.path.read_bytes(), _SOUNDS[part.mime]
+        encoded, form = part.path.read_bytes(), _SOUNDS[part.mime]
     else:
-        data, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
-    _check_size(data, form)
-    return data, form
+        encoded, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
+    _check_size(encoded, form)
+    return encoded, form
 
 
-def _uri(data: bytes, mime: str) -> str:
-    _check_size(data, mime)
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+def _uri(encoded: bytes, mime: str) -> str:
+    _check_size(encoded, mime)
+    return f"data:{mime};base64,{base64.b64encode(encoded).decode()}"
 
 
-def _check_size(data: bytes, what: str) -> None:
-    if len(data) > _LARGEST:
-        raise UnsupportedInputError(f"{len(data)} bytes of {what}: at most {_LARGEST} are sent")
+def _check_size(encoded: bytes, kind: str) -> None:
+    if len(encoded) > _LARGEST:
+        raise UnsupportedInputError(f"{len(encoded)} bytes of {kind}: at most {_LARGEST} are sent")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
 
 
-# What a server answers to media that it does not take; 400 and 422 may have other reasons.
+# Status codes of a server that refuses media; 400 and 422 may have other reasons.
 _REFUSALS = (400, 413, 415, 422)
 
 
@@ -36,7 +36,12 @@ _WITHOUT_TOKENS = ("speech", "videos")
 
 
 class ChatModel(Model):
-    """A model on an OpenAI-compatible server; any modality in and out."""
+    """A model on an OpenAI-compatible server; any modality in and out.
+
+    Args:
+        spec: openai/NAME@URL, or openai/NAME with the address in OPENAI_BASE_URL.
+        arguments: `--model-arg` values; the keys are the fields of `ServerSettings`.
+    """
 
     concurrency = 64
 
@@ -49,7 +54,7 @@ class ChatModel(Model):
 
     @cached_property
     def client(self) -> Client:
-        """The connection to the server, made when the first request is asked."""
+        """The client of the server, made with the first request."""
         timeout = self.settings.timeout
         return Client(self.server, f"--model {self.spec}", self.concurrency, timeout, self.spending)
 
@@ -58,11 +63,11 @@ class ChatModel(Model):
         return cls(spec, arguments)
 
     def weights(self) -> str:
-        """The weights of a server cannot be seen: its name and address stand for them."""
+        """sha256 of the model's name and address, which stand for the weights that nobody can see."""
         return sha256_of(list(self.server))
 
     def prepare(
-        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+        self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
         if self.settings.api not in _WITHOUT_TOKENS or self.spending is None:
             return
@@ -79,7 +84,7 @@ class ChatModel(Model):
         return [await self.answer(request, store, self.settings) for request in requests]
 
     async def answer(self, request: Request, store: MediaStore, settings: ServerSettings) -> Response:
-        """The answer to one request, asked for with these settings."""
+        """The response to one request, sent with these settings in place of the model's."""
         try:
             answer = await ENDPOINTS[settings.api](self.client, settings, request)
         except (UnsupportedInputError, MediaError) as error:
@@ -95,7 +100,7 @@ class ChatModel(Model):
             await self.client.close()
 
     async def _response(self, answer: EndpointReply, store: MediaStore) -> Response:
-        """The content with its media in the store; what cannot be used is the model's failure."""
+        """The response for a reply, with its media in the store; unusable parts make it a failure."""
         content = answer.content
         parts: list[Part] = []
         problems = list(content.problems)
@@ -104,8 +109,8 @@ class ChatModel(Model):
                 parts.append(piece)
                 continue
             try:
-                found = await self._fetched(piece) if isinstance(piece, Link) else piece
-                parts.append(await asyncio.to_thread(store.put, found.data, found.modality))
+                fetched = await self._fetch(piece) if isinstance(piece, Link) else piece
+                parts.append(await asyncio.to_thread(store.put, fetched.data, fetched.modality))
             except (MediaError, ReplyError) as error:
                 problems.append(str(error))
         return Response(
@@ -118,8 +123,8 @@ class ChatModel(Model):
             details={"transcripts": content.transcripts} if content.transcripts else {},
         )
 
-    async def _fetched(self, link: Link) -> Medium:
-        """What an address in a reply leads to, if the user allowed its host. ReplyError if not."""
+    async def _fetch(self, link: Link) -> Medium:
+        """The medium at an address in a reply. ReplyError if the user did not allow its host."""
         try:
             url = urlsplit(link.address)
             host, port = (url.hostname or "").lower(), url.port
@@ -149,8 +154,10 @@ _MOST_STOPS = 4
 
 
 class ServerText(TextModel):
-    """The answers of a server, cut at every ending; the server is told of the first four, so that it
-    does not write on for nothing."""
+    """The answers of a server, cut at every ending.
+
+    The first four endings are sent to the server, so that it stops there and spends no more tokens.
+    """
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
@@ -166,9 +173,9 @@ class ServerText(TextModel):
 
         async def answer(request: Request) -> Response | EvalError:
             try:
-                given = await self._model.answer(request, store, settings)
+                response = await self._model.answer(request, store, settings)
             except EvalError as error:
                 return error
-            return msgspec.structs.replace(given, parts=(TextPart(ending.cut(given.text)),))
+            return msgspec.structs.replace(response, parts=(TextPart(ending.cut(response.text)),))
 
         return await asyncio.gather(*map(answer, requests))

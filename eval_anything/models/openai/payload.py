@@ -1,6 +1,6 @@
-"""The bytes of media in replies: base64, data URIs, and sound that comes in pieces or without a header.
+"""Decoding of media in replies: base64, data URIs, and sound that comes in pieces or without a header.
 
-What the bytes are is read from the bytes; what a server calls them is not relied on.
+The type of a medium is read from its bytes; the type that a server names is not trusted.
 """
 
 from __future__ import annotations
@@ -21,33 +21,40 @@ PCM_RATE = 24_000
 
 
 class PayloadError(ValueError):
-    """A medium in a reply that cannot be used; the message says why."""
+    """A medium in a reply that cannot be used; the message gives the reason."""
 
 
 class Medium(NamedTuple):
-    """A medium that came with the reply."""
+    """A medium whose bytes are in the reply."""
 
     modality: Modality
     data: bytes
 
 
 class Link(NamedTuple):
-    """A medium of which the reply only says where it is: an address, or a file of the server."""
+    """A medium of which the reply only has the address: a URL, or a file of the server."""
 
     modality: Modality
     address: str
 
 
 def decode_base64(text: object) -> bytes:
-    """The bytes of base64 text, with or without its padding, or of a data URI. PayloadError if it is
-    neither, or holds nothing."""
+    """The bytes of base64 text, with or without padding, or of a data URI.
+
+    Raises:
+        PayloadError: the text is neither, or empty.
+
+    Example:
+        >>> decode_base64("aGk")
+        b'hi'
+    """
     if not isinstance(text, str) or not text:
         raise PayloadError("no data")
-    head, comma, rest = text.partition(",")
+    head, comma, encoded = text.partition(",")
     if comma and head.startswith("data:"):
         if not head.endswith(";base64"):
             raise PayloadError("a data URI that is not base64")
-        text = rest
+        text = encoded
     text = "".join(text.split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -55,14 +62,14 @@ def decode_base64(text: object) -> bytes:
         raise PayloadError(f"no base64 ({error})") from None
 
 
-def medium(data: bytes, modality: Modality) -> Medium:
-    """The medium that the bytes are, of `modality` if they do not say."""
-    kind = sniff(data)
-    return Medium(kind.modality if kind is not None else modality, data)
+def medium(content: bytes, modality: Modality) -> Medium:
+    """The medium in these bytes; `modality` is for bytes whose type cannot be recognised."""
+    kind = sniff(content)
+    return Medium(kind.modality if kind is not None else modality, content)
 
 
 def medium_at(address: object, modality: Modality) -> Medium | Link:
-    """The medium of a URL field: a data URI is decoded, anything else only noted."""
+    """The medium in the URL field of a reply: a decoded data URI, or the link as it is."""
     if not isinstance(address, str) or not address:
         raise PayloadError(f"an empty address of {modality}")
     if address.startswith("data:"):
@@ -71,23 +78,23 @@ def medium_at(address: object, modality: Modality) -> Medium | Link:
 
 
 def sound(pieces: Sequence[bytes], headerless: bool) -> Medium:
-    """Sound that came in pieces: with one header, with one each, or without any.
+    """The sound in one or several pieces, with one header, one header each, or none.
 
-    Only where it may be `headerless` are bytes without a header taken for samples.
+    Bytes without a header are only taken for samples if the sound may be `headerless`.
     """
-    data = b"".join(pieces)
+    joined = b"".join(pieces)
     if len(pieces) > 1 and all(map(_is_wav, pieces)):
         return Medium(Modality.AUDIO, _join_wavs(pieces))
-    # Samples may begin like a frame of MP3, which has but two bytes to know it by.
-    if headerless and not data.startswith((b"RIFF", b"ID3", b"OggS", b"fLaC")):
-        if len(data) % 2:
-            raise PayloadError(f"{len(data)} bytes of 16-bit sound: half a sample is missing")
-        return Medium(Modality.AUDIO, pack_wav(data, PCM_RATE, channels=1, width=2))
-    return medium(data, Modality.AUDIO)
+    # MP3 is not checked: two bytes mark the start of its frames, and samples may begin with the same.
+    if headerless and not joined.startswith((b"RIFF", b"ID3", b"OggS", b"fLaC")):
+        if len(joined) % 2:
+            raise PayloadError(f"{len(joined)} bytes of 16-bit sound: half a sample is missing")
+        return Medium(Modality.AUDIO, pack_wav(joined, PCM_RATE, channels=1, width=2))
+    return medium(joined, Modality.AUDIO)
 
 
-def _is_wav(data: bytes) -> bool:
-    return data[:4] == b"RIFF" and data[8:12] == b"WAVE"
+def _is_wav(piece: bytes) -> bool:
+    return piece[:4] == b"RIFF" and piece[8:12] == b"WAVE"
 
 
 def _join_wavs(pieces: Sequence[bytes]) -> bytes:

@@ -1,6 +1,6 @@
-"""From the replies of OpenAI-compatible servers, in all their shapes, to parts in order.
+"""Parsing of the replies of OpenAI-compatible servers, in all their shapes, into parts in order.
 
-| where media are | who |
+| place of media | servers |
 |---|---|
 | `output[]` items, images between messages | OpenAI's Responses API |
 | `choices[0].message.audio` | OpenAI, sglang-omni, `transformers serve` |
@@ -9,8 +9,8 @@
 | `message.images` | OpenRouter, LiteLLM, Vercel, sglang-omni |
 | `data[]` with `b64_json`, `url` or `file_path` | images endpoints of OpenAI, SGLang |
 
-Within one list the order of parts is known. Which of a text in `content` and an image in `images`
-came first is not, nor which of two choices.
+Within one list the order of parts is known. The order of a text in `content` and an image in `images`
+is not, nor that of two choices.
 """
 
 from __future__ import annotations
@@ -33,21 +33,27 @@ from eval_anything.models.openai.payload import (
 from eval_anything.servers.chat import LARGEST_TEXT
 from eval_anything.servers.client import ReplyError
 
-# What vLLM-Omni says in place of an image that was not made; it is none of the model's words.
+# The text of vLLM-Omni in place of an image that was not made; the model did not write it.
 _NO_IMAGES = "Image generation completed but no images"
 
 
-# Thoughts and the use of tools are no part of the answer.
-_NOT_SAID = ("thinking", "reasoning", "reasoning_content", "tool_use", "tool_call")
+# Types of content items that are no part of the answer: thoughts and the use of tools.
+_IGNORED = ("thinking", "reasoning", "reasoning_content", "tool_use", "tool_call")
 
 
 Piece = TextPart | Medium | Link
 
 
 class Content(Struct):
-    """What a reply holds: lists of pieces, each in order; what could not be used, and why.
+    """The content of a reply, parsed but not fetched or stored yet.
 
-    `transcripts` are what servers say that a sound says.
+    Attributes:
+        lists: lists of pieces; the order is known within a list, not between lists.
+        problems: reasons why pieces could not be used.
+        refusal: the model's words of refusal; None if it did not refuse.
+        stop_reason: as in chat completions: stop, length, content_filter ...
+        usage: tokens in and out.
+        transcripts: texts of sounds, as the server reports them.
     """
 
     lists: list[list[Piece]] = []
@@ -69,61 +75,61 @@ class Content(Struct):
         return len(modalities) < 2 or sum(bool(pieces) for pieces in self.lists) < 2
 
     def add_items(self, items: Iterable[Any]) -> None:
-        """One more list: of content items, or of what `message.images` and `data` hold."""
-        found: list[Piece] = []
-        self.lists.append(found)
-        for item in items:
+        """Adds a list of content items, or of the items of `message.images` or `data`."""
+        pieces: list[Piece] = []
+        self.lists.append(pieces)
+        for content_item in items:
             try:
-                piece = self._piece(item)
+                piece = self._piece(content_item)
             except PayloadError as error:
                 self.problems.append(str(error))
             else:
                 if piece is not None:
-                    found.append(piece)
+                    pieces.append(piece)
 
     def add_sound(self, pieces: list[bytes], headerless: bool) -> None:
-        """One more list, of a sound alone."""
+        """Adds a list of one sound, which came in these pieces."""
         try:
             self.lists.append([sound(pieces, headerless)])
         except PayloadError as error:
             self.problems.append(str(error))
 
-    def _piece(self, item: Any) -> Piece | None:
-        if isinstance(item, str):
-            return medium_at(item, Modality.IMAGE)
-        if not isinstance(item, Mapping):
-            raise PayloadError(f"a part that is {type(item).__name__}, not an object")
-        kind = str(item.get("type") or "")
+    def _piece(self, content_item: Any) -> Piece | None:
+        if isinstance(content_item, str):
+            return medium_at(content_item, Modality.IMAGE)
+        if not isinstance(content_item, Mapping):
+            raise PayloadError(f"a part that is {type(content_item).__name__}, not an object")
+        kind = str(content_item.get("type") or "")
         if kind in ("text", "output_text"):
-            text = item.get("text")
+            text = content_item.get("text")
             if not isinstance(text, str):
                 raise PayloadError("a text part without text")
             silent = not text.strip() or text.startswith(_NO_IMAGES)
             return None if silent else TextPart(text)
         if kind == "refusal":
-            self.refusal = str(item.get("refusal") or "")
+            self.refusal = str(content_item.get("refusal") or "")
             return None
-        if kind in _NOT_SAID:
+        if kind in _IGNORED:
             return None
-        return _medium_of(item, kind)
+        return _medium_of(content_item, kind)
 
 
-def _medium_of(item: Mapping[str, Any], kind: str) -> Medium | Link:
-    """The medium of an item, in whichever field it is."""
+def _medium_of(content_item: Mapping[str, Any], kind: str) -> Medium | Link:
+    """The medium of a content item, from whichever field has it."""
     for modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
-        if modality in kind or f"{modality}_url" in item:
+        if modality in kind or f"{modality}_url" in content_item:
             break
     else:
         if kind:
             raise PayloadError(f"a part of the unknown type {kind!r}")
         modality = Modality.IMAGE
-    address = item.get(f"{modality}_url")
+    address = content_item.get(f"{modality}_url")
     if address is not None:
         return medium_at(address.get("url") if isinstance(address, Mapping) else address, modality)
-    inner = item.get(kind)
+    inner = content_item.get(kind)
     if isinstance(inner, str):
         return medium_at(inner, modality)
-    fields = inner if isinstance(inner, Mapping) else item
+    fields = inner if isinstance(inner, Mapping) else content_item
     for name in ("b64_json", "data", "result"):
         if fields.get(name) is not None:
             return medium(decode_base64(fields[name]), modality)
@@ -134,23 +140,33 @@ def _medium_of(item: Mapping[str, Any], kind: str) -> Medium | Link:
 
 
 def read_reply(raw: Any, headerless: bool) -> Content:
-    """The content of a reply of any of these shapes; `headerless` if sound was asked for as samples.
+    """The content of a reply in any of these shapes.
 
-    ReplyError if it has none of the shapes, or too much text.
+    Args:
+        raw: the decoded JSON of the reply.
+        headerless: whether sound was requested as samples without a header.
+
+    Raises:
+        ReplyError: the reply has none of the shapes, or too much text.
+
+    Example:
+        >>> message = {"content": "Hi", "role": "assistant"}
+        >>> read_reply({"choices": [{"message": message}]}, headerless=False).pieces[0].text
+        'Hi'
     """
     content = Content()
     if not isinstance(raw, Mapping):
         raise ReplyError("a reply that is no object")
     content.usage = tokens_of(raw.get("usage"))
-    output, choices, data = raw.get("output"), raw.get("choices"), raw.get("data")
+    output, choices, media_items = raw.get("output"), raw.get("choices"), raw.get("data")
     if isinstance(output, list):
         _read_output(output, content)
         content.stop_reason = _stop_reason(raw)
     elif isinstance(choices, list) and choices:
         for choice in choices:
             _read_choice(choice, content, headerless)
-    elif isinstance(data, list):
-        content.add_items(data)
+    elif isinstance(media_items, list):
+        content.add_items(media_items)
     else:
         raise ReplyError("a reply without choices")
     check_length(content)
@@ -158,43 +174,43 @@ def read_reply(raw: Any, headerless: bool) -> Content:
 
 
 def check_length(content: Content) -> None:
-    """ReplyError if there is more text than a reply may have."""
+    """Raises ReplyError if there is more text than a reply may have."""
     characters = sum(len(p.text) for p in content.pieces if isinstance(p, TextPart))
     if characters > LARGEST_TEXT:
         raise ReplyError(f"a reply of {characters} characters")
 
 
 def tokens_of(usage: Any) -> Usage:
-    """The tokens in and out, under the names of either API; 0 for what is not said."""
+    """The tokens in and out, under the names of either API; 0 for a number that is missing."""
     fields = usage if isinstance(usage, Mapping) else {}
 
     def first(*names: str) -> int:
-        found = (fields.get(name) for name in names)
-        return next((n for n in found if isinstance(n, int) and n > 0), 0)
+        counts = (fields.get(name) for name in names)
+        return next((n for n in counts if isinstance(n, int) and n > 0), 0)
 
     return Usage(first("prompt_tokens", "input_tokens"), first("completion_tokens", "output_tokens"))
 
 
-def word(value: Any) -> str | None:
-    """What a field says, if it is text and says something."""
-    return value if isinstance(value, str) and value else None
+def nonempty_text(field: Any) -> str | None:
+    """The field of a reply if it is a text and not empty, else None."""
+    return field if isinstance(field, str) and field else None
 
 
 def _read_choice(choice: Any, content: Content, headerless: bool) -> None:
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(message, Mapping):
         return
-    content.stop_reason = content.stop_reason or word(choice.get("finish_reason"))
-    said = message.get("content")
-    if isinstance(said, str):
-        content.add_items([{"type": "text", "text": said}])
-    elif isinstance(said, list):
-        content.add_items(said)
+    content.stop_reason = content.stop_reason or nonempty_text(choice.get("finish_reason"))
+    text_or_items = message.get("content")
+    if isinstance(text_or_items, str):
+        content.add_items([{"type": "text", "text": text_or_items}])
+    elif isinstance(text_or_items, list):
+        content.add_items(text_or_items)
     if isinstance(message.get("images"), list):
         content.add_items(message["images"])
     audio = message.get("audio")
     if isinstance(audio, Mapping):
-        if (transcript := word(audio.get("transcript"))) is not None:
+        if (transcript := nonempty_text(audio.get("transcript"))) is not None:
             content.transcripts.append(transcript)
         try:
             content.add_sound([decode_base64(audio.get("data"))], headerless)
@@ -205,23 +221,23 @@ def _read_choice(choice: Any, content: Content, headerless: bool) -> None:
 
 
 def _read_output(output: list[Any], content: Content) -> None:
-    """The items of a response: messages with texts, and the images that its tool made."""
-    items: list[Any] = []
-    for item in output:
-        kind = item.get("type") if isinstance(item, Mapping) else None
+    """Adds the items of a response: messages with texts, and the images that its tool made."""
+    content_items: list[Any] = []
+    for output_item in output:
+        kind = output_item.get("type") if isinstance(output_item, Mapping) else None
         if kind == "message":
-            said = item.get("content")
-            items += said if isinstance(said, list) else [said]
+            message_content = output_item.get("content")
+            content_items += message_content if isinstance(message_content, list) else [message_content]
         elif kind == "image_generation_call":
-            items.append(item)
-    content.add_items(items)
+            content_items.append(output_item)
+    content.add_items(content_items)
 
 
 def _stop_reason(response: Mapping[str, Any]) -> str | None:
-    """In the words of chat completions."""
+    """The reason why a response ended, in the words of chat completions."""
     details = response.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, Mapping) else None
     if reason is not None:
         return "length" if reason == "max_output_tokens" else str(reason)
-    status = word(response.get("status"))
+    status = nonempty_text(response.get("status"))
     return "stop" if status == "completed" else status

@@ -1,4 +1,4 @@
-"""The `--model-arg` choices of a model on a server, and which of its endpoints each is for."""
+"""The `--model-arg` values of a model on a server, and the endpoints that each of them is for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHOICES = {
 }
 
 
-# The endpoints that a choice is for; one that is not named here is for all of them.
+# The endpoints that a key is for; a key that is not listed here is for all of them.
 _FOR = {
     "max_tokens": ("chat", "responses"),
     "modalities": ("chat",),
@@ -41,22 +41,23 @@ _FOR = {
 }
 
 
-# How long is waited does not change what is answered: a resumed run may choose anew.
+# Waiting times do not change the answers, so a resumed run may have others.
 _PATIENCE = ("timeout", "wait")
 
 
 class ServerSettings(Struct, frozen=True):
-    """What the user chose, checked. Where one text holds several names, commas part them (`names`).
+    """The checked `--model-arg` values. A text of several names separates them by commas (`names`).
 
     Attributes:
         api: the endpoint: chat, responses, images, speech or videos.
-        modalities: what is asked for in `modalities`; empty leaves that to the server.
-        audio_format: of sound that is asked for; OpenAI streams only headerless samples (pcm16).
+        modalities: the field `modalities` of a chat request; empty leaves that to the server.
+        audio_format: the format of sound in answers; OpenAI streams only headerless samples (pcm16).
         inputs: parts, or top_level: media go into `images`, `audios` and `videos` beside the messages.
         video: url, for clips as they are, or frames, for that many `frames` of each.
         allow_hosts: hosts (`name` or `name:port`) whose addresses in replies are fetched.
-        timeout: seconds for one request; `wait`: for a job that makes a clip.
-        stop: texts before which a chat answer ends; set by whoever asks, not by the user.
+        timeout: seconds for one request.
+        wait: seconds for a job that makes a clip.
+        stop: texts before which a chat answer ends; set by `ServerText`, not by the user.
     """
 
     api: str = "chat"
@@ -78,18 +79,21 @@ class ServerSettings(Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
 
-def read_settings(given: Mapping[str, str]) -> tuple[ServerSettings, dict[str, Any]]:
-    """The settings, and the arguments that a resumed run must repeat. UserError for what is wrong,
-    a choice that the endpoint does not have included."""
+def read_settings(arguments: Mapping[str, str]) -> tuple[ServerSettings, dict[str, Any]]:
+    """The settings, and the arguments that a resumed run must repeat.
+
+    Raises:
+        UserError: an unknown key, a bad value, or a key that the endpoint does not have.
+    """
     defaults = msgspec.structs.asdict(ServerSettings())
     del defaults["stop"]
-    values = typed_arguments(given, defaults, "a model on a server")
+    values = typed_arguments(arguments, defaults, "a model on a server")
     for key, choices in _CHOICES.items():
         if values[key] not in choices:
             listed = ", ".join(c or "nothing" for c in choices)
             raise UserError(f"--model-arg {key}={values[key]}: must be one of {listed}")
     api = values["api"]
-    for key in given:
+    for key in arguments:
         if api not in _FOR.get(key, (api,)):
             raise UserError(f"--model-arg {key}: for api={' or '.join(_FOR[key])}, not api={api}")
     for key in _PATIENCE:
@@ -100,10 +104,15 @@ def read_settings(given: Mapping[str, str]) -> tuple[ServerSettings, dict[str, A
         raise UserError(f"--model-arg modalities: {wrong[0]!r} is none of {', '.join(MODALITIES)}")
     if values["audio_format"] == "auto":
         values["audio_format"] = "pcm16" if values["stream"] == "true" else "wav"
-    kept = {k: v for k, v in values.items() if api in _FOR.get(k, (api,)) and k not in _PATIENCE}
-    return ServerSettings(**values), kept
+    identifying = {k: v for k, v in values.items() if api in _FOR.get(k, (api,)) and k not in _PATIENCE}
+    return ServerSettings(**values), identifying
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The names in a text that commas part."""
+    """The names in a text, where they are separated by commas.
+
+    Example:
+        >>> names("text, audio")
+        ('text', 'audio')
+    """
     return tuple(name.strip() for name in text.split(",") if name.strip())

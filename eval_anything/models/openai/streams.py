@@ -1,4 +1,4 @@
-"""A streamed chat completion folded into content, with the time at which each modality began."""
+"""A fold of a streamed chat completion into content, with the time at which each modality began."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_anything.content import MODALITIES, Modality
-from eval_anything.models.openai.replies import Content, check_length, tokens_of, word
+from eval_anything.models.openai.replies import Content, check_length, nonempty_text, tokens_of
 
-_Key = tuple[Any, str]  # the index of a choice, and which of its fields
+_Key = tuple[Any, str]  # the index of a choice, and the name of one of its fields
 
 
 class ChatFold:
-    """Deltas of one reply, gathered by what they belong to.
+    """The deltas of one reply, gathered by choice and field.
 
     Text is in `delta.content`, images in `delta.images` or in a list there. Sound is in `delta.audio`
     (OpenAI; Qwen-Omni, without a header), or in `delta.content` where the chunk's `modality` says so
-    (vLLM-Omni, a header in each). Texts and sounds of one choice are one part each, in the order in
-    which they began: streams run side by side, and tell no more.
+    (vLLM-Omni, a header in each). The text of a choice is one part, and so is its sound, in the order in
+    which they began: the streams run in parallel, so no finer order is known.
 
     `first` has the seconds after which each modality began; `headerless` is as in `read_reply`.
     """
@@ -35,16 +35,16 @@ class ChatFold:
         self._refusal: list[str] = []
 
     def add(self, event: Mapping[str, Any], seconds: float) -> None:
-        """Takes a chunk."""
+        """Adds a chunk."""
         self._usage = event.get("usage") or self._usage
-        modality = word(event.get("modality")) or Modality.TEXT
+        modality = nonempty_text(event.get("modality")) or Modality.TEXT
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, Mapping):
                 continue
             if choice.get("finish_reason"):
                 self.finished = True
-                self._stop_reason = self._stop_reason or word(choice["finish_reason"])
+                self._stop_reason = self._stop_reason or nonempty_text(choice["finish_reason"])
             delta = choice.get("delta")
             if isinstance(delta, Mapping):
                 for began in self._add_delta(str(choice.get("index")), delta, modality):
@@ -52,7 +52,7 @@ class ChatFold:
                         self.first.setdefault(began, seconds)
 
     def content(self) -> Content:
-        """All that was streamed. ReplyError if it is too much text."""
+        """The content of the whole stream. ReplyError if it has too much text."""
         content = Content(stop_reason=self._stop_reason, usage=tokens_of(self._usage))
         for gathered in self._gathered.values():
             if isinstance(gathered, _Items):
@@ -71,34 +71,34 @@ class ChatFold:
         return content
 
     def _add_delta(self, index: str, delta: Mapping[str, Any], modality: str) -> list[str]:
-        """Takes a delta and returns the modalities of which it holds something."""
-        found: list[str] = []
-        said, images, audio = delta.get("content"), delta.get("images"), delta.get("audio")
-        if isinstance(said, str) and said:
-            found.append(modality)
+        """Adds a delta and returns the modalities of its parts."""
+        modalities: list[str] = []
+        text_or_items, images, audio = delta.get("content"), delta.get("images"), delta.get("audio")
+        if isinstance(text_or_items, str) and text_or_items:
+            modalities.append(modality)
             if modality == Modality.AUDIO:
-                self._sound((index, "audio of content")).add(said)
+                self._sound((index, "audio of content")).add(text_or_items)
             elif modality == Modality.TEXT:
-                self._items((index, "content")).add_text(said)
+                self._items((index, "content")).add_text(text_or_items)
             else:
-                self._items((index, "content")).add({f"{modality}_url": said, "type": modality})
-        for name, items in (("content", said), ("images", images)):
-            for item in items if isinstance(items, list) else ():
-                if isinstance(item, Mapping) and isinstance(item.get("text"), str):
-                    found.append(Modality.TEXT)
-                    self._items((index, name)).add_text(item["text"])
+                self._items((index, "content")).add({f"{modality}_url": text_or_items, "type": modality})
+        for name, items in (("content", text_or_items), ("images", images)):
+            for content_item in items if isinstance(items, list) else ():
+                if isinstance(content_item, Mapping) and isinstance(content_item.get("text"), str):
+                    modalities.append(Modality.TEXT)
+                    self._items((index, name)).add_text(content_item["text"])
                 else:
-                    found.append(Modality.IMAGE)
-                    self._items((index, name)).add(item)
+                    modalities.append(Modality.IMAGE)
+                    self._items((index, name)).add(content_item)
         if isinstance(audio, Mapping):
             if isinstance(audio.get("transcript"), str):
                 self._transcript.append(audio["transcript"])
             if isinstance(audio.get("data"), str) and audio["data"]:
-                found.append(Modality.AUDIO)
+                modalities.append(Modality.AUDIO)
                 self._sound((index, "audio")).add(audio["data"])
         if isinstance(delta.get("refusal"), str):
             self._refusal.append(delta["refusal"])
-        return found
+        return modalities
 
     def _items(self, key: _Key) -> _Items:
         gathered = self._gathered.setdefault(key, _Items())
@@ -112,7 +112,7 @@ class ChatFold:
 
 
 class _Items:
-    """Content items in order; texts that follow one another are one."""
+    """A list of content items, in which consecutive texts are joined."""
 
     def __init__(self) -> None:
         self._items: list[Any] = []  # a list of strings stands for a text that goes on
@@ -122,31 +122,35 @@ class _Items:
             self._items.append([])
         self._items[-1].append(text)
 
-    def add(self, item: Any) -> None:
-        self._items.append(item if isinstance(item, Mapping) else str(item))
+    def add(self, content_item: Any) -> None:
+        self._items.append(content_item if isinstance(content_item, Mapping) else str(content_item))
 
     def end(self) -> list[Any]:
         return [
-            {"type": "text", "text": "".join(item)} if isinstance(item, list) else item
-            for item in self._items
+            {"type": "text", "text": "".join(text_or_item)}
+            if isinstance(text_or_item, list)
+            else text_or_item
+            for text_or_item in self._items
         ]
 
 
 class _Base64:
-    """Base64 that comes in pieces: each may be whole, or cut anywhere."""
+    """Base64 text that comes in pieces, each whole or cut anywhere."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self._rest = ""
+        self._unfinished = ""
 
     def add(self, text: str) -> None:
-        text = self._rest + text
-        whole = len(text) // 4 * 4
-        self._rest = text[whole:]
-        if whole:
-            self._pieces.append(text[:whole])
+        text = self._unfinished + text
+        complete = len(text) // 4 * 4
+        self._unfinished = text[complete:]
+        if complete:
+            self._pieces.append(text[:complete])
 
     def end(self) -> list[bytes]:
         """The bytes of each piece. binascii.Error if one is no base64."""
-        rest = [self._rest + "=" * (4 - len(self._rest))] if self._rest else []
-        return [base64.b64decode(piece, validate=True) for piece in (*self._pieces, *rest)]
+        pieces = self._pieces
+        if self._unfinished:
+            pieces = [*pieces, self._unfinished + "=" * (4 - len(self._unfinished))]
+        return [base64.b64decode(piece, validate=True) for piece in pieces]

@@ -58,22 +58,22 @@ class ReplayModel(Model):
         return cls(spec, path, arguments)
 
     def prepare(
-        self, tasks: Sequence[Task], asked: Iterable[tuple[str, str, int]], known: Collection[str]
+        self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
-        keys = [_Key(*key) for key in asked]
+        requested = [_Key(*key) for key in keys]
         if is_run(self.path):
             self._read_run()
         elif self.path.is_file():
-            self._read_file({task.name: task for task in tasks}, known)
+            self._read_file({task.name: task for task in tasks}, task_names)
         elif self.path.is_dir():
-            self._read_folder({task.name: task for task in tasks}, known)
+            self._read_folder({task.name: task for task in tasks}, task_names)
         else:
             raise UserError(f"{self.path} is neither a JSONL file, nor a folder, nor a run")
-        missing = [key for key in keys if key not in self._responses]
+        missing = [key for key in requested if key not in self._responses]
         if missing and not self.arguments["allow_missing"]:
-            some = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
+            examples = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
             raise UserError(
-                f"{self.path} has no output for {len(missing)} of {len(keys)} samples ({some}"
+                f"{self.path} has no output for {len(missing)} of {len(requested)} samples ({examples}"
                 f"{' ...' if len(missing) > 5 else ''}). Add them, or let them score the floor "
                 "with --allow-missing."
             )
