@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 from eval_anything.content import Modality
 from eval_anything.models.agent.grammar import render
-from eval_anything.models.agent.plan import Plan, item
+from eval_anything.models.agent.plan import Plan, normal_item
 from tests.support.scripted_server import Handler, Reply, completion, fails
 
 Ability = Literal["works", "ignored", "refused"]
 Script = Callable[[int, dict[str, Any]], Reply]
 
-PROBE = (item(Modality.IMAGE, "a red circle"),)
+PROBE = (normal_item(Modality.IMAGE, "a red circle"),)
 
 
 def plan(**contents: str) -> Plan:
     """The plan with these parts, in this order: plan(text="hi", image="a cat")."""
-    return tuple(item(Modality(name), content) for name, content in contents.items())
+    return tuple(normal_item(Modality(name), content) for name, content in contents.items())
 
 
 def planner(
@@ -35,7 +35,7 @@ def planner(
         if chosen is None:
             assert "a red circle" in asked, asked
             medium = next(m for m in Modality if f"one {m}" in asked)
-            chosen = (item(medium, "a red circle"),)
+            chosen = (normal_item(medium, "a red circle"),)
         if "tools" in body:
             if tools != "ignored":
                 return fails(400, "no tools here") if tools == "refused" else _sends(in_tools(chosen))

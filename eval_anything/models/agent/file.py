@@ -1,4 +1,4 @@
-"""The file of an agent: `agent/FILE.yaml`, read into types with every mistake named by its line.
+"""Reading of an agent's file, `agent/FILE.yaml`, with every mistake reported by its line.
 
 model: openai/NAME@http://host:port/v1
 generators:
@@ -25,13 +25,13 @@ MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
 
 
 class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file says; `read_agent_file` knows the generators' own types.
+    """The content of an agent's file; `read_agent_file` gives the generators their own types.
 
     Attributes:
         model: SPEC of the chat model; a path is relative to the file.
-        arguments: of the chat model, as of `--model-arg`.
-        form: how the chat model is asked for plans; auto finds out what its server can do.
-        system: how the chat model is told to choose; the media and the form of the answer follow it.
+        arguments: of the chat model, as for `--model-arg`.
+        form: the form of plans; auto finds out what the server supports.
+        system: the first part of the system prompt; the media and the form of the answer follow it.
         generators: the settings of each medium's generator.
     """
 
@@ -49,7 +49,7 @@ class _Kinds(Struct):
 def read_agent_file(
     path: Path,
 ) -> tuple[AgentFile, dict[Modality, tuple[type[Generator], GeneratorSettings]]]:
-    """The file, and each medium's generator with its settings. FileProblemsError for mistakes."""
+    """The file, and the class and settings of each generator. FileProblemsError for mistakes."""
     kinds = _kinds(path)
     fields = [(str(m), cls.settings_type | None, None) for m, cls in kinds.items()]
     fields += [(str(m), GeneratorSettings | None, None) for m in MEDIA if m not in kinds]
@@ -62,22 +62,22 @@ def read_agent_file(
 
 
 def _kinds(path: Path) -> dict[Modality, type[Generator]]:
-    """The kind of generator that the file has for each medium; `model` needs not be named."""
+    """The class of each medium's generator in the file; without `kind` it is `model`."""
     file, mistakes = load_yaml(path, _Kinds)
-    given = file.generators
-    if not isinstance(given, dict) or not given:
+    generators = file.generators
+    if not isinstance(generators, dict) or not generators:
         mistakes.add("`generators` is missing: give one for image, audio or video", "generators")
         mistakes.check()
-    found: dict[Modality, type[Generator]] = {}
+    classes: dict[Modality, type[Generator]] = {}
     for modality in MEDIA:
-        settings = given.get(str(modality))
+        settings = generators.get(str(modality))
         kind = str(settings.get("kind", "model")) if isinstance(settings, dict) else "model"
         try:
             cls: type[Generator] = plugins.load(plugins.GENERATORS, kind)
         except UserError as error:
             mistakes.add(str(error), "generators", str(modality), "kind")
             continue
-        if str(modality) in given:
-            found[modality] = cls
+        if str(modality) in generators:
+            classes[modality] = cls
     mistakes.check()
-    return found
+    return classes

@@ -8,9 +8,9 @@
     [[/image]]
 
 `render` writes it exactly and `parse` reads it back. Models write it less exactly, so `parse` also
-takes what they do: no closing tags, bold or numbered names, other brackets, a colon after the name,
-"None." for a section that is not wanted, a code fence around all of it, an echo of the template, words
-before it. What it never does is guess: an answer without a section is no plan.
+accepts their usual deviations: no closing tags, bold or numbered names, other brackets, a colon after
+the name, "None." for a section that is not wanted, a code fence around everything, an echo of the
+template, words before it. It never guesses: an answer without a section is no plan.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import Collection, Iterator, Sequence
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.models.agent.plan import (
     FENCE,
-    Item,
     ParsedPlan,
     Plan,
     PlanError,
+    PlanItem,
     bare,
-    item,
     no_plan,
+    normal_item,
     plan_of,
     unwanted,
 )
@@ -38,7 +38,7 @@ PLACEHOLDERS = {
     Modality.AUDIO: "the prompt for one sound",
     Modality.VIDEO: "the prompt for one clip",
 }
-"""What stands in the sections of the template; a section that only repeats it is an echo."""
+"""The content of the sections in the template; a section that only repeats it is an echo."""
 
 
 _NAME = (
@@ -47,8 +47,8 @@ _NAME = (
 )
 
 
-# Which of them opens the first section opens all others: the rest is content. Angle brackets are
-# none of them, since a web page has <video> on a line of its own.
+# The brackets of the first section are those of all sections; others are content. Angle brackets are
+# not among them, since a web page has <video> on a line of its own.
 _BRACKETS = {"[[": r"\[\[%s\]\]", "[": r"\[%s\](?!\()", "【": "【%s】"}
 
 
@@ -80,19 +80,30 @@ _PROSE = ("", "markdown", "md", "text", "txt")
 
 
 def render(plan: Plan) -> str:
-    """The plan as text that `parse` reads back to the same plan."""
-    return "\n".join(_section(one) for one in plan)
+    """The plan as text, which `parse` reads back to the same plan.
+
+    Example:
+        >>> print(render((PlanItem(Modality.IMAGE, "a red circle"),)))
+        [[image]]
+        a red circle
+        [[/image]]
+    """
+    return "\n".join(_section(plan_item) for plan_item in plan)
 
 
 def template(modalities: Collection[Modality]) -> str:
-    """The form as it is shown to a chat model."""
+    """The grammar with placeholders as content, to show a chat model."""
     sections = (f"[[{m}]]\n{PLACEHOLDERS[m]}\n[[/{m}]]" for m in MODALITIES if m in modalities)
     return "\n".join(sections)
 
 
 def parse(answer: str) -> ParsedPlan:
-    """The plan that an answer states. PlanError for an answer without sections, a refusal, an echo
-    of the template and no more, or a thought that never ends."""
+    """The plan that an answer states.
+
+    Raises:
+        PlanError: the answer has no sections, refuses, only repeats the template, or is cut off before
+            its thoughts end.
+    """
     lines = after_thinking(answer.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     style = _style(lines)
     if style is None:
@@ -102,25 +113,25 @@ def parse(answer: str) -> ParsedPlan:
         if modality is None:
             outside.append(content)
             continue
-        found = item(modality, content).content
-        if bare(found) == bare(PLACEHOLDERS[modality]):
+        cleaned = normal_item(modality, content).content
+        if bare(cleaned) == bare(PLACEHOLDERS[modality]):
             echoed = True
-        elif not unwanted(modality, found):
-            items.append(Item(modality, _unescaped(modality, found)))
+        elif not unwanted(modality, cleaned):
+            items.append(PlanItem(modality, _unescaped(modality, cleaned)))
     if echoed and not items:
         raise PlanError("the answer only repeats the template")
     return ParsedPlan(plan_of(items), "\n".join(outside).strip())
 
 
-def _section(one: Item) -> str:
-    lines = [f"\\{line}" if _special(line) else line for line in one.content.split("\n")]
-    if _skipped(one.modality, one.content.lstrip("\\")):
+def _section(plan_item: PlanItem) -> str:
+    lines = [f"\\{line}" if _special(line) else line for line in plan_item.content.split("\n")]
+    if _skipped(plan_item.modality, plan_item.content.lstrip("\\")):
         lines[0] = f"\\{lines[0]}"
-    return "\n".join([f"[[{one.modality}]]", *lines, f"[[/{one.modality}]]"])
+    return "\n".join([f"[[{plan_item.modality}]]", *lines, f"[[/{plan_item.modality}]]"])
 
 
 def _special(line: str) -> bool:
-    """Whether a line means something to the grammar, but for backslashes before it."""
+    """Whether a line is part of the grammar, apart from backslashes before it."""
     line = line.lstrip("\\")
     return (
         any(header.fullmatch(line) for header in _HEADERS.values())
@@ -134,20 +145,23 @@ def _escaped(line: str) -> bool:
 
 
 def after_thinking(answer: str) -> str:
-    """What follows the last thought of a reasoning model."""
+    """The answer of a reasoning model without its thoughts. PlanError if only thoughts are there."""
     lines = answer.split("\n")
     ends = [i for i, line in enumerate(lines) if _THOUGHT in line and not _escaped(line)]
     if ends:
-        rest = lines[ends[-1]].rpartition(_THOUGHT)[2]
-        return "\n".join([rest, *lines[ends[-1] + 1 :]])
+        beginning = lines[ends[-1]].rpartition(_THOUGHT)[2]
+        return "\n".join([beginning, *lines[ends[-1] + 1 :]])
     if answer.lstrip().startswith("<think>"):
         raise PlanError("the chat model is cut off in its thoughts: raise max_tokens")
     return answer
 
 
 def _style(lines: Sequence[str]) -> str | None:
-    """The brackets of the first section. Single ones are no section inside a block of code, where
-    the header of a settings file looks the same."""
+    """The brackets of the first section, None if there is none.
+
+    Single brackets inside a block of code are not a section: the header of a settings file looks the
+    same.
+    """
     code = fenced = False
     for line in lines:
         if (fence := FENCE.match(line)) is not None:
@@ -160,10 +174,10 @@ def _style(lines: Sequence[str]) -> str | None:
 
 
 def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | None, str]]:
-    """The sections in order, each with its modality; what is outside of any has None.
+    """The sections in order, each with its modality; text outside of all sections has None.
 
-    A block of code inside a section hides what looks like a section in it. A fence that opens outside
-    of all sections is only wrapped around them.
+    Lines of a code block inside a section never begin a section. A fence that opens outside of all
+    sections is only wrapped around them.
     """
     modality: Modality | None = None
     content: list[str] = []
@@ -176,7 +190,7 @@ def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | Non
         header = _HEADERS[style].fullmatch(line)
         if header is not None:
             yield modality, "\n".join(content)
-            modality, content, line = Modality(header["name"].lower()), [], _rest(header)
+            modality, content, line = Modality(header["name"].lower()), [], _content_on_line(header)
         closing = _CLOSING.fullmatch(line)
         fence = FENCE.match(line)
         if closing is not None and _closes(closing, modality, lines[number + 1 :], style):
@@ -195,8 +209,11 @@ def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | Non
 
 
 def _closes(closing: re.Match[str], modality: Modality | None, after: Sequence[str], style: str) -> bool:
-    """Whether a closing tag ends the section. One in angle brackets may belong to a drawing or a page
-    in the text, unless it is the last thing in the section."""
+    """Whether a closing tag ends the section.
+
+    One in angle brackets may belong to a drawing or a web page in the text, so it only ends the section
+    if nothing else follows in it.
+    """
     if closing["name"].lower() != modality:
         return False
     following = next((line for line in after if line.strip() and not FENCE.match(line)), None)
@@ -214,12 +231,12 @@ def _end_of_block(lines: Sequence[str], start: int, fence: str) -> int:
     return start
 
 
-def _rest(header: re.Match[str]) -> str:
-    """What follows the name on its line, without a bold marker that spans both."""
-    rest, mark = header["rest"], header["mark"]
+def _content_on_line(header: re.Match[str]) -> str:
+    """The text after the name on its line, without a bold marker around both."""
+    content, mark = header["rest"], header["mark"]
     if mark and header["closed"] is None:
-        rest = rest.rstrip().removesuffix(mark)
-    return rest
+        content = content.rstrip().removesuffix(mark)
+    return content
 
 
 def _skipped(modality: Modality, content: str) -> bool:
@@ -227,6 +244,6 @@ def _skipped(modality: Modality, content: str) -> bool:
 
 
 def _unescaped(modality: Modality, content: str) -> str:
-    """Takes away the backslash that `render` puts before content that would be skipped."""
+    """The content without the backslash that `render` puts before content that would be skipped."""
     skipped = content.startswith("\\") and _skipped(modality, content.lstrip("\\"))
     return content[1:] if skipped else content

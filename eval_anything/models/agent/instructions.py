@@ -1,5 +1,4 @@
-"""What the chat model of an agent is told: how to choose media, which there are, and in which form to
-answer."""
+"""Instructions for the chat model of an agent: the choice of media, their list, the form of answers."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from eval_anything.content import Message, Modality, TextPart
 from eval_anything.models.agent.grammar import template
 
 Form = Literal["tools", "json", "text"]
-"""How a plan is asked for."""
+"""The form in which a chat model writes a plan."""
 
 
 SYSTEM = """\
@@ -53,31 +52,33 @@ Leave out every section that is not wanted; repeat one for a second medium of it
 outside of the sections."""
 
 
-class Telling(NamedTuple):
-    """What every request says: the system prompt, and the media with what each is."""
+class AgentInstructions(NamedTuple):
+    """The instructions in every request: the system prompt, and a description of each medium."""
 
     system: str
     about: Mapping[Modality, str]
 
-    def instructions(self, form: Form) -> str:
-        """All that the model is told before the user's messages."""
+    def text(self, form: Form) -> str:
+        """The system message for plans in this form."""
         media = "\n".join(f"- {modality}: {text}" for modality, text in self.about.items())
         sections = _SECTIONS % template([Modality.TEXT, *self.about])
         forms = {"tools": _TOOLS, "json": _JSON, "text": sections}
         return f"{self.system.strip()}\n\nMedia besides text:\n{media}\n\n{forms[form]}"
 
 
-def instructed(messages: Sequence[Message], told: str) -> tuple[Message, ...]:
-    """The messages with the instructions before them, in one system message: chat templates take no
-    second one."""
-    own = [m for m in messages if m.role == "system"]
-    parts = tuple(part for message in own for part in message.parts)
-    others = (message for message in messages if message.role != "system")
-    return (Message("system", (TextPart(told), *parts)), *others)
+def instructed(messages: Sequence[Message], instructions: str) -> tuple[Message, ...]:
+    """The messages with the instructions before them.
+
+    They are merged with the system messages into one, since chat templates take no second one.
+    """
+    system_messages = [m for m in messages if m.role == "system"]
+    parts = tuple(part for message in system_messages for part in message.parts)
+    conversation = (message for message in messages if message.role != "system")
+    return (Message("system", (TextPart(instructions), *parts)), *conversation)
 
 
 def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
-    """One function for each medium, in the form of the chat completions API."""
+    """The tools, one for each medium, in the form of the chat completions API."""
     return [
         {
             "type": "function",
@@ -92,11 +93,11 @@ def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
 
 
 def schema(about: Mapping[Modality, str]) -> dict[str, Any]:
-    """The form of an ordered list of parts, for structured output."""
+    """The `response_format` of structured output for an ordered list of parts."""
     modality = {"type": "string", "enum": [str(Modality.TEXT), *map(str, about)]}
     part = _object(modality=modality, content={"type": "string"})
-    whole = _object(parts={"type": "array", "items": part})
-    form = {"name": "answer", "strict": True, "schema": whole}
+    answer = _object(parts={"type": "array", "items": part})
+    form = {"name": "answer", "strict": True, "schema": answer}
     return {"type": "json_schema", "json_schema": form}
 
 

@@ -1,7 +1,7 @@
-"""A chat model with generators of media as one any-to-any model: `agent/FILE.yaml`.
+"""A chat model and generators of media that act as one any-to-any model: `agent/FILE.yaml`.
 
-As in "Align Anything" (arXiv 2412.15838): the chat model writes a text and the prompts of the media
-that it wants, or leaves them out; generators make the media.
+The design follows "Align Anything" (arXiv 2412.15838): the chat model decides on the parts of the answer
+and writes the text and the prompts for media; generators make the media.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from eval_anything.errors import UserError
 from eval_anything.files.hashing import seed_of, sha256_of
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.agent.file import AgentFile, read_agent_file
-from eval_anything.models.agent.generators.base import GeneratorError, Order, Place, Workshop
+from eval_anything.models.agent.generators.base import (
+    BatchedGenerator,
+    Generator,
+    GeneratorContext,
+    GeneratorError,
+    Order,
+)
 from eval_anything.models.agent.generators.model import ModelGenerator
-from eval_anything.models.agent.instructions import ABOUT, Form, Telling
-from eval_anything.models.agent.planner import PlanAsker, Planned, ServerAsker
+from eval_anything.models.agent.instructions import ABOUT, AgentInstructions, Form
+from eval_anything.models.agent.planner import PlannedAnswer, Planner, ServerPlanner
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
 from eval_anything.models.openai.model import ChatModel
@@ -32,19 +38,19 @@ if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
 
 
-# Of a chat model that takes hundreds at once: what is made should be recorded now and then.
+# Chat models may take hundreds of requests at once; smaller batches are recorded earlier.
 _LARGEST_BATCH = 32
 
 
-class _Result(NamedTuple):
-    """What the generator gave for one order, and in how many seconds it was done with its batch."""
+class _GeneratedMedium(NamedTuple):
+    """The file for one order, or the reason why there is none, and the seconds that its batch took."""
 
     medium: bytes | GeneratorError
     seconds: float
 
 
 class AgentModel(Model):
-    """A chat model with generators of images, sounds and clips, as a YAML file names them."""
+    """A chat model with the generators of images, sounds and clips that a YAML file names."""
 
     chats = False
 
@@ -63,13 +69,14 @@ class AgentModel(Model):
         # While generators work for some samples, the chat model writes the plans of others.
         self.concurrency = max(2, chat.concurrency)
         self._chatting = asyncio.Semaphore(chat.concurrency)
-        self._workshops = {
-            modality: Workshop(cls(settings, Place(modality, folder, f"{path}: generators.{modality}")))
-            for modality, (cls, settings) in generators.items()
-        }
+        self._generators: dict[Modality, Generator] = {}
+        for modality, (cls, settings) in generators.items():
+            context = GeneratorContext(modality, folder, f"{path}: generators.{modality}")
+            self._generators[modality] = cls(settings, context)
+        self._batched = {m: BatchedGenerator(generator) for m, generator in self._generators.items()}
         about = {m: settings.about or ABOUT[m] for m, (_, settings) in generators.items()}
-        self._telling = Telling(self.file.system, about)
-        self._asker = _asker(chat, self._telling, self.file, path)
+        self._instructions = AgentInstructions(self.file.system, about)
+        self._planner = _planner(chat, self._instructions, self.file, path)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -85,121 +92,122 @@ class AgentModel(Model):
         return cls(spec, path, arguments)
 
     def weights(self) -> str:
-        generators = {str(m): shop.generator.weights() for m, shop in self._workshops.items()}
-        told = [self._telling.instructions(form) for form in get_args(Form)]
-        return sha256_of([msgspec.to_builtins(self.file), told, self._chat.weights(), generators])
+        generators = {str(m): generator.weights() for m, generator in self._generators.items()}
+        instructions = [self._instructions.text(form) for form in get_args(Form)]
+        return sha256_of(
+            [msgspec.to_builtins(self.file), instructions, self._chat.weights(), generators]
+        )
 
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
-        makers = [
-            shop.generator.model
-            for shop in self._workshops.values()
-            if isinstance(shop.generator, ModelGenerator)
-        ]
-        for model in (self._chat, *makers):
+        generators = self._generators.values()
+        media_models = [g.model for g in generators if isinstance(g, ModelGenerator)]
+        for model in (self._chat, *media_models):
             model.spending = self.spending
         if self.spending is not None:
-            self.spending.must_know([m.paid_as for m in makers if m.paid_as is not None])
+            self.spending.must_know([m.paid_as for m in media_models if m.paid_as is not None])
         self._chat.prepare(tasks, keys, task_names)
-        for model in makers:
+        for model in media_models:
             model.prepare((), (), task_names)
 
     def load(self) -> None:
         self._chat.load()
-        for shop in self._workshops.values():
-            shop.generator.load()
+        for generator in self._generators.values():
+            generator.load()
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         start = time.perf_counter()
         async with self._chatting:
-            plans = await self._asker.plans(requests, store)
-        made = await self._made(requests, plans)
+            plans = await self._planner.plans(requests, store)
+        media = await self._generate_media(requests, plans)
         seconds = time.perf_counter() - start
         return [
-            await asyncio.to_thread(_response, i, planned, made, seconds, store)
-            for i, planned in enumerate(plans)
+            await asyncio.to_thread(_response, row, planned, media, seconds, store)
+            for row, planned in enumerate(plans)
         ]
 
     async def close(self) -> None:
         await self._chat.close()
-        for shop in self._workshops.values():
-            await shop.generator.close()
+        for generator in self._generators.values():
+            await generator.close()
 
-    async def _made(
-        self, requests: Sequence[Request], plans: Sequence[Planned]
-    ) -> dict[tuple[int, int], _Result]:
-        """What became of each medium, by the place of its request and its own place in the plan.
+    async def _generate_media(
+        self, requests: Sequence[Request], plans: Sequence[PlannedAnswer]
+    ) -> dict[tuple[int, int], _GeneratedMedium]:
+        """The media of all plans, by the row of the request and the position in its plan.
 
         All generators work at the same time. ServerError leaves the samples pending.
         """
-        wanted: dict[Modality, dict[tuple[int, int], Order]] = {}
+        orders_by_modality: dict[Modality, dict[tuple[int, int], Order]] = {}
         for i, (request, planned) in enumerate(zip(requests, plans, strict=True)):
-            for n, item in enumerate(planned.plan):
-                if item.modality in self._workshops:
-                    order = Order(item.content, seed_of(request.seed, n))
-                    wanted.setdefault(item.modality, {})[i, n] = order
+            for n, plan_item in enumerate(planned.plan):
+                if plan_item.modality in self._generators:
+                    order = Order(plan_item.content, seed_of(request.seed, n))
+                    orders_by_modality.setdefault(plan_item.modality, {})[i, n] = order
 
-        async def make(modality: Modality, orders: dict[tuple[int, int], Order]) -> list[_Result]:
+        async def make(
+            modality: Modality, orders: dict[tuple[int, int], Order]
+        ) -> list[_GeneratedMedium]:
             start = time.perf_counter()
-            media = await self._workshops[modality].make(list(orders.values()))
+            media = await self._batched[modality].make(list(orders.values()))
             seconds = round(time.perf_counter() - start, 4)
-            return [_Result(medium, seconds) for medium in media]
+            return [_GeneratedMedium(medium, seconds) for medium in media]
 
-        made = await all_of(make(modality, orders) for modality, orders in wanted.items())
+        batches = await all_of(make(modality, orders) for modality, orders in orders_by_modality.items())
         return {
-            key: result
-            for orders, results in zip(wanted.values(), made, strict=True)
-            for key, result in zip(orders, results, strict=True)
+            key: generated
+            for orders, outcomes in zip(orders_by_modality.values(), batches, strict=True)
+            for key, generated in zip(orders, outcomes, strict=True)
         }
 
 
-def _asker(chat: Model, telling: Telling, file: AgentFile, path: Path) -> PlanAsker:
-    """How this chat model is asked: in all forms only at the chat endpoint of a server."""
+def _planner(chat: Model, instructions: AgentInstructions, file: AgentFile, path: Path) -> Planner:
+    """The planner for a chat model; only models at the chat endpoint of a server take all forms."""
     if isinstance(chat, ChatModel) and chat.settings.api == "chat" and chat.settings.stream == "false":
-        return ServerAsker(chat, telling, None if file.form == "auto" else file.form)
+        return ServerPlanner(chat, instructions, None if file.form == "auto" else file.form)
     if file.form not in ("auto", "text"):
         raise UserError(
             f"{path}: form: {file.form} is for chat models on a server; {chat.spec} takes text"
         )
-    return PlanAsker(chat, telling)
+    return Planner(chat, instructions)
 
 
 def _response(
-    i: int,
-    planned: Planned,
-    made: Mapping[tuple[int, int], _Result],
+    row: int,
+    planned: PlannedAnswer,
+    media: Mapping[tuple[int, int], _GeneratedMedium],
     seconds: float,
     store: MediaStore,
 ) -> Response:
-    """The parts that could be made, in the order of the plan.
+    """The response with all parts that could be made, in the order of the plan.
 
-    A medium that could not be made fails the response, as a broken one of any model does: else a
-    generator that fails would earn the scores of an answer that the agent did not choose. The other
-    parts are kept for the record.
+    It has an error if a medium could not be made, as with a broken medium of any model: otherwise a
+    failing generator would earn the scores of an answer that the agent did not choose. The other parts
+    stay for the record.
     """
     parts: list[Part] = []
-    told: list[dict[str, Any]] = []
+    plan_details: list[dict[str, Any]] = []
     took: dict[str, float] = {}
-    for n, item in enumerate(planned.plan):
-        if item.modality is Modality.TEXT:
-            parts.append(TextPart(item.content))
-            told.append({"modality": "text"})
+    for n, plan_item in enumerate(planned.plan):
+        if plan_item.modality is Modality.TEXT:
+            parts.append(TextPart(plan_item.content))
+            plan_details.append({"modality": "text"})
             continue
-        told.append({"modality": str(item.modality), "prompt": item.content})
-        result = made.get((i, n))
+        plan_details.append({"modality": str(plan_item.modality), "prompt": plan_item.content})
+        generated = media.get((row, n))
         try:
-            if result is None:
-                raise GeneratorError(f"this agent has no generator of {item.modality}")
-            took[str(item.modality)] = result.seconds
-            if isinstance(result.medium, GeneratorError):
-                raise result.medium
-            parts.append(store.put(result.medium, item.modality))
+            if generated is None:
+                raise GeneratorError(f"this agent has no generator of {plan_item.modality}")
+            took[str(plan_item.modality)] = generated.seconds
+            if isinstance(generated.medium, GeneratorError):
+                raise generated.medium
+            parts.append(store.put(generated.medium, plan_item.modality))
         except (GeneratorError, MediaError) as reason:
-            told[-1]["error"] = str(reason)
-    failed = [f"{item['modality']}: {item['error']}" for item in told if "error" in item]
-    error = Failure("generator_failed", "; ".join(failed)) if failed else planned.error
-    details: dict[str, Any] = {"form": planned.form, "plan": told}
+            plan_details[-1]["error"] = str(reason)
+    errors = [f"{detail['modality']}: {detail['error']}" for detail in plan_details if "error" in detail]
+    error = Failure("generator_failed", "; ".join(errors)) if errors else planned.error
+    details: dict[str, Any] = {"form": planned.form, "plan": plan_details}
     if planned.outside:
         details["outside"] = planned.outside
     return Response(

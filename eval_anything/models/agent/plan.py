@@ -1,4 +1,4 @@
-"""What a chat model decides for one request: an ordered plan of texts and of prompts for media."""
+"""Plans of a chat model: for one request, an ordered list of texts and of prompts for media."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from msgspec import Struct
 from eval_anything.content import Modality, TextPart
 
 MOST_ITEMS = 16
-"""A plan with more items is a loop, not a choice."""
+"""A plan with more items comes from a model that repeats itself."""
 
 
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 """A line that opens or closes a block of code, after CommonMark 0.31."""
 
 
-# An apology that says no; only looked for where an answer has no form at all.
+# A refusal; only searched in answers that have no form at all.
 _REFUSAL = re.compile(
     r"(?:i['’]?m |i am )?(?:very )?(?:sorry|afraid)\b|i apologi[sz]e|as an ai\b"
     r"|(?:很)?抱歉|对不起|我无法|我不能"
@@ -49,76 +49,87 @@ _NO_MEDIUM = re.compile(
 
 
 class PlanError(ValueError):
-    """An answer that is no plan: it has no form that can be read, or it refuses to answer."""
+    """An answer that is no plan: it has none of the forms, or it is a refusal."""
 
     def __init__(self, message: str, kind: Literal["unparsable_plan", "refusal"] = "unparsable_plan"):
         super().__init__(message)
         self.kind = kind
 
 
-class Item(Struct, frozen=True):
-    """One part that is wanted: the text itself, or the prompt for the generator of a medium.
+class PlanItem(Struct, frozen=True):
+    """One part of a planned answer: the text itself, or the prompt for the generator of a medium.
 
-    Make it with `item`, which brings the content into its normal form.
+    `normal_item` makes one with the content in normal form.
     """
 
     modality: Modality
     content: str
 
 
-Plan = tuple[Item, ...]
+Plan = tuple[PlanItem, ...]
 
 
 class ParsedPlan(NamedTuple):
-    """The plan of an answer, what stood outside of it, which no user would see, and whether the order
-    of the plan is the model's choice."""
+    """The plan of an answer, the text outside of it (no user would see it), and whether the order of
+    the plan is known to be the model's choice."""
 
     plan: Plan
     outside: str = ""
     order_known: bool = True
 
 
-def item(modality: Modality, content: str) -> Item:
-    """The item with its content in normal form: one kind of line end, no blanks around, and a prompt
-    without the code fence that models like to put around it."""
+def normal_item(modality: Modality, content: str) -> PlanItem:
+    """The item with its content in normal form.
+
+    Line ends are newlines, blanks around are stripped, and a prompt has no code fence around it.
+
+    Example:
+        >>> normal_item(Modality.IMAGE, "```\\na red circle\\n```").content
+        'a red circle'
+    """
     content = TextPart(content.replace("\r\n", "\n").replace("\r", "\n")).text.strip()
     while modality is not Modality.TEXT and (inner := _unfenced(content)) is not None:
         content = inner
-    return Item(modality, content)
+    return PlanItem(modality, content)
 
 
-def plan_of(items: Iterable[Item]) -> Plan:
-    """The items that have content, in order. PlanError if there are too many."""
-    plan = tuple(one for one in items if one.content)
+def plan_of(items: Iterable[PlanItem]) -> Plan:
+    """The plan of all items that have content, in order. PlanError if there are too many."""
+    plan = tuple(plan_item for plan_item in items if plan_item.content)
     if len(plan) > MOST_ITEMS:
         raise PlanError(f"the plan has {len(plan)} parts: more than {MOST_ITEMS} are no choice")
     return plan
 
 
-def no_plan(answer: str, why: str) -> PlanError:
-    """The error for an answer without any form: a refusal, or garbage."""
-    shown = " ".join(answer.split())[:200]
+def no_plan(answer: str, reason: str) -> PlanError:
+    """The error for an answer that has none of the forms: of a refusal if it reads like one."""
+    excerpt = " ".join(answer.split())[:200]
     if _REFUSAL.match(answer.lstrip(" \n\t*\"'")):
-        return PlanError(f"the chat model refuses: {shown}", "refusal")
-    return PlanError(f"{why}: {shown!r}")
+        return PlanError(f"the chat model refuses: {excerpt}", "refusal")
+    return PlanError(f"{reason}: {excerpt!r}")
 
 
 def unwanted(modality: Modality, content: str) -> bool:
-    """Whether content says that its medium is not wanted: "None.", "N/A", "No image is needed" ..."""
+    """Whether content says that its medium is not wanted: "None.", "N/A", "No image is needed" ...
+
+    Example:
+        >>> unwanted(Modality.IMAGE, "None.")
+        True
+    """
     if modality is Modality.TEXT:
         return bare(content) in _NONE
     return bare(content) in _NO_PROMPT or _NO_MEDIUM.match(content.lstrip(_WRAPPING)) is not None
 
 
 def bare(content: str) -> str:
-    """Content without case, markup and blanks, to compare it."""
+    """The content in lower case, without markup and extra blanks, for comparisons."""
     return " ".join(content.strip(_WRAPPING).lower().split())
 
 
 def _unfenced(content: str) -> str | None:
-    """What stands inside a code fence around the whole content; None if there is no such fence."""
-    first, _, rest = content.partition("\n")
-    inside, _, last = rest.rpartition("\n")
+    """The content inside a code fence around all of it; None if there is no such fence."""
+    first, _, following = content.partition("\n")
+    inside, _, last = following.rpartition("\n")
     opens, closes = FENCE.match(first), FENCE.match(last)
     if (
         not opens

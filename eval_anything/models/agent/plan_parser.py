@@ -1,8 +1,7 @@
-"""From the reply of a chat model to a plan: tool calls and structured output; the third form is in
-`grammar`.
+"""Parsing of plans from tool calls and from structured output; the third form is in `grammar`.
 
-Both raise PlanError for a reply that is no plan. Neither falls back to "all of it is text": only where
-the model has tools is a message without a call a choice of text.
+Both raise PlanError for a reply that is no plan. A reply that cannot be parsed is never taken for a
+plan of text alone; only a model with tools chooses text by a message without a call.
 """
 
 from __future__ import annotations
@@ -16,9 +15,17 @@ from msgspec import Struct
 
 from eval_anything.content import Modality
 from eval_anything.models.agent.grammar import after_thinking
-from eval_anything.models.agent.plan import Item, ParsedPlan, PlanError, item, no_plan, plan_of, unwanted
+from eval_anything.models.agent.plan import (
+    ParsedPlan,
+    PlanError,
+    PlanItem,
+    no_plan,
+    normal_item,
+    plan_of,
+    unwanted,
+)
 
-# A call that the server did not recognise is in the text, in the words of the model's template.
+# A call that the server did not recognise stands in the text, in the syntax of the model's template.
 _CALL_IN_TEXT = re.compile(
     r"<tool_call>|\[TOOL_CALLS\]|<function=|make_(?:image|audio|video)[\"']?\s*[(,:}]"
 )
@@ -41,17 +48,19 @@ class _Prompt(Struct):
 
 
 def read_json(answer: str) -> ParsedPlan:
-    """The plan of an answer in the form of `schema`, in a code fence or not."""
-    text = item(Modality.IMAGE, after_thinking(answer)).content  # in its normal form, without a fence
+    """The plan of an answer in the form of `schema`, with or without a code fence."""
+    text = normal_item(Modality.IMAGE, after_thinking(answer)).content  # without a code fence
     try:
         decoded = msgspec.json.decode(text, type=_Parts)
     except (msgspec.DecodeError, RecursionError):
         raise no_plan(text, "the answer is no list of parts") from None
-    return ParsedPlan(plan_of(_wanted(item(part.modality, part.content) for part in decoded.parts)))
+    return ParsedPlan(
+        plan_of(_wanted(normal_item(part.modality, part.content) for part in decoded.parts))
+    )
 
 
 def read_message(message: Mapping[str, Any]) -> ParsedPlan:
-    """The text and the tool calls of a message. Which of the two came first is not told."""
+    """The plan in the text and the tool calls of a message, whose order between them is not known."""
     if message.get("refusal"):
         raise PlanError(f"the chat model refuses: {str(message['refusal'])[:200]}", "refusal")
     text = after_thinking(text_of(message))
@@ -60,15 +69,15 @@ def read_message(message: Mapping[str, Any]) -> ParsedPlan:
     if not calls and _CALL_IN_TEXT.search(text):
         raise no_plan(text, "a tool call that its server did not recognise")
     media = plan_of(_wanted(_call(call) for call in calls))
-    words = plan_of(_wanted([item(Modality.TEXT, text)]))
+    words = plan_of(_wanted([normal_item(Modality.TEXT, text)]))
     return ParsedPlan(plan_of([*words, *media]), order_known=not (words and media))
 
 
-def _wanted(items: Iterable[Item]) -> list[Item]:
-    return [one for one in items if not unwanted(one.modality, one.content)]
+def _wanted(items: Iterable[PlanItem]) -> list[PlanItem]:
+    return [plan_item for plan_item in items if not unwanted(plan_item.modality, plan_item.content)]
 
 
-def _call(call: Any) -> Item:
+def _call(call: Any) -> PlanItem:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         raise PlanError("a tool call without a function")
@@ -84,7 +93,7 @@ def _call(call: Any) -> Item:
             prompt = msgspec.convert(arguments, _Prompt).prompt
     except (msgspec.MsgspecError, RecursionError):
         raise PlanError(f"a call of {name} without a prompt: {str(arguments)[:200]}") from None
-    return item(Modality(match[1]), prompt)
+    return normal_item(Modality(match[1]), prompt)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What an agent's file names: paths relative to it, and models by their SPEC."""
+"""Models that an agent's file names by their SPECs, with paths relative to the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from eval_anything.models.spec import place_spec, resolve
 def model_at(
     spec: str, arguments: Mapping[str, str | int | float | bool], folder: Path, name: str
 ) -> Model:
-    """The model of a SPEC whose path is relative to `folder`. UserError, with `name` of what in the
-    file it is for, if there is none."""
+    """The model of a SPEC whose path is relative to `folder`.
+
+    Raises:
+        UserError: there is no such model; the message begins with `name`, the place in the file.
+    """
     try:
         return resolve(place_spec(spec, folder), {k: _text(v) for k, v in arguments.items()})
     except EvalError as error:
         raise UserError(f"{name}: {error}") from None
 
 
-def _text(value: str | int | float | bool) -> str:
-    """As `--model-arg` would have it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(argument: str | int | float | bool) -> str:
+    """The argument as a user writes it for `--model-arg`."""
+    return str(argument).lower() if isinstance(argument, bool) else str(argument)

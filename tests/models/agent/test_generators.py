@@ -14,7 +14,13 @@ import pytest
 from eval_anything.content import Modality
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore, check_decodes, read_image, read_sound
-from eval_anything.models.agent.generators.base import Generator, GeneratorError, Order, Place, Workshop
+from eval_anything.models.agent.generators.base import (
+    BatchedGenerator,
+    Generator,
+    GeneratorContext,
+    GeneratorError,
+    Order,
+)
 from eval_anything.models.agent.generators.command import CommandGenerator, CommandSettings
 from eval_anything.models.agent.generators.diffusers import DiffusersGenerator, DiffusersSettings
 from eval_anything.models.agent.generators.drawn import DrawnGenerator, DrawnSettings
@@ -28,7 +34,7 @@ from tests.support.scripted_server import completion, raw, serve
 def made(generator: Generator, *orders: Order) -> list[bytes | GeneratorError]:
     async def make() -> list[bytes | GeneratorError]:
         try:
-            return await Workshop(generator).make(orders)
+            return await BatchedGenerator(generator).make(orders)
         finally:
             await generator.close()
 
@@ -37,7 +43,7 @@ def made(generator: Generator, *orders: Order) -> list[bytes | GeneratorError]:
 
 
 def command(tmp_path: Path, *words: str, **more: Any) -> CommandGenerator:
-    place = Place(Modality.AUDIO, tmp_path, "audio")
+    place = GeneratorContext(Modality.AUDIO, tmp_path, "audio")
     return CommandGenerator(CommandSettings(kind="command", command=list(words), **more), place)
 
 
@@ -135,7 +141,7 @@ def test_espeak_ng_speaks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("modality", ["image", "audio", "video"])
 def test_what_is_drawn_depends_on_prompt_and_seed_alone(modality: str, tmp_path: Path) -> None:
     def draw(prompt: str, seed: int) -> bytes:
-        place = Place(Modality(modality), tmp_path, modality)
+        place = GeneratorContext(Modality(modality), tmp_path, modality)
         [medium] = made(DrawnGenerator(DrawnSettings(kind="drawn", size=64), place), Order(prompt, seed))
         assert isinstance(medium, bytes)
         return medium
@@ -147,7 +153,7 @@ def test_what_is_drawn_depends_on_prompt_and_seed_alone(modality: str, tmp_path:
 
 
 def test_what_is_drawn_has_the_colour_and_number_of_the_prompt(tmp_path: Path) -> None:
-    place = Place(Modality.IMAGE, tmp_path, "image")
+    place = GeneratorContext(Modality.IMAGE, tmp_path, "image")
     generator = DrawnGenerator(DrawnSettings(kind="drawn"), place)
     shares = []
     for prompt in ("a red circle", "three red circles", "a blue circle"):
@@ -230,7 +236,7 @@ def test_a_server_is_a_generator(api: str, modality: str, tmp_path: Path) -> Non
     reply = raw(body) if api == "images" else raw(medium, "audio/wav")
     with serve(lambda number, body: reply) as server:
         settings = ModelSettings(model=server.spec("painter"), arguments={"api": api})
-        generator = ModelGenerator(settings, Place(Modality(modality), tmp_path, modality))
+        generator = ModelGenerator(settings, GeneratorContext(Modality(modality), tmp_path, modality))
         assert made(generator, Order("a cat", 1), Order("a dog", 2)) == [medium, medium]
     assert {b.get("prompt", b.get("input")) for b in server.bodies} == {"a cat", "a dog"}
 
@@ -238,7 +244,7 @@ def test_a_server_is_a_generator(api: str, modality: str, tmp_path: Path) -> Non
 def test_a_model_that_gives_no_medium_says_what_it_gave(tmp_path: Path) -> None:
     with serve(lambda number, body: raw(completion({"role": "assistant", "content": "no"}))) as server:
         settings = ModelSettings(model=server.spec())
-        generator = ModelGenerator(settings, Place(Modality.IMAGE, tmp_path, "image"))
+        generator = ModelGenerator(settings, GeneratorContext(Modality.IMAGE, tmp_path, "image"))
         [error] = made(generator, Order("a cat", 1))
     assert str(error) == "no image, but: no"
 
@@ -246,7 +252,9 @@ def test_a_model_that_gives_no_medium_says_what_it_gave(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_any_local_model_is_a_generator(tmp_path: Path) -> None:
     """The embedded model draws what its world has."""
-    generator = ModelGenerator(ModelSettings(model="micro"), Place(Modality.IMAGE, tmp_path, "image"))
+    generator = ModelGenerator(
+        ModelSettings(model="micro"), GeneratorContext(Modality.IMAGE, tmp_path, "image")
+    )
     prompts = ["Draw a red circle top left.", "Draw a blue square bottom right."]
     media = made(generator, *(Order(prompt, 0) for prompt in prompts))
     assert all(isinstance(m, bytes) for m in media), media
@@ -255,7 +263,7 @@ def test_any_local_model_is_a_generator(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_diffusers_paints(tmp_path: Path) -> None:
     folder = tiny_diffusion(tmp_path / "sd")
-    place = Place(Modality.IMAGE, tmp_path, "image")
+    place = GeneratorContext(Modality.IMAGE, tmp_path, "image")
 
     def paint(**more: Any) -> DiffusersGenerator:
         small = {"num_inference_steps": 2, "height": 32, "width": 32}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.models.agent.grammar import PLACEHOLDERS, parse, render, template
-from eval_anything.models.agent.plan import MOST_ITEMS, ParsedPlan, Plan, PlanError, item
+from eval_anything.models.agent.plan import MOST_ITEMS, ParsedPlan, Plan, PlanError, normal_item
 
 T, I, A, V = MODALITIES  # noqa: E741
 
@@ -51,7 +51,7 @@ CONTENT = st.one_of(
     st.lists(LOADED, max_size=8).map("\n".join),
 )
 PLANS = (
-    st.lists(st.builds(item, st.sampled_from(MODALITIES), CONTENT), min_size=1, max_size=6)
+    st.lists(st.builds(normal_item, st.sampled_from(MODALITIES), CONTENT), min_size=1, max_size=6)
     .map(lambda items: tuple(one for one in items if one.content))
     .filter(bool)
 )
@@ -73,7 +73,9 @@ WORDS = st.lists(
     max_size=8,
 ).map(" ".join)
 PLAIN_PLANS = st.lists(
-    st.builds(item, st.sampled_from(MODALITIES), st.lists(WORDS, min_size=1, max_size=3).map("\n".join)),
+    st.builds(
+        normal_item, st.sampled_from(MODALITIES), st.lists(WORDS, min_size=1, max_size=3).map("\n".join)
+    ),
     min_size=1,
     max_size=5,
 ).map(tuple)

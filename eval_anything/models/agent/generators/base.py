@@ -1,4 +1,4 @@
-"""The interface of a generator of media, and how an agent lets one work."""
+"""The interface of a generator of media, and the batching with which agents use it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,36 @@ from eval_anything.errors import EvalError
 
 
 class GeneratorError(Exception):
-    """Why there is no medium for an order."""
+    """The reason why there is no medium for an order."""
 
 
 class Order(NamedTuple):
-    """One medium that is wanted; the same prompt and seed give the same medium where that can be."""
+    """An order for one medium; the same prompt and seed give the same medium where possible."""
 
     prompt: str
     seed: int
 
 
 class GeneratorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent's file says of any generator: its `kind`, and `about`, what its prompts are for
-    ("reads its prompt aloud"), which the chat model is told."""
+    """The settings of any generator in an agent's file.
+
+    Attributes:
+        kind: the name of its class: an entry point of `eval_anything.generators`.
+        about: a description for the chat model, such as "reads its prompt aloud".
+    """
 
     kind: str = "model"
     about: str = ""
 
 
-class Place(NamedTuple):
-    """Where a generator is set up: for which modality, by which file, as what in messages."""
+class GeneratorContext(NamedTuple):
+    """The surroundings of a generator.
+
+    Attributes:
+        modality: the modality that it makes.
+        folder: the folder of the agent's file; relative paths start there.
+        name: the place in the agent's file, for errors.
+    """
 
     modality: Modality
     folder: Path
@@ -43,10 +53,10 @@ class Place(NamedTuple):
 
 
 class Generator(ABC):
-    """Makes media of one modality from prompts. Making one is cheap; `load` is what takes time.
+    """Makes media of one modality from prompts. The constructor is cheap; `load` takes the time.
 
     Attributes:
-        settings_type: what the agent's file may say of it.
+        settings_type: the type of its settings in the agent's file.
         batch_size: how many orders one `generate` takes.
         concurrency: how many calls of `generate` may be under way at once.
     """
@@ -56,46 +66,47 @@ class Generator(ABC):
     concurrency: int = 1
 
     @abstractmethod
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
-        """UserError if it cannot work with these settings."""
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
+        """Raises UserError if it cannot work with these settings."""
 
     @abstractmethod
     def weights(self) -> str:
-        """sha256 of what makes its media as they are, besides the settings."""
+        """sha256 of all that decides its media, besides the settings."""
 
     def load(self) -> None:
         """Loads the weights, before the first `generate`."""
 
     @abstractmethod
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
-        """The files for at most `batch_size` orders.
+        """The media for at most `batch_size` orders, each as the bytes of a file.
 
-        An exception fails the whole batch, which is then asked for one by one. InfrastructureError
-        leaves the samples pending.
+        Raises:
+            InfrastructureError: nothing can be made now; the samples stay pending. After any other
+                exception the orders of the batch are tried again, one by one.
         """
 
     async def close(self) -> None:
-        """Called once when nothing more is wanted."""
+        """Frees what it holds; called once, after the last order."""
 
 
-class Workshop:
-    """A generator with its bounds: batches no larger, and no more of them at once, than it takes."""
+class BatchedGenerator:
+    """A generator that takes any number of orders, in batches of its size and at its concurrency."""
 
     def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-        self._places = asyncio.Semaphore(generator.concurrency)
+        self._generator = generator
+        self._slots = asyncio.Semaphore(generator.concurrency)
 
     async def make(self, orders: Sequence[Order]) -> list[bytes | GeneratorError]:
-        """The files in the order of the orders; a GeneratorError stands for one that failed."""
-        size = self.generator.batch_size
-        batches = [orders[at : at + size] for at in range(0, len(orders), size)]
-        made = await all_of(self._batch(batch) for batch in batches)
-        return [one for batch in made for one in batch]
+        """The media for all orders, in order, with a GeneratorError in place of one that failed."""
+        size = self._generator.batch_size
+        batches = [orders[start : start + size] for start in range(0, len(orders), size)]
+        outcomes = await all_of(self._batch(batch) for batch in batches)
+        return [outcome for batch in outcomes for outcome in batch]
 
     async def _batch(self, orders: Sequence[Order]) -> list[bytes | GeneratorError]:
         try:
-            async with self._places:
-                return [*await self.generator.generate(orders)]
+            async with self._slots:
+                return [*await self._generator.generate(orders)]
         except EvalError:
             raise
         except Exception as error:

@@ -1,4 +1,4 @@
-"""A local program as a generator: espeak-ng, a synthesiser, a script. Never through a shell."""
+"""A generator that runs a local program, such as espeak-ng or a script; never through a shell."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.models.agent.generators.base import (
     Generator,
+    GeneratorContext,
     GeneratorError,
     GeneratorSettings,
     Order,
-    Place,
 )
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
@@ -29,15 +29,19 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _KNOWN = ("prompt", "seed", "out", "folder")
 
 
-_SHOWN = 500  # characters of stderr in a failure
+_STDERR_SHOWN = 500  # characters of stderr in the message of a failure
 
 
 class CommandSettings(GeneratorSettings, frozen=True, kw_only=True):
-    """A program and its arguments.
+    """The settings of a generator that runs a program.
 
-    Arguments may hold {prompt}, {seed}, {out} (the file to write; without it the medium is what the
-    program writes to stdout) and {folder} (that of the agent's file). `stdin: true` sends the prompt
-    there. `seconds` and `megabytes` bound one medium; `concurrency` how many are made at once.
+    Attributes:
+        command: the program and its arguments, which may contain {prompt}, {seed}, {folder} (that of the
+            agent's file) and {out} (the file to write; without it the medium is read from stdout).
+        stdin: whether the program reads the prompt from stdin.
+        seconds: the longest time for one medium.
+        megabytes: the largest size of one medium.
+        concurrency: how many programs may run at once.
     """
 
     command: list[str]
@@ -66,60 +70,62 @@ class CommandSettings(GeneratorSettings, frozen=True, kw_only=True):
 
 
 class CommandGenerator(Generator):
-    """Runs the program once for each medium, in an empty folder of its own."""
+    """Runs the program once for each medium, each time in a new empty folder."""
 
     settings_type = CommandSettings
 
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, CommandSettings)
         self.settings = settings
         self.concurrency = settings.concurrency
-        self._folder = place.folder
-        name = settings.command[0].replace("{folder}", str(place.folder))
-        beside = place.folder / name  # a path relative to the file, if it is no bare name
-        found = shutil.which(beside if os.sep in name else name)
-        if found is None:
-            raise UserError(f"{place.name}: there is no program {name!r}: install it, or give its path")
-        self._program = Path(found).resolve()
+        self._folder = context.folder
+        name = settings.command[0].replace("{folder}", str(context.folder))
+        beside = context.folder / name  # a path relative to the file, if it is no bare name
+        executable = shutil.which(beside if os.sep in name else name)
+        if executable is None:
+            raise UserError(
+                f"{context.name}: there is no program {name!r}: install it, or give its path"
+            )
+        self._program = Path(executable).resolve()
 
     def weights(self) -> str:
-        """Of the program, and of the files that its arguments name."""
+        """sha256 of the program and of the files that its arguments name."""
         arguments = [self._filled(argument, {}) for argument in self.settings.command[1:]]
         files = [Path(argument) for argument in arguments if os.sep in argument]
         return sha256_of([hash_files([self._program]), *(hash_files([f]) for f in files if f.is_file())])
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
-        return [await self._one(order) for order in orders]
+        return [await self._medium(order) for order in orders]
 
-    async def _one(self, order: Order) -> bytes:
+    async def _medium(self, order: Order) -> bytes:
         with tempfile.TemporaryDirectory(prefix="eval-anything-") as folder:
             prompt = order.prompt.replace("\0", " ")  # no argument can hold it
             values = {"prompt": prompt, "seed": str(order.seed), "out": str(Path(folder) / "out")}
             arguments = [self._filled(argument, values) for argument in self.settings.command[1:]]
-            said = await self._run(arguments, folder, prompt.encode() if self.settings.stdin else None)
+            stdout = await self._run(arguments, folder, prompt.encode() if self.settings.stdin else None)
             if not any("{out}" in argument for argument in self.settings.command):
-                return said
+                return stdout
             return self._written(Path(folder))
 
     def _written(self, folder: Path) -> bytes:
-        """The one file `out`, or `out` with an ending."""
+        """The bytes of the one file `out`, or `out` with an extension."""
         files = [path for path in sorted(folder.glob("out*")) if path.is_file()]
         if len(files) != 1:
-            found = ", ".join(path.name for path in files) or "nothing"
-            raise GeneratorError(f"{self._program.name} wrote {found} instead of one file")
+            names = ", ".join(path.name for path in files) or "nothing"
+            raise GeneratorError(f"{self._program.name} wrote {names} instead of one file")
         if files[0].stat().st_size > self._most:
             raise self._too_large()
         return files[0].read_bytes()
 
-    async def _run(self, arguments: Sequence[str], folder: str, given: bytes | None) -> bytes:
-        """stdout of the program. GeneratorError if it fails, writes too much or takes too long."""
-        # Files, not pipes: one that is not read to its end keeps the `wait` for a killed program open.
+    async def _run(self, arguments: Sequence[str], folder: str, stdin_bytes: bytes | None) -> bytes:
+        """The program's output on stdout. GeneratorError if it fails, writes too much or is too slow."""
+        # Files, not pipes: with a pipe that is not read to its end, `wait` hangs for a killed program.
         with (
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
             tempfile.TemporaryFile() as stderr,
         ):
-            stdin.write(given or b"")
+            stdin.write(stdin_bytes or b"")
             stdin.seek(0)
             code = await self._exit_code(arguments, folder, (stdin, stdout, stderr))
             if code == -signal.SIGXFSZ or os.fstat(stdout.fileno()).st_size > self._most:
@@ -134,7 +140,10 @@ class CommandGenerator(Generator):
     async def _exit_code(
         self, arguments: Sequence[str], folder: str, files: tuple[IO[bytes], IO[bytes], IO[bytes]]
     ) -> int:
-        """Of the program with these as stdin, stdout, stderr; it and what it started have ended then."""
+        """The exit code of the program, run with these files as stdin, stdout and stderr.
+
+        All processes that it started are killed when it returns.
+        """
         stdin, stdout, stderr = files
         try:
             process = await asyncio.create_subprocess_exec(
@@ -144,7 +153,7 @@ class CommandGenerator(Generator):
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                start_new_session=True,  # so that what it starts ends with it
+                start_new_session=True,  # so that its child processes can be killed with it
             )
         except (OSError, ValueError) as error:
             raise GeneratorError(f"{self._program.name} does not start: {error}") from None
@@ -168,12 +177,15 @@ class CommandGenerator(Generator):
         return GeneratorError(f"{self._program.name} wrote more than {self.settings.megabytes:g} MB")
 
     def _filled(self, argument: str, values: Mapping[str, str]) -> str:
-        known = {"folder": str(self._folder), **values}
-        return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), argument)
+        placeholders = {"folder": str(self._folder), **values}
+        return _PLACEHOLDER.sub(lambda match: placeholders.get(match[1], match[0]), argument)
 
 
 def _bound_files(pid: int, most: int) -> None:
-    """Linux stops a program that writes a larger file; elsewhere the file is measured afterwards."""
+    """Lets Linux stop a program that writes a file of more than `most` bytes.
+
+    On other systems the size of the file is checked afterwards.
+    """
     import resource
 
     if hasattr(resource, "prlimit"):
@@ -184,5 +196,5 @@ def _bound_files(pid: int, most: int) -> None:
 def _end_of(file: IO[bytes]) -> str:
     """The last words that were written into a file."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 4 * _SHOWN))
-    return " ".join(file.read().decode(errors="replace").split())[-_SHOWN:]
+    file.seek(max(0, size - 4 * _STDERR_SHOWN))
+    return " ".join(file.read().decode(errors="replace").split())[-_STDERR_SHOWN:]

@@ -1,4 +1,4 @@
-"""Pictures by a pipeline of diffusers, from a folder or the hub; weights as safetensors only."""
+"""A generator of images with a pipeline of diffusers, from a folder or the hub, safetensors only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,27 @@ from eval_anything.content import Modality
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.media.encode import encode_png
-from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
+from eval_anything.models.agent.generators.base import (
+    Generator,
+    GeneratorContext,
+    GeneratorSettings,
+    Order,
+)
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 class DiffusersSettings(GeneratorSettings, frozen=True, kw_only=True):
-    """`pipeline` is a folder or an id of the hub; `arguments` go to its call (num_inference_steps,
-    guidance_scale, height, width ...); `device` and `dtype` are torch's names, or auto."""
+    """The settings of a generator with a pipeline of diffusers.
+
+    Attributes:
+        pipeline: a folder, or an id of the hub.
+        revision: branch, tag or commit of an id.
+        arguments: of the pipeline's call: num_inference_steps, guidance_scale, height, width ...
+        batch_size: how many images one call makes.
+        device: a name of torch, or auto.
+        dtype: a name of torch, or auto.
+    """
 
     pipeline: str
     revision: str | None = None
@@ -35,26 +48,26 @@ class DiffusersSettings(GeneratorSettings, frozen=True, kw_only=True):
 
 
 class DiffusersGenerator(Generator):
-    """A text-to-image pipeline; each picture has noise of its own seed."""
+    """A text-to-image pipeline; each image starts from noise of its own seed."""
 
     settings_type = DiffusersSettings
 
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, DiffusersSettings)
-        if place.modality is not Modality.IMAGE:
-            raise UserError(f"{place.name}: kind diffusers makes images; use kind model or command")
+        if context.modality is not Modality.IMAGE:
+            raise UserError(f"{context.name}: kind diffusers makes images; use kind model or command")
         if importlib.util.find_spec("diffusers") is None:
-            raise UserError(f"{place.name}: pip install 'eval-anything[diffusers]' first")
+            raise UserError(f"{context.name}: pip install 'eval-anything[diffusers]' first")
         self.settings = settings
         self.batch_size = settings.batch_size
-        self._name = place.name
-        local = place.folder / Path(settings.pipeline).expanduser()
+        self._name = context.name
+        local = context.folder / Path(settings.pipeline).expanduser()
         self._path = local if local.is_dir() else None
         self._pipeline: Any = None
         if self._path is None and settings.pipeline.startswith((".", "/", "~")):
-            raise UserError(f"{place.name}: there is no folder {local}")
+            raise UserError(f"{context.name}: there is no folder {local}")
         if self._path is not None and not (self._path / "model_index.json").is_file():
-            raise UserError(f"{place.name}: {local} is no pipeline, model_index.json is missing")
+            raise UserError(f"{context.name}: {local} is no pipeline, model_index.json is missing")
 
     def weights(self) -> str:
         if self._path is not None:
@@ -90,10 +103,10 @@ class DiffusersGenerator(Generator):
             use_safetensors=True,
             dtype=getattr(torch, dtype),
         )
-        takes = inspect.signature(pipeline.__call__).parameters
+        parameters = inspect.signature(pipeline.__call__).parameters
         for name in settings.arguments:
-            if name not in takes:
-                raise UserError(f"{self._name}: the pipeline takes no {name!r}.{near(name, takes)}")
+            if name not in parameters:
+                raise UserError(f"{self._name}: the pipeline takes no {name!r}.{near(name, parameters)}")
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline.to(device)
 

@@ -1,7 +1,7 @@
-"""Media drawn from the words of a prompt by rules, so that an agent runs without any weights.
+"""A generator that draws media from the words of a prompt by rules, so that an agent needs no weights.
 
-It understands nothing but colours, shapes and small numbers: "three red circles" gives three red
-circles. Every other word gives a tone or a shade. Nobody would take it for a generative model.
+It understands colours, shapes and small numbers alone: "three red circles" gives three red circles.
+All other words only choose tones and shades. It is for tests and demonstrations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from eval_anything.content import Modality
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
-from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
+from eval_anything.models.agent.generators.base import (
+    Generator,
+    GeneratorContext,
+    GeneratorSettings,
+    Order,
+)
 
 if TYPE_CHECKING:
     from eval_anything.media.encode import Pixels
@@ -39,7 +44,7 @@ _SHAPES = {"circle": 0, "ball": 0, "sun": 0, "moon": 0, "triangle": 3, "mountain
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 
 
-_MOST = 9
+_MOST_SHAPES = 9
 
 
 _RATE, _NOTE = 16000, 0.18  # Hz, seconds
@@ -49,7 +54,7 @@ _FRAMES, _FPS = 16, 8
 
 
 class DrawnSettings(GeneratorSettings, frozen=True, kw_only=True):
-    """`size` is the width and height of pictures and clips in pixels."""
+    """The settings of a drawn medium; `size` is the width and height of images and clips in pixels."""
 
     size: int = 256
 
@@ -59,33 +64,33 @@ class DrawnSettings(GeneratorSettings, frozen=True, kw_only=True):
 
 
 class DrawnGenerator(Generator):
-    """Pictures with Pillow, a tone for each word, shapes that move."""
+    """Draws shapes as an image or moving as a clip, and plays a tone for each word."""
 
     settings_type = DrawnSettings
 
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, DrawnSettings)
         self._size = settings.size
-        self._modality = place.modality
+        self._modality = context.modality
 
     def weights(self) -> str:
         return sha256_of(_VERSION)
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
-        return [await asyncio.to_thread(self._one, order) for order in orders]
+        return [await asyncio.to_thread(self._medium, order) for order in orders]
 
-    def _one(self, order: Order) -> bytes:
+    def _medium(self, order: Order) -> bytes:
         if self._modality is Modality.AUDIO:
             return _melody(order)
-        things = list(_things(order))
+        shapes = list(_shapes(order))
         if self._modality is Modality.IMAGE:
-            return encode_png(_picture(order, things, self._size, 0.0))
-        frames = (_picture(order, things, self._size, n / _FRAMES) for n in range(_FRAMES))
+            return encode_png(_picture(order, shapes, self._size, 0.0))
+        frames = (_picture(order, shapes, self._size, n / _FRAMES) for n in range(_FRAMES))
         return encode_mp4(frames, _FPS, exact=True)
 
 
-class _Thing(NamedTuple):
-    """A shape with so many corners (0: round), its colour and where it is, as shares of the side."""
+class _Shape(NamedTuple):
+    """A shape with its corners (0: round), colour, position, radius and drift, as shares of the side."""
 
     corners: int
     colour: tuple[int, int, int]
@@ -96,7 +101,7 @@ class _Thing(NamedTuple):
 
 
 def _chance(order: Order, *key: object) -> float:
-    """A number in 0..1 that depends on the prompt, the seed and the key alone."""
+    """A pseudo-random number in 0..1 that depends on the prompt, the seed and the key alone."""
     digest = hashlib.sha256(repr((order.prompt, order.seed, key)).encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
@@ -105,34 +110,34 @@ def _words(prompt: str) -> list[str]:
     return re.findall(r"\w+", prompt.lower())[:64]
 
 
-def _shape(word: str) -> str:
-    """The shape that a word names, in singular or plural; empty if it names none."""
+def _shape_named(word: str) -> str:
+    """The key of `_SHAPES` that a word names, in singular or plural; empty if it names none."""
     forms = (word, word.removesuffix("s"), word.removesuffix("es"))
     return next((form for form in forms if form in _SHAPES), "")
 
 
-def _things(order: Order) -> Iterator[_Thing]:
-    """What the prompt names: a shape takes the last number and colour before it."""
+def _shapes(order: Order) -> Iterator[_Shape]:
+    """The shapes that a prompt names; each takes the last number and colour before it."""
     words = _words(order.prompt)
-    count, colour, left = 1, None, _MOST
-    for word in words if any(map(_shape, words)) else [*words, "circle"]:
-        shape = _shape(word)
+    count, colour, remaining = 1, None, _MOST_SHAPES
+    for word in words if any(map(_shape_named, words)) else [*words, "circle"]:
+        name = _shape_named(word)
         if word in _NUMBERS or (word.isdecimal() and len(word) == 1 and word != "0"):
             count = _NUMBERS.get(word) or int(word)
         elif word in _COLOURS:
             colour = _COLOURS[word]
-        elif shape and left:
-            for number in range(min(count, left)):
-                where = (shape, left, number)
-                yield _Thing(
-                    _SHAPES[shape],
-                    colour or _shade(order, *where),
-                    0.15 + 0.7 * _chance(order, *where, "x"),
-                    0.15 + 0.7 * _chance(order, *where, "y"),
-                    0.08 + 0.1 * _chance(order, *where, "r"),
-                    0.6 * _chance(order, *where, "d") - 0.3,
+        elif name and remaining:
+            for number in range(min(count, remaining)):
+                key = (name, remaining, number)
+                yield _Shape(
+                    _SHAPES[name],
+                    colour or _shade(order, *key),
+                    0.15 + 0.7 * _chance(order, *key, "x"),
+                    0.15 + 0.7 * _chance(order, *key, "y"),
+                    0.08 + 0.1 * _chance(order, *key, "r"),
+                    0.6 * _chance(order, *key, "d") - 0.3,
                 )
-            left -= min(count, left)
+            remaining -= min(count, remaining)
             count, colour = 1, None
 
 
@@ -141,22 +146,22 @@ def _shade(order: Order, *key: object) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _picture(order: Order, things: Sequence[_Thing], size: int, time: float) -> Pixels:
-    """uint8 (size, size, 3); things drift sideways as `time` goes from 0 to 1."""
+def _picture(order: Order, shapes: Sequence[_Shape], size: int, time: float) -> Pixels:
+    """An image, uint8 (size, size, 3); the shapes drift sideways as `time` goes from 0 to 1."""
     import numpy as np
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (size, size), _shade(order, "sky"))
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, int(0.7 * size), size, size), fill=_shade(order, "ground"))
-    for thing in things:
-        x = ((thing.x + time * thing.drift) % 1) * size
-        y, radius = thing.y * size, thing.radius * size
-        if thing.corners == 0:
+    for shape in shapes:
+        x = ((shape.x + time * shape.drift) % 1) * size
+        y, radius = shape.y * size, shape.radius * size
+        if shape.corners == 0:
             box = (x - radius, y - radius, x + radius, y + radius)
-            draw.ellipse(box, fill=thing.colour, outline="black")
+            draw.ellipse(box, fill=shape.colour, outline="black")
         else:
-            draw.polygon(_corners(thing.corners, x, y, radius), fill=thing.colour, outline="black")
+            draw.polygon(_corners(shape.corners, x, y, radius), fill=shape.colour, outline="black")
     return np.asarray(image)
 
 
@@ -171,7 +176,7 @@ def _corners(count: int, x: float, y: float, radius: float) -> list[tuple[float,
 
 
 def _melody(order: Order) -> bytes:
-    """One tone of a pentatonic scale for each word, WAV."""
+    """A WAV with one tone of a pentatonic scale for each word."""
     import numpy as np
 
     times = np.arange(int(_RATE * _NOTE)) / _RATE

@@ -1,4 +1,4 @@
-"""Any model as a generator: on a server (`api: images`, `speech`, `videos`), of transformers, other."""
+"""A generator that asks any model: on a server (`api: images`, `speech`, `videos`) or a local one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from eval_anything.content import Message, Response, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.generators.base import (
     Generator,
+    GeneratorContext,
     GeneratorError,
     GeneratorSettings,
     Order,
-    Place,
 )
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Request, Sampling
 
 
 class ModelSettings(GeneratorSettings, frozen=True, kw_only=True):
-    """The SPEC of a model, and its arguments as of `--model-arg`."""
+    """The settings of a generator that asks a model.
+
+    Attributes:
+        model: SPEC of the model; a path is relative to the agent's file.
+        arguments: of the model, as for `--model-arg`.
+        temperature: of its decoding; 0 is greedy.
+    """
 
     model: str
     arguments: dict[str, str | int | float | bool] = {}
@@ -28,16 +34,16 @@ class ModelSettings(GeneratorSettings, frozen=True, kw_only=True):
 
 
 class ModelGenerator(Generator):
-    """Asks a model with the prompt as the one message of a user, and takes the first medium."""
+    """Sends the prompt as the only message to a model, and takes the first medium of its answer."""
 
     settings_type = ModelSettings
 
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, ModelSettings)
-        self.model = model_at(settings.model, settings.arguments, place.folder, place.name)
+        self.model = model_at(settings.model, settings.arguments, context.folder, context.name)
         self.batch_size = self.model.batch_size
         self.concurrency = self.model.concurrency
-        self._modality = place.modality
+        self._modality = context.modality
         self._temperature = settings.temperature
 
     def weights(self) -> str:

@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from eval_anything.models.agent.generators.base import Generator, GeneratorSettings, Order, Place
+from eval_anything.models.agent.generators.base import (
+    Generator,
+    GeneratorContext,
+    GeneratorSettings,
+    Order,
+)
 
 
 class GreySettings(GeneratorSettings, frozen=True, kw_only=True):
@@ -22,7 +27,7 @@ class GreyGenerator(Generator):
 
     settings_type = GreySettings
 
-    def __init__(self, settings: GeneratorSettings, place: Place) -> None:
+    def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, GreySettings)
         self._level = settings.level
 
