@@ -75,8 +75,10 @@ def make_batches(
 
 def collate(batch: list[Sequence]) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels, int64 (batch, length), padded on the right."""
-    inputs = padded([ids for ids, _ in batch], vocab.ids()[vocab.PAD], left=False)
-    labels = padded([[IGNORED] * start + ids[start:] for ids, start in batch], IGNORED, left=False)
+    inputs = padded([ids for ids, _ in batch], vocab.ids()[vocab.PAD], padding_side="right")
+    labels = padded(
+        [[IGNORED] * start + ids[start:] for ids, start in batch], IGNORED, padding_side="right"
+    )
     return inputs["input_ids"], labels["input_ids"]
 
 

@@ -142,7 +142,7 @@ def new_model(seed: int) -> Any:
 
 def rewards(model: Any, sequences: Sequence[Ids]) -> torch.Tensor:
     """The scalar of each sequence, float32 (n,)."""
-    inputs = padded(sequences, vocab.ids()[vocab.PAD], left=False)
+    inputs = padded(sequences, vocab.ids()[vocab.PAD], padding_side="right")
     scalars: torch.Tensor = model(**inputs, use_cache=False).logits
     return scalars[:, 0]
 

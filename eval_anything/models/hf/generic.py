@@ -154,8 +154,13 @@ class GenericFamily(Family):
         from eval_anything.models.local.generation import padded
 
         if self.processor is None:
-            left = not self.model.config.is_encoder_decoder
-            return padded([p.data for p in prompts], self.pad, self.model.device, left=left)
+            is_decoder = not self.model.config.is_encoder_decoder
+            return padded(
+                [p.data for p in prompts],
+                self.pad,
+                self.model.device,
+                padding_side="left" if is_decoder else "right",
+            )
         return self._processed([prompt.request.messages for prompt in prompts])
 
     def conversation(self, messages: Sequence[Message]) -> Mapping[str, Any]:

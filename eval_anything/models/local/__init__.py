@@ -1,1 +1,1 @@
-"""Generation on this machine: checkpoints, batches, the decode loop, likelihoods."""
+"""Generation with local weights: checkpoints, batches, the decode loop, likelihoods."""

@@ -1,4 +1,4 @@
-"""Batches that fit into memory: sorted by length, cut by tokens, halved when memory runs out."""
+"""Batching within the memory: sorted by length, cut by tokens, halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from eval_anything.errors import EvalError
 
-# No batch holds more tokens than this, however large the memory: past it, speed does not grow.
+# The most tokens of a batch, however large the memory: larger batches are not faster.
 _MOST_TOKENS = 2**18
 
 
@@ -19,13 +19,17 @@ _LEAST_SHARE = 0.5
 
 
 class Sized(Protocol):
-    """What goes into a batch: its length in tokens; only items of the same kind share a batch."""
+    """An item of a batch: it has a length in tokens, and only items of one kind share a batch."""
 
     @property
-    def tokens(self) -> int: ...
+    def tokens(self) -> int:
+        """Length of the item in tokens, exact or estimated."""
+        ...
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Name of the kind; items of different kinds never share a batch."""
+        ...
 
 
 Item = TypeVar("Item", bound=Sized)
@@ -35,17 +39,21 @@ Result = TypeVar("Result")
 
 
 class OutOfMemoryError(Exception):
-    """One item alone does not fit."""
+    """An item that does not fit into memory even alone."""
 
 
 class Batcher:
-    """Cuts items (prompts, questions) into batches and has them answered.
+    """Cuts items (prompts, questions) into batches and runs a function on each batch.
 
-    A batch has at most `rows` items, and at most `tokens` tokens with padding and `new` new tokens a
-    row. Both bounds follow from the checkpoint and the machine alone, so a run that goes on cuts its
-    batches as before. A batch for which memory does not suffice is halved, and the tokens of its half
-    are the bound from then on: shorter items still come in larger batches. One that fails for another
-    reason is asked again one by one, so that only the item at fault fails.
+    The bounds depend on the checkpoint and the machine alone, so a resumed run cuts its batches as
+    before. A batch that does not fit into memory is halved, and the tokens of the half are the bound
+    from then on, so shorter items still share larger batches. A batch that fails for another reason is
+    run again item by item, so that only the item at fault fails.
+
+    Args:
+        rows: the most items of a batch.
+        tokens: the most tokens of a batch, with padding and new tokens.
+        new: new tokens for each row.
     """
 
     def __init__(self, rows: int, tokens: int, new: int) -> None:
@@ -56,16 +64,24 @@ class Batcher:
     def answer(
         self, items: Sequence[Item], answer: Callable[[list[Item]], list[Result]]
     ) -> list[Result | Exception]:
-        """One answer an item, in order, or what went wrong with it (OutOfMemoryError among others).
-        EvalError is raised."""
+        """Runs `answer` on batches of the items.
+
+        Args:
+            items: in any order.
+            answer: returns one result for each item of a batch, in order.
+
+        Returns:
+            For each item, in order, its result or the exception that it caused, such as
+            OutOfMemoryError. An EvalError is raised instead.
+        """
         answers: dict[int, Result | Exception] = {}
         alone: set[int] = set()
-        order = sorted(range(len(items)), key=lambda i: (items[i].kind, -items[i].tokens))
+        order = sorted(range(len(items)), key=lambda index: (items[index].kind, -items[index].tokens))
         while order:
             count = 1 if order[0] in alone else self._next(items, order)
             group, order = order[:count], order[count:]
             try:
-                made = answer([items[i] for i in group])
+                outputs = answer([items[index] for index in group])
             except EvalError:
                 raise
             except Exception as error:
@@ -77,17 +93,17 @@ class Batcher:
                     failure = error.with_traceback(None)
                     alone.update(group)
             else:
-                answers.update(zip(group, made, strict=True))
+                answers.update(zip(group, outputs, strict=True))
                 continue
-            _give_back()  # after the error, which holds the tensors of its frames, is gone
+            _free_memory()  # here the error, whose frames refer to tensors, is gone
             if count > 1:
                 order = group + order
             else:
                 answers[group[0]] = failure
-        return [answers[i] for i in range(len(items))]
+        return [answers[index] for index in range(len(items))]
 
     def _next(self, items: Sequence[Item], order: Sequence[int]) -> int:
-        """How many of the items that are left share the next batch: the longest is the first."""
+        """The number of items in the next batch; `order` has the remaining ones, the longest first."""
         first = items[order[0]]
         longest = first.tokens + self.new
         fits = max(1, self.tokens // longest)
@@ -100,7 +116,7 @@ class Batcher:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a batch failed for want of memory: torch says it in several ways."""
+    """Whether the error is one of those by which torch reports that memory ran out."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -110,11 +126,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def token_budget(model: Any) -> int:
-    """How many tokens a batch may hold: what a good part of the machine's memory takes.
+    """The most tokens of a batch, estimated from the memory of the device.
 
-    A token costs its keys and values in every layer, and a layer's activations (a generous 24 times
-    the hidden size). What is free at the moment does not count, so that the number is the same from
-    run to run; should it be too much, the batch is halved.
+    A token costs its keys and values in every layer, and the activations of one layer (a generous 24
+    times the hidden size). The estimate does not depend on the memory that is free at the moment, so
+    that it is the same for every run; a batch that is too large is halved.
     """
     try:
         config = model.config.get_text_config(decoder=True)
@@ -122,14 +138,14 @@ def token_budget(model: Any) -> int:
         config = model.config
     layers = getattr(config, "num_hidden_layers", 32)
     hidden = getattr(config, "hidden_size", 4096)
-    token: int = model.dtype.itemsize * hidden * (2 * layers + 24)
-    weights: int = sum(p.numel() * p.element_size() for p in model.parameters())
-    fits = (_memory(model.device) - weights) // 2 // token
+    bytes_per_token: int = model.dtype.itemsize * hidden * (2 * layers + 24)
+    weight_bytes: int = sum(p.numel() * p.element_size() for p in model.parameters())
+    fits = (_memory(model.device) - weight_bytes) // 2 // bytes_per_token
     return max(1, min(_MOST_TOKENS, fits))
 
 
 def _memory(device: Any) -> int:
-    """Bytes of the device; of the machine's own memory a half, which others use too."""
+    """Bytes of the device's memory; half of the main memory for a CPU, since others use it too."""
     import torch
 
     if device.type == "cuda":
@@ -137,7 +153,7 @@ def _memory(device: Any) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _give_back() -> None:
+def _free_memory() -> None:
     import torch
 
     gc.collect()

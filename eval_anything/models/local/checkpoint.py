@@ -1,4 +1,4 @@
-"""Whether a directory is a whole transformers checkpoint, looked at before anything is loaded."""
+"""Checks that a directory is a complete checkpoint of transformers, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ CONVERT = (
 
 
 def check_complete(path: Path) -> dict[str, Any]:
-    """What config.json says of a whole checkpoint. UserError names the file that is missing, cut short,
-    or of a format that can run code."""
+    """The content of config.json of a complete checkpoint.
+
+    Raises:
+        UserError: a file is missing, truncated, or of a format that can run code; the message names it.
+    """
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: the checkpoint is incomplete, config.json is missing")
     try:
@@ -41,7 +44,11 @@ def check_complete(path: Path) -> dict[str, Any]:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The safetensors files of a checkpoint; with an index, all shards that it names."""
+    """The safetensors files of a checkpoint; with an index, all shards that it names.
+
+    Raises:
+        UserError: a file is missing, or the weights are a pickle.
+    """
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
@@ -67,8 +74,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def _check_safetensors(file: Path) -> None:
-    """Reads the header, which tells how long the file must be: a copy that was cut short is found at
-    once."""
+    """Raises UserError if the file is not as long as its header says; it does not read the weights."""
     from safetensors import SafetensorError, safe_open
 
     try:

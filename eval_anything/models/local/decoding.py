@@ -1,8 +1,8 @@
-"""A decode loop for small dense decoders, where most of `generate`'s time is not the model's.
+"""A decode loop for small dense decoders, for which `generate` spends most time outside of the model.
 
-Keys and values are written into room that is made once, rows that have ended leave the batch, and only
-the logits of the last position are computed. The draws are those of `generate_ids`: the same seeds give
-the same answers.
+Keys and values are written into preallocated tensors, rows that have ended leave the batch, and only
+the logits of the last position are computed. It samples as `generate_ids` does: the same seeds give the
+same answers.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from transformers.cache_utils import Cache, DynamicLayer
 from eval_anything.models.local.generation import gumbel_noise
 
 _DENSE = frozenset({"llama"})
-"""Types of models whose attention looks at all that came before, in every layer."""
+"""Types of models with full causal attention in every layer."""
 
 
 class Continuation(NamedTuple):
-    """One answer.
+    """The continuation of one prompt.
 
     Attributes:
-        ids: token ids with the one that ended it.
-        logprobs: natural log-probability of each under the distribution that it was drawn from: the
-            softmax of logits / temperature (of the logits themselves at temperature 0).
-        ended: whether a stop token ended it, not the limit.
+        ids: token ids, including the stop token.
+        logprobs: natural log-probability of each token under the distribution that it was sampled from:
+            the softmax of logits / temperature (of the logits themselves at temperature 0).
+        ended: whether a stop token ended it, and not the limit.
     """
 
     ids: list[int]
@@ -35,7 +35,7 @@ class Continuation(NamedTuple):
 
 
 def decodes(model: Any) -> bool:
-    """Whether `decode` knows this kind of model."""
+    """Whether `decode` supports this type of model."""
     return model.config.model_type in _DENSE
 
 
@@ -49,86 +49,104 @@ def decode(
     pad: int,
     stop: Collection[int],
 ) -> list[Continuation]:
-    """An answer of at most `max_new_tokens` for each prompt, from its own seed.
+    """Samples a continuation of each prompt, in one batch that is padded on the left.
 
-    The prompts share one batch, padded on the left: those of similar length are best together.
+    Args:
+        model: a causal language model for which `decodes` is true.
+        prompts: token ids; prompts of similar length waste the least time on padding.
+        seeds: the seed of each prompt.
+        temperature: 0 is greedy.
+        max_new_tokens: the most new tokens of a continuation.
+        pad: the token id of padding.
+        stop: token ids that end a continuation.
+
+    Returns:
+        One continuation for each prompt, in order.
     """
-    drawn = [Continuation([], [], False) for _ in prompts]
+    continuations = [Continuation([], [], False) for _ in prompts]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     with torch.inference_mode():
         rows = _Rows(model, prompts, max_new_tokens, pad)
-        while rows.places:
+        while rows.prompt_indices:
             noisy = logits = rows.logits
             if temperature > 0:
                 logits = logits / temperature
-                noisy = logits + gumbel_noise(logits, [generators[place] for place in rows.places])
+                noisy = logits + gumbel_noise(logits, [generators[i] for i in rows.prompt_indices])
             chosen = noisy.argmax(1)
             logprobs = torch.log_softmax(logits, 1).gather(1, chosen[:, None])[:, 0]
-            gone = []
-            for row, (token, value) in enumerate(zip(chosen.tolist(), logprobs.tolist(), strict=True)):
-                place = rows.places[row]
-                drawn[place].ids.append(token)
-                drawn[place].logprobs.append(value)
+            ended = []
+            for row, (token, logprob) in enumerate(zip(chosen.tolist(), logprobs.tolist(), strict=True)):
+                index = rows.prompt_indices[row]
+                continuations[index].ids.append(token)
+                continuations[index].logprobs.append(logprob)
                 if token in stop:
-                    drawn[place] = drawn[place]._replace(ended=True)
-                if token in stop or len(drawn[place].ids) == max_new_tokens:
-                    gone.append(row)
-            rows.go_on(rows.drop(chosen, gone))
-    return drawn
+                    continuations[index] = continuations[index]._replace(ended=True)
+                if token in stop or len(continuations[index].ids) == max_new_tokens:
+                    ended.append(row)
+            rows.step(rows.drop(chosen, ended))
+    return continuations
 
 
 class _Rows:
-    """The rows that are still being written. `places` says which prompt each is of, `logits` are those
-    of the next token, float32 (rows, vocabulary)."""
+    """The rows of the batch that have not ended.
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], more: int, pad: int) -> None:
+    Attributes:
+        prompt_indices: the index of each row's prompt.
+        logits: of the next token, float32 (rows, vocabulary).
+    """
+
+    def __init__(
+        self, model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad: int
+    ) -> None:
         self._model = model
         device = model.device
-        self.places = list(range(len(prompts)))
+        self.prompt_indices = list(range(len(prompts)))
         self._length = max(map(len, prompts))
-        missing = [self._length - len(prompt) for prompt in prompts]
-        ids = [[pad] * n + list(prompt) for n, prompt in zip(missing, prompts, strict=True)]
-        starts = torch.tensor(missing, device=device)[:, None]
-        places = torch.arange(self._length, device=device)
-        # What each row may look at; None where nothing is padded, which is faster.
+        pad_counts = [self._length - len(prompt) for prompt in prompts]
+        ids = [[pad] * n + list(prompt) for n, prompt in zip(pad_counts, prompts, strict=True)]
+        starts = torch.tensor(pad_counts, device=device)[:, None]
+        columns = torch.arange(self._length, device=device)
+        # The positions that each row may attend to; None if nothing is padded, which is faster.
         self._real: torch.Tensor | None = None
         mask = None
-        if any(missing):
-            self._real = torch.arange(self._length + more, device=device) >= starts
-            before = places[:, None] >= places
-            mask = (before & self._real[:, None, : self._length]) | (places[:, None] == places)
+        if any(pad_counts):
+            self._real = torch.arange(self._length + max_new_tokens, device=device) >= starts
+            before = columns[:, None] >= columns
+            mask = (before & self._real[:, None, : self._length]) | (columns[:, None] == columns)
             mask = mask[:, None]
-        layers = [_RoomyLayer(self._length + more) for _ in range(model.config.num_hidden_layers)]
-        self._layers = layers
-        self._cache = Cache(layers=layers)
-        positions = (places - starts).clamp(min=0)
+        capacity = self._length + max_new_tokens
+        self._layers = [_PreallocatedLayer(capacity) for _ in range(model.config.num_hidden_layers)]
+        self._cache = Cache(layers=self._layers)
+        positions = (columns - starts).clamp(min=0)
         self._next = positions[:, -1:] + 1
         self._run(torch.tensor(ids, device=device), mask, positions)
 
-    def drop(self, chosen: torch.Tensor, gone: Sequence[int]) -> torch.Tensor:
-        """Lets rows leave: the last ones that stay take their places. Gives the tokens of those that
-        stay."""
-        if not gone:
+    def drop(self, chosen: torch.Tensor, ended: Sequence[int]) -> torch.Tensor:
+        """Removes rows that have ended and returns the chosen tokens of the remaining ones.
+
+        The last of the remaining rows move into the holes.
+        """
+        if not ended:
             return chosen
-        left = len(self.places) - len(gone)
-        leaving = set(gone)
-        holes = [row for row in gone if row < left]
-        movers = [row for row in range(left, len(self.places)) if row not in leaving]
+        remaining = len(self.prompt_indices) - len(ended)
+        ended_set = set(ended)
+        holes = [row for row in ended if row < remaining]
+        movers = [row for row in range(remaining, len(self.prompt_indices)) if row not in ended_set]
         for tensor in (chosen, self._next, self._real):
             if tensor is not None:
                 tensor[holes] = tensor[movers]
         for hole, mover in zip(holes, movers, strict=True):
-            self.places[hole] = self.places[mover]
+            self.prompt_indices[hole] = self.prompt_indices[mover]
         for layer in self._layers:
-            layer.move(movers, holes, left)
-        del self.places[left:]
-        self._next = self._next[:left]
-        self._real = self._real[:left] if self._real is not None else None
-        return chosen[:left]
+            layer.move(movers, holes, remaining)
+        del self.prompt_indices[remaining:]
+        self._next = self._next[:remaining]
+        self._real = self._real[:remaining] if self._real is not None else None
+        return chosen[:remaining]
 
-    def go_on(self, chosen: torch.Tensor) -> None:
-        """Reads one more token of each row."""
-        if not self.places:
+    def step(self, chosen: torch.Tensor) -> None:
+        """Feeds the chosen token of each row to the model, which sets the next `logits`."""
+        if not self.prompt_indices:
             return
         self._length += 1
         mask = self._real[:, None, None, : self._length] if self._real is not None else None
@@ -147,23 +165,23 @@ class _Rows:
         self.logits = output.logits[:, -1].float()
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # its types are not read
-    """Keys and values of one layer, in room for the longest answer."""
+class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # its types are not read
+    """Keys and values of one layer, in tensors with capacity for the longest answer."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, capacity: int) -> None:
         super().__init__()
-        self._room = room
+        self._capacity = capacity
         self._used = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         rows, heads, _, size = key_states.shape
         self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = key_states.new_empty(rows, heads, self._room, size)
-        self.values = value_states.new_empty(rows, heads, self._room, value_states.shape[-1])
+        self.keys = key_states.new_empty(rows, heads, self._capacity, size)
+        self.values = value_states.new_empty(rows, heads, self._capacity, value_states.shape[-1])
         self.is_initialized = True
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *more: Any, **named: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -176,9 +194,9 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # its types are not read
     def get_seq_length(self) -> int:
         return self._used
 
-    def move(self, movers: Sequence[int], holes: Sequence[int], left: int) -> None:
-        """Puts some rows in the places of others, and forgets those from `left` on."""
+    def move(self, movers: Sequence[int], holes: Sequence[int], remaining: int) -> None:
+        """Copies rows (`movers`) over others (`holes`), and drops the rows from `remaining` on."""
         if holes:
             self.keys[holes, :, : self._used] = self.keys[movers, :, : self._used]
             self.values[holes, :, : self._used] = self.values[movers, :, : self._used]
-        self.keys, self.values = self.keys[:left], self.values[:left]
+        self.keys, self.values = self.keys[:remaining], self.values[:remaining]

@@ -1,11 +1,11 @@
-"""Loading and batched generation with transformers: what all kinds of checkpoints share."""
+"""Loading and batched generation with transformers, shared by all kinds of checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +22,18 @@ def load_causal_lm(source: str | Path, dtype: str) -> Any:
 
 
 def padded(
-    prompts: Sequence[Sequence[int]], pad: int, device: Any = "cpu", *, left: bool = True
+    prompts: Sequence[Sequence[int]],
+    pad: int,
+    device: Any = "cpu",
+    *,
+    padding_side: Literal["left", "right"] = "left",
 ) -> dict[str, torch.Tensor]:
-    """input_ids and attention_mask, int64 (batch, longest), of prompts of different lengths."""
+    """input_ids and attention_mask, int64 (batch, longest), of prompts of different lengths.
+
+    Example:
+        >>> padded([[5], [6, 7]], pad=0)["input_ids"].tolist()
+        [[0, 5], [6, 7]]
+    """
     import torch
 
     longest = max(map(len, prompts))
@@ -32,8 +41,8 @@ def padded(
     for prompt in prompts:
         fill, ones = [pad] * (longest - len(prompt)), [1] * len(prompt)
         zeros = [0] * len(fill)
-        rows.append([*fill, *prompt] if left else [*prompt, *fill])
-        masks.append([*zeros, *ones] if left else [*ones, *zeros])
+        rows.append([*fill, *prompt] if padding_side == "left" else [*prompt, *fill])
+        masks.append([*zeros, *ones] if padding_side == "left" else [*ones, *zeros])
     return {
         "input_ids": torch.tensor(rows, device=device),
         "attention_mask": torch.tensor(masks, device=device),
@@ -51,23 +60,32 @@ def generate_ids(
     stop: Sequence[int],
     suppress: Sequence[int] = (),
     guidance: float | None = None,
-    **more: Any,
+    **extra_arguments: Any,
 ) -> list[list[int]]:
     """New token ids for each row of `inputs`, cut after the stop token.
 
-    `inputs` are the model's inputs with input_ids (batch, longest), padded on the left, and whatever
-    else its `generate` takes: pixels, features of sounds. `suppress` are ids that are never drawn, such
-    as the placeholders of media. `more` goes to `generate` as it is.
+    Sampling uses the Gumbel-max trick (the argmax of logits / temperature + Gumbel noise is a sample
+    from the softmax; Gumbel 1954) with noise from the seed of each prompt, so that a sample does not
+    depend on its batch.
 
-    Sampling is by the Gumbel maximum (argmax of logits / T + Gumbel noise is a draw from the
-    softmax; Gumbel 1954), with noise from each prompt's own seed: a draw does not depend on its
-    batch.
+    Args:
+        model: a model of transformers with `generate`.
+        inputs: input_ids (batch, longest), padded on the left, and all else that `generate` takes, such
+            as pixels and features of sounds.
+        seeds: the seed of each row.
+        temperature: 0 is greedy.
+        max_new_tokens: the most new tokens of a row.
+        pad: the token id of padding.
+        stop: token ids that end a row.
+        suppress: token ids that are never sampled, such as the placeholders of media.
+        guidance: scale of classifier-free guidance; None leaves it to the checkpoint.
+        extra_arguments: further arguments of `generate`.
     """
     import torch
 
-    drawing = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
+    sampling = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
     with torch.inference_mode():
-        output = model.generate(**inputs, **drawing, **more)
+        output = model.generate(**inputs, **sampling, **extra_arguments)
     prompt = inputs["input_ids"]
     length = prompt.shape[1]
     if output.shape[1] < length or not torch.equal(output[:, :length], prompt):
@@ -84,7 +102,7 @@ def drawing_options(
     suppress: Sequence[int] = (),
     guidance: float | None = None,
 ) -> dict[str, Any]:
-    """The arguments of a model's `generate` that `generate_ids` draws with."""
+    """The arguments with which `generate_ids` calls a model's `generate`; the names are as there."""
     from transformers import GenerationConfig, LogitsProcessorList
 
     processors = LogitsProcessorList()
@@ -103,17 +121,22 @@ def drawing_options(
 
 
 def until_stop(ids: list[int], stop: set[int]) -> list[int]:
-    """The ids up to the first stop token, and with it."""
+    """The ids up to and including the first stop token.
+
+    Example:
+        >>> until_stop([5, 2, 7], {2})
+        [5, 2]
+    """
     end = next((i for i, token in enumerate(ids) if token in stop), None)
     return ids if end is None else ids[: end + 1]
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """All draws of torch inside come from this seed; the state of its generators is put back.
+    """Seeds the random numbers of torch inside the block, and restores their state after it.
 
-    For models that draw by themselves (noise of a vocoder, codes of a music model): such a model
-    answers one request at a time, so that an answer does not depend on its batch.
+    It is for models that sample by themselves (noise of a vocoder, codes of a music model). Such a
+    model answers one request at a time, so that an answer does not depend on its batch.
     """
     import torch
 
@@ -123,7 +146,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def gumbel(temperature: float, seeds: Sequence[int]) -> Any:
-    """A logits processor that adds the noise of each row's seed: the argmax is then a draw."""
+    """A logits processor that adds noise of each row's seed, so that the argmax is a sample."""
     import torch
 
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -135,7 +158,7 @@ def gumbel(temperature: float, seeds: Sequence[int]) -> Any:
 
 
 def gumbel_noise(logits: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
-    """Gumbel noise for logits (rows, vocabulary), each row's from its own generator."""
+    """Gumbel noise (rows, vocabulary) for logits of this shape, one generator for each row."""
     import torch
 
     noise = torch.stack([torch.rand(logits.shape[-1], generator=g) for g in generators])

@@ -1,9 +1,9 @@
-"""Log-likelihoods of continuations, as multiple choice needs them, without reading anything twice.
+"""Log-likelihoods of continuations, as multiple choice needs them, without reading tokens twice.
 
-Questions that begin alike (the same examples, the same document) read their common prefix once; the
-options of a question read its context once. Three forward passes do it for a batch: the common prefix,
-as one row; what is left of each context, on top of the prefix's keys and values; the options, on top
-of their contexts'. Rows are padded on the right, and padding is masked where later passes look back.
+The common prefix of several questions (the same examples, the same document) is read once, and so is
+the context of all options of a question. A batch takes three forward passes: the common prefix, as one
+row; the rest of each context, on top of the prefix's keys and values; the options, on top of those of
+their contexts. Rows are padded on the right, and later passes do not attend to the padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# A common prefix shorter than this is read with each context: a pass of its own costs more.
+# A common prefix shorter than this is read with each context: a separate pass would cost more.
 _LEAST_PREFIX = 32
 
 
@@ -27,14 +27,14 @@ _LEAST_PREFIX = 32
 _MOST_LOGITS = 2**27
 
 
-_PAD = 0  # it is masked: any token will do
+_PAD = 0  # any token: it is masked
 
 
 Ids = tuple[int, ...]
 
 
 class LogLikelihood(NamedTuple):
-    """The sum of the tokens' natural log-probabilities, and whether each is the likeliest one."""
+    """The sum of the tokens' natural log-probabilities, and whether each token is the likeliest one."""
 
     value: float
     greedy: bool
@@ -60,10 +60,17 @@ def loglikelihoods(
     continuations: Sequence[Sequence[int]],
     batcher: Batcher,
 ) -> list[LogLikelihood]:
-    """log p(continuation | context) for each pair of token ids, in order; none may be empty.
+    """log p(continuation | context) for each pair of token ids, in order.
 
-    Nothing is cut: a pair must fit into the model's positions. MemoryError if one question alone does
-    not fit into memory.
+    Args:
+        model: a language model of transformers.
+        contexts: token ids, at least one each; with its continuation a context must fit into the
+            model's positions.
+        continuations: token ids, at least one each.
+        batcher: cuts the questions into batches.
+
+    Raises:
+        MemoryError: one question alone does not fit into memory.
     """
     options: dict[Ids, dict[Ids, list[int]]] = {}
     for i, (context, continuation) in enumerate(zip(contexts, continuations, strict=True)):
@@ -72,24 +79,26 @@ def loglikelihoods(
         options.setdefault(tuple(context), {}).setdefault(tuple(continuation), []).append(i)
     if _shares(model):
         questions = list(_questions(options))
-        found = batcher.answer(questions, _Passes(model).answer)
+        answered = batcher.answer(questions, _Passes(model).answer)
     else:
-        questions = [_Question(c, (o,), ()) for c, own in options.items() for o in own]
-        found = batcher.answer(questions, lambda group: _whole(model, group))
+        questions = [_Question(c, (option,), ()) for c in options for option in options[c]]
+        answered = batcher.answer(questions, lambda group: _one_pass(model, group))
     answers: dict[int, LogLikelihood] = {}
-    for question, values in zip(questions, found, strict=True):
-        if isinstance(values, OutOfMemoryError):
+    for question, likelihoods in zip(questions, answered, strict=True):
+        if isinstance(likelihoods, OutOfMemoryError):
             raise MemoryError(f"a question of {question.tokens} tokens does not fit into memory")
-        if isinstance(values, Exception):
-            raise values
-        for option, value in zip(question.options, values, strict=True):
-            answers |= dict.fromkeys(options[question.context][option], value)
+        if isinstance(likelihoods, Exception):
+            raise likelihoods
+        for option, likelihood in zip(question.options, likelihoods, strict=True):
+            answers |= dict.fromkeys(options[question.context][option], likelihood)
     return [answers[i] for i in range(len(contexts))]
 
 
 def _shares(model: Any) -> bool:
-    """Whether keys and values of a context can be looked back at with gaps: layers that see all
-    positions, no state that runs on."""
+    """Whether the model can share keys and values of a context between rows.
+
+    All layers must have full attention, and there must be no recurrent state.
+    """
     config = model.config.get_text_config(decoder=True)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
@@ -103,7 +112,7 @@ def _questions(options: Mapping[Ids, Mapping[Ids, Any]]) -> Iterator[_Question]:
     prefix: Ids = ()
     for context in sorted(options):
         common = _common(prefix, context) if group else context[:-1]
-        # Going on is worth it if it saves more than what the shorter prefix costs.
+        # A larger group is worth it if it saves more than the shorter prefix costs.
         worth = len(common) >= _LEAST_PREFIX and len(common) * len(group) >= len(prefix) * (
             len(group) - 1
         )
@@ -124,13 +133,13 @@ def _group(
 
 
 def _common(prefix: Ids, context: Ids) -> Ids:
-    """The longest common start, which leaves at least the last token of the context."""
+    """The longest common prefix that leaves at least the last token of the context."""
     pairs = zip(prefix, context[:-1], strict=False)
     return prefix[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
 
 
 class _Passes:
-    """The three passes. The keys and values of the last prefix are kept for the next batch."""
+    """The three forward passes; keys and values of the last prefix are cached for the next batch."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -138,7 +147,7 @@ class _Passes:
         self._cache: Any = None
 
     def answer(self, questions: Sequence[_Question]) -> list[list[LogLikelihood]]:
-        """The values of each question's options, in order."""
+        """The likelihoods of each question's options, in order."""
         import torch
 
         with torch.inference_mode():
@@ -151,24 +160,24 @@ class _Passes:
         cache, mask = self._of_prefix(prefix, len(questions))
         rests = [question.context[len(prefix) : -1] for question in questions]
         if any(rests):
-            inputs = padded(rests, _PAD, self._model.device, left=False)
+            inputs = padded(rests, _PAD, self._model.device, padding_side="right")
             starts = torch.full((len(rests),), len(prefix), device=mask.device)
             mask = torch.cat([mask, inputs["attention_mask"]], dim=1)
             self._forward(self._model.base_model, inputs["input_ids"], mask, starts, cache)
-        values: list[list[LogLikelihood]] = [[] for _ in questions]
+        likelihoods: list[list[LogLikelihood]] = [[] for _ in questions]
         rows = [(i, option) for i, question in enumerate(questions) for option in question.options]
         longest = max(len(option) for _, option in rows)
         vocabulary = self._model.get_input_embeddings().weight.shape[0]
         count = max(1, _MOST_LOGITS // vocabulary // longest)
         for start in range(0, len(rows), count):
             chunk = rows[start : start + count]
-            found = self._options(chunk, questions, cache, mask)
-            for (i, _), value in zip(chunk, found, strict=True):
-                values[i].append(value)
-        return values
+            chunk_likelihoods = self._options(chunk, questions, cache, mask)
+            for (i, _), likelihood in zip(chunk, chunk_likelihoods, strict=True):
+                likelihoods[i].append(likelihood)
+        return likelihoods
 
     def _of_prefix(self, prefix: Ids, rows: int) -> tuple[Any, torch.Tensor]:
-        """The prefix's keys and values for so many rows, and their mask, int64 (rows, length)."""
+        """Keys and values of the prefix for so many rows, and their mask, int64 (rows, length)."""
         import torch
         from transformers import DynamicCache
 
@@ -190,37 +199,37 @@ class _Passes:
         cache: Any,
         mask: torch.Tensor,
     ) -> list[LogLikelihood]:
-        """The last token of a context begins the row of an option: its logits are the first wanted."""
+        """The likelihoods of options; the last token of the context begins the row of an option."""
         import torch
 
-        which = [i for i, _ in rows]
-        begun = [(questions[i].context[-1], *option[:-1]) for i, option in rows]
-        inputs = padded(begun, _PAD, self._model.device, left=False)
-        lengths = [len(questions[i].context) - 1 for i in which]
+        question_indices = [i for i, _ in rows]
+        rows_read = [(questions[i].context[-1], *option[:-1]) for i, option in rows]
+        inputs = padded(rows_read, _PAD, self._model.device, padding_side="right")
+        lengths = [len(questions[i].context) - 1 for i in question_indices]
         starts = torch.tensor(lengths, device=self._model.device)
-        whole = torch.cat([mask[which], inputs["attention_mask"]], dim=1)
+        full_mask = torch.cat([mask[question_indices], inputs["attention_mask"]], dim=1)
         logits = self._forward(
-            self._model, inputs["input_ids"], whole, starts, _rows_of(cache, which)
+            self._model, inputs["input_ids"], full_mask, starts, _rows_of(cache, question_indices)
         ).logits
-        return _values(logits, [option for _, option in rows], [0] * len(rows))
+        return _likelihoods_of(logits, [option for _, option in rows], [0] * len(rows))
 
     def _forward(
         self, module: Any, ids: torch.Tensor, mask: torch.Tensor, starts: torch.Tensor, cache: Any
     ) -> Any:
-        """One pass; each row's positions count on from its start."""
+        """The output of one pass; the positions of each row count on from its start."""
         import inspect
 
         import torch
 
         positions = starts[:, None] + torch.arange(ids.shape[1], device=ids.device)
-        more = {}
+        inputs = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
         if "position_ids" in inspect.signature(module.forward).parameters:
-            more["position_ids"] = positions
-        return module(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more)
+            inputs["position_ids"] = positions
+        return module(**inputs)
 
 
 def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
-    """A copy with these rows; what is written to it leaves the other as it was."""
+    """A copy of the cache with these rows; changes of the copy leave the original as it was."""
     import torch
     from transformers import DynamicCache
 
@@ -235,29 +244,32 @@ def _rows_of(cache: Any, rows: Sequence[int]) -> Any:
     return copy
 
 
-def _whole(model: Any, questions: Sequence[_Question]) -> list[list[LogLikelihood]]:
-    """Each pair read from its start to its end, for models that keep no keys and values of all."""
+def _one_pass(model: Any, questions: Sequence[_Question]) -> list[list[LogLikelihood]]:
+    """The likelihood of each question's only option, for models that cannot share keys and values."""
     import torch
 
     rows = [(*q.context, *q.options[0][:-1]) for q in questions]
-    inputs = padded(rows, _PAD, model.device, left=False)
+    inputs = padded(rows, _PAD, model.device, padding_side="right")
     with torch.inference_mode():
         logits = model(**inputs).logits
     first = [len(q.context) - 1 for q in questions]
-    return [[one] for one in _values(logits, [q.options[0] for q in questions], first)]
+    likelihoods = _likelihoods_of(logits, [q.options[0] for q in questions], first)
+    return [[likelihood] for likelihood in likelihoods]
 
 
-def _values(logits: torch.Tensor, options: Sequence[Ids], first: Sequence[int]) -> list[LogLikelihood]:
-    """`logits` (rows, length, vocabulary); each option's begin at `first` of its row."""
+def _likelihoods_of(
+    logits: torch.Tensor, options: Sequence[Ids], first: Sequence[int]
+) -> list[LogLikelihood]:
+    """The likelihoods of options from logits (rows, length, vocabulary); they begin at `first`."""
     import torch
 
-    wanted = padded(options, _PAD, logits.device, left=False)
-    ids, mask = wanted["input_ids"], wanted["attention_mask"]
+    targets = padded(options, _PAD, logits.device, padding_side="right")
+    ids, mask = targets["input_ids"], targets["attention_mask"]
     if any(first):
-        at = torch.tensor(first, device=ids.device)[:, None] + torch.arange(ids.shape[1]).to(ids)
+        positions = torch.tensor(first, device=ids.device)[:, None] + torch.arange(ids.shape[1]).to(ids)
         rows = torch.arange(len(options), device=ids.device)[:, None]
-        logits = logits[rows, at.clamp(max=logits.shape[1] - 1)]
-    each = logits.float().log_softmax(dim=-1).gather(2, ids[..., None])[..., 0]
-    values = (each * mask).sum(dim=1).tolist()
+        logits = logits[rows, positions.clamp(max=logits.shape[1] - 1)]
+    logprobs = logits.float().log_softmax(dim=-1).gather(2, ids[..., None])[..., 0]
+    sums = (logprobs * mask).sum(dim=1).tolist()
     greedy = ((logits.argmax(dim=-1) == ids) | (mask == 0)).all(dim=1).tolist()
-    return [LogLikelihood(*one) for one in zip(values, greedy, strict=True)]
+    return [LogLikelihood(*sum_and_greedy) for sum_and_greedy in zip(sums, greedy, strict=True)]

@@ -1,7 +1,7 @@
-"""A model as one that goes on with plain text: what benchmarks made for language models ask for.
+"""Local checkpoints as models that continue plain text, for benchmarks of language models.
 
-They write their prompts themselves, down to the last space, so nothing is put around them here: no
-chat template unless it is asked for, no role. Checkpoints also tell the likelihood of a text.
+Such benchmarks write their prompts down to the last space, so nothing is added to them here: no roles,
+and no chat template unless one is requested. Checkpoints also compute likelihoods of texts.
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ _DEFAULT_POSITIONS = 2048
 
 
 def prompt_of(request: Request) -> str:
-    """The text to go on with: that of the last message."""
+    """The text to continue: that of the last message."""
     return "".join(part.text for part in request.messages[-1].parts if isinstance(part, TextPart))
 
 
 class LoadedCheckpoint(NamedTuple):
-    """A loaded causal language model with what belongs to it.
+    """A loaded causal language model with its tokenizer and batcher.
 
-    `stop` are token ids that end an answer; `chat` writes a conversation as the prompt that the model
-    was trained on, open for the next answer or (False) for more of the last message.
+    Attributes:
+        model: a model of transformers.
+        tokenizer: a tokenizer of transformers.
+        batcher: cuts requests into batches.
+        stop: token ids that end an answer.
+        chat: formats a conversation as a prompt, open for the next answer, or (False) for more of the
+            last message.
     """
 
     model: Any
@@ -46,10 +51,10 @@ class LoadedCheckpoint(NamedTuple):
 
 
 class LocalText(TextModel):
-    """A checkpoint on this machine, in token ids.
+    """A local checkpoint that continues text.
 
-    How text becomes ids, and what is cut off when it is too long, follows HFLM of lm-evaluation-harness
-    (models/huggingface.py), so that both find the same numbers.
+    Tokenization and truncation of long texts follow HFLM of lm-evaluation-harness
+    (models/huggingface.py), so that both compute the same numbers.
     """
 
     def __init__(self, loaded: Callable[[], LoadedCheckpoint], decoder: bool = True) -> None:
@@ -63,14 +68,14 @@ class LocalText(TextModel):
 
     @property
     def first_token(self) -> int:
-        """What stands before a text without a context."""
+        """The token id before a text without a context."""
         tokenizer = self.checkpoint.tokenizer
         first = tokenizer.bos_token_id
         return int(tokenizer.eos_token_id if first is None else first)
 
     @property
     def positions(self) -> int:
-        """How many tokens the model can read."""
+        """The number of tokens that the model can read."""
         config = self.checkpoint.model.config
         config = getattr(config, "text_config", None) or config
         for name in ("n_positions", "max_position_embeddings", "n_ctx"):
@@ -80,7 +85,10 @@ class LocalText(TextModel):
         return longest if longest < 10**9 else _DEFAULT_POSITIONS
 
     def encode(self, text: str, special: bool | None = None) -> list[int]:
-        """Token ids; with the tokenizer's special ones unless the text brings the first itself."""
+        """Token ids of a text; `special` adds the tokenizer's special ones.
+
+        By default the tokenizer decides, but adds none if the text itself begins with the first token.
+        """
         tokenizer = self.checkpoint.tokenizer
         if special is None and text.startswith(tokenizer.decode([self.first_token])):
             special = False
@@ -90,40 +98,44 @@ class LocalText(TextModel):
     def loglikelihoods(
         self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
     ) -> list[LogLikelihood]:
-        """log p(continuation | context); what is too long loses its beginning."""
+        """log p(continuation | context) for each pair; contexts that are too long lose their beginning.
+
+        Raises:
+            ValueError: a continuation alone is too long.
+        """
         from eval_anything.models.local.likelihood import loglikelihoods
 
-        most = self.positions + 1
+        limit = self.positions + 1
         longest = max(map(len, continuations), default=0)
-        if longest >= most:
-            raise ValueError(f"{longest} tokens to go on with do not fit into {most - 1} positions")
-        kept = [
-            context[-(most - len(continuation)) :]
+        if longest >= limit:
+            raise ValueError(f"{longest} tokens to go on with do not fit into {limit - 1} positions")
+        shortened = [
+            context[-(limit - len(continuation)) :]
             for context, continuation in zip(contexts, continuations, strict=True)
         ]
-        return loglikelihoods(self.checkpoint.model, kept, continuations, self.checkpoint.batcher)
+        return loglikelihoods(self.checkpoint.model, shortened, continuations, self.checkpoint.batcher)
 
     async def go_on(
         self, requests: Sequence[Request], ending: Ending, store: MediaStore
     ) -> list[Response | EvalError]:
-        most = self.positions - ending.max_tokens
-        if most < 1:
+        limit = self.positions - ending.max_tokens
+        if limit < 1:
             raise UserError(
                 f"{ending.max_tokens} new tokens do not fit into the {self.positions} positions of the "
                 "model: ask for fewer"
             )
         end = self.checkpoint.tokenizer.decode(list(self.checkpoint.stop)[:1])
         ending = Ending((*ending.until, end), ending.max_tokens)
-        prompts = [_Prompt(r, self.encode(prompt_of(r))[-most:]) for r in requests]
+        prompts = [_Prompt(r, self.encode(prompt_of(r))[-limit:]) for r in requests]
         batcher = self.checkpoint.batcher
-        found = Batcher(batcher.rows, batcher.tokens, ending.max_tokens).answer(
+        outcomes = Batcher(batcher.rows, batcher.tokens, ending.max_tokens).answer(
             prompts, lambda group: self._answer(group, ending)
         )
         return [
-            Response(error=Failure("model_error", f"{type(one).__name__}: {one}"))
-            if isinstance(one, Exception)
-            else one
-            for one in found
+            Response(error=Failure("model_error", f"{type(outcome).__name__}: {outcome}"))
+            if isinstance(outcome, Exception)
+            else outcome
+            for outcome in outcomes
         ]
 
     def _answer(self, prompts: Sequence[_Prompt], ending: Ending) -> list[Response]:
@@ -131,9 +143,14 @@ class LocalText(TextModel):
 
         model, tokenizer, _, stop, _ = self.checkpoint
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop[0]
-        left = not model.config.is_encoder_decoder
-        inputs = padded([p.ids for p in prompts], pad, model.device, left=left)
-        start = inputs["input_ids"].shape[1] if left else 1
+        decoder_only = not model.config.is_encoder_decoder
+        inputs = padded(
+            [p.ids for p in prompts],
+            pad,
+            model.device,
+            padding_side="left" if decoder_only else "right",
+        )
+        start = inputs["input_ids"].shape[1] if decoder_only else 1
         answers = generate_ids(
             model,
             inputs,
@@ -147,9 +164,9 @@ class LocalText(TextModel):
         return [self._response(p, ids, ending) for p, ids in zip(prompts, answers, strict=True)]
 
     def _response(self, prompt: _Prompt, ids: Sequence[int], ending: Ending) -> Response:
-        whole = self.checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
-        text = ending.cut(whole)
-        stopped = text != whole or (ids and ids[-1] in self.checkpoint.stop)
+        uncut = self.checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
+        text = ending.cut(uncut)
+        stopped = text != uncut or (ids and ids[-1] in self.checkpoint.stop)
         return Response(
             parts=(TextPart(text),),
             stop_reason="stop" if stopped else "length",
@@ -171,16 +188,16 @@ class _Prompt(NamedTuple):
 
 
 def _stopping(tokenizer: Any, until: Sequence[str], start: int) -> Any:
-    """Ends each row once one of the texts is in it; the rows' new tokens begin at `start`."""
+    """The criteria that end a row once it contains one of the texts; new tokens begin at `start`."""
     import torch
     from transformers import StoppingCriteriaList
 
     ends = [text for text in until if text]
-    # A text may end inside of a token, and begin inside of another.
-    look = 2 + max((len(tokenizer.encode(e, add_special_tokens=False)) for e in ends), default=0)
+    # A text may end inside of a token and begin inside of another one.
+    tail = 2 + max((len(tokenizer.encode(e, add_special_tokens=False)) for e in ends), default=0)
 
-    def stop(ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> torch.Tensor:
-        texts = tokenizer.batch_decode(ids[:, start:][:, -look:])
+    def stop(ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        texts = tokenizer.batch_decode(ids[:, start:][:, -tail:])
         return torch.tensor([any(e in text for e in ends) for text in texts], device=ids.device)
 
     return StoppingCriteriaList([stop])
