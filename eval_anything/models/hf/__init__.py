@@ -1,4 +1,4 @@
-"""Checkpoints of transformers: any that one of the families can serve."""
+"""Checkpoints of transformers, each served by the family of its architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages as the conversations that processors of transformers take, with media decoded by us."""
+"""Conversion of messages into the conversations of transformers' processors, with decoded media."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from eval_anything.content import MediaPart, Message, Modality, TextPart
 from eval_anything.media import probe, read_audio, read_frames, read_image
 
-# Frames of a clip for a video processor whose config does not say how it samples.
+# Frames of a clip for a video processor whose config does not define its sampling.
 FRAMES = 16
 
 
-# From what transformers calls VideoMetadata of a whole clip to indices of the frames that are taken.
+# A function from the VideoMetadata (of transformers) of a clip to the indices of the frames to take.
 Sampler = Callable[[Mapping[str, Any]], Sequence[int]]
 
 
@@ -26,10 +26,18 @@ class Conversations(NamedTuple):
 def conversations(
     batch: Sequence[Sequence[Message]], rate: int | None = None, sampler: Sampler | None = None
 ) -> Conversations:
-    """Media as PIL images, float32 (samples,) at `rate` Hz and uint8 (frames, height, width, 3).
+    """The conversations of a batch, with parts in their order.
 
-    The order of parts is kept. `sampler` says which frames are taken of a clip; None takes `FRAMES`,
-    evenly spread. Only those are decoded. MediaError for a medium that does not decode.
+    Media become PIL images, float32 (samples,) at `rate` Hz and uint8 (frames, height, width, 3).
+
+    Args:
+        batch: the messages of each conversation.
+        rate: Hz of sound; only needed if there is any.
+        sampler: chooses the frames of a clip; None takes `FRAMES`, evenly spread. Only these frames are
+            decoded.
+
+    Raises:
+        MediaError: a medium cannot be decoded.
     """
     videos: list[dict[str, Any]] = []
 
@@ -55,13 +63,15 @@ def conversations(
 
 
 def _clip(part: MediaPart, sampler: Sampler | None) -> tuple[Any, dict[str, Any]]:
-    """The frames, and what transformers calls VideoMetadata: of the whole clip for a sampler, else what
-    was taken is the clip."""
+    """The frames of a clip and its VideoMetadata, as transformers calls it.
+
+    With a sampler the metadata are those of the whole clip, otherwise those of the chosen frames.
+    """
     if sampler is not None:
-        whole = probe(part.path)
-        assert whole.frames is not None
-        assert whole.size is not None
-        about = _about(whole.frames, whole.rate, *whole.size[::-1])
+        probed = probe(part.path)
+        assert probed.frames is not None
+        assert probed.size is not None
+        about = _about(probed.frames, probed.rate, *probed.size[::-1])
         indices = list(sampler(about))
         return read_frames(part.path, indices=indices).frames, about | {"frames_indices": indices}
     video = read_frames(part.path, FRAMES)
@@ -82,8 +92,10 @@ def _about(frames: int, fps: float | None, height: int, width: int) -> dict[str,
 
 
 def plain_template(image_token: str, between: str) -> str:
-    """A chat template for checkpoints that have none: the parts of messages as they are, with
-    `between` after each message but the last."""
+    """A chat template for checkpoints without one: the parts of all messages in order.
+
+    `between` separates the messages.
+    """
     return (
         "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
         "{% for c in m.content %}"

@@ -1,24 +1,25 @@
-"""A family: how the checkpoints of one architecture are asked, and how their outputs become parts.
+"""The interface of a family: it prompts the checkpoints of one architecture and decodes their outputs.
 
-One generic family serves all that the documented calls of transformers serve: processor, chat
-template, `generate`, decode. A class of its own, in families/<name>.py, is only for architectures
-where transformers leaves something out. What is left out for good is said in `holes`.
+A generic family serves all checkpoints that the documented calls of transformers serve: processor, chat
+template, `generate`, decode. A class in families/<name>.py is only for architectures where transformers
+lacks something. Features that stay unsupported are listed in `holes`.
 
-To write one:
+To write a family:
 
 - give it a `name`, and register it as an entry point of `eval_anything.hf_families` under each
   config.model_type that it serves;
-- say what goes in and out in `modalities_in` and `modalities_out`; where one checkpoint takes less
-  (no image processor, say), narrow `self.inputs` in `load`;
-- a model that must be told what to make (text *or* image) lists its `modes`; the first is the default,
-  the user chooses with `--model-arg output=image`, and `self.mode` has it. The sample's contract is
-  never shown to the model: that would answer the question that selection tasks ask;
+- list its modalities in `modalities_in` and `modalities_out`; where one checkpoint takes fewer (for
+  want of an image processor), narrow `self.inputs` in `load`;
+- a model that needs an instruction what to make (text *or* image) lists its `modes`; the first is the
+  default, the user chooses with `--model-arg output=image`, and `self.mode` has the choice. The model
+  never sees the contract of a sample, which has the answer to selection tasks;
 - further `--model-arg` (height, speaker ...) go to `options`, name and default; `self.option(name)`;
-- a model that draws random numbers by itself sets `batched = False` and draws inside
-  `generation.seeded(prompt.request.seed)`; one that only needs logits uses `generation.generate_ids`.
-  Either way an answer depends on its request's seed and temperature, and not on its batch.
+- a model that samples by itself sets `batched = False` and runs inside
+  `generation.seeded(prompt.request.seed)`; a model of which only logits are needed uses
+  `generation.generate_ids`. Either way an answer depends on the seed and temperature of its request,
+  and not on its batch.
 
-The way of a request: `prompt` -> batches of one `kind` -> `build_inputs` -> `generate` -> `decode`.
+A request passes through `prompt`, batches of one `kind`, `build_inputs`, `generate` and `decode`.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ if TYPE_CHECKING:
     from eval_anything.models.hf.source import Source
 
 
-# What a medium counts in the estimate of a prompt's length, in tokens.
+# Tokens of a medium in the estimate of a prompt's length.
 MEDIUM_TOKENS = 600
 
 
 class Hole(NamedTuple):
-    """Something that an architecture can do and transformers cannot."""
+    """A feature that an architecture has and transformers lacks, and the reason."""
 
     what: str
     reason: str
 
 
 class FamilySettings(Struct, frozen=True, kw_only=True):
-    """What `--model-arg` asks of every family; `more` holds the options of the family itself."""
+    """The `--model-arg` values of every family; `more` has the values of the family's own `options`."""
 
     max_new_tokens: int = 512
     device: str = "auto"
@@ -68,12 +69,13 @@ class FamilySettings(Struct, frozen=True, kw_only=True):
 
 
 class EncodedPrompt(NamedTuple):
-    """A request, ready to be put into a batch.
+    """A request that is ready for a batch.
 
     Attributes:
-        tokens: its length, for sorting and for the memory that it takes; an estimate will do.
+        request: the request.
+        tokens: its length, exact or estimated, for sorting and for the memory that it takes.
         kind: only prompts of the same kind share a batch.
-        data: what the family keeps for `build_inputs`, token ids for example.
+        data: anything that `build_inputs` of the family needs, such as token ids.
     """
 
     request: Request
@@ -83,7 +85,7 @@ class EncodedPrompt(NamedTuple):
 
 
 class GeneratedAnswer(NamedTuple):
-    """What the model made of one request: parts in their order, tokens read and written."""
+    """The answer to one request: parts in their order, stop reason, tokens read and written."""
 
     parts: tuple[Part, ...]
     stop_reason: str
@@ -94,15 +96,15 @@ class Family(ABC):
     """One loaded checkpoint of an architecture.
 
     Attributes:
-        name: what listings call it.
-        modalities_in: what its checkpoints can be shown.
-        modalities_out: what they can answer with through this adapter.
-        modes: what `--model-arg output` may ask for; "text" alone where there is no choice.
-        holes: what transformers leaves out.
+        name: its name in listings.
+        modalities_in: modalities that its checkpoints can take.
+        modalities_out: modalities of their answers.
+        modes: values of `--model-arg output`; "text" alone where there is no choice.
+        holes: features that transformers lacks.
         options: further `--model-arg`, with their defaults.
         batched: whether several requests may share one `generate`.
-        inputs: what this very checkpoint takes, known after `load`.
-        positions: a prompt of so many `tokens` fails; None where the estimate is not exact.
+        inputs: modalities that this checkpoint takes; final after `load`.
+        positions: a prompt of so many `tokens` fails; None where `tokens` is only an estimate.
     """
 
     name: ClassVar[str]
@@ -128,7 +130,7 @@ class Family(ABC):
 
     @classmethod
     def described(cls, model_types: Sequence[str]) -> dict[str, Any]:
-        """The row of `models list`, for the values of config.model_type that it serves."""
+        """The row of `models list`; `model_types` are the values of config.model_type that it serves."""
         return {
             "name": cls.name,
             "about": (inspect.getdoc(cls) or "").partition("\n")[0],
@@ -144,25 +146,30 @@ class Family(ABC):
         return self.settings.more[name]
 
     def weights(self) -> str:
-        """sha256 of what makes it answer as it does: the checkpoint, and what options name."""
+        """sha256 of all that decides its answers: the checkpoint, and the files that options name."""
         files = self.named_files()
         return combined(self.source.weights(), hash_files(files)) if files else self.source.weights()
 
     def named_files(self) -> list[Path]:
-        """The files that options name and that answers depend on, as far as they are there: `load` says
-        what is missing."""
+        """The existing files that options name and answers depend on; `load` reports missing ones."""
+        if self.settings.chat_template in ("auto", "none"):
+            return []
         file = Path(self.settings.chat_template)
-        named = self.settings.chat_template not in ("auto", "none")
-        return [file] if named and file.is_file() else []
+        return [file] if file.is_file() else []
 
     @abstractmethod
     def load(self) -> None:
-        """Loads processor and weights (`loading.load_processor`, `loading.load_model`) and sets
-        `self.model`. UserError if the checkpoint cannot be used as it is."""
+        """Loads processor and weights (`loading.load_processor`, `loading.load_model`).
+
+        It sets `self.model`. Raises UserError if the checkpoint cannot be used as it is.
+        """
 
     def prompt(self, request: Request) -> EncodedPrompt:
-        """One request on its own: no medium is read yet. Prompts with the same media share batches, as
-        processors want either no image or some."""
+        """The encoded prompt of one request; no medium is read yet.
+
+        Only prompts with the same kinds of media share a batch, since processors take batches in which
+        either all or none of the prompts have images.
+        """
         parts = [part for message in request.messages for part in message.parts]
         tokens = sum(len(p.text) // 3 + 4 if isinstance(p, TextPart) else MEDIUM_TOKENS for p in parts)
         kinds = sorted({part.modality.value for part in parts} - {"text"})
@@ -170,7 +177,7 @@ class Family(ABC):
 
     @abstractmethod
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
-        """The inputs of `generate` for a batch: padded tensors on the model's device and in its type."""
+        """The inputs of `generate` for a batch: padded tensors on the model's device, in its dtype."""
 
     @abstractmethod
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> Any:
@@ -184,10 +191,12 @@ class Family(ABC):
         prompts: Sequence[EncodedPrompt],
         store: MediaStore,
     ) -> list[GeneratedAnswer]:
-        """One answer a prompt, without the prompt and what follows the end; media are put into the
-        store (`encode.encode_png` and its like)."""
+        """One answer for each prompt, without the prompt and without tokens after the end.
+
+        Media are encoded (`encode.encode_png` and others) and put into the store.
+        """
 
     def answer(self, prompts: Sequence[EncodedPrompt], store: MediaStore) -> list[GeneratedAnswer]:
-        """One batch from prompts to answers."""
+        """The answers to a batch of prompts: `build_inputs`, `generate` and `decode` in turn."""
         inputs = self.build_inputs(prompts)
         return self.decode(self.generate(inputs, prompts), inputs, prompts, store)

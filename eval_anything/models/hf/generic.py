@@ -32,11 +32,14 @@ _NOT_OF_SAMPLING = (
 class GenericFamily(Family):
     """Language models, and those that look and listen: text out.
 
-    `stop` are the token ids that end an answer; `template` is the chat template as Jinja, None for a
-    model that goes on with plain text.
-
     Text alone goes through the tokenizer (AutoModelForCausalLM, AutoModelForSeq2SeqLM), media through
     the processor (AutoModelForMultimodalLM): chat template, left padding, `generate`, decode.
+
+    Attributes:
+        processor: the processor, None for a checkpoint of text alone.
+        tokenizer: the tokenizer.
+        template: the chat template as Jinja, None for a model that continues plain text.
+        stop: token ids that end an answer.
     """
 
     name: ClassVar[str] = "generic"
@@ -75,7 +78,7 @@ class GenericFamily(Family):
         self._suppressed = sorted({getattr(config, n) for n in _PLACEHOLDERS if hasattr(config, n)})
 
     def load_processing(self, reads_media: bool) -> None:
-        """Tokenizer or processor and the chat template: what `conversation` needs."""
+        """Loads tokenizer or processor and the chat template, which `conversation` needs."""
         holder = self._load_processing(reads_media)
         self.template = loading.load_chat_template(self.settings, holder, self.source.processing)
         if self.template is None and reads_media:
@@ -85,11 +88,11 @@ class GenericFamily(Family):
             )
 
     def _load_weights(self, auto: Any) -> Any:
-        """What reads prompts and writes text: `auto` is the class for the whole checkpoint."""
+        """The model that reads prompts and writes text; `auto` is the class of the whole checkpoint."""
         return loading.load_model(auto, self.source, self.settings)
 
     def _load_processing(self, reads_media: bool) -> Any:
-        """Sets tokenizer, processor and what goes in; gives the one that has the chat template."""
+        """Sets tokenizer, processor and inputs; returns the one that has the chat template."""
         if not reads_media:
             self.tokenizer = loading.load_tokenizer(self.source, self.settings)
             self.inputs = (Modality.TEXT,)
@@ -112,25 +115,32 @@ class GenericFamily(Family):
 
     @property
     def pad(self) -> int:
-        """The token id that fills up shorter rows."""
+        """The token id of padding."""
         pad = self.tokenizer.pad_token_id
         return int(self.stop[0] if pad is None else pad)
 
     def chat(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
-        """A conversation of texts as the prompt that it becomes: open for the next answer, or for more
-        of the last message. UserError without a chat template."""
+        """The prompt of a conversation of texts.
+
+        Args:
+            turns: {"role", "content"} of each message.
+            open_for_answer: whether the next answer follows, or (False) more of the last message.
+
+        Raises:
+            UserError: there is no chat template.
+        """
         if self.template is None:
             raise UserError(
                 f"{self.source.location} has no chat template: give --model-arg chat_template"
             )
-        written: str = self.tokenizer.apply_chat_template(
+        prompt: str = self.tokenizer.apply_chat_template(
             list(turns),
             chat_template=self.template,
             tokenize=False,
             add_generation_prompt=open_for_answer,
             continue_final_message=not open_for_answer,
         )
-        return written
+        return prompt
 
     def prompt(self, request: Request) -> EncodedPrompt:
         if self.processor is not None:
@@ -164,27 +174,29 @@ class GenericFamily(Family):
         return self._processed([prompt.request.messages for prompt in prompts])
 
     def conversation(self, messages: Sequence[Message]) -> Mapping[str, Any]:
-        """What the processor makes of a whole conversation that ends with an answer: tensors with one
-        row, as they are before there is a model."""
+        """The processor's tensors, with one row, for a conversation that ends with an answer.
+
+        It needs no model, so the tensors are on the CPU.
+        """
         inputs: Mapping[str, Any] = self._through_processor([messages], open_for_answer=False)
         return inputs
 
     def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
-        """What the processor makes of prompts."""
+        """The processor's tensors for prompts, on the model's device and in its dtype."""
         inputs = self._through_processor(batch, open_for_answer=True)
         on_device: Mapping[str, Any] = inputs.to(self.model.device, dtype=self.model.dtype)
         return on_device
 
     def _through_processor(self, batch: Sequence[Sequence[Message]], open_for_answer: bool) -> Any:
-        """Text that looks like a control token, or like a placeholder, stays text."""
+        """The processor's tensors; text that looks like a control token or a placeholder stays text."""
         audio = getattr(self.processor, "feature_extractor", None)
         rate = audio.sampling_rate if audio is not None else None
-        found = conversations(batch, rate, self._sampler())
+        batched = conversations(batch, rate, self._sampler())
         options: dict[str, Any] = {"padding": True, "padding_side": "left"}
-        if found.videos:
-            options |= {"video_metadata": found.videos, "do_sample_frames": False}
+        if batched.videos:
+            options |= {"video_metadata": batched.videos, "do_sample_frames": False}
         return self.processor.apply_chat_template(
-            found.turns,
+            batched.turns,
             chat_template=self.template,
             add_generation_prompt=open_for_answer,
             tokenize=True,
@@ -195,14 +207,16 @@ class GenericFamily(Family):
         )
 
     def _sampler(self) -> Sampler | None:
-        """The choice of frames that the video processor makes where its config says how: asked before a
-        clip is decoded, as a long one does not fit into memory."""
+        """The video processor's choice of frames; None if its config does not define one.
+
+        Frames are chosen before a clip is decoded, since a long clip does not fit into memory.
+        """
         video = getattr(self.processor, "video_processor", None)
         if video is None or (video.fps is None and video.num_frames is None):
             return None
         from transformers.video_utils import VideoMetadata
 
-        # As its own `preprocess` does, which would be given all frames.
+        # Its method `preprocess` does the same, but needs all frames.
         chosen = {name: getattr(video, name, None) for name in video.valid_kwargs.__annotations__}
         for name in _NOT_OF_SAMPLING:
             chosen.pop(name, None)
@@ -217,9 +231,13 @@ class GenericFamily(Family):
         return self._new_ids(inputs, prompts, self.settings.max_new_tokens)
 
     def _new_ids(
-        self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], most: int, **more: Any
+        self,
+        inputs: Mapping[str, Any],
+        prompts: Sequence[EncodedPrompt],
+        most: int,
+        **extra_arguments: Any,
     ) -> list[list[int]]:
-        """At most so many new tokens for each prompt, from its own seed; `more` as there."""
+        """At most so many new token ids for each prompt; the arguments are those of `generate_ids`."""
         from eval_anything.models.local.generation import generate_ids
 
         return generate_ids(
@@ -231,7 +249,7 @@ class GenericFamily(Family):
             pad=self.pad,
             stop=self.stop,
             suppress=self._suppressed,
-            **more,
+            **extra_arguments,
         )
 
     def decode(

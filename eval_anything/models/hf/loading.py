@@ -1,4 +1,4 @@
-"""Weights, processors and tokenizers of a checkpoint into memory; what is wrong becomes a UserError."""
+"""Loading of a checkpoint's weights, processor and tokenizer, with a UserError for every mistake."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from eval_anything.models.hf.source import Source
 
 
 def load_model(auto: Any, source: Source, settings: FamilySettings) -> Any:
-    """A model in eval mode on its device, adapter included. `auto` is a class with `from_pretrained`.
+    """A model in eval mode on its device, with its adapter.
 
-    Weights are safetensors. A tensor that the files do not hold would be random: UserError.
+    Args:
+        auto: a class with `from_pretrained`.
+        source: the checkpoint; its weights must be safetensors.
+        settings: dtype, device, quantization and the like.
+
+    Raises:
+        UserError: the files lack a tensor (it would be random), or a setting cannot be met.
     """
     from transformers.utils import logging
 
@@ -28,7 +34,7 @@ def load_model(auto: Any, source: Source, settings: FamilySettings) -> Any:
         **_placement(settings),
     }
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what is missing is said below, once
+    logging.set_verbosity_error()  # missing tensors are reported below, once
     try:
         model, report = auto.from_pretrained(source.location, **options)
     finally:
@@ -47,7 +53,7 @@ def load_model(auto: Any, source: Source, settings: FamilySettings) -> Any:
 
 
 def device_of(settings: FamilySettings) -> str:
-    """The device's name; "auto" is the GPU where there is one."""
+    """The device's name; "auto" is the GPU if there is one."""
     import torch
 
     if settings.device != "auto":
@@ -62,12 +68,12 @@ def _placement(settings: FamilySettings) -> dict[str, Any]:
     if settings.device_map:
         if settings.device != "auto":
             raise UserError("--model-arg device and device_map exclude each other")
-        _need("accelerate", "--model-arg device_map", "pip install 'eval-anything[hf]'")
+        _check_installed("accelerate", "--model-arg device_map", "pip install 'eval-anything[hf]'")
         options["device_map"] = settings.device_map
     if settings.quantization:
         if settings.quantization not in ("4bit", "8bit"):
             raise UserError(f"--model-arg quantization={settings.quantization}: must be 4bit or 8bit")
-        _need("bitsandbytes", "--model-arg quantization", "pip install bitsandbytes")
+        _check_installed("bitsandbytes", "--model-arg quantization", "pip install bitsandbytes")
         from transformers import BitsAndBytesConfig
 
         four = settings.quantization == "4bit"
@@ -76,16 +82,16 @@ def _placement(settings: FamilySettings) -> dict[str, Any]:
     return options
 
 
-def _need(package: str, what: str, how: str) -> None:
+def _check_installed(package: str, feature: str, remedy: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
-        raise UserError(f"{what} needs the package {package}: {how}")
+        raise UserError(f"{feature} needs the package {package}: {remedy}")
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
-    """The model with the adapter's layers in place, of its own class still."""
-    _need("peft", "an adapter of LoRA", "pip install 'eval-anything[hf]'")
+    """The model with the adapter's layers inserted; its class stays the same."""
+    _check_installed("peft", "an adapter of LoRA", "pip install 'eval-anything[hf]'")
     from peft import PeftModel
     from peft.utils import load_peft_weights
 
@@ -106,7 +112,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
 
 def load_tokenizer(source: Source, settings: FamilySettings) -> Any:
-    """The tokenizer; it pads with its end token where it has no other."""
+    """The tokenizer, which pads with its end token if it has no padding token."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
@@ -118,7 +124,11 @@ def load_tokenizer(source: Source, settings: FamilySettings) -> Any:
 def load_processor(
     source: Source, settings: FamilySettings, needs: Sequence[str] = ("tokenizer",)
 ) -> Any:
-    """The processor, which must have the attributes in `needs`."""
+    """The processor, with a tokenizer that can pad.
+
+    Raises:
+        UserError: it cannot be loaded, or lacks one of the attributes in `needs`.
+    """
     here = source.processing
     try:
         from transformers import AutoProcessor  # a broken torchvision shows here already
@@ -160,7 +170,7 @@ def _ready(tokenizer: Any) -> Any:
 
 
 def check_vocabulary(tokenizer: Any, model: Any, where: str) -> None:
-    """UserError if the tokenizer gives ids for which the model has no embedding."""
+    """Raises UserError if the tokenizer has ids for which the model has no embedding."""
     rows = model.get_input_embeddings().weight.shape[0]
     highest = max(tokenizer.get_vocab().values())
     if highest >= rows:
@@ -171,7 +181,7 @@ def check_vocabulary(tokenizer: Any, model: Any, where: str) -> None:
 
 
 def stop_ids(tokenizer: Any, model: Any) -> list[int]:
-    """Where the answer ends: what the checkpoint's generation config says, else its tokenizer."""
+    """Token ids that end an answer, from the generation config or else from the tokenizer."""
     stop = model.generation_config.eos_token_id
     stop = [stop] if isinstance(stop, int) else list(stop or [])
     if not stop and tokenizer.eos_token_id is not None:
@@ -182,7 +192,16 @@ def stop_ids(tokenizer: Any, model: Any) -> list[int]:
 
 
 def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str | None:
-    """The chat template as Jinja; None where the user wants none. `holder` is tokenizer or processor."""
+    """The chat template as Jinja, or None if the user chose none.
+
+    Args:
+        settings: `chat_template` is auto, none or a file.
+        holder: the tokenizer or processor that has the template of the checkpoint.
+        where: the checkpoint, for errors.
+
+    Raises:
+        UserError: the file cannot be read, or the checkpoint has no template.
+    """
     if settings.chat_template == "none":
         return None
     if settings.chat_template != "auto":

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
 
 
-# Requests that the engine hands over together: (bytes of weights, up to which; requests). Small
-# models answer many at once; a large one should not do an hour of work before anything is recorded.
+# Requests of one `generate`, by the size of the weights: (largest number of bytes, requests). Small
+# models answer many at once; a large one should not work for an hour before anything is recorded.
 _WINDOWS = ((100 * 2**20, 512), (4 * 2**30, 128))
 
 
@@ -34,8 +34,14 @@ _LEAST_WINDOW = 64
 class TransformersModel(Model):
     """Any checkpoint of transformers that a family serves: text, images, sounds, clips in.
 
-    No code of the checkpoint is run unless that is asked for, and weights must be safetensors. The
-    engine hands over `batch_size` requests; they are sorted and cut into batches that fit into memory.
+    Code of the checkpoint only runs with trust_remote_code=true, and weights must be safetensors. The
+    engine passes `batch_size` requests, which are sorted and cut into batches that fit into memory.
+
+    Args:
+        spec: the SPEC as the user wrote it.
+        reference: a folder, or an id of the hub.
+        arguments: `--model-arg` values: fields of `FamilySettings`, batch_size, adapter, revision, and
+            the options of the family.
     """
 
     def __init__(self, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> None:
@@ -113,14 +119,14 @@ class TransformersModel(Model):
         assert self._batcher is not None
         answers: list[Response | None] = [self._unsupported(request) for request in requests]
         prompts: list[EncodedPrompt] = []
-        open_: list[int] = []
+        answerable: list[int] = []
         for i, request in enumerate(requests):
             if answers[i] is None:
                 prompt = self.family.prompt(request)
                 answers[i] = self._too_long(prompt)
                 if answers[i] is None:
                     prompts.append(prompt)
-                    open_.append(i)
+                    answerable.append(i)
         seconds: dict[tuple[str, str, int], float] = {}
 
         def answer(group: Sequence[EncodedPrompt]) -> list[GeneratedAnswer]:
@@ -130,16 +136,16 @@ class TransformersModel(Model):
             seconds.update({prompt.request.key: total for prompt in group})
             return answers
 
-        made = self._batcher.answer(prompts, answer)
-        for i, one in zip(open_, made, strict=True):
-            if isinstance(one, Exception):
-                reason = f"{type(one).__name__}: {one}"
+        outcomes = self._batcher.answer(prompts, answer)
+        for i, outcome in zip(answerable, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                reason = f"{type(outcome).__name__}: {outcome}"
                 answers[i] = Response(error=Failure("model_error", reason))
             else:
                 answers[i] = Response(
-                    parts=one.parts,
-                    stop_reason=one.stop_reason,
-                    usage=one.usage,
+                    parts=outcome.parts,
+                    stop_reason=outcome.stop_reason,
+                    usage=outcome.usage,
                     latency=Latency(total=seconds[requests[i].key]),
                 )
         return [answer for answer in answers if answer is not None]
@@ -179,4 +185,4 @@ def _window(source: Source) -> int:
     if source.path is None:
         return _LEAST_WINDOW
     size = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
-    return next((rows for most, rows in _WINDOWS if size <= most), _LEAST_WINDOW)
+    return next((rows for largest, rows in _WINDOWS if size <= largest), _LEAST_WINDOW)

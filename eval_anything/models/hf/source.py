@@ -1,4 +1,4 @@
-"""Where a checkpoint of transformers lies, and what can be known of it before anything is loaded."""
+"""The location of a checkpoint of transformers, and its metadata before anything is loaded."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ADAPTER = "adapter_config.json"
 
 
 class Source(NamedTuple):
-    """A checkpoint: a local folder or an id of the hub, with an adapter of LoRA on top or none.
+    """A checkpoint: a local folder or an id of the hub, with or without an adapter of LoRA.
 
     Attributes:
-        location: what `from_pretrained` of transformers takes: a folder or an id.
+        location: the folder or id, for `from_pretrained` of transformers.
         path: the folder, None for an id.
         revision: branch, tag or commit of an id.
         adapter: the folder of the adapter.
-        config: what config.json says.
+        config: the content of config.json.
     """
 
     location: str
@@ -36,11 +36,12 @@ class Source(NamedTuple):
 
     @property
     def model_type(self) -> str:
+        """The value of config.model_type; empty if there is none."""
         return str(self.config.get("model_type", ""))
 
     @property
     def processing(self) -> str:
-        """Where tokenizer and processor are: training saves them beside its adapter, sometimes."""
+        """The location of tokenizer and processor: that of the adapter if it has its own."""
         if self.adapter is not None:
             media = any(name in self.config for name in ("vision_config", "audio_config"))
             names = _PROCESSORS if media else ("tokenizer_config.json",)
@@ -49,23 +50,26 @@ class Source(NamedTuple):
         return self.location
 
     def weights(self) -> str:
-        """sha256 of what makes the model answer as it does: weights, tokenizer, settings. UserError if
-        an id has no weights that can be loaded."""
+        """sha256 of all files that decide the answers: weights, tokenizer, settings.
+
+        Raises:
+            UserError: an id has no weights as safetensors, or the hub does not answer.
+        """
         adapter = [] if self.adapter is None else [*_settings(self.adapter), *weight_files(self.adapter)]
         if self.path is not None:
             return hash_files([*_settings(self.path), *weight_files(self.path), *adapter])
         from huggingface_hub import HfApi  # the commit that the id stands for names its files
 
         try:
-            about = HfApi().model_info(self.location, revision=self.revision)
+            hub_model = HfApi().model_info(self.location, revision=self.revision)
         except Exception as error:
             raise _hub_error(self.location, error) from error
-        if not any(file.rfilename.endswith(".safetensors") for file in about.siblings or ()):
+        if not any(file.rfilename.endswith(".safetensors") for file in hub_model.siblings or ()):
             raise UserError(
                 f"--model hf/{self.location}: no weights as safetensors; a pickle can run code and is "
                 f"not loaded: {CONVERT}"
             )
-        key = f"{self.location}@{about.sha}" + (f"+{hash_files(adapter)}" if adapter else "")
+        key = f"{self.location}@{hub_model.sha}" + (f"+{hash_files(adapter)}" if adapter else "")
         return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -76,9 +80,16 @@ _SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "spk_dict.pt")
 
 
 def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
-    """The checkpoint that a SPEC means. UserError if it is incomplete, unsafe or not there.
+    """The checkpoint that a SPEC names.
 
-    `reference` is a folder or an id; a folder with an adapter_config.json leads to its base model.
+    Args:
+        reference: a folder or an id of the hub; a folder with an adapter_config.json stands for its base
+            model with this adapter.
+        revision: branch, tag or commit of an id; empty for the default.
+        adapter: the folder of an adapter; empty for none.
+
+    Raises:
+        UserError: the checkpoint is incomplete, unsafe or not there.
     """
     path = Path(reference)
     on_top = None
@@ -101,8 +112,11 @@ def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
 
 
 def _checked_config(path: Path) -> dict[str, Any]:
-    """config.json of a checkpoint that is whole. What no family serves is said first: such checkpoints
-    may have other files."""
+    """The content of config.json of a complete checkpoint.
+
+    If a file is missing and no family serves the architecture, the error is about the architecture:
+    such checkpoints may have other files.
+    """
     try:
         return check_complete(path)
     except UserError:
@@ -116,7 +130,7 @@ def _settings(folder: Path) -> list[Path]:
 
 
 def _adapter_config(path: Path) -> dict[str, Any]:
-    """What an adapter says of itself. UserError if it is none, or has no weights."""
+    """The content of an adapter's config. UserError if there is none, or no weights."""
     if not (path / ADAPTER).is_file():
         raise UserError(f"{path} is no adapter of LoRA: {ADAPTER} is missing")
     try:

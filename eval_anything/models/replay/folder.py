@@ -1,11 +1,11 @@
-"""Saved outputs as a folder of files that are named by the id of their sample.
+"""Reading of saved outputs from a folder, where files have the ids of their samples as names.
 
     <id>.<ext>                    one file of a modality: parts in the order text, image, audio, video
     <id>.<n>.<ext>                several parts, numbered from 0 or 1 in their order
     <suite>/<task>/<id>.<ext>     with several tasks (or <task>/ alone)
 
-In names `%XX` stands for a byte that a name cannot hold (RFC 3986, 2.1), `/` above all. Names that
-begin with a dot are passed over.
+In names `%XX` stands for a byte that a file name cannot have (RFC 3986, 2.1), such as `/`. Names that
+begin with a dot are ignored.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _NAME = re.compile(r"(?P<id>.+?)(?:\.(?P<number>[0-9]{1,6}))?\.(?P<suffix>[^.]+)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-# suite/task: what lies deeper is no answer.
+# suite/task: files in deeper folders are no answers.
 _DEEPEST = 2
 
 
 class FolderRow(NamedTuple):
-    """The answer that the files of one id make.
+    """The answer in the files of one id.
 
     Attributes:
         path: the first of its files.
-        row: as a line of a JSONL file, with paths from the folder.
-        order_known: whether the order of its parts is more than that of their modalities.
+        row: the answer as a line of a JSONL file, with paths relative to the folder.
+        order_known: whether its files are numbered, or only one; else parts are in order of modality.
         files: all of its files.
     """
 
@@ -67,9 +67,13 @@ class _File(NamedTuple):
 
 
 def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
-    """One row an id, in the order of tasks and ids. What is wrong with a file or an id is added to
-    `problems`; nothing is decoded."""
-    found: dict[tuple[str, str], list[_File]] = {}
+    """One row for each id, in the order of tasks and ids; no medium is decoded.
+
+    Args:
+        root: the folder.
+        problems: gets the mistakes of files and ids, which have no row.
+    """
+    files_by_id: dict[tuple[str, str], list[_File]] = {}
     for path in _walk(root, problems):
         try:
             sample_id, file = _parsed(path, root)
@@ -77,8 +81,8 @@ def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
             problems.append(Problem(path, 0, str(error)))
             continue
         task = path.parent.relative_to(root).as_posix()
-        found.setdefault(("" if task == "." else task, sample_id), []).append(file)
-    for (task, sample_id), files in found.items():
+        files_by_id.setdefault(("" if task == "." else task, sample_id), []).append(file)
+    for (task, sample_id), files in files_by_id.items():
         numbered = all(file.number is not None for file in files)
         files.sort(key=_place)
         try:
@@ -95,7 +99,7 @@ def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
 
 
 def _walk(root: Path, problems: list[Problem], depth: int = 0) -> Iterator[Path]:
-    """The files in order of their names; links are followed if they stay inside."""
+    """The files in the order of their names; links to folders are reported and not followed."""
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         path = root / entry.name
         if entry.name.startswith("."):
@@ -111,12 +115,12 @@ def _walk(root: Path, problems: list[Problem], depth: int = 0) -> Iterator[Path]
 
 
 def _parsed(path: Path, root: Path) -> tuple[str, _File]:
-    """The id that a name stands for, and the rest. ValueError if it names no part of an answer."""
+    """The sample id in a file's name, and the file. ValueError if the name has another form."""
     name = _NAME.fullmatch(path.name)
     modality = _SUFFIXES.get(name["suffix"].lower()) if name is not None else None
     if name is None or modality is None:
-        known = ", ".join(f".{suffix}" for suffix in _SUFFIXES)
-        raise ValueError(f"is no part of an answer: names are <sample id> and one of {known}")
+        extensions = ", ".join(f".{suffix}" for suffix in _SUFFIXES)
+        raise ValueError(f"is no part of an answer: names are <sample id> and one of {extensions}")
     if _BAD_ESCAPE.search(name["id"]):
         raise ValueError("has a % that stands for no byte: write %25 for the % of an id")
     try:
@@ -135,15 +139,15 @@ def _place(file: _File) -> tuple[int, int, str]:
 
 
 def _check_slots(files: list[_File], numbered: bool) -> None:
-    """ValueError where names do not say which part is which."""
+    """Raises ValueError if two files have the same position, or the numbers do not count up."""
     if not numbered and any(file.number is not None for file in files):
         raise ValueError("has no number, but other parts of its answer have: number all of them")
-    for one, other in pairwise(files):
-        if one.number == other.number and (numbered or one.modality is other.modality):
-            what = f"number {one.number}" if numbered else f"the {one.modality}"
-            mend = "keep one" if numbered else "keep one, or number the parts: <id>.1.png, <id>.2.png"
-            names = f"{one.path.name} and {other.path.name}"
-            raise ValueError(f"{names} are both {what} of one answer: {mend}")
+    for before, after in pairwise(files):
+        if before.number == after.number and (numbered or before.modality is after.modality):
+            position = f"number {before.number}" if numbered else f"the {before.modality}"
+            fix = "keep one" if numbered else "keep one, or number the parts: <id>.1.png, <id>.2.png"
+            names = f"{before.path.name} and {after.path.name}"
+            raise ValueError(f"{names} are both {position} of one answer: {fix}")
     if numbered:
         first = files[0].number
         if first not in (0, 1) or [f.number for f in files] != list(range(first, first + len(files))):

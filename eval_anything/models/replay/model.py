@@ -1,5 +1,4 @@
-"""Saved outputs as a model: a JSONL file or a folder of files made anywhere, or a run whose responses
-are judged again."""
+"""A model that replays saved outputs: a JSONL file, a folder of files, or a run to judge again."""
 
 from __future__ import annotations
 
@@ -34,7 +33,13 @@ class _Key(NamedTuple):
 
 
 class ReplayModel(Model):
-    """Answers with what was saved. `allow_missing=1` lets missing ids score the floor."""
+    """Answers with saved outputs.
+
+    Args:
+        spec: the SPEC as the user wrote it.
+        path: a JSONL file, a folder of files, or a run.
+        arguments: `--model-arg` values; `allow_missing=1` lets missing ids score the floor.
+    """
 
     batch_size = 64
 
@@ -109,7 +114,7 @@ class ReplayModel(Model):
                     record.turns,
                 )
 
-    def _read_file(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
+    def _read_file(self, tasks: Mapping[str, Task], task_names: Collection[str]) -> None:
         mistakes = Mistakes(self.path)
         lines: dict[_Key, int] = {}
 
@@ -118,12 +123,12 @@ class ReplayModel(Model):
             self._digest_row(line, row)
             if row.task is None and len(tasks) > 1:
                 raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
-            return self._read_row(row, self.path.parent, tasks, known)
+            return self._read_row(row, self.path.parent, tasks, task_names)
 
-        for number, read in read_lines(self.path.read_bytes(), mistakes, parse, str):
-            if read is None:
+        for number, parsed in read_lines(self.path.read_bytes(), mistakes, parse, str):
+            if parsed is None:
                 continue
-            key, response = read
+            key, response = parsed
             if key in lines:
                 message = f"{key.task} {key.sample_id} is already on line {lines[key]}: keep one"
                 mistakes.add_line(number, message)
@@ -131,7 +136,7 @@ class ReplayModel(Model):
             self._responses[key] = response
         mistakes.check()
 
-    def _read_folder(self, tasks: Mapping[str, Task], known: Collection[str]) -> None:
+    def _read_folder(self, tasks: Mapping[str, Task], task_names: Collection[str]) -> None:
         mistakes = Mistakes(self.path)
         paths: dict[_Key, Path] = {}
         for path, row, order_known, files in read_folder(self.path, mistakes):
@@ -141,16 +146,16 @@ class ReplayModel(Model):
                     self._digest.update(hash_files([file]).encode())
                 if row.task is None and len(tasks) > 1:
                     raise ValueError("several tasks are scored: it belongs into <suite>/<task>/")
-                read = self._read_row(row, self.path, tasks, known)
+                parsed = self._read_row(row, self.path, tasks, task_names)
             except OSError as error:
                 mistakes.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
                 continue
             except ValueError as error:
                 mistakes.append(Problem(path, 0, str(error)))
                 continue
-            if read is None:
+            if parsed is None:
                 continue
-            key, response = read
+            key, response = parsed
             if key in paths:
                 mistakes.append(Problem(path, 0, f"{paths[key]} answers the same sample: keep one"))
             paths[key] = path
@@ -158,38 +163,41 @@ class ReplayModel(Model):
         mistakes.check(_MOST_PROBLEMS)
 
     def _read_row(
-        self, row: ReplayRow, root: Path, tasks: Mapping[str, Task], known: Collection[str]
+        self, row: ReplayRow, root: Path, tasks: Mapping[str, Task], task_names: Collection[str]
     ) -> tuple[_Key, Response] | None:
-        """One answer, whose media lie in `root`; None if it belongs to a task that was not asked for.
-        ValueError if it is wrong."""
+        """The key and response of one row; None if its task is not part of the run.
+
+        Media are in `root`. Raises ValueError for a mistake in the row.
+        """
         name = row.task if row.task is not None else next(iter(tasks))
-        bare = {full.rpartition("/")[2]: full for full in tasks}
-        name = bare.get(name, name)
+        full_names = {full.rpartition("/")[2]: full for full in tasks}
+        name = full_names.get(name, name)
         if name not in tasks:
-            if name in known:
+            if name in task_names:
                 return None
-            raise ValueError(f"unknown task {name!r}.{near(name, known)}")
+            raise ValueError(f"unknown task {name!r}.{near(name, task_names)}")
         if row.sample_id not in tasks[name].by_id:
             hint = near(row.sample_id, tasks[name].by_id)
             raise ValueError(f"{name} has no sample {row.sample_id!r}.{hint}")
         key = _Key(name, row.sample_id, row.repeat)
         before = len(tasks[name].by_id[row.sample_id].turns)
         if len(row.turns) != before:
-            mend = f"the parts of the first {before} in `turns`" if before else "no `turns`"
+            expected = f"the parts of the first {before} in `turns`" if before else "no `turns`"
             raise ValueError(
-                f"{name} {row.sample_id} has {before + 1} turns: it needs {mend}, not {len(row.turns)}"
+                f"{name} {row.sample_id} has {before + 1} turns: it needs {expected}, "
+                f"not {len(row.turns)}"
             )
         try:
-            *turns, parts = (parts_from_json(said, root) for said in (*row.turns, row.parts))
+            *turns, parts = (parts_from_json(answer, root) for answer in (*row.turns, row.parts))
         except MediaError as error:
             if "does not exist" in str(error):
                 raise
-            # a broken medium is what the model put out: it is recorded, and scores the floor
+            # a broken medium is an output of the model: it is recorded, and scores the floor
             return key, Response(error=Failure("invalid_output", str(error)))
         return key, Response(parts, stop_reason="stop", turns=tuple(turns))
 
     def _digest_row(self, line: bytes, row: ReplayRow) -> None:
-        """Every row counts, asked for or not: a run may go on with more tasks of the same file."""
+        """Adds a row to the digest, part of the run or not: a run may resume with more of its tasks."""
         self._digest.update(line)
         for part in (p for parts in (*row.turns, row.parts) for p in parts):
             if part.path is not None:
@@ -199,7 +207,7 @@ class ReplayModel(Model):
 
 
 def stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
-    """Parts with their media in the store."""
+    """The parts, with copies of their media in the store."""
     return tuple(
         store.put(_bytes(part.path), part.modality) if isinstance(part, MediaPart) else part
         for part in parts

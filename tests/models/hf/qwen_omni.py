@@ -182,7 +182,7 @@ class Documented:
 def whole_of(model: TransformersModel) -> Any:
     """Thinker, talker and vocoder."""
     assert isinstance(model.family, OmniFamily)
-    return model.family.whole
+    return model.family.full_model
 
 
 def spoken(response: Response) -> bytes:

@@ -9,8 +9,10 @@ from eval_anything.models.hf.generic import GenericFamily
 
 
 def families() -> dict[type[Family], list[str]]:
-    """Every family that imports, with the values of config.model_type that it serves: the generic one
-    first, with none."""
+    """All families that can be imported, with the values of config.model_type that they serve.
+
+    The generic family is the first, with none.
+    """
     served: dict[type[Family], list[str]] = {GenericFamily: []}
     for model_type, cls in plugins.load_all(plugins.HF_FAMILIES).items():
         if not isinstance(cls, UserError):
@@ -19,6 +21,6 @@ def families() -> dict[type[Family], list[str]]:
 
 
 def family_of(model_type: str) -> type[Family]:
-    """The class that serves a config.model_type. UserError if it does not import."""
+    """The class that serves a config.model_type. UserError if it cannot be imported."""
     family: type[Family] = plugins.find(plugins.HF_FAMILIES, model_type, GenericFamily)
     return family

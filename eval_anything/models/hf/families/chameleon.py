@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# Of Chameleon's own code, away from an image without any prompt (`guidance_scale_text`).
+# The scale of `guidance_scale_text` in Chameleon's own code, whose negative prompt is empty.
 _GUIDANCE = 3.0
 
 
@@ -68,9 +68,9 @@ class ChameleonFamily(ImageTokenFamily):
             # The codes, the end of the image, and the token that ends the answer.
             self._new = self._tokens.length + 2
             self._opening = [self._tokens.start]
-            own = self.model.generation_config.guidance_scale
-            self._guidance = guidance_scale(self.option("guidance_scale"), own, _GUIDANCE)
-            # An image that begins a text.
+            checkpoint_scale = self.model.generation_config.guidance_scale
+            self._guidance = guidance_scale(self.option("guidance_scale"), checkpoint_scale, _GUIDANCE)
+            # The negative prompt: an image at the beginning of a text.
             first = self.tokenizer.bos_token_id
             self._negative = self._opening if first is None else [first, *self._opening]
 
@@ -83,17 +83,17 @@ class ChameleonFamily(ImageTokenFamily):
 
     @property
     def draws(self) -> bool:
-        """Whether the checkpoint, loaded for images out, has what makes pixels of codes."""
+        """Whether the checkpoint, loaded for images out, has the decoder from codes to pixels."""
         decoder: Any = self.model.model.vqmodel.decoder
         return decoder is not None
 
     @property
     def room(self) -> int:
-        """Tokens of a whole image."""
+        """The number of tokens of an image, with its start and end."""
         return self._tokens.room
 
     def _check_images(self) -> None:
-        """UserError where images were asked for and cannot be."""
+        """Raises UserError if the checkpoint or max_new_tokens rules out the images of this mode."""
         if not self.draws:
             raise UserError(
                 f"--model-arg output={self.mode}: {self.source.location} holds no decoder from codes to "
@@ -119,15 +119,15 @@ class ChameleonFamily(ImageTokenFamily):
         return holder
 
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
-        """With output=image prompts end where the codes begin."""
+        """The inputs of `generate`; with output=image they end where the codes begin."""
         inputs = super().build_inputs(prompts)
         if self.mode != "image":
             return inputs
         from torch.nn.functional import pad
 
         opened = {"input_ids": self._tokens.start, "attention_mask": 1}
-        more = {name: pad(inputs[name], (0, 1), value=value) for name, value in opened.items()}
-        return {**inputs, **more}
+        extended = {name: pad(inputs[name], (0, 1), value=fill) for name, fill in opened.items()}
+        return {**inputs, **extended}
 
     def _layout(self, end: int) -> _Layout:
         after = self.stop[0] if self.mode == "image" else None
@@ -155,7 +155,7 @@ class ChameleonFamily(ImageTokenFamily):
         return picture_part(pixels, self.processor.image_processor, store)
 
     def image_ids(self, path: Path) -> list[int]:
-        """The tokens of an image as an answer holds it, cropped by the processor to a square."""
+        """The tokens of an image as in an answer; the processor crops it to a square."""
         import torch
 
         pixels = self.processed_image(path)["pixel_values"].to(self.model.device, self.model.dtype)
@@ -165,7 +165,7 @@ class ChameleonFamily(ImageTokenFamily):
 
 
 class _Tokens(NamedTuple):
-    """Ids of the tokens that images are made of, and how many codes each has."""
+    """Ids of the tokens of images, and the number of codes of an image."""
 
     start: int
     end: int
@@ -175,20 +175,21 @@ class _Tokens(NamedTuple):
 
     @property
     def of_images(self) -> frozenset[int]:
-        """What no text has."""
+        """All ids that never occur in text."""
         return self.codes | {self.start, self.end, self.placeholder}
 
     @property
     def room(self) -> int:
-        """Tokens of a whole image."""
+        """The number of tokens of an image, with its start and end."""
         return self.length + 2
 
 
 class _Layout:
-    """Which tokens may come next: the `prefix_allowed_tokens_fn` of a batch.
+    """The `prefix_allowed_tokens_fn` of a batch: it returns the tokens that may come next.
 
-    In an image as many codes as it has, then its end. Elsewhere `after`, or where that is None all
-    tokens but those of images; an image begins where it can end before the place `end`.
+    Inside an image these are codes, as many as an image has, and then its end. Elsewhere it is `after`,
+    or if that is None, all tokens except those of images; an image may begin if it can end before
+    position `end`.
     """
 
     def __init__(self, tokens: _Tokens, model: Any, end: int, after: int | None) -> None:

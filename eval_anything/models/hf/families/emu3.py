@@ -1,7 +1,7 @@
 """Emu3: text and images are tokens of one vocabulary, so an answer can hold both, in any order.
 
 An image is `<|image start|>H*W<|image token|>`, H rows of W codes that each end with a mark,
-`<|extra_201|><|image end|>`. The layout is not learnt to the last token, but enforced.
+`<|extra_201|><|image end|>`. Models do not learn this layout reliably, so it is enforced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"([1-9]\d{0,3})\*([1-9]\d{0,3})")
 
 
-# Tokens within which a size is written out.
+# The most tokens of a written size.
 _SIZE_TOKENS = 12
 
 
@@ -50,7 +50,7 @@ class Emu3Family(ImageTokenFamily):
     }
 
     def _prepare_images(self) -> None:
-        """With output=image the prompt ends where the codes begin."""
+        """Sets the tokens of images; with output=image, the prompt then ends where the codes begin."""
         import torch
 
         mapping = self.model.vocabulary_mapping
@@ -71,8 +71,8 @@ class Emu3Family(ImageTokenFamily):
         opening = self._opening_of(size)
         self.template = self.template.removesuffix("\n") + opening
         self._opening = self.tokenizer.encode(opening, add_special_tokens=False)
-        own = self.model.generation_config.guidance_scale
-        self._guidance = guidance_scale(self.option("guidance_scale"), own, 1.0)
+        checkpoint_scale = self.model.generation_config.guidance_scale
+        self._guidance = guidance_scale(self.option("guidance_scale"), checkpoint_scale, 1.0)
         negative = self.option("negative_prompt")
         if negative and self._guidance == 1:
             raise UserError(
@@ -104,24 +104,27 @@ class Emu3Family(ImageTokenFamily):
         return _Layout(self._tokens, self.tokenizer, self.stop[:1] if self.mode == "image" else None)
 
     def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
-        """Text and images in their order, each with its tokens, without what leads over; an image that
-        was cut is left out. ValueError for an image whose layout was not enforced and is none."""
+        """Text and images in their order, each with its tokens; an image that was cut is left out.
+
+        Raises:
+            ValueError: an image that was generated without the enforced layout has another one.
+        """
         while ids:
-            found = _next_image(ids, self._tokens, self.tokenizer)
-            before = ids if found is None else ids[: found.start]
+            image = _next_image(ids, self._tokens, self.tokenizer)
+            before = ids if image is None else ids[: image.start]
             text = self.tokenizer.decode(before, skip_special_tokens=True).strip()
             if text:
                 yield TextPart(text), before
-            if found is None:
+            if image is None:
                 return
-            codes = ids[found.codes : found.end]
-            if len(codes) == found.size.tokens + 2:
-                _check_layout(codes, found.size, self._tokens)
-                yield self._picture(codes, found.size, store), ids[found.start : found.end]
-            ids = ids[found.end :]
+            codes = ids[image.codes : image.end]
+            if len(codes) == image.size.tokens + 2:
+                _check_layout(codes, image.size, self._tokens)
+                yield self._picture(codes, image.size, store), ids[image.start : image.end]
+            ids = ids[image.end :]
 
     def image_ids(self, path: Path) -> list[int]:
-        """The tokens of an image as an answer holds it, at the size that the processor gives it."""
+        """The tokens of an image as in an answer, at the size to which the processor scales it."""
         import torch
 
         pixels = self.processed_image(path)
@@ -138,13 +141,13 @@ class Emu3Family(ImageTokenFamily):
         ]
 
     def _opening_of(self, size: _Size) -> str:
-        """What stands before the codes of an image."""
+        """The text before the codes of an image."""
         return f"{self.tokenizer.boi_token}{size}{self.tokenizer.image_wrapper_token}"
 
     def _picture(self, codes: list[int], size: _Size, store: MediaStore) -> Part:
         import torch
 
-        # The three tokens after the codes are not looked at.
+        # The model ignores the three tokens after the codes.
         row = torch.tensor([[*codes, self.stop[0]]], device=self.model.device)
         with torch.inference_mode():
             pixels = self.model.decode_image_tokens(
@@ -154,14 +157,14 @@ class Emu3Family(ImageTokenFamily):
 
 
 class _Size(NamedTuple):
-    """Of an image, in codes."""
+    """Height and width of an image, in codes."""
 
     height: int
     width: int
 
     @property
     def tokens(self) -> int:
-        """Codes and the marks of ends of rows."""
+        """The number of codes and of marks at the ends of rows."""
         return self.height * (self.width + 1)
 
     def __str__(self) -> str:
@@ -169,7 +172,7 @@ class _Size(NamedTuple):
 
 
 class _Tokens(NamedTuple):
-    """Ids of the tokens that images are made of."""
+    """Ids of the tokens of images."""
 
     start: int
     wrapper: int
@@ -181,13 +184,13 @@ class _Tokens(NamedTuple):
 
     @property
     def of_images(self) -> list[int]:
-        """What no text has."""
+        """All ids that never occur in text."""
         marks = [self.start, self.wrapper, self.row_end, self.frame_end, self.end]
         return [*marks, *self.codes.tolist()]
 
 
 class _Image(NamedTuple):
-    """Where an image stands in a row of ids: its start, its first code, what comes after it."""
+    """The indices of an image in a row of ids: its start, its first code and its end (exclusive)."""
 
     start: int
     codes: int
@@ -196,7 +199,7 @@ class _Image(NamedTuple):
 
 
 def _next_image(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> _Image | None:
-    """The first image of a row."""
+    """The first image of a row, None if there is none."""
     if tokens.wrapper not in ids:
         return None
     wrapper = ids.index(tokens.wrapper)
@@ -207,16 +210,16 @@ def _next_image(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> _Image |
 
 
 def _announced(ids: Sequence[int], tokens: _Tokens, tokenizer: Any) -> tuple[int, _Size | None]:
-    """The place of the image start that the ids end with, and the size that follows it."""
-    for back in range(1, min(_SIZE_TOKENS, len(ids)) + 1):
-        if ids[-back] == tokens.start:
-            found = _SIZE.fullmatch(tokenizer.decode(ids[len(ids) - back + 1 :]))
-            return len(ids) - back, _Size(int(found[1]), int(found[2])) if found else None
+    """The index of the image start near the end of the ids, and the size after it, if it is one."""
+    for distance in range(1, min(_SIZE_TOKENS, len(ids)) + 1):
+        if ids[-distance] == tokens.start:
+            match = _SIZE.fullmatch(tokenizer.decode(ids[len(ids) - distance + 1 :]))
+            return len(ids) - distance, _Size(int(match[1]), int(match[2])) if match else None
     return len(ids), None
 
 
 def _check_layout(ids: Sequence[int], size: _Size, tokens: _Tokens) -> None:
-    """ValueError unless these are rows of codes, each with its mark, and the marks of the end."""
+    """Raises ValueError unless these are rows of codes, each with its mark, and the marks of the end."""
     import torch
 
     grid = torch.tensor(ids[: size.tokens]).view(size.height, size.width + 1)
@@ -230,10 +233,10 @@ def _check_layout(ids: Sequence[int], size: _Size, tokens: _Tokens) -> None:
 
 
 class _Layout:
-    """Which tokens may come next: the `prefix_allowed_tokens_fn` of a batch.
+    """The `prefix_allowed_tokens_fn` of a batch: it returns the tokens that may come next.
 
-    In an image, what its layout asks for. Elsewhere `after`, or where that is None everything but
-    what only images have; an image begins after its size.
+    Inside an image its layout decides. Elsewhere it is `after`, or if that is None, all tokens except
+    those that only images have; the codes of an image may begin after its size.
     """
 
     def __init__(self, tokens: _Tokens, tokenizer: Any, after: list[int] | None) -> None:
@@ -255,9 +258,9 @@ class _Layout:
     def __call__(self, row: int, ids: torch.Tensor) -> torch.Tensor | list[int]:
         wrappers = (ids == self._tokens.wrapper).nonzero()
         if len(wrappers):
-            place = int(wrappers[-1])
-            size = self._size(row, place, ids)
-            offset = len(ids) - place
+            wrapper = int(wrappers[-1])
+            size = self._size(row, wrapper, ids)
+            offset = len(ids) - wrapper
             if offset <= size.tokens + 2:
                 return self._inside(size, offset)
         if self._begins:
@@ -267,7 +270,7 @@ class _Layout:
         return self._free
 
     def _inside(self, size: _Size, offset: int) -> torch.Tensor | list[int]:
-        """The token that comes `offset` after the one with which the codes begin."""
+        """The tokens that may come `offset` positions after the one before the first code."""
         if offset == size.tokens + 2:
             return [self._tokens.end]
         if offset == size.tokens + 1:
@@ -276,10 +279,10 @@ class _Layout:
             return [self._tokens.row_end]
         return self._tokens.codes
 
-    def _size(self, row: int, place: int, ids: torch.Tensor) -> _Size:
-        if (row, place) not in self._sizes:
-            before = ids[max(0, place - _SIZE_TOKENS) : place].tolist()
+    def _size(self, row: int, wrapper: int, ids: torch.Tensor) -> _Size:
+        if (row, wrapper) not in self._sizes:
+            before = ids[max(0, wrapper - _SIZE_TOKENS) : wrapper].tolist()
             _, size = _announced(before, self._tokens, self._tokenizer)
             assert size is not None, "the processor and the layout let no image begin without its size"
-            self._sizes[row, place] = size
-        return self._sizes[row, place]
+            self._sizes[row, wrapper] = size
+        return self._sizes[row, wrapper]

@@ -1,4 +1,4 @@
-"""What families share whose text and images are tokens of one vocabulary: an answer can hold both."""
+"""The base of families whose text and images are tokens of one vocabulary: an answer can have both."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from eval_anything.models.hf.generic import GenericFamily
 class ImageTokenFamily(GenericFamily):
     """Text and images in; text, with output=image one image, with output=any what it writes.
 
-    The layout of images is enforced. With output=image prompts end where the codes begin, and
-    max_new_tokens does not count. `_prepare_images` sets the underscored attributes.
+    The layout of images is enforced. With output=image, prompts end where the codes begin, and
+    max_new_tokens does not count. `_prepare_images` sets the attributes with an underscore.
 
     Attributes:
-        _tokens: ids of the tokens that images are made of; `of_images` are those that no text has.
-        _opening: the tokens with which prompts of images end.
-        _new: how many tokens are drawn for an answer of one image.
-        _guidance: scale of the guidance by the prompt; None leaves it to the checkpoint.
-        _negative: the prompt that guidance leads away from, as token ids.
+        _tokens: ids of the tokens of images; `of_images` are those that never occur in text.
+        _opening: the tokens at the end of prompts for images.
+        _new: the number of new tokens for an answer of one image.
+        _guidance: scale of classifier-free guidance; None leaves it to the checkpoint.
+        _negative: the negative prompt of the guidance, as token ids.
     """
 
     modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.IMAGE)
@@ -47,27 +47,30 @@ class ImageTokenFamily(GenericFamily):
 
     @property
     def marks(self) -> tuple[int, int]:
-        """The tokens with which an image begins and ends, known after `load`."""
+        """The tokens with which an image begins and ends; only set after `load`."""
         return self._tokens.start, self._tokens.end
 
     @abstractmethod
     def _prepare_images(self) -> None:
-        """Looks up the tokens of images. UserError where images were asked for and cannot be."""
+        """Looks up the tokens of images. Raises UserError if the mode needs images it cannot make."""
 
     @abstractmethod
     def _layout(self, end: int) -> Any:
-        """Which tokens may come next, as `prefix_allowed_tokens_fn`; rows have room up to `end`."""
+        """The `prefix_allowed_tokens_fn` that enforces the layout; rows end before position `end`."""
 
     @abstractmethod
     def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
         """Text and images in their order, each with its tokens; an image that was cut is left out.
-        ValueError for an image whose layout was not enforced and is none."""
+
+        Raises:
+            ValueError: an image that was generated without the enforced layout has another one.
+        """
 
     def prompt(self, request: Request) -> EncodedPrompt:
         prompt = super().prompt(request)
         if self.mode != "image":
             return prompt
-        guided = self._guidance not in (None, 1)  # once more, without the prompt
+        guided = self._guidance not in (None, 1)  # guidance adds a row without the prompt
         return prompt._replace(tokens=(prompt.tokens + self._new) * (1 + guided))
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
@@ -98,7 +101,7 @@ class ImageTokenFamily(GenericFamily):
         ]
 
     def processed_image(self, path: Path) -> Any:
-        """What the image processor makes of a file."""
+        """The image processor's tensors for an image file."""
         from PIL import Image
 
         return self.processor.image_processor([Image.fromarray(read_image(path))], return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Janus and Janus-Pro: one language model, two ways out. Which one is taken must be said."""
+"""Janus and Janus-Pro: one language model with a head for text and one for images; the user chooses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# What `generate` of transformers takes where the checkpoint says nothing.
+# The default of `generate` in transformers, for checkpoints without a scale.
 _GUIDANCE = 5.0
 
 
@@ -55,15 +55,15 @@ class JanusFamily(GenericFamily):
         if self.mode == "text":
             from transformers import GenerationMixin
 
-            # Its own `generate` passes text on to this one, without guidance; transformers 5.23 leaves
-            # the logits processors behind, and with them the noise that samples.
+            # Janus' `generate` passes text on to this one, without guidance; in transformers 5.23 it
+            # drops the logits processors, and with them the noise for sampling.
             config.guidance_scale = None
             self.model.generate = partial(GenerationMixin.generate, self.model)
             return
         self._codes = self.model.config.vision_config.num_image_tokens
         self.inputs = (Modality.TEXT,)
         self.processor.generation_mode = "image"
-        # `from_pretrained` of transformers 5.23 loses it.
+        # `from_pretrained` of transformers 5.23 drops it.
         config.generation_kwargs = {"boi_token_id": self.tokenizer.boi_token_id}
         config.guidance_scale = 1.0  # the guidance is applied by us, before the noise
         for name in ("bos_token_id", "pad_token_id"):
@@ -74,10 +74,10 @@ class JanusFamily(GenericFamily):
         prompt = super().prompt(request)
         if self.mode == "text":
             return prompt
-        return prompt._replace(tokens=2 * (prompt.tokens + self._codes))  # once more without the prompt
+        return prompt._replace(tokens=2 * (prompt.tokens + self._codes))  # guidance adds a row
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
-        """Token ids, or the codes of an image a prompt."""
+        """Token ids for each prompt, or with output=image the codes of an image."""
         if self.mode == "text":
             return super().generate(inputs, prompts)
         import torch
@@ -85,8 +85,8 @@ class JanusFamily(GenericFamily):
         from eval_anything.models.local.generation import drawing_options
 
         def guided(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-            shown, hidden = logits.chunk(2)
-            return hidden + (shown - hidden) * self._guidance
+            conditional, unconditional = logits.chunk(2)
+            return unconditional + (conditional - unconditional) * self._guidance
 
         drawing = drawing_options(
             [prompt.request.seed for prompt in prompts],
@@ -112,7 +112,7 @@ class JanusFamily(GenericFamily):
         ]
 
     def picture(self, codes: list[int], store: MediaStore) -> MediaPart:
-        """The image that codes stand for."""
+        """The image of these codes, put into the store."""
         import torch
 
         with torch.inference_mode():

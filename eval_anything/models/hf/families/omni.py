@@ -1,4 +1,4 @@
-"""Qwen2.5-Omni and Qwen3-Omni: a thinker that writes, and a talker that speaks what it wrote."""
+"""Qwen2.5-Omni and Qwen3-Omni: a thinker that writes text, and a talker that reads it aloud."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from eval_anything.models.local.batches import is_out_of_memory
 _SPEAKERS = "spk_dict.pt"
 
 
-# Inputs of the thinker alone: without the prefix the talker gets them too, and refuses them.
+# Inputs for the thinker alone: without the prefix `thinker_` the talker gets them too, and fails.
 _OF_THINKER = ("pixel_values", "pixel_values_videos")
 
 
 class Spoken(NamedTuple):
-    """What one request gave: new token ids, and the samples (n,) of the speech unless it is silent."""
+    """The output for one request: new token ids, and the speech (samples,) or None if it is silent."""
 
     ids: list[int]
     speech: Any
 
 
 class OmniFamily(GenericFamily):
-    """Text by the thinker; the talker speaks it, with the drawing settings of the documented `generate`.
+    """The thinker writes text, the talker speaks it with the default sampling settings of `generate`.
 
-    The temperature is the text's. Speech is drawn from the request's seed, one request at a time.
+    The temperature is for the text. Speech is sampled with the seed of its request, one request at a
+    time.
     """
 
     modalities_out: ClassVar[tuple[Modality, ...]] = (Modality.TEXT, Modality.AUDIO)
@@ -55,9 +56,9 @@ class OmniFamily(GenericFamily):
     architecture: ClassVar[str]
     thinker: ClassVar[str]
     speaker: ClassVar[str]
-    # Frames taken of a second of a clip, which the processor takes for granted.
+    # Frames for a second of a clip; the processor needs it and no config has it.
     fps: ClassVar[float]
-    # Hz of the speech: no config has it (the model cards write their files with it).
+    # Hz of the speech: no config has it (the examples of the model cards use it).
     rate: ClassVar[int] = 24000
 
     def __init__(self, source: Source, settings: FamilySettings) -> None:
@@ -69,7 +70,7 @@ class OmniFamily(GenericFamily):
                 )
             self.mode = "text"
         self.batched = self.mode == "text"
-        self.whole: Any = None
+        self.full_model: Any = None
 
     def _load_processing(self, reads_media: bool) -> Any:
         holder = super()._load_processing(reads_media)
@@ -83,25 +84,25 @@ class OmniFamily(GenericFamily):
 
         if self.mode == "text":
             return loading.load_model(getattr(transformers, self.thinker), self.source, self.settings)
-        self.whole = self._load_whole(getattr(transformers, self.architecture))
-        known = self._speakers()
-        if self._speaker not in known:
+        self.full_model = self._load_full_model(getattr(transformers, self.architecture))
+        speakers = self._speakers()
+        if self._speaker not in speakers:
             raise UserError(
                 f"--model-arg speaker={self._speaker}: {self.source.location} speaks as "
-                f"{', '.join(sorted(known))}"
+                f"{', '.join(sorted(speakers))}"
             )
-        return self.whole.thinker
+        return self.full_model.thinker
 
-    def _load_whole(self, cls: Any) -> Any:
+    def _load_full_model(self, cls: Any) -> Any:
         return loading.load_model(cls, self.source, self.settings)
 
     @abstractmethod
     def _speakers(self) -> Mapping[str, Any]:
-        """The speakers that the checkpoint knows, by name."""
+        """The speakers of the checkpoint, by name."""
 
     @abstractmethod
     def _end_of_speech(self) -> dict[str, Any]:
-        """What `generate` must be told for the talker to stop."""
+        """Arguments of `generate` that make the talker stop."""
 
     @property
     def _speaker(self) -> str:
@@ -119,22 +120,22 @@ class OmniFamily(GenericFamily):
         temperature = prompt.request.sampling.temperature
         drawing = drawing_options([seed], temperature, new, self.pad, self.stop, self._suppressed)
         drawing |= {"max_new_tokens": new, "eos_token_id": self.stop}
-        written, said = Written(), Written()
-        given = {f"thinker_{key}" if key in _OF_THINKER else key: v for key, v in inputs.items()}
+        written, spoken = Written(), Written()
+        model_inputs = {f"thinker_{key}" if key in _OF_THINKER else key: inputs[key] for key in inputs}
         try:
             with seeded(seed):
-                sequences, speech = self.whole.generate(
-                    **given,
-                    **{f"thinker_{key}": value for key, value in drawing.items()},
+                sequences, speech = self.full_model.generate(
+                    **model_inputs,
+                    **{f"thinker_{key}": setting for key, setting in drawing.items()},
                     **self._end_of_speech(),
                     talker_max_new_tokens=self.option("talker_max_new_tokens"),
                     speaker=self._speaker,
                     thinker_streamer=written,
-                    talker_streamer=said,
+                    talker_streamer=spoken,
                 )
         except (RuntimeError, IndexError, ValueError) as error:
-            # A thinker or a talker that stops at once: transformers goes on with empty tensors.
-            if is_out_of_memory(error) or not (written.stopped_at_once or said.stopped_at_once):
+            # If thinker or talker stop at once, transformers continues with empty tensors and fails.
+            if is_out_of_memory(error) or not (written.stopped_at_once or spoken.stopped_at_once):
                 raise
             return Spoken(written.ids, None)
         length = inputs["input_ids"].shape[1]
@@ -160,25 +161,27 @@ class Qwen25OmniFamily(OmniFamily):
     thinker = "Qwen2_5OmniThinkerForConditionalGeneration"
     speaker = "Chelsie"
     fps = 2.0
-    # Without it the talker may not speak as it should, says the model card of Qwen/Qwen2.5-Omni-7B.
+    # The model card of Qwen/Qwen2.5-Omni-7B says that speech may not work without this prompt.
     system = (
         "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving "
         "auditory and visual inputs, as well as generating text and speech."
     )
 
-    def _load_whole(self, cls: Any) -> Any:
-        """Without its own `from_pretrained`, which opens the speakers before anyone could say what is
-        wrong with them."""
+    def _load_full_model(self, cls: Any) -> Any:
+        """Loads the model without its own `from_pretrained`, and then the speakers.
+
+        Its own `from_pretrained` opens the file of speakers without useful errors.
+        """
         from transformers import PreTrainedModel
 
         plain = PreTrainedModel.from_pretrained.__func__
-        bound = SimpleNamespace(from_pretrained=lambda *args, **more: plain(cls, *args, **more))
-        whole = loading.load_model(bound, self.source, self.settings)
-        self._load_speakers(whole)
-        return whole
+        bound = SimpleNamespace(from_pretrained=lambda *args, **kwargs: plain(cls, *args, **kwargs))
+        model = loading.load_model(bound, self.source, self.settings)
+        self._load_speakers(model)
+        return model
 
-    def _load_speakers(self, whole: Any) -> None:
-        """The speakers are a pickle; torch reads tensors and names from it and runs nothing of it."""
+    def _load_speakers(self, model: Any) -> None:
+        """Loads the speakers from a pickle, of which torch reads tensors and names and runs no code."""
         from transformers.utils import cached_file
 
         where = self.source.location
@@ -191,8 +194,8 @@ class Qwen25OmniFamily(OmniFamily):
                 "--model-arg output=text"
             ) from None
         try:
-            whole.load_speakers(path)
-            for voice in whole.speaker_map.values():
+            model.load_speakers(path)
+            for voice in model.speaker_map.values():
                 voice["bos_token"], voice["cond"].shape, voice["ref_mel"].shape
         except Exception as error:
             raise UserError(
@@ -201,18 +204,19 @@ class Qwen25OmniFamily(OmniFamily):
             ) from error
 
     def _speakers(self) -> Mapping[str, Any]:
-        return dict(self.whole.speaker_map)
+        return dict(self.full_model.speaker_map)
 
     def _end_of_speech(self) -> dict[str, Any]:
-        talker = self.whole.talker
+        talker = self.full_model.talker
         return {"talker_eos_token_id": [talker.codec_pad_token, talker.codec_eos_token]}
 
     def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
         if self.mode == "text":
             return super()._processed(batch)
         first = Message("system", (TextPart(self.system),))
+        has_system = [any(message.role == "system" for message in messages) for messages in batch]
         return super()._processed(
-            [m if any(one.role == "system" for one in m) else (first, *m) for m in batch]
+            [m if system else (first, *m) for m, system in zip(batch, has_system, strict=True)]
         )
 
 
@@ -225,16 +229,19 @@ class Qwen3OmniFamily(OmniFamily):
     speaker = "ethan"
     fps = 1.0
 
-    def _load_whole(self, cls: Any) -> Any:
-        """The talker counts the positions of sounds beside images or clips with a setting that only the
-        thinker's config has (an AttributeError in transformers 5.23): lent to it."""
-        whole = super()._load_whole(cls)
-        if not hasattr(whole.talker.config, "audio_config"):
-            whole.talker.config.audio_config = whole.thinker.config.audio_config
-        return whole
+    def _load_full_model(self, cls: Any) -> Any:
+        """Loads the model and copies `audio_config` from the thinker's config into the talker's.
+
+        The talker needs it for the positions of sounds beside images or clips (an AttributeError in
+        transformers 5.23).
+        """
+        model = super()._load_full_model(cls)
+        if not hasattr(model.talker.config, "audio_config"):
+            model.talker.config.audio_config = model.thinker.config.audio_config
+        return model
 
     def _speakers(self) -> Mapping[str, Any]:
-        return dict(self.whole.config.talker_config.speaker_id or {})
+        return dict(self.full_model.config.talker_config.speaker_id or {})
 
     @property
     def _speaker(self) -> str:

@@ -1,4 +1,4 @@
-"""What families that make sounds share: samples as a part, and how many codes were written."""
+"""Helpers of families that make sounds: samples as a part, and a counter of the written codes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
 
 
 def sound_part(samples: torch.Tensor, rate: int, store: MediaStore) -> MediaPart:
-    """Samples (n,) or (channels, n) in -1..1 at `rate` Hz, as a WAV in the store.
+    """A WAV in the store with samples (n,) or (channels, n) in -1..1 at `rate` Hz.
 
-    ValueError for samples that are no numbers, which a file could not show.
+    Raises:
+        ValueError: there are no samples, or they are infinite or not numbers.
     """
-    found = samples.detach().float().cpu().numpy()
-    if found.size == 0:
+    waveform = samples.detach().float().cpu().numpy()
+    if waveform.size == 0:
         raise ValueError("the sound has no samples")
-    if not abs(found).max() < float("inf"):
+    if not abs(waveform).max() < float("inf"):
         raise ValueError("the sound has samples that are infinite or no numbers")
-    return store.put(encode_wav(found.T, rate), Modality.AUDIO)
+    return store.put(encode_wav(waveform.T, rate), Modality.AUDIO)
 
 
 class Written:
-    """A streamer of one `generate`: the new ids, known even if what comes after them fails."""
+    """A streamer of one `generate` that collects the new ids, even if a later step fails."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -34,9 +35,11 @@ class Written:
         self._started = False
 
     def put(self, ids: Any) -> None:
+        """Adds new ids; the first call has the ids of the prompt, which are skipped."""
         if self._started:
             self.ids += ids.reshape(-1).tolist()
-        self._started = True  # the first are the prompt's
+        self._started = True
 
     def end(self) -> None:
+        """Notes whether the first new id was the last one."""
         self.stopped_at_once = len(self.ids) == 1

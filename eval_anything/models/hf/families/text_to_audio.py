@@ -1,4 +1,4 @@
-"""Models that turn a text into speech or music, and answer with nothing else."""
+"""Families of models that turn text into speech or music, and give no other answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval_anything.models.hf import loading
 from eval_anything.models.hf.families.sounds import Written, sound_part
 from eval_anything.models.hf.family import EncodedPrompt, Family, GeneratedAnswer, Hole
 
-# Frames of SpeechT5 a letter, at most: the default of `generate_speech`.
+# The most frames of SpeechT5 for each letter: the default of `generate_speech`.
 _LONGEST = 20.0
 
 
@@ -28,7 +28,7 @@ _ROLES = Hole(
 
 
 class GeneratedSound(NamedTuple):
-    """Samples (n,) or (channels, n) at `rate` Hz, why they end, how many codes of sound were drawn."""
+    """Samples (n,) or (channels, n) at `rate` Hz, the stop reason, and the number of sampled codes."""
 
     samples: Any
     rate: int
@@ -37,11 +37,11 @@ class GeneratedSound(NamedTuple):
 
 
 class _TextToAudio(Family):
-    """One request at a time, drawn from its own seed.
+    """A model that answers one request at a time, with the seed of the request.
 
-    A temperature above 0 is that of the codes of sound, for models that draw such. At 0 the checkpoint's
-    generation config decides, which mostly says to sample: greedy codes sound much worse (so the page of
-    MusicGen in the documentation of transformers). VITS and SpeechT5 know no temperature.
+    A temperature above 0 is for the codes of sound, in models that sample codes. At 0 the checkpoint's
+    generation config decides, and most of them sample: greedy codes sound much worse (according to the
+    page of MusicGen in the documentation of transformers). VITS and SpeechT5 have no temperature.
     """
 
     modalities_in: ClassVar[tuple[Modality, ...]] = (Modality.TEXT,)
@@ -64,11 +64,11 @@ class _TextToAudio(Family):
         return loading.load_processor(self.source, self.settings)
 
     def _prepare(self) -> None:
-        """What else must be there before the first request. UserError if it is not."""
+        """Checks and loads what else is needed. Raises UserError for what is missing or wrong."""
 
     @abstractmethod
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
-        """The documented call."""
+        """The sound for one prompt, by the documented call of the architecture."""
 
     def prompt(self, request: Request) -> EncodedPrompt:
         parts = [part for message in request.messages for part in message.parts]
@@ -108,7 +108,7 @@ class _TextToAudio(Family):
 
 
 def _drawing(prompt: EncodedPrompt) -> dict[str, Any]:
-    """A temperature for models that draw codes; without one their generation config decides."""
+    """Arguments of `generate` for a temperature above 0; at 0 the generation config decides."""
     temperature = prompt.request.sampling.temperature
     return {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
 
@@ -142,8 +142,10 @@ class VitsFamily(_TextToAudio):
     )
 
     def _load_processor(self) -> Any:
-        """UserError if the tokenizer needs a package that is not there: it would drop what it cannot
-        read, or fail at every sample."""
+        """The tokenizer. UserError if it needs a package that is not installed.
+
+        Without the package it would drop characters that it cannot read, or fail at every sample.
+        """
         from transformers.utils import is_phonemizer_available, is_uroman_available
 
         tokenizer = loading.load_tokenizer(self.source, self.settings)
@@ -158,21 +160,21 @@ class VitsFamily(_TextToAudio):
 
     def _prepare(self) -> None:
         speakers = self.model.config.num_speakers
-        asked = str(self.option("speaker"))
-        known = [str(number) for number in range(speakers)]
-        if speakers > 1 and asked not in known:
+        speaker = str(self.option("speaker"))
+        numbers = [str(number) for number in range(speakers)]
+        if speakers > 1 and speaker not in numbers:
             raise UserError(
-                f"--model-arg speaker={asked}: {self.source.location} has {speakers} speakers: must be "
-                f"0 to {speakers - 1}"
+                f"--model-arg speaker={speaker}: {self.source.location} has {speakers} speakers: must "
+                f"be 0 to {speakers - 1}"
             )
-        if speakers == 1 and asked:
+        if speakers == 1 and speaker:
             raise UserError(
-                f"--model-arg speaker={asked}: {self.source.location} has one voice: leave it out"
+                f"--model-arg speaker={speaker}: {self.source.location} has one voice: leave it out"
             )
 
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
-        asked = self.option("speaker")
-        samples = self.model(**inputs, speaker_id=int(asked) if asked else None).waveform[0]
+        speaker = self.option("speaker")
+        samples = self.model(**inputs, speaker_id=int(speaker) if speaker else None).waveform[0]
         return GeneratedSound(samples, self.model.config.sampling_rate)
 
 
@@ -210,7 +212,7 @@ class SpeechT5Family(_TextToAudio):
         return [*super().named_files(), *([voice] if voice.is_file() else []), *parts]
 
     def _commit_of_vocoder(self) -> str:
-        """Of an id of the hub; the folder in which its files are kept is named so."""
+        """The commit of a vocoder on the hub, which is the name of its folder in the cache."""
         from huggingface_hub import hf_hub_download
 
         where = str(self.option("vocoder"))
@@ -220,23 +222,23 @@ class SpeechT5Family(_TextToAudio):
             raise _wrong_vocoder(where, error) from error
 
     def _load_voice(self) -> Any:
-        """float32 (1, speaker_embedding_dim)."""
+        """The speaker embedding, (1, speaker_embedding_dim), on the model's device and in its dtype."""
         import numpy as np
         import torch
 
         file = str(self.option("speaker"))
-        wanted = self.model.config.speaker_embedding_dim
-        what = f"a NumPy file of {wanted} numbers, an x-vector of the voice"
+        size = self.model.config.speaker_embedding_dim
+        description = f"a NumPy file of {size} numbers, an x-vector of the voice"
         if not file:
             raise UserError(
                 f"{self.source.location} speaks in a voice that must be given: --model-arg "
-                f"speaker=FILE.npy, {what}"
+                f"speaker=FILE.npy, {description}"
             )
         try:
             numbers = np.load(file, allow_pickle=False)
-            voice = torch.tensor(numbers, dtype=torch.float32).reshape(1, wanted)
+            voice = torch.tensor(numbers, dtype=torch.float32).reshape(1, size)
         except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
-            raise UserError(f"--model-arg speaker={file}: must be {what} ({error})") from None
+            raise UserError(f"--model-arg speaker={file}: must be {description} ({error})") from None
         return voice.to(self.model.device, self.model.dtype)
 
     def _load_vocoder(self) -> Any:
@@ -276,23 +278,23 @@ class BarkFamily(_TextToAudio):
     options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
 
     def named_files(self) -> list[Path]:
-        """The voice in a file, or those of the checkpoint's presets, which lie below it."""
-        asked = Path(str(self.option("speaker")))
-        if asked.suffix == ".npz" and asked.is_file():
-            return [*super().named_files(), asked]
+        """The file of the chosen voice, or the files of the presets, which are below the checkpoint."""
+        voice = Path(str(self.option("speaker")))
+        if voice.suffix == ".npz" and voice.is_file():
+            return [*super().named_files(), voice]
         presets = () if self.source.path is None else sorted(self.source.path.rglob("*.npy"))
         return [*super().named_files(), *presets]
 
     def _prepare(self) -> None:
-        # A longer text would be cut without a word.
+        # A longer text would be cut silently.
         self.positions = self.model.generation_config.semantic_config["max_input_semantic_length"] + 1
-        asked = str(self.option("speaker"))
-        known = self.processor.available_voice_presets
-        if asked and asked not in known and not (asked.endswith(".npz") and Path(asked).is_file()):
-            names = ", ".join(known[:12]) or "none"
+        voice = str(self.option("speaker"))
+        presets = self.processor.available_voice_presets
+        if voice and voice not in presets and not (voice.endswith(".npz") and Path(voice).is_file()):
+            names = ", ".join(presets[:12]) or "none"
             raise UserError(
-                f"--model-arg speaker={asked}: must be a .npz file or one of the checkpoint's presets "
-                f"({len(known)}: {names})"
+                f"--model-arg speaker={voice}: must be a .npz file or one of the checkpoint's presets "
+                f"({len(presets)}: {names})"
             )
 
     def _length(self, text: str) -> int:
