@@ -80,6 +80,7 @@ class AgentModel(Model):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """Whether the path is a YAML file."""
         return path.suffix in (".yaml", ".yml") and path.is_file()
 
     @classmethod
@@ -92,6 +93,7 @@ class AgentModel(Model):
         return cls(spec, path, arguments)
 
     def weights(self) -> str:
+        """sha256 of the agent's file, its instructions, the chat model and the generators."""
         generators = {str(m): generator.weights() for m, generator in self._generators.items()}
         instructions = [self._instructions.text(form) for form in get_args(Form)]
         return sha256_of(
@@ -101,6 +103,7 @@ class AgentModel(Model):
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
+        """Prepares the chat model and the models of generators, and has them count what they spend."""
         generators = self._generators.values()
         media_models = [g.model for g in generators if isinstance(g, ModelGenerator)]
         for model in (self._chat, *media_models):
@@ -117,6 +120,7 @@ class AgentModel(Model):
             generator.load()
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        """Has plans written for all requests, then the media made, and joins both to responses."""
         start = time.perf_counter()
         async with self._chatting:
             plans = await self._planner.plans(requests, store)

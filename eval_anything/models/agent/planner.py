@@ -84,6 +84,7 @@ class ServerPlanner(Planner):
         self._form_lock = asyncio.Lock()
 
     async def plans(self, requests: Sequence[Request], store: MediaStore) -> list[PlannedAnswer]:
+        """The planned answer to each request, in order, in the form that works at this server."""
         form = await self._best_form()
         if form == "text":
             return await super().plans(requests, store)

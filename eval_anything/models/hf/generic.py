@@ -65,6 +65,7 @@ class GenericFamily(Family):
         self._suppressed: list[int] = []
 
     def load(self) -> None:
+        """Loads tokenizer or processor and the weights, and checks that they belong together."""
         auto, reads_media = auto_class(
             self.source.location, self.source.config, self.settings.trust_remote_code
         )
@@ -143,6 +144,7 @@ class GenericFamily(Family):
         return prompt
 
     def prompt(self, request: Request) -> EncodedPrompt:
+        """The encoded prompt: token ids for text alone, otherwise an estimate of its length."""
         if self.processor is not None:
             return super().prompt(request)
         ids = self._text_ids(request.messages)
@@ -161,6 +163,7 @@ class GenericFamily(Family):
         return list(encoded["input_ids"])
 
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
+        """Padded token ids and masks, or the tensors of the processor."""
         from eval_anything.models.local.generation import padded
 
         if self.processor is None:
@@ -228,6 +231,7 @@ class GenericFamily(Family):
         return sample
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
+        """New token ids for each prompt, up to and including the stop token."""
         return self._new_ids(inputs, prompts, self.settings.max_new_tokens)
 
     def _new_ids(

@@ -72,6 +72,7 @@ class TransformersModel(Model):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """Whether the folder has the config of a checkpoint or of an adapter."""
         names = ("config.json", ADAPTER)
         return any((path / n).is_file() for n in names) and not (path / "codec.json").is_file()
 
@@ -87,6 +88,7 @@ class TransformersModel(Model):
         return self.family.weights()
 
     def load(self) -> None:
+        """Loads the weights and sets the bounds of batches."""
         self.family.load()
         new = self.arguments["max_new_tokens"]
         if not self.family.batched:
@@ -97,6 +99,7 @@ class TransformersModel(Model):
             self._batcher = Batcher(self.batch_size, 2**62, new)
 
     def text(self) -> TextModel | None:
+        """The checkpoint as a model that continues text, if its family is the generic one."""
         from eval_anything.models.hf.generic import GenericFamily
         from eval_anything.models.local.text import LoadedCheckpoint, LocalText
 
@@ -113,6 +116,7 @@ class TransformersModel(Model):
         return LocalText(loaded, not self.source.config.get("is_encoder_decoder", False))
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        """One response for each request, in order; the batches run in a thread."""
         return await asyncio.to_thread(self._generate, requests, store)
 
     def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:

@@ -69,6 +69,7 @@ class ChatModel(Model):
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
+        """Raises UserError if there is a budget and the endpoint reports no tokens to count."""
         if self.settings.api not in _WITHOUT_TOKENS or self.spending is None:
             return
         costs = self.spending.prices.money(self.server.model, Usage(1, 1))
@@ -78,6 +79,7 @@ class ChatModel(Model):
             )
 
     def text(self) -> TextModel | None:
+        """The model as one that continues text; only the endpoints chat and responses can."""
         return ServerText(self) if self.settings.api in ("chat", "responses") else None
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:

@@ -53,6 +53,7 @@ class ReplayModel(Model):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """Whether the path is a JSONL file or a run; a folder of files needs replay/DIR."""
         return path.suffix == ".jsonl" or is_run(path)
 
     @classmethod
@@ -65,6 +66,7 @@ class ReplayModel(Model):
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
+        """Reads the saved outputs. UserError for mistakes in them and for missing samples."""
         requested = [_Key(*key) for key in keys]
         if is_run(self.path):
             self._read_run()
@@ -84,6 +86,7 @@ class ReplayModel(Model):
             )
 
     def weights(self) -> str:
+        """sha256 of all saved outputs with their media; only known after `prepare`."""
         return self._digest.hexdigest()
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:

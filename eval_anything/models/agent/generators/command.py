@@ -95,6 +95,7 @@ class CommandGenerator(Generator):
         return sha256_of([hash_files([self._program]), *(hash_files([f]) for f in files if f.is_file())])
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
+        """The files that the program writes for the orders, run one after another."""
         return [await self._medium(order) for order in orders]
 
     async def _medium(self, order: Order) -> bytes:

@@ -70,6 +70,7 @@ class DiffusersGenerator(Generator):
             raise UserError(f"{context.name}: {local} is no pipeline, model_index.json is missing")
 
     def weights(self) -> str:
+        """sha256 of the files of the folder, or of the id and its commit on the hub."""
         if self._path is not None:
             files = sorted(p for p in self._path.rglob("*") if p.is_file() and p.suffix not in _PICKLES)
             names = [str(path.relative_to(self._path)) for path in files]
@@ -87,6 +88,7 @@ class DiffusersGenerator(Generator):
         return sha256_of([settings.pipeline, commit])
 
     def load(self) -> None:
+        """Loads the pipeline. UserError if `arguments` has a name that its call does not take."""
         import diffusers
         import torch
 
@@ -111,6 +113,7 @@ class DiffusersGenerator(Generator):
         self._pipeline = pipeline.to(device)
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
+        """PNG files of the images, made in a thread."""
         return await asyncio.to_thread(self._generate, orders)
 
     def _generate(self, orders: Sequence[Order]) -> list[bytes]:

@@ -74,6 +74,7 @@ class DrawnGenerator(Generator):
         self._modality = context.modality
 
     def weights(self) -> str:
+        """sha256 of the version of the drawing rules."""
         return sha256_of(_VERSION)
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:

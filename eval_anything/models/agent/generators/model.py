@@ -53,6 +53,7 @@ class ModelGenerator(Generator):
         self.model.load()
 
     async def generate(self, orders: Sequence[Order]) -> list[bytes]:
+        """The first medium of the modality in the answer to each prompt, as the bytes of its file."""
         requests = [
             Request(
                 "",

@@ -109,6 +109,7 @@ class ChameleonFamily(ImageTokenFamily):
             )
 
     def chat(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
+        """The prompt of a conversation of texts, with the separator at its end if an answer follows."""
         end = self.tokenizer.sep_token if open_for_answer else ""
         return super().chat(turns, open_for_answer) + end
 
@@ -134,6 +135,7 @@ class ChameleonFamily(ImageTokenFamily):
         return _Layout(self._tokens, self.model, end, after)
 
     def pieces(self, ids: list[int], store: MediaStore) -> Iterator[tuple[Part, list[int]]]:
+        """Text and images in their order, each with its tokens. ValueError for a wrong layout."""
         tokens = self._tokens
         while ids:
             start = ids.index(tokens.start) if tokens.start in ids else len(ids)

@@ -39,6 +39,7 @@ class ImageTokenFamily(GenericFamily):
     _negative: Sequence[int] | None = None
 
     def load(self) -> None:
+        """Loads the checkpoint and looks up the tokens of images, which text may not have."""
         check_asked(self)
         super().load()
         self._prepare_images()
@@ -67,6 +68,7 @@ class ImageTokenFamily(GenericFamily):
         """
 
     def prompt(self, request: Request) -> EncodedPrompt:
+        """The encoded prompt; with output=image its length includes the image and the guidance."""
         prompt = super().prompt(request)
         if self.mode != "image":
             return prompt
@@ -74,6 +76,7 @@ class ImageTokenFamily(GenericFamily):
         return prompt._replace(tokens=(prompt.tokens + self._new) * (1 + guided))
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
+        """New token ids for each prompt, with the layout of images enforced unless output=text."""
         if self.mode == "text":
             return super().generate(inputs, prompts)
         import torch

@@ -46,6 +46,7 @@ class JanusFamily(GenericFamily):
     options: ClassVar[Mapping[str, int | float | str]] = {"guidance_scale": "auto"}
 
     def load(self) -> None:
+        """Loads the checkpoint and sets up `generate` for the mode, text or image."""
         check_asked(self)
         super().load()
         leave_out_check(self.processor)
@@ -71,6 +72,7 @@ class JanusFamily(GenericFamily):
                 setattr(config, name, getattr(self.tokenizer, name))
 
     def prompt(self, request: Request) -> EncodedPrompt:
+        """The encoded prompt; with output=image its length includes the image and the guidance."""
         prompt = super().prompt(request)
         if self.mode == "text":
             return prompt

@@ -109,6 +109,7 @@ class OmniFamily(GenericFamily):
         return str(self.option("speaker")) or self.speaker
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[Any]:
+        """The output for each prompt: of the thinker alone, or of thinker and talker."""
         if self.mode == "text":
             return [Spoken(ids, None) for ids in super().generate(inputs, prompts)]
         return [self._speak(inputs, prompts[0])]

@@ -201,12 +201,14 @@ class SpeechT5Family(_TextToAudio):
         self._vocoder = self._load_vocoder()
 
     def weights(self) -> str:
+        """sha256 of the checkpoint, the voice and the vocoder (or its commit on the hub)."""
         vocoder = Path(str(self.option("vocoder")))
         if vocoder.is_dir():
             return super().weights()
         return combined(super().weights(), self._commit_of_vocoder())
 
     def named_files(self) -> list[Path]:
+        """The file of the voice and the files of a local vocoder."""
         voice, vocoder = (Path(str(self.option(name))) for name in ("speaker", "vocoder"))
         parts = [file for kind in ("*.json", "*.safetensors") for file in vocoder.glob(kind)]
         return [*super().named_files(), *([voice] if voice.is_file() else []), *parts]
