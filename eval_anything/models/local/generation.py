@@ -83,9 +83,9 @@ def generate_ids(
     """
     import torch
 
-    sampling = drawing_options(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
+    arguments = sampling_arguments(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
     with torch.inference_mode():
-        output = model.generate(**inputs, **sampling, **extra_arguments)
+        output = model.generate(**inputs, **arguments, **extra_arguments)
     prompt = inputs["input_ids"]
     length = prompt.shape[1]
     if output.shape[1] < length or not torch.equal(output[:, :length], prompt):
@@ -93,7 +93,7 @@ def generate_ids(
     return [until_stop(row[length:].tolist(), set(stop)) for row in output]
 
 
-def drawing_options(
+def sampling_arguments(
     seeds: Sequence[int],
     temperature: float,
     max_new_tokens: int,
@@ -107,7 +107,7 @@ def drawing_options(
 
     processors = LogitsProcessorList()
     if temperature > 0:
-        processors.append(gumbel(temperature, seeds))
+        processors.append(gumbel_processor(temperature, seeds))
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -145,7 +145,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def gumbel(temperature: float, seeds: Sequence[int]) -> Any:
+def gumbel_processor(temperature: float, seeds: Sequence[int]) -> Any:
     """A logits processor that adds noise of each row's seed, so that the argmax is a sample."""
     import torch
 

@@ -84,22 +84,22 @@ class JanusFamily(GenericFamily):
             return super().generate(inputs, prompts)
         import torch
 
-        from eval_anything.models.local.generation import drawing_options
+        from eval_anything.models.local.generation import sampling_arguments
 
         def guided(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             conditional, unconditional = logits.chunk(2)
             return unconditional + (conditional - unconditional) * self._guidance
 
-        drawing = drawing_options(
+        arguments = sampling_arguments(
             [prompt.request.seed for prompt in prompts],
             prompts[0].request.sampling.temperature,
             self._codes,
             self.model.generation_config.pad_token_id,
             self.stop,
         )
-        drawing["logits_processor"].insert(0, guided)
+        arguments["logits_processor"].insert(0, guided)
         with torch.inference_mode():
-            codes = self.model.generate(**inputs, generation_mode="image", **drawing)
+            codes = self.model.generate(**inputs, generation_mode="image", **arguments)
         return [row.tolist() for row in codes]
 
     def decode(

@@ -11,7 +11,7 @@ from eval_anything.content import Message, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.hf import loading
-from eval_anything.models.hf.families.sounds import Written, sound_part
+from eval_anything.models.hf.families.sounds import IdStreamer, sound_part
 from eval_anything.models.hf.family import EncodedPrompt, FamilySettings, GeneratedAnswer, Hole
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.source import Source
@@ -24,7 +24,7 @@ _SPEAKERS = "spk_dict.pt"
 _OF_THINKER = ("pixel_values", "pixel_values_videos")
 
 
-class Spoken(NamedTuple):
+class SpokenAnswer(NamedTuple):
     """The output for one request: new token ids, and the speech (samples,) or None if it is silent."""
 
     ids: list[int]
@@ -111,23 +111,23 @@ class OmniFamily(GenericFamily):
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[Any]:
         """The output for each prompt: of the thinker alone, or of thinker and talker."""
         if self.mode == "text":
-            return [Spoken(ids, None) for ids in super().generate(inputs, prompts)]
+            return [SpokenAnswer(ids, None) for ids in super().generate(inputs, prompts)]
         return [self._speak(inputs, prompts[0])]
 
-    def _speak(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> Spoken:
-        from eval_anything.models.local.generation import drawing_options, seeded, until_stop
+    def _speak(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> SpokenAnswer:
+        from eval_anything.models.local.generation import sampling_arguments, seeded, until_stop
 
         seed, new = prompt.request.seed, self.settings.max_new_tokens
         temperature = prompt.request.sampling.temperature
-        drawing = drawing_options([seed], temperature, new, self.pad, self.stop, self._suppressed)
-        drawing |= {"max_new_tokens": new, "eos_token_id": self.stop}
-        written, spoken = Written(), Written()
+        arguments = sampling_arguments([seed], temperature, new, self.pad, self.stop, self._suppressed)
+        arguments |= {"max_new_tokens": new, "eos_token_id": self.stop}
+        written, spoken = IdStreamer(), IdStreamer()
         model_inputs = {f"thinker_{key}" if key in _OF_THINKER else key: inputs[key] for key in inputs}
         try:
             with seeded(seed):
                 sequences, speech = self.full_model.generate(
                     **model_inputs,
-                    **{f"thinker_{key}": setting for key, setting in drawing.items()},
+                    **{f"thinker_{key}": setting for key, setting in arguments.items()},
                     **self._end_of_speech(),
                     talker_max_new_tokens=self.option("talker_max_new_tokens"),
                     speaker=self._speaker,
@@ -138,9 +138,11 @@ class OmniFamily(GenericFamily):
             # If thinker or talker stop at once, transformers continues with empty tensors and fails.
             if is_out_of_memory(error) or not (written.stopped_at_once or spoken.stopped_at_once):
                 raise
-            return Spoken(written.ids, None)
+            return SpokenAnswer(written.ids, None)
         length = inputs["input_ids"].shape[1]
-        return Spoken(until_stop(sequences[0, length:].tolist(), set(self.stop)), speech.reshape(-1))
+        return SpokenAnswer(
+            until_stop(sequences[0, length:].tolist(), set(self.stop)), speech.reshape(-1)
+        )
 
     def decode(
         self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore

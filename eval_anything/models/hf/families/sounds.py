@@ -26,7 +26,7 @@ def sound_part(samples: torch.Tensor, rate: int, store: MediaStore) -> MediaPart
     return store.put(encode_wav(waveform.T, rate), Modality.AUDIO)
 
 
-class Written:
+class IdStreamer:
     """A streamer of one `generate` that collects the new ids, even if a later step fails."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from eval_anything.files.hashing import combined
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
 from eval_anything.models.hf import loading
-from eval_anything.models.hf.families.sounds import Written, sound_part
+from eval_anything.models.hf.families.sounds import IdStreamer, sound_part
 from eval_anything.models.hf.family import EncodedPrompt, Family, GeneratedAnswer, Hole
 
 # The most frames of SpeechT5 for each letter: the default of `generate_speech`.
@@ -107,7 +107,7 @@ class _TextToAudio(Family):
         return [GeneratedAnswer((part,), output.stop_reason, Usage(prompts[0].tokens, output.codes))]
 
 
-def _drawing(prompt: EncodedPrompt) -> dict[str, Any]:
+def _sampling_arguments(prompt: EncodedPrompt) -> dict[str, Any]:
     """Arguments of `generate` for a temperature above 0; at 0 the generation config decides."""
     temperature = prompt.request.sampling.temperature
     return {"do_sample": True, "temperature": temperature} if temperature > 0 else {}
@@ -125,7 +125,7 @@ class MusicGenFamily(_TextToAudio):
 
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
         new = self.settings.max_new_tokens
-        samples = self.model.generate(**inputs, max_new_tokens=new, **_drawing(prompt))[0]
+        samples = self.model.generate(**inputs, max_new_tokens=new, **_sampling_arguments(prompt))[0]
         rate = self.model.config.audio_encoder.sampling_rate
         return GeneratedSound(samples[0] if samples.shape[0] == 1 else samples, rate, "length", new)
 
@@ -309,9 +309,12 @@ class BarkFamily(_TextToAudio):
         return inputs
 
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
-        most, codes = self.settings.max_new_tokens, Written()
+        most, codes = self.settings.max_new_tokens, IdStreamer()
         samples = self.model.generate(
-            **inputs, semantic_max_new_tokens=most, semantic_streamer=codes, **_drawing(prompt)
+            **inputs,
+            semantic_max_new_tokens=most,
+            semantic_streamer=codes,
+            **_sampling_arguments(prompt),
         )
         count = len(codes.ids)
         rate = self.model.generation_config.sample_rate
