@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eval_anything.errors import UserError
-from eval_anything.files.writing import cannot_write, held, pretty_json, write_atomically
+from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
 from eval_anything.runs.resume import differences, refuse_another
 
 NOTE = "training.json"
@@ -151,5 +151,5 @@ def hold_folder(path: Path, named: Path) -> Iterator[None]:
     """Makes a training's folder and keeps other processes out; `named` is what the user calls it."""
     if path.is_file():
         raise UserError(f"out: {named} is a file; it should be a folder")
-    with held(path / ".lock", f"out: {named} is in use by another process: wait, or choose another"):
+    with locked(path / ".lock", f"out: {named} is in use by another process: wait, or choose another"):
         yield

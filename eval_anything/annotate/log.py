@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from eval_anything.content import Contract
 from eval_anything.errors import UserError
-from eval_anything.files.writing import append_whole, cannot_write, hold
+from eval_anything.files.writing import append_whole, cannot_write, take_lock
 from eval_anything.jsonl import MessageJson, PartJson
 
 Kind = Literal["vote", "preference", "grade"]
@@ -129,7 +129,9 @@ def open_log(path: Path) -> Iterator[Log]:
     except OSError as error:
         raise UserError(f"--out {path}: {error.strerror}") from None
     try:
-        hold(file, f"--out {path} is in use by another process: stop that one, or choose another file")
+        take_lock(
+            file, f"--out {path} is in use by another process: stop that one, or choose another file"
+        )
         _mend_end(path, file)
         yield Log(path, file)
     finally:

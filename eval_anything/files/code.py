@@ -15,17 +15,21 @@ from eval_anything.files.places import path_inside
 from eval_anything.lazy import homes
 
 
-def allow(folder_trusted: bool, allow_code: bool, what: str, path: Path) -> None:
-    """Refuses code of a folder that is not bundled, unless the user allowed it."""
+def allow(folder_trusted: bool, allow_code: bool, owner: str, path: Path) -> None:
+    """UserError for code of a folder that is not bundled, unless the user allowed it.
+
+    `owner` names the task or judge that the code belongs to.
+    """
     if not folder_trusted and not allow_code:
         raise UserError(
-            f"{what} has code of its own ({path}), which is not run unless you allow it: "
+            f"{owner} has code of its own ({path}), which is not run unless you allow it: "
             "read it, then add --allow-code"
         )
 
 
 def load_function(folder: Path, reference: str) -> Callable[..., Any]:
-    """`file.py:function` in a folder. UserError if the file does not import or lacks the function."""
+    """The function that `file.py:function` names in a folder. UserError if the file does not import or
+    lacks the function."""
     filename, _, name = reference.partition(":")
     path = folder / filename
     identity = hashlib.sha256(str(path).encode()).hexdigest()[:12]
@@ -90,7 +94,7 @@ def _engine_imports(source: bytes) -> set[str]:
 
 
 def _home(module: str, name: str) -> str:
-    """The module that defines a name of the engine, which a package may only hand on."""
+    """The module that defines a name of the engine; `module` may only re-export it."""
     if not f"{module}.".startswith("eval_anything."):
         return module
     if is_module(f"{module}.{name}"):
@@ -100,7 +104,7 @@ def _home(module: str, name: str) -> str:
 
 
 def is_module(name: str) -> bool:
-    """Whether a module of that name is installed; its package is imported for that, it is not."""
+    """Whether a module of that name is installed. Imports its package, but not the module itself."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
@@ -111,7 +115,7 @@ _SCORER = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
 
 
 def check_code(root: Path, reference: str) -> str | None:
-    """What is wrong with `file.py:function`, if anything; the code is read, not run."""
+    """The mistake in `file.py:function`, None if there is none; the code is read, not run."""
     if not _SCORER.match(reference):
         return f"must be `file.py:function`, not {reference!r}"
     filename, function = reference.split(":")

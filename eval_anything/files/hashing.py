@@ -16,12 +16,12 @@ def sha256_of(value: Any) -> str:
 
 
 def combined(*hashes: str) -> str:
-    """sha256 over several of them, in order."""
+    """sha256 (hex) over several hashes, in order."""
     return hashlib.sha256("+".join(hashes).encode()).hexdigest()
 
 
 def hash_files(paths: Sequence[Path]) -> str:
-    """sha256 over names and bytes of files, in the order of their names."""
+    """sha256 (hex) over names and bytes of files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(paths, key=lambda p: p.name):
         digest.update(path.name.encode() + b"\0")

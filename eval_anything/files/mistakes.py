@@ -38,12 +38,12 @@ class FileProblemsError(UserError):
 
 
 def mistake(file: Path, message: str, line: int = 0) -> FileProblemsError:
-    """The error for one mistake, which ends the reading."""
+    """The error for a single mistake after which a file cannot be read further."""
     return FileProblemsError([Problem(file, line, message)])
 
 
 class Mistakes(list[Problem]):
-    """The mistakes of `file` in the order in which they were noted; `extend` takes those of others.
+    """The mistakes of `file` in the order in which they were noted; `extend` adds those of other files.
 
     `line_of` gives the line that steps lead to: `load_yaml` knows it, a file of lines has none.
     """

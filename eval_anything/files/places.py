@@ -1,4 +1,4 @@
-"""Where the bundled content is: inside an installed package, or beside it in a checkout."""
+"""Folders of bundled content, inside an installed package or beside it in a checkout, and of users."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def path_inside(root: Path, relative: str) -> Path:
         path = (root / relative).resolve()
     except (OSError, RuntimeError) as error:  # a ring of links
         raise ValueError(f"path {relative!r} cannot be followed: {error}") from None
-    # What a path without links begins with is without links, too: root needs no resolving then.
+    # If the resolved path begins with root, root holds no links and needs no resolving.
     if not path.is_relative_to(root) and not path.is_relative_to(root.resolve()):
         raise ValueError(f"path {relative!r} leads outside its folder {root}")
     return path
 
 
 def home() -> Path:
-    """`EVAL_ANYTHING_HOME`, else ~/.local/share/eval-anything. It need not exist yet."""
+    """The user's folder for data sets and calibrations: `EVAL_ANYTHING_HOME`, else
+    ~/.local/share/eval-anything. It may not exist yet."""
     return Path(os.environ.get("EVAL_ANYTHING_HOME") or "~/.local/share/eval-anything").expanduser()
 
 
@@ -30,7 +31,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path:
-    """The folder of bundled benchmarks, judges or leaderboard templates."""
+    """The folder of bundled benchmarks, judges or leaderboard templates. UserError if it is missing."""
     for root in (_PACKAGE / "_content", _PACKAGE.parent):
         if (root / kind).is_dir():
             return root / kind
@@ -38,7 +39,8 @@ def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path
 
 
 def folder_holding(path: Path, filename: str, hint: str) -> Path:
-    """The absolute path of a folder that a user names. UserError if there is none with such a file."""
+    """The absolute path of a folder that a user names. UserError if it is missing or lacks `filename`;
+    `hint` ends the message and says how to get such a folder."""
     if not path.is_dir():
         raise UserError(f"{path}: there is no such folder")
     if not (path / filename).is_file():
@@ -50,13 +52,13 @@ def folders_with(root: Path, filename: str) -> list[Path]:
     """The folders at or below `root` (two levels) that hold a file of that name, sorted."""
     if (root / filename).is_file():
         return [root]
-    found = []
+    folders = []
     for first in _folders(root):
         if Path(first, filename).is_file():
-            found.append(Path(first))
+            folders.append(Path(first))
             continue
-        found += [Path(d) for d in _folders(first) if Path(d, filename).is_file()]
-    return sorted(found)
+        folders += [Path(d) for d in _folders(first) if Path(d, filename).is_file()]
+    return sorted(folders)
 
 
 def _folders(root: Path | str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Jinja templates of pages: everything that is put into them is escaped."""
+"""Jinja templates of pages, where every value is escaped, and of prompts, rendered in a sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eval_anything.files.places import content_folder
 
 
 def page_templates() -> Any:
-    """The environment of the templates in `leaderboard/templates`; an undefined name is an error."""
+    """The Jinja environment for the pages in `leaderboard/templates`; an undefined name is an error."""
     import jinja2
 
     return jinja2.Environment(
@@ -32,7 +32,7 @@ def render_template(source: str, **variables: Any) -> str:
 
 @lru_cache(maxsize=32)
 def compile_template(source: str) -> Any:
-    """The template, kept for its next use. jinja2.TemplateSyntaxError has the line of a mistake."""
+    """The compiled template, cached. jinja2.TemplateSyntaxError has the line of a mistake."""
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

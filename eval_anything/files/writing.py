@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old content or the new, nothing between."""
+"""Files written so that a kill or a full disk leaves the old content or the new one whole; and locks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import msgspec
 from eval_anything.errors import InfrastructureError, UserError
 
 
-def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
+def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
     """Replaces a file by new content, or leaves it as it was. InfrastructureError if it cannot.
 
-    `durable` waits for the disk, so that a power cut keeps it too.
+    `durable` waits until the disk has it, so that it survives a power cut too.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -36,19 +36,19 @@ def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
 
 
 class AppendedFile:
-    """A file that grows by whole pieces. It is made, and opened, with the first of them."""
+    """A file that grows by whole pieces. The first piece creates and opens it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
 
-    def append(self, data: bytes) -> None:
-        """Adds data, all of it or nothing. InfrastructureError if it cannot."""
+    def append(self, piece: bytes) -> None:
+        """Adds a piece, all of it or nothing. InfrastructureError if it cannot."""
         try:
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            append_whole(self._file, data)
+            append_whole(self._file, piece)
         except OSError as error:
             raise cannot_write(self._path, error) from None
 
@@ -60,35 +60,37 @@ class AppendedFile:
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cuts off a last line without its end, which a kill has left. InfrastructureError if it cannot."""
+    """Removes a last line without a newline, left by a kill. InfrastructureError if it cannot."""
     try:
         with path.open("r+b") as file:
-            data = file.read()
-            if data and not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
+            content = file.read()
+            if content and not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
     except FileNotFoundError:
         return
     except OSError as error:
         raise cannot_write(path, error) from None
 
 
-def append_whole(file: int, data: bytes) -> None:
-    """Adds data to a file that is open for appending, all of it or nothing. OSError if it cannot."""
+def append_whole(file: int, piece: bytes) -> None:
+    """Adds a piece to a file that is open for appending, all of it or nothing. OSError if it cannot."""
     size = os.fstat(file).st_size
     try:
         written = 0
-        while written < len(data):
-            written += os.write(file, data[written:])
+        while written < len(piece):
+            written += os.write(file, piece[written:])
     except OSError:
         os.ftruncate(file, size)
         raise
 
 
-def hold(file: int | IO[bytes], message: str, wait_and_say: Callable[[str], None] | None = None) -> None:
-    """Takes the kernel's lock on an open file, which falls with the process.
+def take_lock(
+    file: int | IO[bytes], message: str, wait_and_say: Callable[[str], None] | None = None
+) -> None:
+    """Takes the kernel's lock on an open file, which ends with the process.
 
-    If another process has it: UserError(message), or with `wait_and_say` the message is passed to that
-    and the lock is waited for.
+    If another process has it: UserError(message); with `wait_and_say`, calls that with the message and
+    waits for the lock instead.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,26 +102,28 @@ def hold(file: int | IO[bytes], message: str, wait_and_say: Callable[[str], None
 
 
 @contextlib.contextmanager
-def held(lock: Path, message: str, wait_and_say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Holds the lock of a file, which is made with its folder if it is not there; as `hold`."""
+def locked(
+    lock: Path, message: str, wait_and_say: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """A context that has the lock of a file, which is created with its folder; see `take_lock`."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("ab")
     except OSError as error:
         raise cannot_write(lock.parent, error) from None
     with file:
-        hold(file, message, wait_and_say)
+        take_lock(file, message, wait_and_say)
         yield
 
 
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:
     """The message for a disk that is full or read-only."""
     return InfrastructureError(
-        f"cannot write {path}: {error.strerror}. What is recorded so far is kept; mend that and "
+        f"cannot write {path}: {error.strerror}. What is recorded so far is kept; fix that and "
         "run the same command again to go on."
     )
 
 
-def pretty_json(value: Any) -> bytes:
-    """JSON for files that people open: indented, with a last newline."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+def pretty_json(document: Any) -> bytes:
+    """Indented JSON that ends with a newline, for files that people open."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

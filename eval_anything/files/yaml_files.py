@@ -1,9 +1,9 @@
 """YAML files read into types, with every mistake named by its line.
 
-`read_yaml` gives a value of a msgspec type or raises `FileProblemsError`, which lists all mistakes it
+`read_yaml` returns a value of a msgspec type or raises `FileProblemsError`, which lists all mistakes it
 could find in one reading: unknown and repeated keys, wrong types, missing keys. A JSON schema could
-find them, too, but it does not know what a type's `__post_init__` refuses: msgspec is asked again
-after each mistake instead, which needs no other package.
+find them, too, but it does not know what a type's `__post_init__` refuses. Instead, msgspec converts the
+document again after each mistake is removed, which needs no other package.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.+)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<complaint>.*?)(?: - at `(?P<path>.+)`)?$", re.DOTALL)
 
 
 _OF_KEY = re.compile(r"(unknown|missing required) field `(.+)`")
@@ -57,33 +57,33 @@ AboutKey = Callable[[str, bool], str | None]
 def load_yaml(
     path: Path, type_: type[T], about_key: AboutKey = lambda key, is_missing: None
 ) -> tuple[T, Mistakes]:
-    """The file as `read_yaml` gives it, and an empty collector for what its type cannot say.
+    """The file as `read_yaml` returns it, and an empty collector for mistakes beyond its type.
 
-    `about_key` may have better words for keys at the top of the file.
+    `about_key` may word the mistakes of keys at the top of the file.
     """
-    node, data = _parse(path)
+    node, document = _parse(path)
     mistakes = Mistakes(path, partial(_line, node))
     for key, line in _repeated(node):
         mistakes.add_line(line, f"key {key!r} is given twice: keep one")
-    if not isinstance(data, dict):
+    if not isinstance(document, dict):
         raise mistake(path, "must hold keys and values, such as `version: 1`", 1)
     while len(mistakes) < _MOST_PROBLEMS:
         try:
-            value = msgspec.convert(data, type_)
+            parsed = msgspec.convert(document, type_)
         except msgspec.ValidationError as error:
             match = _AT.match(str(error))
             assert match is not None
-            what = match["what"]
-            steps = _steps(match["path"] or "$", data, type_)
-            of_key = _OF_KEY.search(what)
+            complaint = match["complaint"]
+            steps = _steps(match["path"] or "$", document, type_)
+            of_key = _OF_KEY.search(complaint)
             line_steps = [*steps, of_key[2]] if of_key and of_key[1] == "unknown" else steps
             message = about_key(of_key[2], of_key[1] != "unknown") if of_key and not steps else None
-            mistakes.add(message or _explain(what, steps, type_), *(line_steps or _tag(type_)))
-            if not _drop(data, line_steps):
+            mistakes.add(message or _explain(complaint, steps, type_), *(line_steps or _tag(type_)))
+            if not _drop(document, line_steps):
                 break  # cannot go on past this one
         else:
             if not mistakes:
-                return value, mistakes
+                return parsed, mistakes
             break
     raise FileProblemsError(mistakes)
 
@@ -109,7 +109,7 @@ def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
 
 
 def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:
-    found = []
+    repeated = []
     stack = [node]
     visited: set[int] = set()  # an alias leads to its anchor's node again
     while stack:
@@ -118,41 +118,41 @@ def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:
             continue
         visited.add(id(current))
         if isinstance(current, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in current.value:
+            keys: set[str] = set()
+            for key, child in current.value:
                 if isinstance(key, yaml.ScalarNode):
-                    if key.value in seen:
-                        found.append((key.value, key.start_mark.line + 1))
-                    seen.add(key.value)
-                stack.append(value)
+                    if key.value in keys:
+                        repeated.append((key.value, key.start_mark.line + 1))
+                    keys.add(key.value)
+                stack.append(child)
         elif isinstance(current, yaml.SequenceNode):
             stack.extend(current.value)
-    return found
+    return repeated
 
 
-def _steps(path: str, data: Any, type_: Any) -> list[Step]:
-    """`$.contract.required[0]` as keys and indices. msgspec writes `[...]` for "some value of this
-    mapping": that is the first one that does not convert."""
+def _steps(path: str, document: Any, type_: Any) -> list[Step]:
+    """Keys and indices of a path such as `$.contract.required[0]`. msgspec writes `[...]` for some value
+    of a mapping: the first one that does not convert stands for it."""
     steps: list[Step] = []
     for key, index in _STEP.findall(path):
         step = key or index
         if index == "...":
-            step = _first_mistaken(data, _type_at(type_, [*steps, ""]))
+            step = _first_mistaken(document, _type_at(type_, [*steps, ""]))
         if step is None:
             break
         steps.append(int(step) if index.isdecimal() else step)
         try:
-            data = data[steps[-1]]
+            document = document[steps[-1]]
         except (KeyError, IndexError, TypeError):
             break
     return steps
 
 
-def _first_mistaken(data: Any, type_: Any) -> str | None:
-    if isinstance(data, dict):
-        for key, value in data.items():
+def _first_mistaken(mapping: Any, type_: Any) -> str | None:
+    if isinstance(mapping, dict):
+        for key, member in mapping.items():
             try:
-                msgspec.convert(value, type_)
+                msgspec.convert(member, type_)
             except msgspec.ValidationError:
                 return str(key)
     return None
@@ -163,10 +163,10 @@ def _line(node: yaml.Node | None, steps: Sequence[Step]) -> int:
     line = node.start_mark.line + 1 if node is not None else 0
     for step in steps:
         if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == str(step)]
-            if not found:
+            pairs = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not pairs:
                 break
-            key, node = found[-1]
+            key, node = pairs[-1]
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
@@ -177,43 +177,44 @@ def _line(node: yaml.Node | None, steps: Sequence[Step]) -> int:
 
 
 def _tag(type_: type[msgspec.Struct]) -> tuple[Step, ...]:
-    """The key that says which of several types the file is, if there is one: it is the reason why others
-    are missing."""
+    """The key that selects one of several types for the file, if there is one: it decides which keys
+    are required."""
     field = type_.__struct_config__.tag_field
     return () if field is None else (field,)
 
 
-def _drop(data: Any, steps: list[Step]) -> bool:
-    """Takes the mistaken entry out, so that the next reading finds the next mistake."""
+def _drop(document: Any, steps: list[Step]) -> bool:
+    """Removes the mistaken entry, so that the next conversion finds the next mistake. False if it
+    cannot."""
     try:
         for step in steps[:-1]:
-            data = data[step]
-        del data[steps[-1]]
+            document = document[step]
+        del document[steps[-1]]
     except (KeyError, IndexError, TypeError):  # no steps at all is an IndexError
         return False
     return True
 
 
-def _explain(what: str, steps: list[Step], type_: type) -> str:
+def _explain(complaint: str, steps: list[Step], type_: type) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     at = f" in `{where.removeprefix('.')}`" if steps else ""
-    of_key = _OF_KEY.search(what)
+    of_key = _OF_KEY.search(complaint)
     if of_key and of_key[1] == "unknown":
         struct = _type_at(type_, steps)
-        known = list(struct.__struct_encode_fields__) if _is_struct(struct) else []
-        hint = near(of_key[2], known) or (f" Known keys: {', '.join(known)}." if known else "")
+        keys = list(struct.__struct_encode_fields__) if _is_struct(struct) else []
+        hint = near(of_key[2], keys) or (f" Known keys: {', '.join(keys)}." if keys else "")
         return f"unknown key {of_key[2]!r}{at}: remove it.{hint}"
     if of_key:
         return f"key {of_key[2]!r} is missing{at}: add it"
-    enum = re.search(r"Invalid enum value '?(.*?)'?$", what)
+    enum = re.search(r"Invalid enum value '?(.*?)'?$", complaint)
     if enum:
         options = _options(_type_at(type_, steps))
         return f"{enum[1]!r}{at} is not one of {', '.join(options)}.{near(enum[1], options)}"
-    return f"{what[:1].lower() + what[1:]}{at}"
+    return f"{complaint[:1].lower() + complaint[1:]}{at}"
 
 
 def _options(type_: Any) -> list[str]:
-    """The values of an enum or a Literal, also one inside of the type, as of a mapping's keys."""
+    """The values of an enum or a Literal, also of one inside the type, such as a mapping's keys."""
     if isinstance(type_, type) and issubclass(type_, Enum):
         return [str(member) for member in type_]
     args = get_args(type_)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval_anything.errors import UserError
-from eval_anything.files.writing import cannot_write, hold
+from eval_anything.files.writing import cannot_write, take_lock
 
 MARK = b'<meta name="generator" content="eval-anything leaderboard">'
 """In index.html of every site: what has it may be replaced."""
@@ -39,7 +39,7 @@ def new_site(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(building, error) from None
     try:
-        hold(lock, f"{out} is being built by another process: wait for it")
+        take_lock(lock, f"{out} is being built by another process: wait for it")
         try:
             _empty(building)  # what a kill has left
             yield building

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere, nothing with --json."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, nothing with --json."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ Style = Literal["auto", "silent"]
 
 
 class Progress:
-    """Writes to stderr only."""
+    """Messages and counts for people, on stderr only; nothing in the style `silent`."""
 
     def __init__(self, style: Style = "auto") -> None:
         self.style = style
 
     def say(self, line: str) -> None:
-        """One line for people."""
+        """Prints one line."""
         if self.style != "silent":
             print(line, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def bar(self, total: int) -> Iterator[Callable[[Record], None]]:
-        """Counts up to `total` records; the function it gives is called with each."""
+        """Shows a count up to `total` records; yields the function to call with each record."""
         with self.count(total, "sample") as advance:
             yield lambda record: advance(record.error is not None)
 
     @contextlib.contextmanager
     def count(self, total: int, unit: str) -> Iterator[Callable[[bool], None]]:
-        """Counts up to `total` of anything; the function it gives is told of each if it failed."""
+        """Shows a count up to `total` units; yields the function to call for each, with True if it
+        failed."""
         if self.style == "silent":
             yield lambda failed: None
         elif sys.stderr.isatty():
@@ -54,19 +55,19 @@ class Progress:
 
 
 def _lines(total: int, unit: str) -> Callable[[bool], None]:
-    """A line at every tenth of the way."""
+    """Prints a line at every tenth of the way."""
     start = time.monotonic()
-    done = failures = 0
+    finished = failures = 0
 
     def advance(failed: bool) -> None:
-        nonlocal done, failures
-        done += 1
+        nonlocal finished, failures
+        finished += 1
         failures += failed
-        if done == total or done * 10 // total > (done - 1) * 10 // total:
-            rate = done / max(time.monotonic() - start, 1e-9)
-            left = (total - done) / rate
+        if finished == total or finished * 10 // total > (finished - 1) * 10 // total:
+            rate = finished / max(time.monotonic() - start, 1e-9)
+            eta = (total - finished) / rate
             print(
-                f"{done}/{total} {unit}s, {rate:.1f}/s, {left:.0f} s left, {failures} failed",
+                f"{finished}/{total} {unit}s, {rate:.1f}/s, {eta:.0f} s left, {failures} failed",
                 file=sys.stderr,
                 flush=True,
             )

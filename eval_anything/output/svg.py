@@ -1,4 +1,4 @@
-"""Elements of SVG as trees: [name, attributes, children or text]. Text in them is never markup."""
+"""Elements of SVG as trees: [name, attributes, children or text]. Text in them is escaped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Tree = list[Any]
 
 
 def svg(width: float, height: float, title: str, description: str, body: Sequence[Tree]) -> Tree:
-    """A picture, of a size in its own units, with a title and a description in words (the first 2,000
-    characters)."""
+    """A picture of a size in its own units, with a title and a description for screen readers (cut to
+    2,000 characters)."""
     view = {
         "viewBox": f"0 0 {width:g} {height:g}",
         "class": "chart",
@@ -43,9 +43,9 @@ def path(points: Iterable[tuple[float, float]], class_: str, closed: bool = Fals
     return ["path", {"d": f"M{corners}{' Z' if closed else ''}", "class": class_}, []]
 
 
-def number(value: float) -> str:
+def number(coordinate: float) -> str:
     """A coordinate to a tenth of a unit."""
-    return f"{value:.1f}".removesuffix(".0")
+    return f"{coordinate:.1f}".removesuffix(".0")
 
 
 def markup(tree: Tree, style: str) -> str:
@@ -57,6 +57,6 @@ def markup(tree: Tree, style: str) -> str:
 
 def _markup(tree: Tree) -> str:
     name, attributes, content = tree
-    words = "".join(f' {key}="{escape(value)}"' for key, value in attributes.items())
+    words = "".join(f' {key}="{escape(setting)}"' for key, setting in attributes.items())
     inner = escape(content) if isinstance(content, str) else "\n".join(map(_markup, content))
     return f"<{name}{words}>{inner}</{name}>"

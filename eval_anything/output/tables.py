@@ -1,4 +1,4 @@
-"""Plain text tables for terminals."""
+"""Tables: plain text for terminals, and Markdown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 
 def escape(text: str) -> str:
-    """Text of runs and samples in a cell: no markup, no line ends."""
+    """Text for a Markdown cell: markup is escaped, white space becomes single spaces."""
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def markdown_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> str:
-    """A table; the columns numbered in `right` are right-aligned."""
+    """A Markdown table; the columns numbered in `right` (from 0) are right-aligned."""
     rules = ["--:" if i in right else "---" for i in range(len(header))]
     lines = [[escape(cell) for cell in row] for row in [header, *rows]]
     lines.insert(1, rules)
@@ -22,7 +22,8 @@ def markdown_table(
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns as wide as their content; those numbered in `right` are right-aligned."""
+    """A table of columns as wide as their content; those numbered in `right` (from 0) are
+    right-aligned."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The directory of a run: what ran (run.json), its records, its media. Append-only, kill-proof.
+"""The directory of a run: settings (run.json), records, media. A kill at any time loses no record.
 
     run.json                        written atomically
     <suite>/<task>/records.jsonl    one record a line; the last line of a (sample, repeat) wins
@@ -6,8 +6,8 @@
     media/<aa>/<sha256>.<ext>       each medium once
     results.json                    rebuilt from the records
 
-A process killed at any byte leaves at most one line without its end, which is cut off when the run
-is opened again. One process at a time holds the run (a lock that the kernel drops with it).
+A process killed at any byte leaves at most one line without its newline, which is cut off when the run
+is opened again. One process at a time has the run locked; the kernel's lock ends with the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.writing import (
     AppendedFile,
     cut_torn_line,
-    held,
+    locked,
     pretty_json,
     write_atomically,
 )
@@ -39,7 +39,7 @@ Status = Literal["running", "done", "stopped", "failed"]
 
 
 class RunFile(Struct, frozen=True):
-    """run.json. `fingerprints` maps a task to the sha256 of each thing that decides its numbers."""
+    """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers."""
 
     format: int
     model: str
@@ -59,12 +59,12 @@ class RunFile(Struct, frozen=True):
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory is that of a run."""
+    """Whether a folder is the directory of a run."""
     return (path / "run.json").is_file()
 
 
 def read_run_file(path: Path) -> RunFile:
-    """run.json of a run directory. UserError if it is none, or of another format."""
+    """run.json of a run directory. UserError if there is none, or of another format."""
     try:
         file = msgspec.json.decode((path / "run.json").read_bytes(), type=RunFile)
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def read_run_file(path: Path) -> RunFile:
 
 
 def begun_run(path: Path) -> RunFile | None:
-    """run.json of a run to go on with; None where nothing is recorded yet, so nothing binds."""
+    """run.json of a run that can be resumed; None if it has no records, so any settings may start it."""
     if not is_run(path):
         return None
     file = read_run_file(path)
@@ -89,31 +89,31 @@ Log = Literal["records", "canaries"]
 
 
 def records_path(run: Path, task: str, log: Log = "records") -> Path:
-    """Where the records of a task lie, or those of its canaries."""
+    """The file with the records of a task, or with those of its canaries."""
     return run / task / f"{log}.jsonl"
 
 
 def read_run(run: Path, task: str, log: Log = "records") -> list[Record]:
     """The records of one task: the last line of each (sample, repeat), in order of first appearance.
 
-    A last line without its end, left by a kill, does not count. UserError names a damaged line.
+    A last line without a newline, left by a kill, does not count. UserError names a damaged line.
     """
     return _read(records_path(run, task, log), lambda line: record_from_json(line, run))
 
 
-def read_records(run: Path, task: str, wanted: Collection[tuple[str, int]]) -> list[Record]:
-    """As `read_run`, of these (sample id, repeat) alone: the others are not kept."""
+def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> list[Record]:
+    """The records with these (sample id, repeat), read like `read_run`; others take no memory."""
 
     def read_line(line: bytes) -> Record | None:
         outline = _outlines.decode(line)
-        known = (outline.sample_id, outline.repeat) in wanted
-        return record_from_json(line, run) if known else None
+        is_kept = (outline.sample_id, outline.repeat) in keys
+        return record_from_json(line, run) if is_kept else None
 
     return _read(records_path(run, task), read_line)
 
 
 class Outline(Struct, frozen=True):
-    """A record without its content: what numbers and comparisons need, read several times as fast."""
+    """A record without its response: enough for numbers and comparisons, read several times as fast."""
 
     sample_id: str
     repeat: int
@@ -130,7 +130,7 @@ _outlines = msgspec.json.Decoder(Outline)
 
 
 def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
-    """As `read_run`, without the responses."""
+    """The records of one task without their responses, read like `read_run`."""
     return _read(records_path(run, task, log), _outlines.decode)
 
 
@@ -152,7 +152,7 @@ def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
             except (ValueError, msgspec.DecodeError) as error:
                 raise UserError(
                     f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
-                    "its sample is then done anew."
+                    "its sample is then evaluated again."
                 ) from None
             if record is not None:
                 records[record.sample_id, record.repeat] = record
@@ -160,7 +160,7 @@ def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
 
 
 class Run:
-    """A run directory that this process holds, ready to take records."""
+    """A run directory that this process has locked, open for records."""
 
     def __init__(self, path: Path, file: RunFile) -> None:
         self.path = path
@@ -180,16 +180,16 @@ class Run:
         write_atomically(self.path / "run.json", pretty_json(self.file), durable=True)
 
     def close(self) -> None:
-        """Ends the writing of records."""
+        """Closes the files of records."""
         for log_file in self._logs.values():
             log_file.close()
 
 
 @contextlib.contextmanager
 def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[Run]:
-    """Takes hold of a run directory, new or old.
+    """A context with a run directory, new or old, which this process locks.
 
-    `make` gets the run.json that is there (None for a new run) and returns the one to go on with;
+    `make` gets the run.json that is there (None for a new run) and returns the one to use;
     it raises UserError where the two do not agree.
     """
     path = path.resolve()
@@ -197,7 +197,7 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
         raise UserError(f"--out {path} is a file; it should be a directory")
     if path.is_dir() and not is_run(path) and not _is_fresh(path):
         raise UserError(f"--out {path} holds other files and no run.json: choose another directory")
-    with held(path / ".lock", f"{path} is in use by another process: wait, or choose --out"):
+    with locked(path / ".lock", f"{path} is in use by another process: wait, or choose --out"):
         run = Run(path, make(begun_run(path)))
         try:
             for task in run.file.tasks:
@@ -210,5 +210,5 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
 
 
 def _is_fresh(path: Path) -> bool:
-    """Empty, or killed before its first run.json was there."""
+    """Whether a folder is empty, or of a run that was killed before its first run.json was written."""
     return all(p.name == ".lock" or p.name.startswith(".run.json.") for p in path.iterdir())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LoadedRun:
-    """One run.
+    """A run with its settings and results.
 
     Attributes:
         path: its directory.
@@ -32,7 +32,7 @@ class LoadedRun:
         return f"<run of {self.file.model} on {', '.join(self.file.tasks)} in {self.path}>"
 
     def records(self, task: str | None = None) -> list[Record]:
-        """Records of one task, or of all, one a (sample, repeat): response, scores, error, usage.
+        """Records of one task, or of all tasks, one for each (sample, repeat).
 
         UserError for a task that the run does not have.
         """
@@ -42,9 +42,9 @@ class LoadedRun:
         """A table with a row for each sample and a column for each metric.
 
         A value is the mean over the sample's repeats, NaN where the metric does not apply or its judge
-        gave none. Further columns: task, sample_id, source_id (the cluster), repeats (how many), failed
-        (how many of them the model failed), input and output (tokens of all), and the groups of the
-        sample.
+        gave none. Further columns: task, sample_id, source_id (the cluster), repeats (their number),
+        failed (the repeats that the model failed), input and output (tokens over all repeats), and the
+        groups of the sample.
 
         Example:
             >>> load_run("runs/new").to_pandas().groupby("task")["selection"].mean()  # doctest: +SKIP
@@ -91,6 +91,6 @@ def _row(task: str, repeats: list[Outline]) -> dict[str, Any]:
     }
     for metric in dict.fromkeys(name for outline in repeats for name in outline.scores):
         scores = [outline.scores[metric].value for outline in repeats if metric in outline.scores]
-        values = [value for value in scores if value is not None]
+        values = [score for score in scores if score is not None]
         row[metric] = sum(values) / len(values) if values else None
     return row

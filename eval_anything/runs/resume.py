@@ -1,4 +1,4 @@
-"""The question whether a call may go on with the run or training that a folder holds already."""
+"""Comparison of settings: may a call resume the run or training that a folder already holds?"""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def differences(
 
 
 def refuse_another(kind: str, folder: str, unlike: Sequence[str], elsewhere: str) -> None:
-    """UserError if anything is unlike the run or training (`kind`) in a folder; `elsewhere` says how to
-    choose another one."""
+    """UserError if any setting is unlike that of the run or training (`kind`) in a folder; `elsewhere`
+    says how to choose another folder."""
     if unlike:
         raise UserError(
             f"{folder} holds a {kind} that is not the same: {'; '.join(unlike)}. "

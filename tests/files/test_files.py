@@ -8,22 +8,22 @@ import pytest
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import seed_of
-from eval_anything.files.writing import hold
+from eval_anything.files.writing import take_lock
 
 
 def test_a_lock_refuses_or_waits(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with path.open("ab") as first, path.open("ab") as second:
-        hold(first, "in use")
+        take_lock(first, "in use")
         with pytest.raises(UserError, match="in use"):
-            hold(second, "in use")
+            take_lock(second, "in use")
         messages = []
 
         def release(message: str) -> None:
             messages.append(message)
             first.close()
 
-        hold(second, "waits for another", release)
+        take_lock(second, "waits for another", release)
         assert messages == ["waits for another"]
 
 

@@ -22,7 +22,7 @@ from align_plugins.data.files import read_rows, write_rows
 from align_plugins.data.rows import RESPONSES, R, Row, rows_of
 from eval_anything.content import MediaPart, Message, Part
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.writing import held, pretty_json, write_atomically
+from eval_anything.files.writing import locked, pretty_json, write_atomically
 from eval_anything.media import MediaStore
 from eval_anything.output.progress import Progress
 
@@ -75,7 +75,7 @@ class Stages:
         path, about = folder.with_name(f"{folder.name}.jsonl"), folder.with_name(f"{folder.name}.json")
         lock = folder.with_name(f".{folder.name}.lock")
         message = f"waits for another process that makes {folder}"
-        with held(lock, message, self._progress.say):
+        with locked(lock, message, self._progress.say):
             if not about.is_file():
                 begun = time.monotonic()
                 rows, counts = make(folder)
