@@ -1,4 +1,4 @@
-"""Reads a task folder whole, and names every mistake in it with its line and the mend."""
+"""Reads a whole task folder, and reports every mistake in it with its line and how to fix it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ def load_task(
     judges: Mapping[str, Mapping[str, Metric]] | None = None,
     data: Sequence[Path] = (),
 ) -> Task:
-    """The task with its samples, checked. FileProblemsError lists all mistakes that were found.
+    """The task with its samples, checked. No code of the folder is run.
 
-    `judges` are the metrics of those in reach, by the judge's name; what the task names of judges is
-    not checked without them. `data` are folders of data sets beside the user's own; a task whose set is
-    nowhere raises MissingDataError, unless it has other mistakes. No code of the folder is run.
+    Args:
+        folder: folder of the task.
+        judges: metrics of the available judges by the judge's name; without them the task's judges are
+            not checked.
+        data: folders of data sets to search before the user's own (`--data`).
+
+    Raises:
+        FileProblemsError: lists all mistakes in the folder.
+        MissingDataError: the task's data set is not on this machine, and there are no mistakes else.
     """
     file, mistakes = load_yaml(folder.path / "task.yaml", TaskFile)
     _check_file(folder.path, file, mistakes)
@@ -46,20 +52,20 @@ def load_task(
 
 
 def folder_at(path: Path) -> TaskFolder:
-    """A task folder given by its path, as `tasks validate PATH` gets it."""
+    """The task folder at a path; it is not trusted. UserError if there is no task.yaml in it."""
     path = folder_holding(path, "task.yaml", "`eval-anything tasks new NAME` makes a folder")
     return TaskFolder(f"{path.parent.name}/{path.name}", path, trusted=False)
 
 
 def _check_file(root: Path, file: TaskFile, mistakes: Mistakes) -> None:
-    """Checks what the types cannot say about task.yaml."""
+    """Checks task.yaml for mistakes that the types cannot express."""
     if not file.judges and file.scorer is None:
         mistakes.add("nothing scores this task: add `judges:` or a `scorer:`")
     if not file.outputs:
         mistakes.add("outputs is empty: name the modalities of good responses", "outputs")
     for key in ("scorer", "controls"):
-        value = getattr(file, key)
-        message = check_code(root, value) if value is not None else None
+        reference = getattr(file, key)
+        message = check_code(root, reference) if reference is not None else None
         if message is not None:
             mistakes.add(f"{key}: {message}", key)
     if file.scorer is not None and not file.metrics:
@@ -70,15 +76,15 @@ def _check_file(root: Path, file: TaskFile, mistakes: Mistakes) -> None:
         mistakes.add("metrics and controls belong to a `scorer:`, and there is none")
 
 
-def _check_data(root: Path, file: TaskFile, data: DataSet, mistakes: Mistakes) -> None:
-    for key, message in mistakes_in(data):
+def _check_data(root: Path, file: TaskFile, dataset: DataSet, mistakes: Mistakes) -> None:
+    for key, message in mistakes_in(dataset):
         mistakes.add(f"data.{key}: {message}", "data", key)
     if file.samples != SAMPLES:
         mistakes.add("samples come from `data:` or from a file: keep one", "samples")
     try:
-        template = _data_template(root, data)
+        template = _data_template(root, dataset)
         if not template.is_file():
-            raise ValueError(f"{data.sample} does not exist in this folder")
+            raise ValueError(f"{dataset.sample} does not exist in this folder")
     except ValueError as error:
         mistakes.add(f"data.sample: {error}", "data", "sample")
         return
@@ -87,10 +93,10 @@ def _check_data(root: Path, file: TaskFile, data: DataSet, mistakes: Mistakes) -
     check_template(template, mistakes)
 
 
-def _data_template(root: Path, data: DataSet) -> Path:
-    """The tasks of a suite may share a template, so it may also lie in the suite's folder. ValueError
-    for a path that leads further out."""
-    return path_inside(root.parent, f"{root.name}/{data.sample}")
+def _data_template(root: Path, dataset: DataSet) -> Path:
+    """The path of the template for samples: in the task's folder, or in the suite's, where tasks may
+    share one. ValueError for a path that leads further out."""
+    return path_inside(root.parent, f"{root.name}/{dataset.sample}")
 
 
 def _check_judges(
@@ -113,8 +119,8 @@ def _check_judges(
     for scorer, metrics in declared:
         for metric in metrics:
             if metric in given_by:
-                both = f"{given_by[metric]} and {scorer}"
-                mistakes.add(f"metric {metric!r} is given by both {both}: rename one", "judges")
+                owners = f"{given_by[metric]} and {scorer}"
+                mistakes.add(f"metric {metric!r} is given by both {owners}: rename one", "judges")
                 agree = False
             given_by[metric] = scorer
     if file.primary not in given_by and agree and given_by:
@@ -123,7 +129,7 @@ def _check_judges(
 
 
 def _check_groups(file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> None:
-    """Checks the keys in group_by: a misspelt one would show no groups, without a word."""
+    """Checks the keys in group_by: a misspelt one would yield no groups without any message."""
     keys = {key for sample in samples for key in sample.metadata}
     for i, key in enumerate(file.group_by):
         if samples and key not in keys:
@@ -154,8 +160,8 @@ def _read_samples(
         else:
             if sample.id in places:
                 first = places[sample.id]
-                place = f"on line {first.line}" if first.line else f"in {first.message.rstrip(': ')}"
-                mistakes.append(where.extended(f"id {sample.id!r} is already {place}: rename it"))
+                position = f"on line {first.line}" if first.line else f"in {first.message.rstrip(': ')}"
+                mistakes.append(where.extended(f"id {sample.id!r} is already {position}: rename it"))
             places.setdefault(sample.id, where)
             mistakes.extend(map(where.extended, _disagreements(sample, file)))
             samples.append(sample)
@@ -168,23 +174,23 @@ def _read_samples(
 
 
 def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> list[tuple[Problem, bytes]]:
-    """The lines of the task's own file that are not empty, each with where it stands."""
+    """The lines of the task's own file that are not empty, each with its file and line."""
     try:
         path = path_inside(root, file.samples)
-        data = path.read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         message = error if isinstance(error, ValueError) else f"{file.samples} is missing"
         mistakes.add(f"samples: {message}", "samples")
         return []
-    lines = enumerate(data.split(b"\n"), start=1)
+    lines = enumerate(content.split(b"\n"), start=1)
     return [(Problem(path, number, ""), line) for number, line in lines if line.strip()]
 
 
 def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
-    """Where a sample says otherwise than task.yaml."""
+    """Contradictions between a sample and task.yaml, as messages."""
     questions: tuple[Message | Turn, ...] = (*sample.messages, *sample.turns)
-    given = {part.modality for question in questions for part in question.parts}
-    extra_in = given - set(file.inputs)
+    modalities = {part.modality for question in questions for part in question.parts}
+    extra_in = modalities - set(file.inputs)
     extra_out = {*sample.contract.required, *sample.contract.allowed} - set(file.outputs)
     messages = []
     if extra_in:

@@ -22,17 +22,17 @@ from eval_anything.tasks.task import TaskFile, TaskFolder
 
 
 class Aggregate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number computed from metrics of several tasks: `formula` is the name of an entry point of
-    `eval_anything.aggregates`, `inputs` maps its names to `<task>:<metric>`, or to another aggregate of
-    the suite."""
+    """A number computed from metrics of several tasks. `formula` is the name of an entry point of
+    `eval_anything.aggregates`; `inputs` maps its variables to `<task>:<metric>`, or to another aggregate
+    of the suite."""
 
     formula: str
     inputs: dict[str, str]
 
 
 class SuiteFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """suite.yaml. `tasks` holds names of own tasks (`selection`) or full ones (`open/selection`);
-    `groups` gives some of them a name together."""
+    """suite.yaml. `tasks` holds names of the suite's own tasks (`selection`) or full names
+    (`open/selection`); `groups` names subsets of them."""
 
     title: str
     description: str
@@ -43,7 +43,7 @@ class SuiteFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Suite(NamedTuple):
-    """Tasks under one name, in order; `groups` are names for some of them, without that of the suite."""
+    """Tasks under one name, in order; `groups` are subsets by name, without the suite's name."""
 
     name: str
     tasks: tuple[str, ...]
@@ -53,7 +53,15 @@ class Suite(NamedTuple):
 
 
 class Registry:
-    """All task folders in reach, by name. Making one reads directories, no files."""
+    """All available task folders by name. Its construction lists directories, but reads no files.
+
+    Args:
+        include: more folders of tasks beside the bundled ones (`--include`): a task, a suite, or a
+            folder of suites.
+
+    Raises:
+        UserError: a folder does not exist or holds nothing to include, or a name is taken twice.
+    """
 
     def __init__(self, include: Sequence[Path] = ()) -> None:
         self.folders: dict[str, TaskFolder] = {}
@@ -62,15 +70,15 @@ class Registry:
         for directory in include:
             if not directory.is_dir():
                 raise UserError(f"--include {directory}: there is no such folder")
-            found = self._scan(directory.resolve(), trusted=False)
-            if not found and not _holds_others(directory.resolve()):
+            count = self._scan(directory.resolve(), trusted=False)
+            if not count and not _holds_others(directory.resolve()):
                 raise UserError(
                     f"--include {directory}: no task.yaml or judge.yaml in it. "
                     "It should be a task folder, a suite of them, or a folder of suites."
                 )
 
     def _scan(self, root: Path, trusted: bool) -> int:
-        """Takes in what lies at `root`, and tells how many folders of suites and tasks that is."""
+        """Adds the suites and tasks at `root` and below, and returns the number of their folders."""
         suites = folders_with(root, "suite.yaml")
         for path in suites:
             file = self._suite_files.setdefault(path.name, path / "suite.yaml")
@@ -95,7 +103,10 @@ class Registry:
         return sorted({f.suite for f in self.folders.values()} | set(self._suite_files))
 
     def suite(self, name: str) -> Suite:
-        """One suite, its task names checked. Without a suite.yaml: its tasks by name."""
+        """A suite by its name, checked; without a suite.yaml it has all its tasks by name.
+
+        UserError for an unknown name or a mistake in suite.yaml.
+        """
         path = self._suite_files.get(name)
         if path is None:
             tasks = tuple(sorted(n for n, f in self.folders.items() if f.suite == name))
@@ -114,17 +125,17 @@ class Registry:
             mistakes.add("names no tasks", "tasks")
         if file.limit is not None and file.limit < 1:
             mistakes.add("limit must be at least 1", "limit")
-        if not path.is_relative_to(content_folder("benchmarks")):  # which are tested
+        if not path.is_relative_to(content_folder("benchmarks")):  # bundled formulas are tested
             _check_formulas(file, mistakes)
         mistakes.check()
         return Suite(name, full, file.limit, file.aggregates, groups)
 
     def _check_group(
-        self, suite: str, group: str, tasks: Sequence[str], known: Sequence[str], mistakes: Mistakes
+        self, suite: str, group: str, tasks: Sequence[str], members: Sequence[str], mistakes: Mistakes
     ) -> None:
-        """Checks a group of a suite, whose tasks are `known`."""
+        """Checks that a group has tasks, all of them `members` of the suite, and a name of its own."""
         for i, task in enumerate(tasks):
-            if task not in known:
+            if task not in members:
                 mistakes.add(f"{task!r} is no task of this suite", "groups", group, i)
         if not tasks:
             mistakes.add(f"group {group!r} names no tasks", "groups", group)
@@ -143,26 +154,26 @@ class Registry:
     @property
     def groups(self) -> list[str]:
         """Full names of all groups."""
-        found: list[str] = []
+        full_names: list[str] = []
         for name, path in self._suite_files.items():
             try:
-                found += [f"{name}/{group}" for group in read_yaml(path, SuiteFile).groups]
-            except UserError:  # whoever names the suite is told what is wrong with it
+                full_names += [f"{name}/{group}" for group in read_yaml(path, SuiteFile).groups]
+            except UserError:  # reported when the suite itself is read
                 continue
-        return sorted(found)
+        return sorted(full_names)
 
     def combining(self, tasks: Collection[str]) -> list[Suite]:
-        """The bundled suites that have aggregates over nothing but these tasks."""
+        """The bundled suites with aggregates whose tasks are all among these."""
         bundled = content_folder("benchmarks")
         names = [n for n, path in self._suite_files.items() if path.is_relative_to(bundled)]
         suites = [self.suite(name) for name in sorted(names)]
         return [s for s in suites if s.aggregates and set(s.tasks) <= set(tasks)]
 
     def select(self, names: Sequence[str], suite: str) -> list[Suite]:
-        """What `--tasks` asks for, in order: suites, full names, or bare names looked up in `suite`.
+        """The suites that the `--tasks` names stand for, in order; all of `suite` without names.
 
-        Each choice comes as a suite of its own; single tasks are a suite of one, without aggregates.
-        Names are those of tasks or of groups.
+        A name is that of a task, a group or a suite; a bare one is looked up in `suite`. A single task
+        becomes a suite of one, without aggregates. UserError for an unknown name.
         """
         if not names:
             return [self.group(suite) or self.suite(suite)]
@@ -179,7 +190,7 @@ class Registry:
         group = self.group(name if "/" in name else f"{suite}/{name}")
         if group is not None:
             return group
-        known = [*self.folders, *self.suites, *self.groups]
+        candidates = [*self.folders, *self.suites, *self.groups]
         elsewhere = [full for full in self.folders if full.rpartition("/")[2] == name]
         if elsewhere:
             raise UserError(
@@ -187,14 +198,14 @@ class Registry:
                 "give the full name, or choose the suite with --suite"
             )
         bare = {full.rpartition("/")[2]: full for full in self.folders}
-        raise UserError(f"unknown task {name!r}.{near(name, [*known, *bare])} {self._hint()}")
+        raise UserError(f"unknown task {name!r}.{near(name, [*candidates, *bare])} {self._hint()}")
 
     def _hint(self) -> str:
         return "`eval-anything tasks list` shows all; --include DIR adds your own."
 
 
 def _full_names(suite: str, tasks: Sequence[str]) -> tuple[str, ...]:
-    """Names of tasks as a suite's file has them, with the suite where it is left out."""
+    """Full names of the tasks in a suite's file, where the suite's own name may be left out."""
     return tuple(task if "/" in task else f"{suite}/{task}" for task in tasks)
 
 
@@ -207,8 +218,7 @@ def _check_formulas(file: SuiteFile, mistakes: Mistakes) -> None:
 
 
 def _holds_others(root: Path) -> bool:
-    """Whether a folder without tasks of ours was included for its judges, or for a source of external
-    tasks."""
+    """Whether a folder without tasks holds judges, or tasks of an external source."""
     if folders_with(root, "judge.yaml"):
         return True
     sources = plugins.load_all(plugins.TASK_SOURCES).values()
@@ -216,17 +226,17 @@ def _holds_others(root: Path) -> bool:
 
 
 def read_task_file(folder: TaskFolder) -> TaskFile:
-    """task.yaml alone, without samples: enough for a listing."""
+    """task.yaml alone, without samples: enough for a listing. FileProblemsError lists its mistakes."""
     return read_yaml(folder.path / "task.yaml", TaskFile)
 
 
 def count_samples(folder: TaskFolder, file: TaskFile) -> int | None:
-    """The number of samples without reading them: non-empty lines, or what is declared of a data set;
-    None for a part of one."""
+    """Number of samples, without parsing them: non-empty lines, or the number that a data set declares;
+    None for a part of a data set."""
     if file.data is not None:
         return file.data.samples
     try:
-        data = (folder.path / file.samples).read_bytes()
+        content = (folder.path / file.samples).read_bytes()
     except OSError:
         return 0
-    return sum(1 for line in data.split(b"\n") if line.strip())
+    return sum(1 for line in content.split(b"\n") if line.strip())

@@ -1,4 +1,4 @@
-"""What a task is: the form of task.yaml, and the loaded task with its samples."""
+"""Tasks: the format of task.yaml, and the loaded task with its samples."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from eval_anything.files.templates import render_template
 from eval_anything.tasks.datasets.declaration import DataSet
 
 SAMPLES = "samples.jsonl"
-"""Where a task's samples are, unless task.yaml says otherwise."""
+"""The file with a task's samples, unless task.yaml names another."""
 
 
 class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """task.yaml. Paths are relative to the task's folder. `data` is where the samples come from if they
-    are not in the folder itself."""
+    """task.yaml. Paths are relative to the task's folder. `data` declares the data set that the samples
+    come from, if they are not in the folder itself."""
 
     version: int
     title: str
@@ -52,7 +52,7 @@ class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskFolder(Struct, frozen=True):
-    """Where a task lies. `trusted` folders, the bundled ones, may run their own code."""
+    """The folder of a task. Bundled folders are `trusted`: their code runs without --allow-code."""
 
     name: str
     path: Path
@@ -64,7 +64,7 @@ class TaskFolder(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True, dict=True):
-    """A task that is read and checked: what task.yaml says, its samples, its template's source."""
+    """A task that is read and checked: task.yaml, samples, and the source of its prompt template."""
 
     folder: TaskFolder
     file: TaskFile
@@ -77,12 +77,13 @@ class Task(Struct, frozen=True, dict=True):
 
     @cached_property
     def by_id(self) -> dict[str, Sample]:
-        """The samples by their id."""
+        """Samples by id."""
         return {sample.id: sample for sample in self.samples}
 
     @cached_property
     def parts_of_fingerprint(self) -> dict[str, str]:
-        """sha256 of what makes two numbers on this task comparable, scoring and sampling apart."""
+        """sha256 of each part of the task that must be equal for two runs to be comparable; scoring and
+        sampling have fingerprints of their own."""
         return {
             "version": str(self.file.version),
             "samples": sha256_of([_sample_content(sample) for sample in self.samples]),
@@ -91,7 +92,7 @@ class Task(Struct, frozen=True, dict=True):
         }
 
     def messages(self, sample: Sample) -> tuple[Message, ...]:
-        """The sample's messages as the model gets them: the template applied to the last text."""
+        """The sample's messages as the model gets them: with the template applied to the last one."""
         if self.template is None:
             return sample.messages
         *before, last = sample.messages
@@ -101,14 +102,14 @@ class Task(Struct, frozen=True, dict=True):
         return (*before, Message(last.role, (*media, TextPart(rendered))))
 
     def groups(self, sample: Sample) -> dict[str, str]:
-        """The sample's value of each key in `group_by` that it has."""
-        found = {key: sample.metadata.get(key) for key in self.file.group_by}
-        return {key: str(value) for key, value in found.items() if value is not None}
+        """The sample's group for each key in `group_by` that its metadata have."""
+        metadata = sample.metadata
+        return {key: str(metadata[key]) for key in self.file.group_by if metadata.get(key) is not None}
 
     def item(self, sample: Sample) -> str:
-        """sha256 of messages, turns, template and media: what pairs the same item of two runs."""
-        asked = [_messages_content(self.messages(sample)), self.template]
-        return sha256_of(asked + _turns_content(sample.turns))
+        """sha256 of messages, turns, template and media, by which samples of two runs are paired."""
+        content = [_messages_content(self.messages(sample)), self.template]
+        return sha256_of(content + _turns_content(sample.turns))
 
 
 def _messages_content(messages: tuple[Message, ...]) -> list[Any]:
@@ -116,7 +117,7 @@ def _messages_content(messages: tuple[Message, ...]) -> list[Any]:
 
 
 def _turns_content(turns: tuple[Turn, ...]) -> list[Any]:
-    """Nothing where there are none, so that samples without turns keep their sha256."""
+    """The turns for a sha256: an empty list if there are none, so that other samples keep theirs."""
     return [[[turn.fresh, _parts_content(turn.parts)] for turn in turns]] if turns else []
 
 

@@ -1,7 +1,7 @@
-"""Archives of media, unpacked once into a cache, in such a way that no archive can do harm.
+"""Archives of media, unpacked once into a cache; an archive that could do harm is refused.
 
-A member that is no plain file or folder, or whose name leads outside, is refused with the whole
-archive; so is one that becomes far larger than it is, or holds too many files.
+That is an archive with a member that is no plain file or folder, or whose name leads outside; one that
+unpacks to many times its size; and one with too many files.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_FILES = 50_000
 
 
 MAX_GROWTH = 20
-"""Media hardly compress, and plain sound by less than this."""
+"""Largest ratio of unpacked to packed bytes: media hardly compress, uncompressed sound by less."""
 
 
 ALWAYS_ALLOWED = 64 * 2**20
-"""Bytes that any archive may become, however small it is."""
+"""Bytes that any archive may unpack to, however small it is."""
 
 
 def folder_of(archive: str) -> str:
@@ -41,9 +41,9 @@ def folder_of(archive: str) -> str:
 
 
 def unpacked(archives: Sequence[Path], name: str, cache: Path) -> Path:
-    """A folder in `cache` with a folder for each archive. An unchanged archive is unpacked once.
+    """A folder in `cache` with a folder for each archive. An unchanged archive is unpacked only once.
 
-    UserError for an archive that is broken or refused, InfrastructureError for a disk that is full.
+    UserError for an archive that is broken or refused, InfrastructureError if the disk fails.
     """
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in archives]
     folder = cache / f"{name}-{sha256_of(states)[:16]}"
@@ -69,8 +69,8 @@ def unpacked(archives: Sequence[Path], name: str, cache: Path) -> Path:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """The files of a tar archive, in `into`. A file whose name claims another kind of medium than its
-    bytes are gets the right ending appended."""
+    """Unpacks a tar archive into the folder `into`. Appends the right ending to a file whose name claims
+    another kind of medium than its bytes are. UserError if it is broken or refused."""
     limit = max(ALWAYS_ALLOWED, MAX_GROWTH * archive.stat().st_size)
     try:
         with archive.open("rb") as raw, _Limited(_decompressed(raw), limit) as stream:
@@ -79,7 +79,7 @@ def unpack(archive: Path, into: Path) -> None:
                     if number > MAX_FILES:
                         raise ValueError(f"it holds more than {MAX_FILES:,} files")
                     _unpack_member(tar, member, into)
-            while stream.read(2**20):  # to the checksum at its end
+            while stream.read(2**20):  # up to the checksum at its end
                 pass
     except ValueError as error:
         raise UserError(f"{archive} is not unpacked: {error}") from None
@@ -114,14 +114,14 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) ->
 
 
 def _decompressed(raw: IO[bytes]) -> IO[bytes]:
-    """The archive's bytes: by its first bytes, not its name."""
+    """The archive's unpacked bytes; its first bytes decide whether it is compressed, not its name."""
     packed = raw.read(2) == b"\x1f\x8b"
     raw.seek(0)
     return gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[return-value]
 
 
 class _Limited(io.RawIOBase):
-    """A stream that refuses to give more than so many bytes, of content or of headers."""
+    """A stream that raises ValueError beyond `limit` bytes, of content and headers together."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         self._stream = stream
@@ -129,8 +129,8 @@ class _Limited(io.RawIOBase):
         self._limit = limit
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size if size >= 0 else self._left + 1)
-        self._left -= len(data)
+        chunk = self._stream.read(size if size >= 0 else self._left + 1)
+        self._left -= len(chunk)
         if self._left < 0:
             raise ValueError(f"it becomes larger than {self._limit:,} bytes, as an archive bomb does")
-        return data
+        return chunk

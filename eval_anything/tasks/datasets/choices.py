@@ -14,37 +14,46 @@ _LETTERS = "ABCDEF"
 _LONGEST = 10_000
 
 
-def choices(value: Any) -> list[str]:
-    """The texts of the choices, in the order of their letters.
+def choices(raw: Any) -> list[str]:
+    """The texts of the choices, in the order of their letters. ValueError if there are not 2 to 6
+    different ones.
 
-    `["a dog", "a cat"]`, `{"A": "a dog", "B": "a cat"}`, `"A. a dog\\nB. a cat"` and a list in a text
-    are the same. ValueError if there are not 2 to 6 different ones.
+    Example:
+        >>> choices(["a dog", "a cat"]) == choices({"A": "a dog", "B": "a cat"})
+        True
+        >>> choices("A. a dog  B. a cat")
+        ['a dog', 'a cat']
     """
-    if isinstance(value, str):
-        value = _from_text(value)
-    if isinstance(value, Mapping):
-        keys = list(_LETTERS[: len(value)])
-        if sorted(value) != keys:
-            raise ValueError(f"the choices must have the letters {', '.join(keys)}, not {list(value)}")
-        value = [value[key] for key in keys]
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"the choices are no list of texts: {value!r:.100}")
-    labels = [re.match(_label(letter), text) for letter, text in zip(_LETTERS, value, strict=False)]
+    if isinstance(raw, str):
+        raw = _from_text(raw)
+    if isinstance(raw, Mapping):
+        keys = list(_LETTERS[: len(raw)])
+        if sorted(raw) != keys:
+            raise ValueError(f"the choices must have the letters {', '.join(keys)}, not {list(raw)}")
+        raw = [raw[key] for key in keys]
+    if not isinstance(raw, list) or not all(isinstance(text, str) for text in raw):
+        raise ValueError(f"the choices are no list of texts: {raw!r:.100}")
+    labels = [re.match(_label(letter), text) for letter, text in zip(_LETTERS, raw, strict=False)]
     if labels and all(labels):
-        value = [text[m.end() :] for m, text in zip(labels, value, strict=True) if m is not None]
-    texts = [text.strip() for text in value]
+        raw = [text[m.end() :] for m, text in zip(labels, raw, strict=True) if m is not None]
+    texts = [text.strip() for text in raw]
     if not 2 <= len(texts) <= len(_LETTERS) or len(set(texts)) < len(texts) or not all(texts):
         raise ValueError(f"there must be 2 to {len(_LETTERS)} different choices, not {texts!r:.100}")
     return texts
 
 
-def chosen(value: Any, letter: Any) -> str:
-    """The text of the choice with that letter. ValueError if there is none."""
-    texts = choices(value)
-    known = _LETTERS[: len(texts)]
-    if not isinstance(letter, str) or len(letter.strip()) != 1 or letter.strip() not in known:
-        raise ValueError(f"the answer {letter!r:.60} is none of the letters {', '.join(known)}")
-    return texts[known.index(letter.strip())]
+def chosen(raw: Any, letter: Any) -> str:
+    """The text of the choice with that letter. ValueError if there is no such letter.
+
+    Example:
+        >>> chosen(["a dog", "a cat"], "B")
+        'a cat'
+    """
+    texts = choices(raw)
+    letters = _LETTERS[: len(texts)]
+    if not isinstance(letter, str) or len(letter.strip()) != 1 or letter.strip() not in letters:
+        raise ValueError(f"the answer {letter!r:.60} is none of the letters {', '.join(letters)}")
+    return texts[letters.index(letter.strip())]
 
 
 def _label(letter: str) -> str:
@@ -64,15 +73,15 @@ def _from_text(text: str) -> Any:
 
 def _by_letters(text: str) -> list[str]:
     """The texts between `A.`, `B.` and so on, each of which begins the text or follows a separator."""
-    starts = []
+    labels = []
     at = 0
     for letter in _LETTERS:
-        found = re.compile(rf"(?:^|(?<=[\s,;|/])){_label(letter)}").search(text, at)
-        if found is None or (letter == "A" and found.start() != 0):
+        label = re.compile(rf"(?:^|(?<=[\s,;|/])){_label(letter)}").search(text, at)
+        if label is None or (letter == "A" and label.start() != 0):
             break
-        starts.append(found)
-        at = found.end()
-    if not starts:
+        labels.append(label)
+        at = label.end()
+    if not labels:
         raise ValueError(f"no choices with letters are in {text!r:.100}")
-    ends = [*(match.start() for match in starts[1:]), len(text)]
-    return [text[m.end() : end].strip(" \t\r\n,;|/") for m, end in zip(starts, ends, strict=True)]
+    ends = [*(match.start() for match in labels[1:]), len(text)]
+    return [text[m.end() : end].strip(" \t\r\n,;|/") for m, end in zip(labels, ends, strict=True)]

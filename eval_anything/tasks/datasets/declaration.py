@@ -1,4 +1,4 @@
-"""What a task says of the data set that its samples come from: `data:` in task.yaml."""
+"""Declaration of the data set that a task's samples come from: `data:` in task.yaml."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HUB = re.compile(rf"{_NAME.pattern}/{_NAME.pattern}")
 
 
 class Where(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which rows belong to the task: those whose `field` is `equals`. `among` are all values that it
-    may have, so that a row with another one is an error instead of being left out by all tasks."""
+    """Condition for the items of the task: their `field` has the value `equals`. `among` lists all
+    values that it may have, so that an item with another one is an error, not an item of no task."""
 
     field: str
     equals: str
@@ -32,16 +32,16 @@ class DataSet(Struct, frozen=True, forbid_unknown_fields=True):
     """`data:` in task.yaml. The licence of the data is that of the task.
 
     Attributes:
-        name: of the folder that holds the set.
-        hub: where it is on the Hugging Face hub, `owner/name`; None if it is not there.
-        revision: the commit to fetch; the newest one if left out.
-        megabytes: how much is downloaded, about.
+        name: name of the folder that holds the set.
+        hub: its name on the Hugging Face hub, `owner/name`; None if it is not there.
+        revision: commit to fetch; the newest one if left out.
+        megabytes: approximate size of the download.
         rows: patterns of the files with the rows (.json, .jsonl, .parquet); the first one that
             matches any file counts.
         archives: archives of media; each is unpacked into a folder of its name.
-        items: how many items the whole set has, before `where`: rows, or groups of them.
+        items: number of items in the whole set, before `where`: rows, or groups of them.
         group_by: a field; the rows that have the same value in it make one sample.
-        where: which items belong to the task.
+        where: condition for the items that belong to the task; all do without it.
         sample: a Jinja2 file that turns an item into one line of samples.jsonl.
     """
 
@@ -58,33 +58,33 @@ class DataSet(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def samples(self) -> int | None:
-        """How many samples the task has, if that is known without the data."""
+        """Number of samples of the task; None if only the data can tell."""
         return self.items if self.where is None else None
 
 
-def mistakes_in(data: DataSet) -> list[tuple[str, str]]:
-    """What the types cannot say: pairs of a key and what is wrong with it."""
-    found = []
-    if not _NAME.fullmatch(data.name):
-        found.append(("name", "must be the name of a folder: letters, digits, `.`, `_`, `-`"))
-    if data.hub is not None and not _HUB.fullmatch(data.hub):
-        found.append(("hub", f"must be `owner/name`, not {data.hub!r}"))
-    if data.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", data.revision):
-        found.append(("revision", "must be a commit: 40 hexadecimal digits"))
-    if data.items < 1:
-        found.append(("items", "must be at least 1"))
-    if not data.megabytes > 0:
-        found.append(("megabytes", "must be above 0"))
-    if not data.rows:
-        found.append(("rows", "names no file: give a pattern, such as `data/test-*.parquet`"))
+def mistakes_in(dataset: DataSet) -> list[tuple[str, str]]:
+    """Mistakes that the types cannot express: pairs of a key and a message."""
+    mistakes = []
+    if not _NAME.fullmatch(dataset.name):
+        mistakes.append(("name", "must be the name of a folder: letters, digits, `.`, `_`, `-`"))
+    if dataset.hub is not None and not _HUB.fullmatch(dataset.hub):
+        mistakes.append(("hub", f"must be `owner/name`, not {dataset.hub!r}"))
+    if dataset.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", dataset.revision):
+        mistakes.append(("revision", "must be a commit: 40 hexadecimal digits"))
+    if dataset.items < 1:
+        mistakes.append(("items", "must be at least 1"))
+    if not dataset.megabytes > 0:
+        mistakes.append(("megabytes", "must be above 0"))
+    if not dataset.rows:
+        mistakes.append(("rows", "names no file: give a pattern, such as `data/test-*.parquet`"))
     for key in ("rows", "archives"):
-        for pattern in getattr(data, key):
+        for pattern in getattr(dataset, key):
             endings = ROW_FILES if key == "rows" else ARCHIVES
             path = PurePosixPath(pattern)
             if path.is_absolute() or ".." in path.parts:
-                found.append((key, f"{pattern!r} leads outside the data set"))
+                mistakes.append((key, f"{pattern!r} leads outside the data set"))
             elif not pattern.endswith(endings):
-                found.append((key, f"{pattern!r} must end in {', '.join(endings)}"))
-    if data.where is not None and data.where.equals not in data.where.among:
-        found.append(("where", f"equals {data.where.equals!r} is none of `among`"))
-    return found
+                mistakes.append((key, f"{pattern!r} must end in {', '.join(endings)}"))
+    if dataset.where is not None and dataset.where.equals not in dataset.where.among:
+        mistakes.append(("where", f"equals {dataset.where.equals!r} is none of `among`"))
+    return mistakes

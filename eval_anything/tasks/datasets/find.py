@@ -1,4 +1,4 @@
-"""Where a data set lies on this machine, and what to say if it does not."""
+"""Search for a data set on this machine, and instructions for getting it."""
 
 from __future__ import annotations
 
@@ -23,57 +23,61 @@ class Snapshot(NamedTuple):
 
 
 def data_home() -> Path:
-    """Where `tasks fetch` puts data sets, each in a folder of its name."""
+    """The folder into which `tasks fetch` puts data sets, each in a folder of its name."""
     return home() / "data"
 
 
-def find_snapshot(task: str, data: DataSet, licence: str, given: Sequence[Path] = ()) -> Snapshot:
-    """The data set of a task: in a folder of its name in one of those `given` (`--data`), in one of
-    them itself, or where `tasks fetch` puts it. MissingDataError says how to get it."""
-    for folder in given:
+def find_snapshot(
+    task: str, dataset: DataSet, licence: str, data_folders: Sequence[Path] = ()
+) -> Snapshot:
+    """The data set of a task: in a folder of its name in one of `data_folders` (`--data`), in one of
+    these itself, or in `data_home()`. MissingDataError says how to get it."""
+    for folder in data_folders:
         if not folder.is_dir():
             raise UserError(f"--data {folder}: there is no such folder")
-    own = [folder / data.name for folder in given if (folder / data.name).is_dir()]
-    looked_in = [*own, *(f for f in given if f not in [o.parent for o in own]), data_home() / data.name]
+    subfolders = [folder / dataset.name for folder in data_folders if (folder / dataset.name).is_dir()]
+    direct = [folder for folder in data_folders if folder / dataset.name not in subfolders]
+    looked_in = [*subfolders, *direct, data_home() / dataset.name]
     for path in looked_in:
-        rows = _files(path, data.rows)
+        rows = _files(path, dataset.rows)
         if rows:
             return Snapshot(path.resolve(), rows)
-        if path in own:
+        if path in subfolders:
             raise MissingDataError(
-                f"{task}: {path} has no {' or '.join(data.rows)}: the copy of {data.name} is not "
-                f"complete. It holds {_listing(path)}.\n{how_to_get(task, data, licence)}"
+                f"{task}: {path} has no {' or '.join(dataset.rows)}: the copy of {dataset.name} is not "
+                f"complete. It holds {_listing(path)}.\n{how_to_get(task, dataset, licence)}"
             )
     raise MissingDataError(
-        f"{task} needs the data set {data.name}, which is not bundled and not on this machine "
-        f"(looked for {' or '.join(data.rows)} in {', '.join(map(str, looked_in))}).\n"
-        f"{how_to_get(task, data, licence)}"
+        f"{task} needs the data set {dataset.name}, which is not bundled and not on this machine "
+        f"(looked for {' or '.join(dataset.rows)} in {', '.join(map(str, looked_in))}).\n"
+        f"{how_to_get(task, dataset, licence)}"
     )
 
 
-def how_to_get(task: str, data: DataSet, licence: str) -> str:
-    """What to download, how large it is, under which licence, and where to put it."""
-    about = f"  what:    {data.hub or data.name}, about {data.megabytes:g} MB, licence {licence}\n"
+def how_to_get(task: str, dataset: DataSet, licence: str) -> str:
+    """Instructions: the download, its size and licence, and the folder to put it into."""
+    name = dataset.hub or dataset.name
+    about = f"  what:    {name}, about {dataset.megabytes:g} MB, licence {licence}\n"
     where = (
-        f"  where:   DIR/{data.name}, named with --data DIR; or {data_home() / data.name}, "
+        f"  where:   DIR/{dataset.name}, named with --data DIR; or {data_home() / dataset.name}, "
         "where it is found by itself"
     )
-    if data.hub is None:
+    if dataset.hub is None:
         return about + where
     return (
         f"{about}"
         f"  fetch:   eval-anything tasks fetch {task.rpartition('/')[0]}\n"
-        f"  by hand: hf download {data.hub} --repo-type dataset --local-dir DIR/{data.name}\n"
+        f"  by hand: hf download {dataset.hub} --repo-type dataset --local-dir DIR/{dataset.name}\n"
         f"{where}"
     )
 
 
 def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """What the first pattern that matches anything matches, sorted."""
+    """The files of the first pattern that matches any, sorted."""
     for pattern in patterns:
-        found = sorted(path for path in folder.glob(pattern) if path.is_file())
-        if found:
-            return found
+        matches = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if matches:
+            return matches
     return []
 
 

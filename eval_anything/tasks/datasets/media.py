@@ -1,4 +1,4 @@
-"""Media of a data set by the paths that its rows give, which need not say in which folder they are."""
+"""Media of a data set, found by the paths in its rows, which may leave out leading folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eval_anything.media.sniff import EXTENSIONS, kind_of_file
 
 
 class MediaFinder:
-    """The files below a folder, by name. `folders` are those that archives were unpacked into."""
+    """Index of the files below a folder by name. `folders` are those of the unpacked archives."""
 
     def __init__(self, root: Path, folders: Collection[str]) -> None:
         self._root = root
@@ -20,31 +20,34 @@ class MediaFinder:
         self._by_name: dict[str, list[PurePosixPath]] | None = None
 
     def part(self, path: Any, folder: str = "") -> dict[str, str]:
-        """The part, for JSON, of the one file that a row means by `path`: the one that it leads to from
-        the root, from `folder` or from a folder below it. ValueError if there is none, or several."""
+        """Modality and path (for JSON) of the one file that a row means by `path`.
+
+        That is the file to which `path` leads from the root or any folder below it; with `folder`, only
+        within that folder. ValueError if there is none, or several.
+        """
         if not isinstance(path, str) or not path.strip():
             raise ValueError(f"the path of a medium must be text, not {path!r:.60}")
         if folder and folder not in self._folders:
             raise ValueError(
                 f"medium({folder!r}): no archive is unpacked there.{near(folder, self._folders)}"
             )
-        wanted = PurePosixPath(path.replace("\\", "/"))
-        if wanted.is_absolute() or ".." in wanted.parts:
+        target = PurePosixPath(path.replace("\\", "/"))
+        if target.is_absolute() or ".." in target.parts:
             raise ValueError(f"the path {path!r} of a medium leads outside the data set")
         inside = (folder,) if folder else ()
-        names = [wanted.name, *(f"{wanted.name}.{extension}" for extension in EXTENSIONS)]
-        found = [
-            known
+        names = [target.name, *(f"{target.name}.{extension}" for extension in EXTENSIONS)]
+        matches = [
+            candidate
             for name in names
-            for known in self._files().get(name, ())
-            if known.parts[: len(inside)] == inside and _leads_to(wanted, known, inside)
+            for candidate in self._files().get(name, ())
+            if candidate.parts[: len(inside)] == inside and _leads_to(target, candidate, inside)
         ]
-        if not found:
-            hint = near(wanted.name, self._files())
+        if not matches:
+            hint = near(target.name, self._files())
             raise ValueError(f"the medium {path!r} is not in {folder or 'the data set'}.{hint}")
-        if len(found) > 1:
-            raise ValueError(f"the medium {path!r} may be {' or '.join(map(str, found[:3]))}")
-        return {"modality": kind_of_file(self._root / found[0]).modality, "path": str(found[0])}
+        if len(matches) > 1:
+            raise ValueError(f"the medium {path!r} may be {' or '.join(map(str, matches[:3]))}")
+        return {"modality": kind_of_file(self._root / matches[0]).modality, "path": str(matches[0])}
 
     def _files(self) -> dict[str, list[PurePosixPath]]:
         if self._by_name is None:
@@ -57,9 +60,10 @@ class MediaFinder:
         return self._by_name
 
 
-def _leads_to(wanted: PurePosixPath, known: PurePosixPath, inside: tuple[str, ...]) -> bool:
-    """Whether the folders of the one path end in those of the other, so far as both have any."""
-    ours = known.parent.parts[len(inside) :]
-    theirs = wanted.parent.parts
-    length = min(len(ours), len(theirs))
-    return length == 0 or ours[-length:] == theirs[-length:]
+def _leads_to(target: PurePosixPath, candidate: PurePosixPath, inside: tuple[str, ...]) -> bool:
+    """Whether the candidate's folders (without the leading `inside`) end like the target's, compared as
+    far as the shorter of the two goes."""
+    candidate_folders = candidate.parent.parts[len(inside) :]
+    target_folders = target.parent.parts
+    length = min(len(candidate_folders), len(target_folders))
+    return length == 0 or candidate_folders[-length:] == target_folders[-length:]

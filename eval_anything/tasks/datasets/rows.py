@@ -12,7 +12,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.mistakes import mistake
 
 WHOLE = ("all", "test")
-"""Where a JSON file has several lists of rows, these keys mean the whole set."""
+"""Keys of the list with the whole set, in a JSON file with several lists of rows."""
 
 
 class DatasetRow(NamedTuple):
@@ -24,16 +24,16 @@ class DatasetRow(NamedTuple):
 
 
 def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
-    """The rows of all files, in order. FileProblemsError for a file that is broken or holds no rows."""
+    """The rows of all files, in order. FileProblemsError for a broken file or a row without fields."""
     rows = []
     for path in files:
         try:
-            found = _READERS[path.suffix](path)
+            file_rows = _READERS[path.suffix](path)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise mistake(path, f"not valid JSON: {error}") from None
         except OSError as error:
             raise mistake(path, f"cannot be read: {error.strerror or error}") from None
-        for number, fields in enumerate(found, start=1):
+        for number, fields in enumerate(file_rows, start=1):
             if not isinstance(fields, dict):
                 raise mistake(path, f"row {number} is no object with fields, but {fields!r:.60}")
             rows.append(DatasetRow(path, number, fields))
@@ -41,16 +41,16 @@ def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
 
 
 def _json(path: Path) -> list[Any]:
-    """A list of rows; or an object of lists, of which `all` or `test` is the whole if it is there."""
-    value = msgspec.json.decode(path.read_bytes())
-    if isinstance(value, dict):
-        whole = next((value[key] for key in WHOLE if isinstance(value.get(key), list)), None)
-        lists = [whole] if whole is not None else list(value.values())
+    """Rows of a JSON file: a list; or an object of lists, from which `all` or `test` is taken alone."""
+    document = msgspec.json.decode(path.read_bytes())
+    if isinstance(document, dict):
+        full_set = next((document[key] for key in WHOLE if isinstance(document.get(key), list)), None)
+        lists = [full_set] if full_set is not None else list(document.values())
         if all(isinstance(part, list) for part in lists):
-            value = [row for part in lists for row in part]
-    if not isinstance(value, list):
+            document = [row for part in lists for row in part]
+    if not isinstance(document, list):
         raise mistake(path, "must hold a list of rows")
-    return value
+    return document
 
 
 def _json_lines(path: Path) -> list[Any]:

@@ -1,8 +1,8 @@
-"""From the rows of a data set to lines as samples.jsonl has them, by the task's own Jinja2 template.
+"""Conversion of a data set's rows to lines of samples.jsonl by the task's own Jinja2 template.
 
 A template is rendered in a sandbox, once for each item: `row` is the row, or the first one of the
-group, and `rows` is the list of them. It writes one JSON object; what is wrong with it is found as in a
-line of samples.jsonl. Beside the filters of Jinja2 (`tojson` writes any value) it has those below.
+group, and `rows` is the list of them. It writes one JSON object, which is checked like a line of
+samples.jsonl. Beside the filters of Jinja2 (`tojson` writes any value) it has those of `_environment`.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _MOST_PROBLEMS = 5
 
 
 class Lines(NamedTuple):
-    """What a data set becomes: JSON objects, each with where it is from, and the folder of its media.
+    """A data set as lines of JSON, each with its origin, and the folder of its media.
 
-    The message of a `Problem` here names the row; what is wrong with it comes after.
+    The origin is a `Problem` whose message names the row; `extended` appends a mistake to it.
     """
 
     lines: list[tuple[Problem, bytes]]
     media: Path
 
 
-def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
+def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     """The lines of the samples that belong to the task. FileProblemsError names rows and fields."""
-    items = _items(read_rows(snapshot.rows), data)
-    if len(items) != data.items:
-        what = "rows" if data.group_by is None else f"groups of rows by {data.group_by!r}"
+    items = _items(read_rows(snapshot.rows), dataset)
+    if len(items) != dataset.items:
+        unit = "rows" if dataset.group_by is None else f"groups of rows by {dataset.group_by!r}"
         raise mistake(
             snapshot.rows[0],
-            f"{len(items)} {what} were found, and {data.name} has {data.items}. Either the copy is not "
-            "complete, or it is another version. To take fewer samples use --limit N; to evaluate on a "
-            "changed set copy the task's folder under another name and set `items` there",
+            f"{len(items)} {unit} were found, and {dataset.name} has {dataset.items}. Either the copy "
+            "is not complete, or it is another version. To take fewer samples use --limit N; to evaluate "
+            "on a changed set copy the task's folder under another name and set `items` there",
         )
-    media = _media_folder(data, snapshot)
-    environment = _environment(MediaFinder(media, [folder_of(name) for name in data.archives]))
+    media = _media_folder(dataset, snapshot)
+    environment = _environment(MediaFinder(media, [folder_of(name) for name in dataset.archives]))
     compiled = environment.from_string(template.read_text("utf-8"))
     lines = []
     mistakes = Mistakes(snapshot.rows[0])
-    for rows in _belonging(items, data, snapshot):
+    for rows in _belonging(items, dataset, snapshot):
         where = Problem(rows[0].file, 0, f"row {rows[0].number}: ")
         try:
             text = compiled.render(row=rows[0].fields, rows=[row.fields for row in rows])
@@ -66,31 +66,31 @@ def sample_lines(data: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     return Lines(lines, media)
 
 
-def _items(rows: Sequence[DatasetRow], data: DataSet) -> list[list[DatasetRow]]:
-    """One list for each item: a row, or the rows of a group, in the order of the file."""
-    if data.group_by is None:
+def _items(rows: Sequence[DatasetRow], dataset: DataSet) -> list[list[DatasetRow]]:
+    """The items, each a list: of a single row, or of the rows of a group, in the order of the file."""
+    if dataset.group_by is None:
         return [[row] for row in rows]
     groups: dict[str, list[DatasetRow]] = {}
     for row in rows:
-        groups.setdefault(_field(row, data.group_by), []).append(row)
+        groups.setdefault(_field(row, dataset.group_by), []).append(row)
     return list(groups.values())
 
 
 def _belonging(
-    items: list[list[DatasetRow]], data: DataSet, snapshot: Snapshot
+    items: list[list[DatasetRow]], dataset: DataSet, snapshot: Snapshot
 ) -> list[list[DatasetRow]]:
-    where = data.where
+    where = dataset.where
     if where is None:
         return items
-    found = [_field(item[0], where.field) for item in items]
-    for item, value in zip(items, found, strict=True):
-        if value not in where.among:
+    labels = [_field(rows[0], where.field) for rows in items]
+    for rows, label in zip(items, labels, strict=True):
+        if label not in where.among:
             raise mistake(
-                item[0].file,
-                f"row {item[0].number}: {where.field} is {value!r}, which is none of "
-                f"{', '.join(where.among)}.{near(value, where.among)}",
+                rows[0].file,
+                f"row {rows[0].number}: {where.field} is {label!r}, which is none of "
+                f"{', '.join(where.among)}.{near(label, where.among)}",
             )
-    belonging = [item for item, value in zip(items, found, strict=True) if value == where.equals]
+    belonging = [rows for rows, label in zip(items, labels, strict=True) if label == where.equals]
     if not belonging:
         raise mistake(snapshot.rows[0], f"no row has the {where.field} {where.equals!r}")
     return belonging
@@ -113,21 +113,22 @@ def _explained(error: Exception, fields: dict[str, Any]) -> str:
     return str(error) or type(error).__name__
 
 
-def _media_folder(data: DataSet, snapshot: Snapshot) -> Path:
-    """Where the media are: the snapshot, if it has none or they are unpacked there, else a cache."""
-    archives = [snapshot.path / name for name in data.archives]
+def _media_folder(dataset: DataSet, snapshot: Snapshot) -> Path:
+    """The folder of the media: the snapshot itself if it has no archives or they are unpacked there,
+    else a cache into which they are unpacked."""
+    archives = [snapshot.path / name for name in dataset.archives]
     packed = [path for path in archives if path.is_file()]
     missing = [path for path in archives if not path.is_file()]
     if packed and not missing:
-        return unpacked(packed, data.name, data_home() / ".unpacked")
+        return unpacked(packed, dataset.name, data_home() / ".unpacked")
     missing = [path for path in missing if packed or not (path.parent / folder_of(path.name)).is_dir()]
     if missing:
         names = " and ".join(path.name for path in missing)
         raise mistake(
             snapshot.path,
             f"{names} {'is' if len(missing) == 1 else 'are'} missing (or, with all archives unpacked "
-            f"there, {' and '.join(folder_of(p.name) + '/' for p in missing)}): the copy of {data.name} "
-            "is not complete",
+            f"there, {' and '.join(folder_of(p.name) + '/' for p in missing)}): the copy of "
+            f"{dataset.name} is not complete",
         )
     return snapshot.path
 
@@ -149,10 +150,10 @@ def _environment(finder: MediaFinder) -> Any:
 
 
 def _not_json(value: Any) -> None:
-    str(value)  # a field that is not there says so
+    str(value)  # raises jinja2.UndefinedError, which names the field, if there is none
     raise TypeError(f"a value of type {type(value).__name__} cannot be written as JSON")
 
 
 def check_template(path: Path, mistakes: Mistakes) -> None:
-    """Notes what is wrong with a template, as far as can be told without data."""
+    """Notes the mistakes of a template that show without data."""
     read_template(path, mistakes, _environment(MediaFinder(path.parent, [])).from_string)
