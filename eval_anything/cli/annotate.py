@@ -1,4 +1,4 @@
-"""`eval-anything annotate`: labels by people, on a local page."""
+"""`eval-anything annotate`: people label prompts and responses on a local page."""
 
 from __future__ import annotations
 
@@ -39,13 +39,8 @@ def _serve(options: Namespace) -> Exit:
     from eval_anything.annotate.summary import summarize
     from eval_anything.media import MediaStore
 
-    say = Progress().say
-    if options.against is not None and not options.outputs:
-        raise UserError("--against needs something to compare: add --outputs RUN")
-    given = [("--outputs", path) for path in options.outputs]
-    for option, answers in [*given, *([("--against", options.against)] if options.against else [])]:
-        if not answers.exists():
-            raise UserError(f"{option} {answers}: there is no such file or run")
+    progress = Progress()
+    _check_sources(options)
     annotator = _annotator(options.annotator)
     task = _task(options)
     path = options.out or Path("annotations") / f"{task.name.replace('/', '-')}.jsonl"
@@ -53,59 +48,70 @@ def _serve(options: Namespace) -> Exit:
     samples = task.samples[: options.limit]
     with open_log(path) as log:
         store = MediaStore(log.path.resolve().parent / "media")
-        asked = make_questions(
+        question_set = make_questions(
             task, samples, options.outputs, options.against, store, annotator, options.seed
         )
-        if not asked.questions:
+        if not question_set.questions:
             raise UserError("there is nothing to annotate: no sample has a response from each side")
-        session = Session(task, asked.questions, log, annotator, options.scale)
+        session = Session(task, question_set.questions, log, annotator, options.scale)
         with AnnotationServer(session, options.port) as server:
-            if asked.left_out:
-                say(f"{asked.left_out} left out: a response is missing or the model failed")
-            say(
+            if left_out := question_set.left_out:
+                progress.say(f"{left_out} left out: a response is missing or the model failed")
+            progress.say(
                 f"{task.name}: {session.done} of {session.total} done by {annotator}. Open\n\n"
                 f"    {server.url}\n\nin a browser on this machine; Ctrl-C ends. Answers go to {path}"
             )
             try:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
-                say("")
-        found = summarize(standing(read_annotations(path)))
+                progress.say("")
+        summary = summarize(standing(read_annotations(path)))
         written = _exported(path)
     if options.json:
         about = {"task": task.name, "annotator": annotator, "done": session.done, "total": session.total}
-        print_json({"file": str(path), **about, **found, "exports": written})
+        print_json({"file": str(path), **about, **summary, "exports": written})
     else:
-        say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
-        say("\n".join(f"  {name}: {file}" for name, file in written.items()))
+        progress.say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
+        progress.say("\n".join(f"  {name}: {file}" for name, file in written.items()))
     return Exit.DONE
+
+
+def _check_sources(options: Namespace) -> None:
+    """UserError if a file or run of --outputs or --against does not exist."""
+    if options.against is not None and not options.outputs:
+        raise UserError("--against needs something to compare: add --outputs RUN")
+    sources = [("--outputs", path) for path in options.outputs]
+    sources += [("--against", options.against)] if options.against is not None else []
+    for option, path in sources:
+        if not path.exists():
+            raise UserError(f"{option} {path}: there is no such file or run")
 
 
 def _summary(options: Namespace) -> Exit:
     from eval_anything.annotate.log import read_annotations, standing
     from eval_anything.annotate.summary import summarize
 
-    found = summarize(standing(read_annotations(options.summary)))
-    head = f"{options.summary}: {found['n']} answers about {', '.join(found['tasks']) or 'nothing'}"
-    tables = (f"\n{_kind_text(kind, of_kind)}" for kind, of_kind in found["kinds"].items())
-    return show(options, {"file": str(options.summary), **found}, head, *tables)
+    summary = summarize(standing(read_annotations(options.summary)))
+    head = f"{options.summary}: {summary['n']} answers about {', '.join(summary['tasks']) or 'nothing'}"
+    tables = (f"\n{_kind_text(kind, kind_summary)}" for kind, kind_summary in summary["kinds"].items())
+    return show(options, {"file": str(options.summary), **summary}, head, *tables)
 
 
-def _kind_text(kind: str, found: dict[str, Any]) -> str:
-    alpha = found["alpha"]
+def _kind_text(kind: str, summary: dict[str, Any]) -> str:
+    alpha = summary["alpha"]
     ends = "" if alpha.ci95 is None else f" ({alpha.ci95[0]:.3f} .. {alpha.ci95[1]:.3f})"
-    value = "undefined: it needs questions with two answers that differ"
+    alpha_text = "undefined: it needs questions with two answers that differ"
     if alpha.value is not None:
-        value = f"{alpha.value:.3f}{ends}, {alpha.n} questions with two or more answers"
-    counts = found["answers_per_question"].items()
+        alpha_text = f"{alpha.value:.3f}{ends}, {alpha.n} questions with two or more answers"
+    counts = summary["answers_per_question"].items()
     rows = [
-        ["answers", str(found["n"])],
-        ["questions", str(found["questions"])],
+        ["answers", str(summary["n"])],
+        ["questions", str(summary["questions"])],
         ["answers a question", ", ".join(f"{n}: {count} questions" for n, count in counts)],
-        ["annotators", ", ".join(f"{name}: {n}" for name, n in found["annotators"].items())],
-        ["what was answered", ", ".join(f"{name}: {n}" for name, n in found["answers"].items())],
-        ["critiques", str(found["critiques"])],
-        [f"Krippendorff's alpha, {found['level']}", value],
+        ["annotators", ", ".join(f"{name}: {n}" for name, n in summary["annotators"].items())],
+        ["what was answered", ", ".join(f"{name}: {n}" for name, n in summary["answers"].items())],
+        ["critiques", str(summary["critiques"])],
+        [f"Krippendorff's alpha, {summary['level']}", alpha_text],
     ]
     return table([kind, ""], rows)
 

@@ -1,4 +1,4 @@
-"""Commands and their options. What a command does is imported when it runs."""
+"""Commands and their options. The code of a command is imported only when it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ command goes on where it stopped."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong options get one line with the near names, not the whole usage."""
+    """A parser that answers a wrong option with one line and the nearest names, not with the usage."""
 
     def error(self, message: str) -> NoReturn:
         hint = ""
@@ -36,13 +36,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _options_of(parser: argparse.ArgumentParser) -> list[str]:
-    found: list[str] = []
+    options: list[str] = []
     for action in parser._actions:
-        found += action.option_strings
+        options += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
             for sub in action.choices.values():
-                found += _options_of(sub)
-    return found
+                options += _options_of(sub)
+    return options
 
 
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -66,15 +66,15 @@ def _sentence(about: str) -> str:
     return about[:1].upper() + about[1:] + "."
 
 
-def _does(parser: argparse.ArgumentParser, does: str) -> None:
-    """Makes a parser that of a command: `does` is `module:function` in eval_anything.cli."""
-    parser.set_defaults(does=does)
+def _add_handler(parser: argparse.ArgumentParser, handler: str) -> None:
+    """Makes a parser that of a command: `handler` is `module:function` in eval_anything.cli."""
+    parser.set_defaults(handler=handler)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
-def _command(commands: Any, name: str, about: str, does: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, about: str, handler: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=_sentence(about))
-    _does(parser, does)
+    _add_handler(parser, handler)
     return parser
 
 
@@ -83,7 +83,7 @@ def _group(parser: argparse.ArgumentParser) -> Any:
 
 
 def _add_fields(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Options of an evaluation by the names of their fields."""
+    """Adds options of an evaluation by the names of their fields."""
     from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
@@ -93,21 +93,21 @@ def _add_fields(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    _does(run, "run:run")
+    _add_handler(run, "run:run")
     about = "options as YAML; the command line wins"
     run.add_argument("--config", metavar="FILE", type=Path, help=about)
     _add_evaluation(run, asks_a_model=True)
 
 
 def _add_score(score: argparse.ArgumentParser) -> None:
-    _does(score, "run:score")
+    _add_handler(score, "run:score")
     metavar, about = "FILE.jsonl|FOLDER|RUN", "what was answered"
     score.add_argument("--outputs", metavar=metavar, type=Path, required=True, help=about)
     _add_evaluation(score, asks_a_model=False)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None:
-    """All options of an evaluation; one that is not on the command line leaves nothing behind."""
+    """Adds all options of an evaluation; those that are not used are absent from the namespace."""
     from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
@@ -189,20 +189,20 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_schema(schema: argparse.ArgumentParser) -> None:
-    _does(schema, "schema:schema")
+    _add_handler(schema, "schema:schema")
     schema.add_argument("name", metavar="NAME", help="results, records, task, judge, policy or run")
 
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
-    _does(doctor, "doctor:doctor")
+    _add_handler(doctor, "doctor:doctor")
 
 
-def _add_compare(both: argparse.ArgumentParser) -> None:
-    _does(both, "compare:compare_runs")
-    both.add_argument("base", metavar="BASE", type=Path)
-    both.add_argument("candidate", metavar="CANDIDATE", type=Path)
-    both.add_argument("--all", action="store_true", help="every metric and group")
-    both.add_argument("--markdown", action="store_true", help="as Markdown")
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    _add_handler(parser, "compare:compare_runs")
+    parser.add_argument("base", metavar="BASE", type=Path)
+    parser.add_argument("candidate", metavar="CANDIDATE", type=Path)
+    parser.add_argument("--all", action="store_true", help="every metric and group")
+    parser.add_argument("--markdown", action="store_true", help="as Markdown")
 
 
 def _add_gate(parser: argparse.ArgumentParser) -> None:
@@ -238,7 +238,7 @@ def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_annotate(annotate: argparse.ArgumentParser) -> None:
-    _does(annotate, "annotate:annotate")
+    _add_handler(annotate, "annotate:annotate")
     add = annotate.add_argument
     add("task", metavar="TASK", nargs="?", help="whose prompts; without --outputs: votes on modalities")
     add(
@@ -267,7 +267,7 @@ def _add_annotate(annotate: argparse.ArgumentParser) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    _does(train, "train:train")
+    _add_handler(train, "train:train")
     add = train.add_argument
     add("method", metavar="METHOD", help="sft, reward, dpo, or what an installed package adds")
     add("--config", metavar="FILE", type=Path, required=True, help="settings as YAML (docs/training.md)")
@@ -275,8 +275,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    data = _group(parser)
-    check = _command(data, "check", "is a file of training data right?", "data:command")
+    commands = _group(parser)
+    check = _command(commands, "check", "is a file of training data right?", "data:command")
     check.set_defaults(data_command="check")
     check.add_argument("file", metavar="FILE", type=Path)
     check.add_argument("--examples", metavar="N", type=whole, default=2, help="rows of each kind (2)")
@@ -284,7 +284,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--allow-contamination", action="store_true", help="prompts of benchmarks are no mistake"
     )
     _add_fields(check, "include", "data")
-    convert = _command(data, "convert", "make rows of other projects' fields", "data:command")
+    convert = _command(commands, "convert", "make rows of other projects' fields", "data:command")
     convert.set_defaults(data_command="convert")
     convert.add_argument("source", metavar="SOURCE", type=Path, help="JSONL, JSON, parquet or a folder")
     convert.add_argument("--out", metavar="DIR", type=Path, required=True, help="where rows.jsonl goes")
@@ -306,4 +306,4 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "schema": ("the JSON schema of a kind of file", _add_schema),
     "doctor": ("what is installed, and what is missing", _add_doctor),
 }
-"""All commands in the order of the help: what each is for, and what adds its options."""
+"""All commands in the order of the help: a description, and the function that adds the options."""

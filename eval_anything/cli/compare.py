@@ -1,11 +1,18 @@
-"""`eval-anything compare`."""
+"""`eval-anything compare`: two runs, metric by metric."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
 from eval_anything.cli.printing import show
-from eval_anything.comparison import Comparison, Flip, GroupChange, MetricChange, compare
+from eval_anything.comparison import (
+    AggregateChange,
+    Comparison,
+    Flip,
+    GroupChange,
+    MetricChange,
+    compare,
+)
 from eval_anything.errors import Exit
 from eval_anything.output.tables import escape, markdown_table, table
 from eval_anything.statistics.paired import Paired
@@ -25,32 +32,32 @@ _LEGEND = (
 
 
 def compare_runs(options: Namespace) -> Exit:
-    """Two runs, metric by metric."""
+    """Prints every metric of two runs with its change, as text, Markdown or JSON."""
     comparison = compare(options.base, options.candidate)
     text = _markdown(comparison) if options.markdown else _text(comparison, options.all)
     return show(options, comparison, text)
 
 
-def _text(comparison: Comparison, everything: bool) -> str:
+def _text(comparison: Comparison, show_all: bool) -> str:
     blocks = [f"{comparison.base} -> {comparison.candidate}"]
-    shown = [m for m in comparison.metrics if m.primary or everything]
-    rows = [_row(comparison, m) for m in shown]
-    rows += [_aggregate_row(comparison, i) for i in range(len(comparison.aggregates))]
+    metrics = [m for m in comparison.metrics if m.primary or show_all]
+    rows = [_row(comparison, m) for m in metrics]
+    rows += [_aggregate_row(aggregate) for aggregate in comparison.aggregates]
     blocks.append(table(_HEADER, rows, right=(2, 3, 4, 6, 7, 8)))
-    groups = [g for g in comparison.groups if everything or _significant(g.change)]
+    groups = [g for g in comparison.groups if show_all or _significant(g.change)]
     if groups:
         header = ["task", "group", "base", "candidate", "change", "95 % interval"]
         blocks.append(table(header, [_group_row(g) for g in groups], right=(2, 3, 4)))
-    for change in shown:
-        if change.flips and (_significant(change.change) or everything):
+    for change in metrics:
+        if change.flips and (_significant(change.change) or show_all):
             blocks.append(_flips(change))
-    blocks.append("\n".join([_LEGEND, *_remarks(comparison, everything)]))
+    blocks.append("\n".join([_LEGEND, *_remarks(comparison, show_all)]))
     return "\n\n".join(blocks)
 
 
 def _markdown(comparison: Comparison) -> str:
     rows = [_row(comparison, m) for m in comparison.metrics]
-    rows += [_aggregate_row(comparison, i) for i in range(len(comparison.aggregates))]
+    rows += [_aggregate_row(aggregate) for aggregate in comparison.aggregates]
     lines = [
         f"### `{comparison.base}` → `{comparison.candidate}`",
         "",
@@ -61,17 +68,18 @@ def _markdown(comparison: Comparison) -> str:
     for change in comparison.metrics:
         if change.primary and change.flips:
             lines += ["", _linked_flips(comparison, change)]
-    return "\n".join([*lines, "", *(f"- {note}" for note in _remarks(comparison, everything=True))])
+    return "\n".join([*lines, "", *(f"- {note}" for note in _remarks(comparison, show_all=True))])
 
 
 def _linked_flips(comparison: Comparison, change: MetricChange) -> str:
     """The largest losses and gains, each with links to its record in both runs."""
-    both = [f"{run}/{change.task}/records.jsonl" for run in (comparison.base, comparison.candidate)]
+    base = f"{comparison.base}/{change.task}/records.jsonl"
+    candidate = f"{comparison.candidate}/{change.task}/records.jsonl"
     count = min(change.losses, len(change.flips))
 
     def named(flips: list[Flip]) -> str:
         return ", ".join(
-            f"{escape(f.sample_id)} ([{f.base:.3g}](<{both[0]}>) → [{f.candidate:.3g}](<{both[1]}>))"
+            f"{escape(f.sample_id)} ([{f.base:.3g}](<{base}>) → [{f.candidate:.3g}](<{candidate}>))"
             for f in flips[:_FLIPS]
         )
 
@@ -103,8 +111,7 @@ def _seen(m: MetricChange) -> str:
     return f"{m.change.mde:.3f}{true}"
 
 
-def _aggregate_row(comparison: Comparison, place: int) -> list[str]:
-    a = comparison.aggregates[place]
+def _aggregate_row(a: AggregateChange) -> list[str]:
     ends = f"{a.ci95[0]:+.3f} .. {a.ci95[1]:+.3f}"
     numbers = [f"{a.base:.3f}", f"{a.candidate:.3f}", f"{a.difference:+.3f}"]
     return [a.name, "aggregate", *numbers, ends, "", "", ""]
@@ -133,7 +140,7 @@ def _flips(change: MetricChange) -> str:
     return f"{change.name}\n  largest losses: {named(lost)}\n  largest gains: {named(gained)}"
 
 
-def _remarks(comparison: Comparison, everything: bool) -> list[str]:
+def _remarks(comparison: Comparison, show_all: bool) -> list[str]:
     remarks = list(comparison.notes)
     for run, tasks in (
         (comparison.base, comparison.only_base),
@@ -142,6 +149,6 @@ def _remarks(comparison: Comparison, everything: bool) -> list[str]:
         if tasks:
             remarks.append(f"only in {run}: {', '.join(tasks)}")
     hidden = sum(not m.primary for m in comparison.metrics)
-    if hidden and not everything:
+    if hidden and not show_all:
         remarks.append(f"{hidden} more metrics: --all shows them")
     return remarks

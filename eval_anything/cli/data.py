@@ -1,4 +1,4 @@
-"""`eval-anything data`: its commands come from the package of the trainers."""
+"""`eval-anything data`: commands that the package of the trainers provides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eval-anything doctor`: what this installation can do, and what would let it do more."""
+"""`eval-anything doctor`: the abilities of this installation, and the packages that would add more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval_anything.errors import Exit
 from eval_anything.output.tables import table
 from eval_anything.version import __version__
 
-# What an optional group of packages is for; the groups themselves are read from the installation.
+# The purpose of each optional group of packages; the groups are read from the installation.
 _ENABLES = {
     "data": "data sets that are not bundled: parquet files, downloads (`tasks fetch`)",
     "diffusers": "agents: images by pipelines of diffusers",
@@ -33,7 +33,7 @@ _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
 
 def doctor(options: Namespace) -> Exit:
     """Prints versions, devices, keys (whether they are set, never their values) and extras."""
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "eval-anything": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -43,24 +43,24 @@ def doctor(options: Namespace) -> Exit:
         "extras": _extras(),
         "plugins": [plugin._asdict() for plugin in plugins.of_other_packages()],
     }
-    keys = (f"{name} {'set' if is_set else 'not set'}" for name, is_set in found["keys"].items())
+    keys = (f"{name} {'set' if is_set else 'not set'}" for name, is_set in report["keys"].items())
     rows = [
         [name, "installed" if not e["missing"] else "missing " + " ".join(e["missing"]), e["enables"]]
-        for name, e in found["extras"].items()
+        for name, e in report["extras"].items()
     ]
     lines = [
-        f"eval-anything {__version__}, Python {found['python']}, {found['platform']}\n",
-        table(["package", "version"], [[n, v or "MISSING"] for n, v in found["packages"].items()]),
-        f"\ndevices: {', '.join(found['devices'])}",
+        f"eval-anything {__version__}, Python {report['python']}, {report['platform']}\n",
+        table(["package", "version"], [[n, v or "MISSING"] for n, v in report["packages"].items()]),
+        f"\ndevices: {', '.join(report['devices'])}",
         f"keys: {', '.join(keys)}\n",
         table(["extra", "state", "enables"], rows),
     ]
-    if any(extra["missing"] for extra in found["extras"].values()):
+    if any(extra["missing"] for extra in report["extras"].values()):
         lines.append("\npip install 'eval-anything[NAME]' adds what is missing")
-    if found["plugins"]:
-        rows = [[p["noun"], p["name"], p["package"], p["problem"] or "usable"] for p in found["plugins"]]
+    if added := report["plugins"]:
+        rows = [[p["noun"], p["name"], p["package"], p["problem"] or "usable"] for p in added]
         lines += ["", table(["plugin", "name", "package", "state"], rows)]
-    return show(options, found, *lines)
+    return show(options, report, *lines)
 
 
 def _requirements() -> dict[str, list[str]]:
@@ -92,7 +92,7 @@ def _extras() -> dict[str, Any]:
 
 
 def _devices() -> list[str]:
-    """The CPU, and GPUs as torch sees them, asked in a process of its own: its import may crash."""
+    """The CPU, and the GPUs that torch sees, in a process of its own: importing torch may crash."""
     devices = [f"cpu ({os.cpu_count()} cores)"]
     code = (
         "import torch\n"
@@ -100,10 +100,10 @@ def _devices() -> list[str]:
         "if torch.backends.mps.is_available(): print('mps')"
     )
     try:
-        asked = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
         )
-        devices += asked.stdout.split("\n")[:-1]
+        devices += process.stdout.split("\n")[:-1]
     except subprocess.SubprocessError:
         devices.append("torch does not import: reinstall it")
     return devices

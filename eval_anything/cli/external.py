@@ -10,7 +10,7 @@ from eval_anything.evaluation.external import find_source
 
 
 def list_names(options: Namespace) -> Exit:
-    """The names of the source `--suite`, a line each: there may be thousands."""
+    """Prints the names of the external source `--suite`, one a line: there may be thousands."""
     source = options.suite
     entries = find_source(source).entries(options.include)
     rows = [{"name": f"{source}/{entry.name}", "kind": entry.kind} for entry in entries]
@@ -19,7 +19,7 @@ def list_names(options: Namespace) -> Exit:
 
 
 def show_name(options: Namespace) -> Exit:
-    """The kind of a name, and the files that define it."""
+    """Prints the kind of an external name, and the files that define it."""
     prefix, _, name = options.name.partition("/")
     source = find_source(prefix)
     entry = source.find(name, options.include)

@@ -1,4 +1,4 @@
-"""`eval-anything tasks fetch`: the data sets that a suite's tasks read and that are not bundled."""
+"""`eval-anything tasks fetch`: downloads the data sets that a suite is not bundled with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eval_anything.tasks.registry import Registry, read_task_file
 
 
 def fetch(options: Namespace) -> Exit:
-    """Downloads what is not there yet, and checks what is."""
+    """Downloads the files that are missing, and checks those that are there."""
     from eval_anything.tasks.datasets.fetch import fetch as download
 
     registry = Registry(options.include)
@@ -26,29 +26,30 @@ def fetch(options: Namespace) -> Exit:
     if not sets:
         raise UserError(f"{options.name} is bundled: there is nothing to fetch")
     fetched = [
-        download(found, licences[name], lambda line: print(line, file=sys.stderr))
-        for name, found in sets.items()
+        download(declarations, licences[name], lambda line: print(line, file=sys.stderr))
+        for name, declarations in sets.items()
     ]
     document = [
         {
-            "path": str(one.path),
-            "commit": one.commit,
-            "files": [file.name for file in one.files],
-            "bytes": sum(file.size for file in one.files),
+            "path": str(dataset.path),
+            "commit": dataset.commit,
+            "files": [file.name for file in dataset.files],
+            "bytes": sum(file.size for file in dataset.files),
         }
-        for one in fetched
+        for dataset in fetched
     ]
     lines = (
-        f"{one.path}: {len(one.files)} files, all as the hub has them at {one.commit[:12]}"
-        for one in fetched
+        f"{dataset.path}: {len(dataset.files)} files, all as the hub has them at {dataset.commit[:12]}"
+        for dataset in fetched
     )
     run_it = f"run it:  eval-anything run --model SPEC --tasks {options.name}"
     return show(options, document, *lines, run_it)
 
 
 def _tasks(registry: Registry, name: str) -> list[str]:
-    """A task, or all of a suite's folder: also those that the suite itself leaves out."""
+    """Full names of a single task, or of all tasks in a suite and in its folder, which may have tasks
+    that suite.yaml leaves out."""
     if name in registry.folders:
         return [name]
-    own = [full for full, folder in registry.folders.items() if folder.suite == name]
-    return list(dict.fromkeys([*registry.suite(name).tasks, *sorted(own)]))
+    in_folder = [full for full, folder in registry.folders.items() if folder.suite == name]
+    return list(dict.fromkeys([*registry.suite(name).tasks, *sorted(in_folder)]))

@@ -1,4 +1,4 @@
-"""Options of an evaluation on the command line: its fields as arguments, and arguments as its fields."""
+"""Options of an evaluation on the command line: fields become arguments, and arguments fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, optio
 
 
 def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) -> None:
-    """Adds an option to a parser. With `suppress` its absence leaves nothing in the namespace."""
+    """Adds an option to a parser. With `suppress` it has no default: unused, it leaves no attribute."""
     keywords: dict[str, Any] = {"dest": option.name, "help": option.description}
     if isinstance(option.type, inspect.BoolType):
         keywords["action"] = "store_true"
@@ -46,7 +46,7 @@ def _parse_of(option: Option) -> Callable[[str], Any]:
 
 
 def fields_from(namespace: Namespace) -> dict[str, Any]:
-    """The options that a command line gives, by the names of their fields. UserError for a pair
+    """The options that were on the command line, by the names of their fields. UserError for a pair
     without `=`."""
     return {
         option.name: _field(option, getattr(namespace, option.name))
@@ -68,12 +68,17 @@ def _field(option: Option, words: Any) -> Any:
 
 
 def _judge_pair(word: str) -> str:
-    """`NAME=SPEC` as it is; a SPEC alone, which may have a `=` in its address, is for every judge."""
+    """`NAME=SPEC` unchanged; a SPEC alone, whose address may contain `=`, is for every judge."""
     return word if re.match(r"[^/@:]*=", word) else f"{EVERY_JUDGE}={word}"
 
 
 def pairs(flag: str, words: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` words of an option as a mapping."""
+    """Mapping from the `NAME=VALUE` words of an option. UserError for a word without name or `=`.
+
+    Example:
+        >>> pairs("--model-arg", ["top_p=0.9", "note=a=b"])
+        {'top_p': '0.9', 'note': 'a=b'}
+    """
     mapping = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -17,34 +17,35 @@ from eval_anything.output.tables import table
 
 
 def run_gate(options: Namespace) -> int:
-    """The verdict on a candidate; its exit code is the gate's own."""
+    """Prints the verdict on a candidate and writes the reports; the exit code is the gate's own."""
     try:
-        result = gate(options.candidate, options.policy, options.baseline)
+        outcome = gate(options.candidate, options.policy, options.baseline)
         out = options.out if options.out is not None else options.candidate
-        written = write_gate(result, out) if out.is_dir() or options.out is not None else []
+        written = write_gate(outcome, out) if out.is_dir() or options.out is not None else []
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"eval-anything: error: {where}{error.strerror or error}", file=sys.stderr)
         return GateExit.INFRASTRUCTURE
     files = [f"\nwritten: {', '.join(map(str, written))}"] if written else []
-    show(options, result, text(result), *files)
-    return result.exit_code
+    show(options, outcome, text(outcome), *files)
+    return outcome.exit_code
 
 
 def plan(options: Namespace) -> Exit:
-    """What loss the policy's tasks can show, before anything is spent."""
-    found = plan_gate(options.policy, options.baseline, options.pilot, options.correlation)
+    """Prints the loss that the policy's tasks can detect, before money or time is spent."""
+    gate_plan = plan_gate(options.policy, options.baseline, options.pilot, options.correlation)
     header = ["metric", "n", "spread of a change", "sees", "margin", "n for the margin"]
     rows = [
         [t.name, str(t.n), f"{t.spread:.3f}", f"{t.mde:.2%}", f"{t.margin:.1%}", _count(t.needed)]
-        for t in (*found.tasks, found.suite)
+        for t in (*gate_plan.tasks, gate_plan.suite)
     ]
     legend = "sees: the loss that is found with 80 % power, in shares of the range."
-    return show(options, found, table(header, rows, right=range(1, 6)), f"\n{found.basis}\n{legend}")
+    lines = (table(header, rows, right=range(1, 6)), f"\n{gate_plan.basis}", legend)
+    return show(options, gate_plan, *lines)
 
 
 def init(options: Namespace) -> Exit:
-    """A commented policy to start from, or the JSON schema of policies."""
+    """Writes a commented policy to start from, or prints the JSON schema of policies."""
     if options.schema:
         print_json(schema_of("policy"))
         return Exit.DONE

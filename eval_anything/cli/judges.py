@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def list_judges(options: Namespace) -> Exit:
-    """One line a judge."""
+    """Prints a line for each judge."""
     files = {name: read_judge_file(f) for name, f in sorted(find_judges(options.include).items())}
     document = [
         {"name": name, "kind": f.kind, "sees": f.sees, "metrics": list(f.metrics)}
@@ -35,7 +35,7 @@ def list_judges(options: Namespace) -> Exit:
 
 
 def show_judge(options: Namespace) -> Exit:
-    """What a judge gives, where it is, and how good it is with each model that was measured."""
+    """Prints a judge's metrics, its folder, and its quality with each model that was measured."""
     from eval_anything.judges.calibration.store import calibrations_of
 
     folder = judge_named(options.name, find_judges(options.include))
@@ -58,16 +58,16 @@ def show_judge(options: Namespace) -> Exit:
 
 
 def validate_judge(options: Namespace) -> Exit:
-    """Reads a folder as a run would, without running code of it; mistakes are listed by line."""
+    """Reads a folder as a run would, without running its code; mistakes are listed by line."""
     folder = judge_at(options.path)
     file = read_judge_file(folder)
     document = {"judge": folder.name, "kind": file.kind, "valid": True}
-    found = f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found"
-    return show(options, document, found)
+    summary = f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found"
+    return show(options, document, summary)
 
 
 def calibrate_judge(options: Namespace) -> Exit:
-    """Measures a judge against labels, shows what was found and what it cost, and keeps it."""
+    """Measures a judge against labels, saves the calibration, and prints it with its cost."""
     from eval_anything.evaluation.estimate import estimate_calibration
     from eval_anything.judges.assemble import make_judge
     from eval_anything.judges.calibration.measure import (
@@ -92,7 +92,7 @@ def calibrate_judge(options: Namespace) -> Exit:
         check_labels(scorer, labels)
         again = asked_again(labels.rows, options.again)
         if options.dry_run:
-            rows = [*labels.rows, *(labels.rows[place] for place in again)]
+            rows = [*labels.rows, *(labels.rows[index] for index in again)]
             estimated = estimate_calibration(scorer, rows)
             return show(
                 options,
@@ -107,7 +107,7 @@ def calibrate_judge(options: Namespace) -> Exit:
                 *(cost_lines(estimated) or ["it asks no server: this costs no money"]),
             )
         with progress.count(len(labels.rows) + len(again), "label") as advance:
-            # A server's address is no part of what the judge is, and may be nobody's business.
+            # A server's address does not belong to the judge's identity, and may be private.
             model = (spec or "").partition("@")[0]
             calibration = calibrate(scorer, metric, labels, model, options.again, advance)
     path = save_calibration(calibration)
@@ -125,7 +125,7 @@ def calibrate_judge(options: Namespace) -> Exit:
 
 @contextmanager
 def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
-    """The labels that are asked for, with media that exist as long as the context."""
+    """A context with the labels that the options name; their media exist as long as it lasts."""
     from eval_anything.judges.calibration.labels import read_labels
     from eval_anything.micro.making.labels import micro_labels
 
@@ -164,7 +164,7 @@ _TITLES = {
 
 
 def _calibration(calibration: Calibration) -> str:
-    """What was measured, as text for people."""
+    """A calibration as text for people."""
     model = f" with {calibration.model}" if calibration.model else ""
     head = f"{calibration.judge}{model}, {calibration.metric}, against {calibration.labels}"
     blocks = [f"{head} (judge {calibration.fingerprint[:12]}, labels {calibration.sha256[:12]})"]
@@ -180,9 +180,9 @@ def _measured(title: str, measured: JudgeMeasurement) -> str:
     accuracy = measured.figures.get("accuracy")
     rows = []
     for name, figure in measured.figures.items():
-        value = "undefined" if figure.value is None else f"{figure.value:.3f}"
+        estimate = "undefined" if figure.value is None else f"{figure.value:.3f}"
         ends = "" if figure.ci95 is None else f"{figure.ci95[0]:.3f} .. {figure.ci95[1]:.3f}"
-        rows.append([_TITLES.get(name, name), value, ends, str(figure.n)])
+        rows.append([_TITLES.get(name, name), estimate, ends, str(figure.n)])
     lines = [table([f"{measured.n} {title}", "value", "95 % interval", "n"], rows, right=(1, 3))]
     if measured.unscored:
         share = measured.unscored / measured.n

@@ -1,4 +1,4 @@
-"""`eval-anything leaderboard`."""
+"""`eval-anything leaderboard`: runs as a site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eval_anything.errors import Exit
 
 
 def build_site(options: Namespace) -> Exit:
-    """Builds the site, and says what is in it and what is not."""
+    """Builds the site, and prints what it contains and which runs and prompts were left out."""
     from eval_anything.leaderboard.build import build
 
     built = build(options.runs, options.out, single=options.single_file, include=options.include)

@@ -1,4 +1,4 @@
-"""`eval-anything`: finds the command, runs it, and turns errors into messages and exit codes."""
+"""`eval-anything`: runs the command that is named, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from eval_anything.cli.arguments import parser_for
 from eval_anything.errors import EvalError, Exit
 
-# Errors of the path that a user gave, not of the disk below it.
+# Errors that the user's path causes, not the disk.
 _WRONG_PATH = {
     errno.ENOENT,
     errno.ENOTDIR,
@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if re.match(r"gate --(?!help)", " ".join(arguments)):  # short for `gate run --candidate ...`
         arguments.insert(1, "run")
-    if arguments[:1] == ["train"]:  # argparse takes the words without a dash at one place alone
+    if arguments[:1] == ["train"]:  # argparse accepts words without a dash only in one group
         changes = [word for word in arguments[2:] if re.match(r"\w[\w.]*=", word)]
         arguments = [*arguments[:2], *changes, *(w for w in arguments[2:] if w not in changes)]
     options = parser_for(arguments).parse_args(arguments)
     options.command_line = ["eval-anything", *arguments]
-    module_name, _, function = options.does.partition(":")
+    module_name, _, function = options.handler.partition(":")
     try:
         command = getattr(importlib.import_module(f"eval_anything.cli.{module_name}"), function)
         code = int(command(options))

@@ -1,4 +1,4 @@
-"""`eval-anything models list`."""
+"""`eval-anything models list`: the kinds of models that are installed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from eval_anything.output.tables import table
 
 
 def list_models(options: Namespace) -> Exit:
-    """The kinds of models that are installed, from their entry points, and the families that they
-    serve: what goes in and out, and what is left out."""
+    """Prints the kinds of models that are installed, from their entry points, and the families that
+    they serve: inputs, outputs, and missing abilities."""
     rows: list[dict[str, Any]] = []
     for name, cls in plugins.load_all(plugins.MODELS).items():
         row: dict[str, Any] = {"name": name, "about": "", "suite": "", "families": []}

@@ -1,4 +1,4 @@
-"""What commands write: one JSON document, or lines for people."""
+"""Output of commands: one JSON document, or lines for people."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from eval_anything.files.writing import pretty_json
 
 
 def money_text(money: float | None, currency: str) -> str:
-    """An amount for people; None is a price that nobody knows."""
+    """An amount of money for people; None means that a price is unknown."""
     return "unknown money (no price)" if money is None else f"{money:.2f} {currency}"
 
 
 def cost_lines(cost: dict[str, Any]) -> list[str]:
-    """An estimate (`estimate.py`) for people: a line for each who asks a server, and the sum."""
+    """Lines for people from an estimate (`evaluation/estimate.py`): one for the model and each judge
+    that asks a server, and the sum."""
     lines = [
-        f"{who}: {part['calls']} calls, about {money_text(part['money'], cost['currency'])}"
-        for who, part in cost["by"].items()
+        f"{payer}: {part['calls']} calls, about {money_text(part['money'], cost['currency'])}"
+        for payer, part in cost["by"].items()
     ]
     if lines:
         money = money_text(cost["money"], cost["currency"])
@@ -28,8 +29,7 @@ def cost_lines(cost: dict[str, Any]) -> list[str]:
 
 
 def show(options: Namespace, document: Any, *lines: str) -> Exit:
-    """Prints the document if `--json` asks for it, else the lines. The exit code of a command that is
-    done."""
+    """Prints the document with `--json`, else the lines. Returns the exit code for success."""
     if options.json:
         print_json(document)
     else:
@@ -37,6 +37,6 @@ def show(options: Namespace, document: Any, *lines: str) -> Exit:
     return Exit.DONE
 
 
-def print_json(value: Any) -> None:
-    """The command's one document on stdout."""
-    sys.stdout.write(pretty_json(value).decode())
+def print_json(document: Any) -> None:
+    """Writes the command's one document to stdout."""
+    sys.stdout.write(pretty_json(document).decode())

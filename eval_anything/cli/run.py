@@ -28,15 +28,15 @@ def run(options: Namespace) -> Exit:
     """Evaluates a model, prints the table, writes the page."""
     values = read_options(options.config) if options.config is not None else {}
     for name, setting in fields_from(options).items():  # the command line wins
-        both = isinstance(setting, dict) and name in values
-        values[name] = {**values[name], **setting} if both else setting
+        is_mapping = isinstance(setting, dict)
+        values[name] = {**values.get(name, {}), **setting} if is_mapping else setting
     if "model" not in values:
         raise UserError("--model SPEC is missing: a path, `micro`, hf/ID, openai/NAME or replay/FILE")
     return _evaluate(options, values)
 
 
 def score(options: Namespace) -> Exit:
-    """The same for outputs that were saved: `run --model replay/...`."""
+    """Evaluates saved outputs: short for `run --model replay/...`."""
     if not options.outputs.exists():
         raise UserError(f"--outputs {options.outputs}: there is no such file, folder or run")
     return _evaluate(options, {**fields_from(options), "model": f"replay/{options.outputs}"})
@@ -44,7 +44,7 @@ def score(options: Namespace) -> Exit:
 
 def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     missing = {"allow_missing": "1"} if options.allow_missing else {}
-    what = make_options(
+    evaluation = make_options(
         {
             **values,
             "model_args": {**missing, **values.get("model_args", {})},
@@ -53,8 +53,8 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     )
     progress = Progress("silent" if options.json else "auto")
     if options.dry_run:
-        return _show_plan(make_plan(what), options)
-    outcome = evaluate(what, progress, on_plan=lambda plan: _announce(plan, progress))
+        return _show_plan(make_plan(evaluation), options)
+    outcome = evaluate(evaluation, progress, on_plan=lambda plan: _announce(plan, progress))
     page = write_report(outcome.results, outcome.run, outcome.tasks)
     show(
         options,
@@ -77,7 +77,8 @@ def _announce(plan: RunPlan, progress: Progress) -> None:
 
 
 def _judges(results: Results) -> list[str]:
-    """A line for each judge with a model behind it: how good it is, and what it cost."""
+    """Lines about each judge with a model behind it: its quality, its cost, and the effects it can
+    detect."""
     lines = []
     cost = results.cost
     for name, judge in results.judges.items():
@@ -86,19 +87,19 @@ def _judges(results: Results) -> list[str]:
             price = f"; {money_text(paid.money, cost.currency)}" if cost and paid else ""
             lines.append(f"\njudge {name}: {quality_text(judge.calibration)}{price}")
             lines += [
-                f"  {task}:{result.primary}: {effect_text(result.main)}"
-                for task, result in results.tasks.items()
-                if result.main.judge == name
+                f"  {task}:{task_result.primary}: {effect_text(task_result.main)}"
+                for task, task_result in results.tasks.items()
+                if task_result.main.judge == name
             ]
     return lines
 
 
 def _hints(outcome: Outcome) -> list[str]:
-    """The one option that adds each judge whose model is missing."""
+    """Commands that add each judge whose model is missing."""
     lines = []
     for name, judge in outcome.results.judges.items():
         if not judge.available:
-            tasks = [task for task, found in outcome.tasks.items() if name in found.file.judges]
+            tasks = [task.name for task in outcome.tasks.values() if name in task.file.judges]
             kind = judge_kind(judge.kind)
             spec = "PATH" if kind.model_form == "PATH" else "openai/NAME@http://host:port/v1"
             spec += " --against RUN" if kind.scorer_type.compares else ""
@@ -134,7 +135,7 @@ def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
 
 
 def _shown(path: Path) -> str:
-    """A path as short as it can be from here."""
+    """A path relative to the working directory if it lies below it, else the path itself."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""`eval-anything schema`."""
+"""`eval-anything schema`: the JSON schema of a kind of file."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from eval_anything.tasks.registry import Registry, Suite, count_samples, read_ta
 
 
 def show_suite(suite: Suite, registry: Registry, options: Namespace) -> Exit:
-    """A suite's tasks, data sets and aggregates."""
+    """Prints a suite's tasks, data sets and aggregates; with --reference the published rows."""
     if options.reference:
         return _show_reference(suite, options)
     files = {name: read_task_file(registry.folders[name]) for name in suite.tasks}
@@ -33,7 +33,7 @@ def show_suite(suite: Suite, registry: Registry, options: Namespace) -> Exit:
     ]
     lines = [table(["task", "n", "primary", "data"], rows, right=(1,))]
     for name, aggregate in suite.aggregates.items():
-        inputs = ", ".join(f"{key} = {value}" for key, value in aggregate.inputs.items())
+        inputs = ", ".join(f"{key} = {source}" for key, source in aggregate.inputs.items())
         lines.append(f"\n{name}: {aggregate.formula} of {inputs}")
     document = {"suite": suite.name, "tasks": tasks, "aggregates": suite.aggregates}
     return show(options, document, *lines)
@@ -50,10 +50,10 @@ def _show_reference(suite: Suite, options: Namespace) -> Exit:
     used = [name for name in names if name in labels]
     rows = []
     for model in reference.rows:
-        own = {cell.aggregate: cell for cell in cells if cell.model == model}
-        values = {name: value for cell in own.values() for name, value in cell.inputs.items()}
-        computed = [f"{own[name].printed} ({own[name].exact:.4f})" for name in derived]
-        rows.append([model, *(str(values[name]) for name in used), *computed])
+        row = {cell.aggregate: cell for cell in cells if cell.model == model}
+        inputs = {name: printed for cell in row.values() for name, printed in cell.inputs.items()}
+        computed = [f"{row[name].printed} ({row[name].exact:.4f})" for name in derived]
+        rows.append([model, *(str(inputs[name]) for name in used), *computed])
     header = ["model", *(labels[name] for name in used), *(f"{name} (computed)" for name in derived)]
     wrong = [cell for cell in cells if not cell.same]
     return show(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def list_tasks(options: Namespace) -> Exit:
-    """One line a task; a folder with mistakes is listed with the first of them."""
+    """Prints a line for each task; a folder with mistakes is listed with the first of them."""
     if options.suite is not None and options.suite in plugins.names(plugins.TASK_SOURCES):
         from eval_anything.cli.external import list_names
 
@@ -45,18 +45,18 @@ def list_tasks(options: Namespace) -> Exit:
         ]
         for row in rows
     ]
-    named = {s: registry.suite(s) for s in registry.suites if not any(f.suite == s for f in folders)}
+    suites = {s: registry.suite(s) for s in registry.suites if not any(f.suite == s for f in folders)}
     groups = {name: group for name in registry.groups if (group := registry.group(name)) is not None}
     return show(
         options,
         rows,
         table(["task", "in", "out", "n", "judges", "licence"], cells, right=(3,)),
-        *(f"{name}: {', '.join(suite.tasks)}" for name, suite in (named | groups).items()),
+        *(f"{name}: {', '.join(suite.tasks)}" for name, suite in (suites | groups).items()),
     )
 
 
 def _count(row: dict[str, Any]) -> str:
-    """The number of samples; for a part of a data set that is not read, how many it is a part of."""
+    """The number of samples; for a part of a data set that is not read, `of` the items of the whole."""
     n = row.get("n", "")
     return f"of {row['data']['items']}" if n is None else str(n)
 
@@ -85,7 +85,7 @@ def _scored_by(file: TaskFile) -> list[str]:
 
 
 def show_task(options: Namespace) -> Exit:
-    """What a task is, its metrics, and its first sample; or what a suite is."""
+    """Prints a task's description, its metrics and its first sample; or a suite's tasks."""
     prefix, slash, _ = options.name.partition("/")
     if slash and prefix in plugins.names(plugins.TASK_SOURCES):
         from eval_anything.cli.external import show_name
@@ -99,9 +99,9 @@ def show_task(options: Namespace) -> Exit:
 
         return show_suite(suite, registry, options)
     if options.name not in registry.folders:
-        known = [*registry.folders, *registry.groups]
-        known += [] if "/" in options.name else registry.suites
-        raise UserError(f"unknown task {options.name!r}.{near(options.name, known)}")
+        names = [*registry.folders, *registry.groups]
+        names += [] if "/" in options.name else registry.suites
+        raise UserError(f"unknown task {options.name!r}.{near(options.name, names)}")
     if options.reference:
         raise UserError("--reference is of suites: there are no published rows of single tasks")
     judges = _judges(options)
@@ -113,7 +113,7 @@ def show_task(options: Namespace) -> Exit:
         if judge in judges:
             metrics |= {name: metric.description for name, metric in judges[judge].items()}
     sample = task.samples[0] if task is not None else None
-    shown: dict[str, Any] = {
+    document: dict[str, Any] = {
         **_row(folder),
         "title": file.title,
         "description": file.description,
@@ -124,18 +124,18 @@ def show_task(options: Namespace) -> Exit:
         "first_sample": None if sample is None else _shown_sample(sample),
     }
     if task is not None:
-        shown["n"] = len(task.samples)
-        shown["groups"] = _groups(task)
-    some = "some " if task is None and shown["n"] is None else ""
+        document["n"] = len(task.samples)
+        document["groups"] = _groups(task)
+    size = f"some {_count(document)}" if document["n"] is None else _count(document)
     rows = [[n + (" (primary)" if n == file.primary else ""), text] for n, text in metrics.items()]
-    counted = shown.get("groups", {}).items()
+    counted = document.get("groups", {}).items()
     groups = [f"{key}: {', '.join(f'{v} {n}' for v, n in counts.items())}" for key, counts in counted]
     return show(
         options,
-        shown,
+        document,
         f"{folder.name} (version {file.version}): {file.title}\n{file.description}\n",
         f"in: {', '.join(file.inputs)}; out: {', '.join(file.outputs)}; licence: {file.licence}",
-        f"{some}{_count(shown)} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n",
+        f"{size} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n",
         table(["metric", "what it is"], rows),
         "\n".join(["", *groups]),
         f"\n{missing}" if sample is None else _first(sample),
@@ -143,31 +143,31 @@ def show_task(options: Namespace) -> Exit:
 
 
 def _groups(task: Task) -> dict[str, dict[str, int]]:
-    """How many samples have each value of the task's `group_by` keys, the commonest first."""
-    found = {key: Counter[str]() for key in task.file.group_by}
+    """Numbers of samples by `group_by` key and group, the largest group first."""
+    counters = {key: Counter[str]() for key in task.file.group_by}
     for sample in task.samples:
-        for key, value in task.groups(sample).items():
-            found[key][value] += 1
-    return {key: dict(counts.most_common()) for key, counts in found.items()}
+        for key, group in task.groups(sample).items():
+            counters[key][group] += 1
+    return {key: dict(counts.most_common()) for key, counts in counters.items()}
 
 
 def _judges(options: Namespace) -> JudgeMetrics:
-    """The metrics of the judges in reach."""
+    """The metrics of the available judges."""
     from eval_anything.judges.folder import find_judges
     from eval_anything.judges.registry import JudgeMetrics
 
     return JudgeMetrics(find_judges(options.include))
 
 
-def _loaded(folder: TaskFolder, judges: JudgeMetrics, data: list[Path]) -> tuple[Task | None, str]:
-    """The task; or None, and what to do, if its data set is not on this machine."""
+def _loaded(folder: TaskFolder, judges: JudgeMetrics, sets: list[Path]) -> tuple[Task | None, str]:
+    """The task and an empty text; or None and instructions, if its data set is not on this machine."""
     from eval_anything.tasks.datasets.find import MissingDataError
     from eval_anything.tasks.load import load_task
 
     try:
-        return load_task(folder, judges, data), ""
+        return load_task(folder, judges, sets), ""
     except MissingDataError as error:
-        if data:
+        if sets:
             raise
         return None, str(error)
 
@@ -175,17 +175,17 @@ def _loaded(folder: TaskFolder, judges: JudgeMetrics, data: list[Path]) -> tuple
 def _shown_sample(sample: Sample) -> dict[str, Any]:
     messages = [{"role": m.role, "parts": [_shown_part(p) for p in m.parts]} for m in sample.messages]
     turns = [{"fresh": t.fresh, "parts": [_shown_part(p) for p in t.parts]} for t in sample.turns]
-    more = {"turns": turns} if turns else {}
-    return {"id": sample.id, "messages": messages, **more, "contract": sample.contract}
+    sample_turns = {"turns": turns} if turns else {}
+    return {"id": sample.id, "messages": messages, **sample_turns, "contract": sample.contract}
 
 
 def _first(sample: Sample) -> str:
-    asked: list[tuple[str, Sequence[Part | FromTurn]]] = [(m.role, m.parts) for m in sample.messages]
-    asked += [(f"turn {number}", turn.parts) for number, turn in enumerate(sample.turns, start=2)]
+    questions: list[tuple[str, Sequence[Part | FromTurn]]] = [(m.role, m.parts) for m in sample.messages]
+    questions += [(f"turn {number}", turn.parts) for number, turn in enumerate(sample.turns, start=2)]
     lines = [f"\nfirst sample, {sample.id}:"]
-    for who, parts in asked:
+    for speaker, parts in questions:
         for part in map(_shown_part, parts):
-            lines.append(f"  {who}: {part.get('text') or '[' + part['path'] + ']'}")
+            lines.append(f"  {speaker}: {part.get('text') or '[' + part['path'] + ']'}")
     contract = sample.contract
     required, allowed = ", ".join(contract.required), ", ".join(contract.allowed)
     lines.append(f"  required: {required or 'nothing'}; allowed: {allowed or 'nothing else'}")
@@ -201,17 +201,17 @@ def _shown_part(part: Any) -> dict[str, str]:
 
 
 def validate_task(options: Namespace) -> Exit:
-    """Reads a folder as a run would, without running code of it; mistakes are listed by line. Without
-    its data set, what can be checked is."""
+    """Reads a folder as a run would, without running its code; mistakes are listed by line. Without its
+    data set, only the samples stay unchecked."""
     from eval_anything.tasks.load import folder_at
 
     folder = folder_at(options.path)
     task, missing = _loaded(folder, _judges(options), options.data)
     samples = None if task is None else len(task.samples)
-    found = f"{folder.name}: {samples} samples, no mistakes found"
+    summary = f"{folder.name}: {samples} samples, no mistakes found"
     if task is None:
-        found = f"{folder.name}: no mistakes found, but the samples could not be checked. {missing}"
-    return show(options, {"task": folder.name, "samples": samples, "valid": True}, found)
+        summary = f"{folder.name}: no mistakes found, but the samples could not be checked. {missing}"
+    return show(options, {"task": folder.name, "samples": samples, "valid": True}, summary)
 
 
 _TASK_YAML = """\
@@ -233,7 +233,7 @@ _SAMPLES = (
 
 
 def new_task(options: Namespace) -> Exit:
-    """Writes a small task that is valid, to be changed by hand."""
+    """Writes a small valid task, to be changed by hand."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*", options.name):
         raise UserError(f"{options.name!r}: a task is named SUITE/TASK, small letters, digits, _ and -")
     folder: Path = options.dir / options.name

@@ -14,8 +14,7 @@ from eval_anything.output.progress import Progress
 
 
 class TrainingReport(Protocol):
-    """What a training came to: `json` for programs, `lines` for people, `blocked` if the gate says
-    no."""
+    """Report on a training: `json` for programs, `lines` for people, `blocked` if the gate blocks it."""
 
     json: dict[str, Any]
     lines: Sequence[str]
@@ -23,20 +22,20 @@ class TrainingReport(Protocol):
 
 
 class Method(Protocol):
-    """What an entry point of `eval_anything.trainers` must be: a class with these two."""
+    """Interface of an entry point of `eval_anything.trainers`: a class with these two methods."""
 
     @classmethod
     def from_config(cls, path: Path, changes: Sequence[str]) -> Method:
-        """The method with the settings of a file and `key=value` changes; UserError names mistakes."""
+        """The method with the settings of a file and `key=value` changes. UserError lists mistakes."""
 
     def train(self, progress: Progress) -> TrainingReport:
-        """Trains, or goes on with what is there. EvalError says why it stopped."""
+        """Trains, or resumes the training that is there. EvalError says why it stopped."""
 
 
 def train(options: Namespace) -> Exit:
-    """Trains, and prints what came of it; exit code 1 if the gate blocks the result."""
+    """Trains, and prints the report; exit code 1 if the gate blocks the checkpoint."""
     method: type[Method] = plugins.load(plugins.TRAINERS, options.method)
     progress = Progress("silent" if options.json else "auto")
     trained = method.from_config(options.config, options.changes).train(progress)
-    done = show(options, trained.json, *trained.lines)
-    return Exit.FAILED if trained.blocked else done
+    exit_code = show(options, trained.json, *trained.lines)
+    return Exit.FAILED if trained.blocked else exit_code

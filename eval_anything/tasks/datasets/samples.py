@@ -45,8 +45,8 @@ def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
         raise mistake(
             snapshot.rows[0],
             f"{len(items)} {unit} were found, and {dataset.name} has {dataset.items}. Either the copy "
-            "is not complete, or it is another version. To take fewer samples use --limit N; to evaluate "
-            "on a changed set copy the task's folder under another name and set `items` there",
+            "is not complete, or it is another version. To take fewer samples use --limit N; to "
+            "evaluate on a changed set copy the task's folder under another name and set `items` there",
         )
     media = _media_folder(dataset, snapshot)
     environment = _environment(MediaFinder(media, [folder_of(name) for name in dataset.archives]))
