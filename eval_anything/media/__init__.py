@@ -1,8 +1,8 @@
-"""Media files: what they are, whether they decode, and their pixels and samples.
+"""Media files: their kinds, whether they decode, and their pixels and samples.
 
-Bytes are believed, names are not: a file is what its first bytes say. Every reader raises `MediaError`
-with the reason for an empty, truncated, foreign or oversized file, and for one whose decoder crashes,
-hangs or asks for too much memory: decoding happens in child processes. docs/media.md says more.
+The first bytes of a file decide its kind, not its name. Every reader raises `MediaError` with the
+reason for an empty, truncated, foreign or oversized file, and for one whose decoder crashes, hangs or
+needs too much memory: decoding happens in child processes. docs/media.md says more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Files opened by PyAV (FFmpeg), each by the demuxer of its own first bytes.
+"""Files opened by PyAV (FFmpeg), each with the demuxer that its first bytes call for.
 
-FFmpeg would else guess, and some of its formats are lists of other files and addresses.
+FFmpeg would otherwise guess, and some of its formats are lists of other files and addresses.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from eval_anything.content import Modality
 from eval_anything.media.sniff import Kind, MediaError
 
-# By the usual extension of a kind, where FFmpeg's name differs from that.
+# FFmpeg's names of formats by the usual extension, where the two differ.
 _DEMUXERS = {"m4a": "mp4", "webm": "matroska"}
 
 
 @contextmanager
 def opened(path: Path, kind: Kind) -> Iterator[Any]:
-    """The container. MediaError for a picture; what FFmpeg refuses raises its own errors."""
+    """A context with the opened container. MediaError for a picture; FFmpeg raises errors of its own."""
     import av
 
     if kind.modality is Modality.IMAGE:
@@ -30,14 +30,14 @@ def opened(path: Path, kind: Kind) -> Iterator[Any]:
 
 
 def sound_stream(container: Any, path: Path) -> Any:
-    """The first stream of sound. MediaError if there is none."""
+    """The first audio stream. MediaError if there is none."""
     if not container.streams.audio:
         raise MediaError(f"{path} has no sound")
     return container.streams.audio[0]
 
 
 def picture_stream(container: Any, path: Path) -> Any:
-    """The first stream of moving pictures. MediaError if there is none: a cover does not count."""
+    """The first video stream. MediaError if there is none: a cover picture does not count."""
     from av.stream import Disposition
 
     for stream in container.streams.video:

@@ -1,4 +1,4 @@
-"""Pixels and samples as files: plain PNG, WAV and MP4 without any metadata, the same bytes each time."""
+"""Encoders of pixels and samples: plain PNG, WAV and MP4 without metadata, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """uint8 (height, width, 3) -> PNG."""
+    """A PNG file of the pixels, uint8 (height, width, 3)."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -25,29 +25,34 @@ def encode_png(pixels: Pixels) -> bytes:
 
 
 def encode_wav(samples: NDArray[np.floating], rate: int) -> bytes:
-    """Samples (n,) or (n, channels) in -1..1 at `rate` Hz -> 16-bit WAV; what is louder is clipped."""
-    data = (samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
-    return pack_wav(data, rate, 1 if samples.ndim == 1 else samples.shape[1], 2)
+    """A 16-bit WAV file of samples (n,) or (n, channels) at `rate` Hz, clipped to -1..1."""
+    pcm = (samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
+    return pack_wav(pcm, rate, 1 if samples.ndim == 1 else samples.shape[1], 2)
 
 
-def pack_wav(data: bytes, rate: int, channels: int, width: int) -> bytes:
-    """Samples of `width` bytes, those of all channels together, with the header of a WAV before them."""
+def pack_wav(pcm: bytes, rate: int, channels: int, width: int) -> bytes:
+    """A WAV file of encoded samples, `width` bytes each, channels interleaved, at `rate` Hz."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(width)
         file.setframerate(rate)
-        file.writeframes(data)
+        file.writeframes(pcm)
     return buffer.getvalue()
 
 
 def encode_mp4(
     frames: Iterable[Pixels], fps: int | Fraction, crf: int = 18, exact: bool = False
 ) -> bytes:
-    """Frames uint8 (height, width, 3) -> H.264 in MP4; `crf` is the quality, 0 (best) to 51.
+    """An MP4 file (H.264) of frames, uint8 (height, width, 3).
 
-    `exact` makes the bytes the same on every run for any content: x264's fast paths are not (measured:
-    1 clip of moving shapes in 6 differs). Clips of flat shapes alone are the same without it.
+    Args:
+        frames: frames of one size.
+        fps: frames a second.
+        crf: quality, 0 (best) to 51.
+        exact: whether the bytes are the same on every run for any content. x264's fast paths do not
+            ensure that (measured: 1 clip of moving shapes in 6 differs); still clips of flat shapes are
+            the same without it.
     """
     import av
     import numpy as np

@@ -1,10 +1,10 @@
-"""Frames of clips, exactly those asked for: by decord where it is installed, else by PyAV.
+"""Frames of clips by index: by decord where it is installed, else by PyAV.
 
-Both give the same frames: an index counts the frames in the order in which they are shown, and the
-times are those of the file. The packets tell them without anything being decoded (`timeline`). decord
-(0.6, the last release) knows no AV1, turns clips upright in MP4 alone, and gives wrong frames of clips
-with open groups of pictures. So it is asked for MP4 with closed groups, and what it does not read or
-counts differently, PyAV reads too. Runs in a child process (`worker`): what it raises becomes a
+Both return the same frames: an index counts the frames in the order in which they are shown, and the
+times are those of the file. Both come from the packets, without decoding (`timeline`). decord (0.6, the
+last release) does not read AV1, turns clips upright only in MP4, and returns wrong frames of clips with
+open groups of pictures. So it is used only for MP4 with closed groups; PyAV reads all others, and those
+where decord fails or counts differently. Runs in a child process (`worker`), which turns its errors into
 `MediaError`.
 """
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 _THREADS = min(4, os.cpu_count() or 1)
 
 
-_WORTH_A_SEEK = 16  # frames that need not be decoded
+_WORTH_A_SEEK = 16  # frames that a seek must save
 
 
-_BATCH = 16  # frames that decord holds at once
+_BATCH = 16  # frames that decord decodes at once
 
 
 _DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4"})
 
 
-# Decoders that heed skip_frame from packet to packet; dav1d, say, reads it once.
+# Decoders that read skip_frame before each packet; others, such as dav1d, read it only once.
 _SKIPPING_CODECS = frozenset({"h264", "hevc"})
 
 
@@ -50,13 +50,19 @@ _CHECKED_FRAMES = 16
 
 
 def middles(total: int, count: int) -> list[int]:
-    """Indices of the frames at the middles of `count` equal spans; all if there are no more."""
+    """Indices of the frames in the middles of `count` equal spans of `total` frames; all if there are no
+    more than `count`.
+
+    Example:
+        >>> middles(100, 4)
+        [12, 37, 62, 87]
+    """
     count = min(count, total)
     return [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
 
 def shown_at(timeline: Timeline, times: Sequence[float], path: Path) -> list[int]:
-    """Indices of the frames that are seen at these times (seconds). MediaError beyond the clip."""
+    """Indices of the frames shown at these times in seconds. MediaError for a time outside the clip."""
     starts = timeline.times
     end = starts[-1] + timeline.last_seconds
     for time in times:
@@ -64,17 +70,17 @@ def shown_at(timeline: Timeline, times: Sequence[float], path: Path) -> list[int
             raise MediaError(
                 f"{path} shows nothing at {time:g} s: it is {starts[0]:g} to {end:g} s long"
             )
-    # A time that was computed in floats may fall short of its frame by rounding.
+    # A time that was computed in floats may be just before its frame by rounding.
     return [bisect_right(starts, time + 1e-6) - 1 for time in times]
 
 
 def decode_frames(
     path: Path, kind: Kind, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(position in `indices`, uint8 (height, width, 3)) of each, upright, all of one size; not in order.
+    """Pairs of a position in `indices` and the frame's pixels, uint8 (height, width, 3), in any order.
 
-    MediaError for an index out of range, for more pixels than allowed, and for a frame that is not
-    there.
+    The frames are upright and of one size. MediaError for an index out of range, for more pixels than
+    allowed, and for a frame that does not decode.
     """
     total = len(timeline.pts)
     for index in indices:
@@ -85,40 +91,41 @@ def decode_frames(
             f"{path}: {len(indices)} frames of {timeline.width}x{timeline.height} pixels are more than "
             f"{MAX_VIDEO_PIXELS} pixels in all"
         )
-    places: dict[int, list[int]] = {}
-    for place, index in enumerate(indices):
-        places.setdefault(index, []).append(place)
-    wanted = sorted(places)
-    batches = decord_frames(path, kind, timeline, wanted)
-    for index, pixels in batches or pyav_frames(path, kind, timeline, wanted):
-        for place in places[index]:
-            yield place, pixels
+    positions: dict[int, list[int]] = {}
+    for position, index in enumerate(indices):
+        positions.setdefault(index, []).append(position)
+    distinct = sorted(positions)
+    batches = decord_frames(path, kind, timeline, distinct)
+    for index, pixels in batches or pyav_frames(path, kind, timeline, distinct):
+        for position in positions[index]:
+            yield position, pixels
 
 
 def check_frames(path: Path, kind: Kind, timeline: Timeline) -> None:
-    """MediaError if frames are missing: all are decoded, or 16 of a clip of more than 64 Mi pixels."""
+    """Decodes all frames, or 16 of a clip of more than 64 Mi pixels. MediaError if one is missing."""
     total = len(timeline.pts)
-    wanted = list(range(total))
+    indices = list(range(total))
     if total * timeline.width * timeline.height > _CHECKED_WHOLE:
-        wanted = sorted({*middles(total, _CHECKED_FRAMES - 1), total - 1})
-    for _ in _pyav_decoded(path, kind, timeline, wanted):
+        indices = sorted({*middles(total, _CHECKED_FRAMES - 1), total - 1})
+    for _ in _pyav_decoded(path, kind, timeline, indices):
         pass
 
 
 def pyav_frames(
-    path: Path, kind: Kind, timeline: Timeline, wanted: Sequence[int]
+    path: Path, kind: Kind, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, pixels upright) of the frames of these rising indices. MediaError if one is missing."""
+    """Pairs of an index and the frame's upright pixels, for rising indices. MediaError if one is
+    missing."""
     import numpy as np
 
-    for index, frame in _pyav_decoded(path, kind, timeline, wanted):
+    for index, frame in _pyav_decoded(path, kind, timeline, indices):
         if (frame.width, frame.height) != (timeline.width, timeline.height):
             raise MediaError(f"{path} changes its size at frame {index}")
         yield index, np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
 def upright_size(path: Path, kind: Kind) -> tuple[int, int]:
-    """(width, height) as shown: the first frame alone tells how a clip is turned."""
+    """Width and height as shown. Decodes the first frame, which alone says how the clip is turned."""
     with opened(path, kind) as container:
         stream = picture_stream(container, path)
         for frame in container.decode(stream):
@@ -128,37 +135,37 @@ def upright_size(path: Path, kind: Kind) -> tuple[int, int]:
 
 
 def _pyav_decoded(
-    path: Path, kind: Kind, timeline: Timeline, wanted: Sequence[int]
+    path: Path, kind: Kind, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, Any]]:
     with opened(path, kind) as container:
         stream = picture_stream(container, path)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _THREADS
-        place = 0  # of the frame that the decoder comes to next
-        for span in _spans(timeline, wanted):
+        next_index = 0  # of the next frame from the decoder
+        for span in _spans(timeline, indices):
             start = timeline.key_before(span[0])
-            if start - place > _WORTH_A_SEEK:
+            if start - next_index > _WORTH_A_SEEK:
                 container.seek(timeline.pts[start], stream=stream)
-            found = set()
+            decoded = set()
             for index, frame in _forward(container, stream, timeline, span):
-                found.add(index)
+                decoded.add(index)
                 yield index, frame
-            missing = [index for index in span if index not in found]
-            if missing and start:  # the file's index of keyframes leads astray
+            missing = [index for index in span if index not in decoded]
+            if missing and start:  # the file's index of keyframes is wrong
                 container.seek(0, stream=stream)
                 for index, frame in _forward(container, stream, timeline, missing):
-                    found.add(index)
+                    decoded.add(index)
                     yield index, frame
-            if len(found) < len(span):
-                lost = min(set(span) - found)
+            if len(decoded) < len(span):
+                lost = min(set(span) - decoded)
                 raise MediaError(f"{path}: frame {lost} of {len(timeline.pts)} does not decode")
-            place = span[-1] + 1
+            next_index = span[-1] + 1
 
 
-def _spans(timeline: Timeline, wanted: Sequence[int]) -> list[list[int]]:
-    """The indices, parted where it is worth while to go on from a later keyframe."""
+def _spans(timeline: Timeline, indices: Sequence[int]) -> list[list[int]]:
+    """The indices, split where it saves time to continue from a later keyframe."""
     spans: list[list[int]] = []
-    for index in wanted:
+    for index in indices:
         if spans and timeline.key_before(index) - spans[-1][-1] <= _WORTH_A_SEEK:
             spans[-1].append(index)
         else:
@@ -167,16 +174,16 @@ def _spans(timeline: Timeline, wanted: Sequence[int]) -> list[list[int]]:
 
 
 def _forward(
-    container: Any, stream: Any, timeline: Timeline, wanted: Sequence[int]
+    container: Any, stream: Any, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, Any]]:
-    """Decodes from where the container stands until all wanted frames are there, or to the end."""
+    """Decodes from the container's position until all these frames were returned, or to its end."""
     codec = stream.codec_context
-    open_ = {timeline.pts[index]: index for index in wanted}
-    kept = frozenset(open_)
+    open_ = {timeline.pts[index]: index for index in indices}
+    needed = frozenset(open_)
     skips = codec.name in _SKIPPING_CODECS
     for packet in container.demux(stream):
-        if skips:  # frames that nothing else is built on are left out, unless they are wanted
-            codec.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in kept else "NONREF"
+        if skips:  # frames that no other frame refers to are not decoded, unless they are needed
+            codec.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
         for frame in packet.decode():
             index = open_.pop(frame.pts, None)
             if index is not None:
@@ -186,29 +193,29 @@ def _forward(
 
 
 def decord_frames(
-    path: Path, kind: Kind, timeline: Timeline, wanted: Sequence[int]
+    path: Path, kind: Kind, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]] | None:
-    """As `pyav_frames`; None for a clip that decord does not read, or does not read right."""
-    known = kind.extension == "mp4" and timeline.codec in _DECORD_CODECS and timeline.closed
-    if not known or find_spec("decord") is None:
+    """Frames by decord, else like `pyav_frames`; None for a clip that decord cannot read correctly."""
+    is_supported = kind.extension == "mp4" and timeline.codec in _DECORD_CODECS and timeline.closed
+    if not is_supported or find_spec("decord") is None:
         return None
     import decord
 
     try:
         reader = decord.VideoReader(str(path), num_threads=_THREADS)
-        first = reader.get_batch(wanted[:_BATCH]).asnumpy()
+        first = reader.get_batch(indices[:_BATCH]).asnumpy()
     except (decord.DECORDError, RuntimeError):
         return None
     sides = sorted((timeline.height, timeline.width))  # it may be turned
     if len(reader) != len(timeline.pts) or sorted(first.shape[1:3]) != sides:
         return None
-    return _decord_batches(reader, first, wanted)
+    return _decord_batches(reader, first, indices)
 
 
 def _decord_batches(
-    reader: Any, first: np.ndarray, wanted: Sequence[int]
+    reader: Any, first: np.ndarray, indices: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    yield from zip(wanted, first, strict=False)
-    for start in range(_BATCH, len(wanted), _BATCH):
-        batch = wanted[start : start + _BATCH]
+    yield from zip(indices, first, strict=False)
+    for start in range(_BATCH, len(indices), _BATCH):
+        batch = indices[start : start + _BATCH]
         yield from zip(batch, reader.get_batch(batch).asnumpy(), strict=True)

@@ -1,4 +1,4 @@
-"""Pictures by Pillow. Runs in a child process (`worker`): what it raises becomes a `MediaError`."""
+"""Pictures by Pillow. Runs in a child process (`worker`), which turns its errors into `MediaError`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def open_image(path: Path, kind: Kind) -> Pillow.Image:
-    """The picture with its header read and nothing unpacked. MediaError if it is none or too large.
+    """The picture, of which only the header is read. MediaError if it is no picture or too large.
 
-    The format is the one of the first bytes: no other parser of Pillow's ever sees the file.
+    The first bytes select the format: no other parser of Pillow ever gets the file.
     """
     from PIL import Image
 
     if kind.modality is not Modality.IMAGE:
         raise MediaError(f"{path} should be image, but its bytes are {kind.mime}")
-    Image.MAX_IMAGE_PIXELS = None  # our own bound is lower
+    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is lower
     image = Image.open(path, formats=[kind.mime.removeprefix("image/").upper()])
     if image.width * image.height > MAX_PIXELS:
         raise MediaError(f"{path} has {image.width}x{image.height} pixels: more than allowed")
@@ -31,7 +31,7 @@ def open_image(path: Path, kind: Kind) -> Pillow.Image:
 
 
 def decode_image(path: Path, kind: Kind) -> np.ndarray:
-    """Pixels as uint8 (height, width, 3); see `eval_anything.media.read_image`."""
+    """The pixels, uint8 (height, width, 3); see `eval_anything.media.read_image`."""
     import numpy as np
     from PIL import Image, ImageOps
 

@@ -1,46 +1,46 @@
-"""How large a medium may be. A response is a few seconds of media; what is far beyond is an attack."""
+"""Limits on media. Responses are a few seconds long; media far beyond that are taken for attacks."""
 
 from __future__ import annotations
 
 MAX_BYTES = 512 * 2**20
-"""Of a file."""
+"""Size of a file."""
 
 
 MAX_PIXELS = 64 * 2**20
-"""Of one picture: width times height."""
+"""Pixels of one picture or frame: width times height."""
 
 
 MAX_VIDEO_PIXELS = 256 * 2**20
-"""Of all frames that one call reads: 1,165 frames of 640x360, or 129 of 1920x1080."""
+"""Pixels of all frames that one call reads: 1,165 frames of 640x360, or 129 of 1920x1080."""
 
 
 MAX_FRAMES = 500_000
-"""Of a clip."""
+"""Frames of a clip."""
 
 
 MAX_SECONDS = 4 * 3600.0
-"""Of a clip."""
+"""Length of a clip."""
 
 
 MAX_AUDIO_SECONDS = 3600.0
-"""Of a sound."""
+"""Length of a sound."""
 
 
 MAX_CHANNELS = 64
-"""Of a sound."""
+"""Channels of a sound."""
 
 
 RATES = (1_000, 768_000)
-"""Sampling rates of a sound, lowest and highest, in Hz."""
+"""Lowest and highest sampling rate of a sound, in Hz."""
 
 
 MAX_DECODE_SECONDS = 60.0
-"""Of the clock, for one medium: beyond this it hangs."""
+"""Wall-clock time to decode one medium; beyond it the decoder counts as hanging."""
 
 
 MAX_MEMORY = 3 * 2**30
-"""Address space of a process that decodes, in bytes; the largest picture allowed needs half of it."""
+"""Address space of a decoding process, in bytes; the largest picture allowed needs half of it."""
 
 
 MAX_RESULT = 2 * 2**30
-"""Bytes of pixels or samples that one medium becomes."""
+"""Bytes of the pixels or samples of one decoded medium."""

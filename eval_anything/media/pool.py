@@ -1,8 +1,8 @@
-"""Processes that decode, from the side of their parent.
+"""The pool of decoding processes, as seen by their parent.
 
-Nothing that a medium can do reaches the parent: it reads only lines of JSON and an array of a size that
-it knows. A process is used for many media, because starting one takes about a hundred times as long as
-a small picture; after a crash, a hang or too much memory it is gone and the next medium gets a new one.
+A medium cannot harm the parent, which reads only lines of JSON and an array whose size it has checked.
+A process decodes many media, because starting one takes about a hundred times as long as a small
+picture; after a crash, a hang or too much memory it is ended, and the next medium gets a new one.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 _START_SECONDS = 120.0
 
 
-# What of the shared file is kept between media; more is given back to the system at once.
+# Size that the shared file may keep between media; a larger one is returned to the system at once.
 _KEPT_BYTES = 16 * 2**20
 
 
 class DecodedReply(NamedTuple):
-    """What a process answered, and the array, which is None where no `dtype` was asked for."""
+    """The reply of a decoding process, and the array of pixels or samples; None without a `dtype`."""
 
     answer: Mapping[str, Any]
     array: Any
 
 
 class _GoneError(Exception):
-    """The process ended, or had to be ended; the message says why."""
+    """The process ended, or must be ended; the message says why."""
 
 
 class Pool:
@@ -61,14 +61,21 @@ class Pool:
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
 
-    def decode(self, what: str, path: Path, dtype: str | None = None, **request: Any) -> DecodedReply:
-        """Asks a process. MediaError if the medium is at fault, InfrastructureError if nothing runs."""
+    def decode(
+        self, operation: str, path: Path, dtype: str | None = None, **request: Any
+    ) -> DecodedReply:
+        """Has a process do an operation (see `worker`) on a medium, and waits for the reply.
+
+        MediaError if the medium is at fault, InfrastructureError if no process can decode it.
+        """
         process, usable = self._free.get(), False
         try:
             if process is None or process.popen.poll() is not None:
                 self._end(process)
                 process = self._start()
-            answer = process.ask({"what": what, "path": os.fspath(path), **request}, self.seconds)
+            answer = process.ask(
+                {"operation": operation, "path": os.fspath(path), **request}, self.seconds
+            )
             if "memory" in answer:
                 raise _GoneError(f"needs more than {self.memory // 2**20} MiB to decode")
             array = None
@@ -88,7 +95,7 @@ class Pool:
         return DecodedReply(answer, array)
 
     def processes(self) -> list[int]:
-        """The ids of the processes that run now."""
+        """Ids of the running processes."""
         with self._lock:
             return [process.popen.pid for process in self._all]
 
@@ -100,7 +107,7 @@ class Pool:
             process.end()
 
     def forget(self) -> None:
-        """In a forked process: the processes stay the parent's."""
+        """Detaches from all processes, without ending them; for a fork, since they are its parent's."""
         for process in self._all:
             process.forget()
 
@@ -118,21 +125,23 @@ class Pool:
 
 
 class _Process:
+    """A decoding process: it reads requests from stdin, and shares a file for pixels and samples."""
+
     def __init__(self, seconds: float, memory: int) -> None:
         self._file = _shared_file()
-        # As here, and without the working directory, in which anything may lie.
+        # The parent's path, made absolute; -P keeps the child's working directory out of it.
         path = os.pathsep.join(os.path.abspath(p) for p in sys.path)  # noqa: PTH100  ("" is the cwd)
         environment = {
             **os.environ,
             "PYTHONPATH": path,
-            # Address space is limited, and threads that are never used would take most of it.
+            # Address space is limited, and the stacks of unused threads would take most of it.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",
-            # decord asks this often for a frame that a damaged file does not have.
+            # Number of times that decord retries to read a frame that a damaged file does not have.
             "DECORD_EOF_RETRY_MAX": "128",
         }
-        grace = 5  # it is this process that ends a hang; the child does so only when orphaned
+        grace = 5  # the parent ends a hang; the child does so itself only when orphaned
         arguments = [str(self._file), str(math.ceil(seconds) + grace), str(memory)]
         try:
             self.popen = subprocess.Popen(
@@ -154,7 +163,7 @@ class _Process:
             raise InfrastructureError(f"the process to decode media {gone}") from None
 
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Its answer. _GoneError if it crashes or takes too long."""
+        """Sends one request and returns the reply. _GoneError on a crash or timeout."""
         assert self.popen.stdin is not None
         deadline = time.monotonic() + seconds
         try:
@@ -170,28 +179,28 @@ class _Process:
         return answer
 
     def take(self, shape: list[int], dtype: str) -> np.ndarray:
-        """The array of the last answer, copied: nothing that the process does later can touch it."""
+        """The array of the last reply, copied, so that the process cannot change it later."""
         import numpy as np
 
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if not 0 <= size <= min(MAX_RESULT, os.fstat(self._file).st_size):
             raise _GoneError("made its decoder answer nonsense")
         array = np.empty(shape, dtype)
-        left = array.reshape(-1).view(np.uint8).data
-        while left:
-            left = left[os.preadv(self._file, [left], size - len(left)) :]
+        unread = array.reshape(-1).view(np.uint8).data
+        while unread:
+            unread = unread[os.preadv(self._file, [unread], size - len(unread)) :]
         if size > _KEPT_BYTES:
             os.ftruncate(self._file, 0)
         return array
 
     def end(self) -> None:
-        """Ends it if it runs, and waits for it. A second time does nothing."""
+        """Ends the process if it runs, and waits for it. A second call does nothing."""
         self.popen.kill()
         self.popen.wait()
         self._close()
 
     def forget(self) -> None:
-        """Lets go of it without ending it."""
+        """Detaches from the process without ending it."""
         self.popen.returncode = 0  # no child of this process: it must not be waited for
         self._close()
 
@@ -210,13 +219,13 @@ class _Process:
         poll.register(fd, select.POLLIN)
         line = bytearray()
         while not line.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(math.ceil(left * 1000)):
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0 or not poll.poll(math.ceil(seconds_left * 1000)):
                 raise _GoneError("takes too long to decode")
-            data = os.read(fd, 65536)
-            if not data:
+            chunk = os.read(fd, 65536)
+            if not chunk:
                 raise _GoneError(self._how_it_ended())
-            line += data
+            line += chunk
         return bytes(line)
 
     def _how_it_ended(self) -> str:
@@ -227,7 +236,7 @@ class _Process:
 
 
 def _shared_file() -> int:
-    """A file in memory where the system has such, else one without a name."""
+    """Descriptor of a file in memory where the system has such files, else of one without a name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("eval-anything-media")
     with tempfile.TemporaryFile() as file:
@@ -242,7 +251,7 @@ _pool = _new_pool()
 
 
 def pool() -> Pool:
-    """The processes that all readers share."""
+    """The pool that all readers share."""
     return _pool
 
 

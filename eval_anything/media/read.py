@@ -1,4 +1,4 @@
-"""The readers that everything else uses. Each medium is decoded in a child process (`pool`)."""
+"""Readers of media for the rest of the program. Each medium is decoded in a child process (`pool`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AudioSamples(NamedTuple):
-    """Samples as the file has them: float32 (n, channels), full scale -1..1, at `rate` Hz."""
+    """Samples at the file's own rate in Hz: float32 (n, channels), full scale -1..1."""
 
     samples: np.ndarray
     rate: int
@@ -30,16 +30,16 @@ class Video(NamedTuple):
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file says of itself; None where it has no such thing, or does not say.
+    """Properties of a medium; None where they do not apply, or the file does not declare them.
 
     Attributes:
-        mime: of its first bytes.
-        duration: seconds, of a sound or clip.
-        rate: Hz of a sound; frames a second of a clip, on average.
+        mime: MIME type by the first bytes.
+        duration: length of a sound or clip, in seconds.
+        rate: sampling rate of a sound in Hz; mean frames a second of a clip.
         size: (width, height) of a picture or clip, upright, in pixels.
-        frames: of a clip; 1 of a picture, of which only the first frame is ever read.
-        channels: of a sound.
-        has_sound: whether a clip has a stream of sound.
+        frames: number of frames of a clip; 1 for a picture, since only its first frame is ever read.
+        channels: number of channels of a sound.
+        has_sound: whether a clip has an audio stream.
     """
 
     mime: str
@@ -52,9 +52,9 @@ class Probe:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Pixels as uint8 (height, width, 3), RGB, upright; transparency is laid over white.
+    """The pixels, uint8 (height, width, 3), RGB, upright; transparent ones are blended with white.
 
-    Of an animation it is the first picture.
+    An animation yields its first picture. MediaError if it does not decode.
     """
     pixels: np.ndarray = pool().decode("image", path, "uint8").array
     return pixels
@@ -64,19 +64,21 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
     """The sound as float32 (samples,), mono (the mean of its channels), resampled to `rate` Hz.
 
     n samples at r Hz become round(n * rate / r). Full scale is -1..1; a file of floats may exceed it.
+    MediaError if it does not decode.
     """
     samples: np.ndarray = pool().decode("audio", path, "float32", rate=rate).array
     return samples
 
 
 def read_sound(path: Path) -> AudioSamples:
-    """The sound as its file has it: nothing mixed, nothing resampled."""
+    """The sound with its own channels and rate: not mixed, not resampled. MediaError if it does not
+    decode."""
     answer, array = pool().decode("sound", path, "float32")
     return AudioSamples(array, answer["rate"])
 
 
 def read_video(path: Path) -> Video:
-    """All frames of a short clip, in order (`MAX_VIDEO_PIXELS` in all)."""
+    """All frames of a short clip, in order. MediaError for more than `MAX_VIDEO_PIXELS` in all."""
     return _video(path)
 
 
@@ -87,14 +89,19 @@ def read_frames(
     indices: Sequence[int] | None = None,
     times: Sequence[float] | None = None,
 ) -> Video:
-    """Some frames of a clip, of any length: only what they need is decoded.
+    """Some frames of a clip of any length, in the order of the argument; exactly one must be given.
 
-    One of: `count` frames at the middles of equal spans (all, if there are no more); those of
-    `indices`, counted as they are shown, from 0; those that are seen at `times`, in seconds of the
-    file's own clock. The order is that of the arguments. MediaError for a frame that the clip has not.
+    Args:
+        path: file of the clip. Only the part that the frames need is decoded.
+        count: number of frames, from the middles of equal spans; all if the clip has no more.
+        indices: indices of frames in the order in which they are shown, from 0.
+        times: times at which frames are shown, in seconds of the file's own clock.
+
+    Raises:
+        MediaError: the clip does not decode, or has no such frame.
     """
-    given = [choice for choice in (count, indices, times) if choice is not None]
-    if len(given) != 1 or (count is not None and count < 1):
+    selections = [choice for choice in (count, indices, times) if choice is not None]
+    if len(selections) != 1 or (count is not None and count < 1):
         raise TypeError("read_frames takes one of: count (1 or more), indices, times")
     return _video(path, count, indices, times)
 
@@ -119,7 +126,7 @@ def _video(
 
 
 def probe(path: Path) -> Probe:
-    """What the headers and packets of a file say; of a clip one frame is decoded."""
+    """Properties of a medium from headers and packets; of a clip, one frame is decoded."""
     answer = dict(pool().decode("probe", path).answer)
     del answer["last"]
     if "size" in answer:
@@ -130,8 +137,8 @@ def probe(path: Path) -> Probe:
 def check_decodes(part: MediaPart) -> None:
     """MediaError if the medium does not decode, or is truncated.
 
-    Pictures and sounds are decoded whole. So is a clip of at most 64 Mi pixels in all (12 s of 640x360
-    at 25 frames a second); of a longer one all packets are counted, and 16 frames from its beginning
-    to its end are decoded.
+    Pictures and sounds are decoded completely. So is a clip of at most 64 Mi pixels in all (12 s of
+    640x360 at 25 frames a second); of a longer one all packets are counted, and 16 frames from its
+    beginning to its end are decoded.
     """
     pool().decode("check", part.path, modality=part.modality)

@@ -1,4 +1,4 @@
-"""What a file is: its first bytes say it, its name does not."""
+"""Kinds of media files by their first bytes; their names do not count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MediaError(ValueError):
 
 
 class Kind(NamedTuple):
-    """What the first bytes of a file say."""
+    """Kind of a medium: modality, MIME type, and the usual extension without a dot."""
 
     modality: Modality
     mime: str
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
 
 HEAD = 64
-"""How many of the first bytes `sniff` wants."""
+"""Number of first bytes that `sniff` needs."""
 
 
 _MAGIC = (
@@ -53,43 +53,49 @@ EXTENSIONS = {
     "mp4": "video/mp4",
     "webm": "video/webm",
 }
-"""The mime type that a name claims."""
+"""MIME types by the extension of a file's name."""
 
 
-def sniff(data: bytes) -> Kind | None:
-    """The kind of medium from its first bytes (`HEAD` are wanted), None if unknown."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+def sniff(head: bytes) -> Kind | None:
+    """The kind of a medium by its first bytes (at least `HEAD` of them), None if unknown.
+
+    Example:
+        >>> sniff(bytes.fromhex("89504e470d0a1a0a")).extension
+        'png'
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return Kind(Modality.AUDIO, "audio/wav", "wav")
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Kind(Modality.IMAGE, "image/webp", "webp")
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
         if brand in _STILL_BRANDS:  # pictures in the container of clips
             return None
         if brand in (b"M4A ", b"M4B "):
             return Kind(Modality.AUDIO, "audio/mp4", "m4a")
         return Kind(Modality.VIDEO, "video/mp4", "mp4")
-    if data[:3] == b"ID3" or (data[:1] == b"\xff" and len(data) > 1 and data[1] & 0xE6 == 0xE2):
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2):
         return Kind(Modality.AUDIO, "audio/mpeg", "mp3")
-    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
 
 
-def checked_kind(data: bytes, modality: Modality, where: str) -> Kind:
-    """The kind of these first bytes. MediaError if it is none or of another modality."""
-    if not data:
+def checked_kind(content: bytes, modality: Modality, where: str) -> Kind:
+    """The kind of a medium. MediaError, which begins with `where`, if it is unknown or of another
+    modality."""
+    if not content:
         raise MediaError(f"{where} is empty")
-    kind = sniff(data)
+    kind = sniff(content)
     if kind is None:
-        raise MediaError(f"{where} is not a known {modality} format (first bytes {data[:8].hex()})")
+        raise MediaError(f"{where} is not a known {modality} format (first bytes {content[:8].hex()})")
     if kind.modality is not modality:
         raise MediaError(f"{where} should be {modality}, but its bytes are {kind.mime}")
     return kind
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file. MediaError if it is away, no regular file, or too large.
+    """The first bytes of a file. MediaError if it does not exist, is no regular file, or too large.
 
-    Nothing that is no regular file is opened: a pipe would wait for ever.
+    Only regular files are opened: reading from a pipe could wait for ever.
     """
     try:
         status = path.stat()
@@ -110,6 +116,6 @@ def kind_of_file(path: Path) -> Kind:
     head = head_of(path)
     kind = sniff(head)
     if kind is None:
-        found = f"of no known format (first bytes {head[:8].hex()})" if head else "empty"
-        raise MediaError(f"{path} is {found}")
+        fault = f"of no known format (first bytes {head[:8].hex()})" if head else "empty"
+        raise MediaError(f"{path} is {fault}")
     return kind

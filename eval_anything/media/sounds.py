@@ -1,6 +1,6 @@
-"""Sound by soundfile (libsndfile), and by PyAV what libsndfile cannot read; resampled by soxr.
+"""Sound by soundfile (libsndfile), or by PyAV if libsndfile cannot read it; resampled by soxr.
 
-Runs in a child process (`worker`): what it raises becomes a `MediaError`. Sound is read in blocks, so
+Runs in a child process (`worker`), which turns its errors into `MediaError`. Sound is read in blocks, so
 that an hour of it needs no more memory than a second.
 """
 
@@ -29,7 +29,7 @@ _UNKNOWN_TO_SNDFILE = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_E
 
 
 class Header(NamedTuple):
-    """What a file of sound says of itself: rate in Hz, channels, and samples a channel if it says so."""
+    """Header of a sound file: rate in Hz, channels, and samples a channel (None if not declared)."""
 
     rate: int
     channels: int
@@ -37,7 +37,7 @@ class Header(NamedTuple):
 
 
 def sound_header(path: Path, kind: Kind) -> Header:
-    """The header, nothing decoded. MediaError if it has no sound or says something impossible."""
+    """The header, without decoding. MediaError without sound, or with an impossible rate or channels."""
     check_whole(path, kind)
     file = _sndfile(path, kind)
     if file is not None:
@@ -53,7 +53,7 @@ def sound_header(path: Path, kind: Kind) -> Header:
 def sound_blocks(path: Path, kind: Kind) -> tuple[Header, Iterator[np.ndarray]]:
     """The header, and the samples in blocks float32 (n, channels).
 
-    MediaError while reading: truncated, too long, without any samples, or with one that is not finite.
+    MediaError while reading, if the file is truncated, too long or empty, or a sample is not finite.
     """
     header = sound_header(path, kind)
     return header, _checked_blocks(path, header, _blocks(path, kind, header))
@@ -74,16 +74,16 @@ def mono_blocks(path: Path, kind: Kind, rate: int) -> Iterator[np.ndarray]:
         yield from mono
         return
     resampler = soxr.ResampleStream(header.rate, rate, 1, dtype="float32", quality="HQ")
-    read = given = 0
+    read = written = 0
     for block in mono:
         read += len(block)
         out = resampler.resample_chunk(np.ascontiguousarray(block))
-        given += len(out)
+        written += len(out)
         yield out
     last = resampler.resample_chunk(np.empty(0, np.float32), last=True)
-    rest = np.zeros(max(round(read * rate / header.rate) - given, 0), np.float32)
-    rest[: len(last)] = last[: len(rest)]
-    yield rest
+    tail = np.zeros(max(round(read * rate / header.rate) - written, 0), np.float32)
+    tail[: len(last)] = last[: len(tail)]
+    yield tail
 
 
 def _possible(path: Path, header: Header) -> Header:
@@ -127,7 +127,7 @@ def _sndfile(path: Path, kind: Kind) -> Any | None:
     try:
         return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        # In Ogg it calls malformed what holds a codec that it does not know.
+        # libsndfile calls an Ogg file with a codec unknown to it malformed.
         if error.code in _UNKNOWN_TO_SNDFILE or kind.mime == "audio/ogg":
             return None
         raise MediaError(f"{path} does not decode: {error.error_string}") from None
@@ -139,7 +139,7 @@ def _sndfile_blocks(path: Path, file: Any) -> Iterator[np.ndarray]:
     while len(block := file.read(length, dtype="float32", always_2d=True)):
         read += len(block)
         yield block
-    # libsndfile cannot know the length of some files and then gives the largest number there is.
+    # libsndfile cannot know the length of some files, and returns the largest possible number then.
     if read < declared < 2**62:
         raise MediaError(f"{path} is truncated: {read} of {declared} samples")
 

@@ -1,4 +1,4 @@
-"""Media as files: the part for a file, and a folder that holds each medium once."""
+"""Media files: the part for a file, and a folder that stores each medium once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from eval_anything.media.sniff import EXTENSIONS, MediaError, checked_kind, head
 
 
 def media_part(path: Path, modality: Modality) -> MediaPart:
-    """The part for a file as it lies on disk. MediaError if its bytes are not what is claimed."""
+    """The part for a file, which stays where it is. MediaError if its bytes are of another modality, or
+    of another kind than its name claims."""
     kind = checked_kind(head_of(path), modality, str(path))
-    named = EXTENSIONS.get(path.suffix.lower().lstrip("."))
-    if named is not None and named != kind.mime:
-        raise MediaError(f"{path} is named like {named}, but its bytes are {kind.mime}")
+    claimed = EXTENSIONS.get(path.suffix.lower().lstrip("."))
+    if claimed is not None and claimed != kind.mime:
+        raise MediaError(f"{path} is named like {claimed}, but its bytes are {kind.mime}")
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -25,22 +26,22 @@ def media_part(path: Path, modality: Modality) -> MediaPart:
 
 
 class MediaStore:
-    """A folder that holds each medium once, at `<aa>/<sha256>.<ext>`."""
+    """A folder that stores each medium once, at `<aa>/<sha256>.<ext>`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
-    def put(self, data: bytes, modality: Modality) -> MediaPart:
-        """Keeps the bytes (atomically; a second time is free). MediaError if they are no such medium."""
-        kind = checked_kind(data, modality, f"the {modality} of the response")
-        sha256 = hashlib.sha256(data).hexdigest()
+    def put(self, content: bytes, modality: Modality) -> MediaPart:
+        """Stores a medium, atomically and only once. MediaError if it is not of that modality."""
+        kind = checked_kind(content, modality, f"the {modality} of the response")
+        sha256 = hashlib.sha256(content).hexdigest()
         path = self.root / sha256[:2] / f"{sha256}.{kind.extension}"
         if not path.exists():
-            write_atomically(path, data)
+            write_atomically(path, content)
         return MediaPart(modality, sha256, kind.mime, path)
 
     def keep(self, part: MediaPart) -> MediaPart:
-        """The part with its file in this store, copied if it lay elsewhere; MediaError if gone."""
+        """The part with its file in this store, copied if it was elsewhere. MediaError if unreadable."""
         if part.path.is_relative_to(self.root):
             return part
         try:

@@ -1,4 +1,4 @@
-"""When each frame of a clip is shown, told by its packets: nothing is decoded."""
+"""Times at which the frames of a clip are shown, from its packets: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class Timeline:
     """The frames of a clip in the order in which they are shown.
 
     Attributes:
-        pts: when each frame is shown, rising, in units of `time_base` seconds.
-        keys: indices of the frames from which decoding can begin.
-        last_seconds: how long the last frame is shown.
-        width: pixels, as coded: a clip may ask to be turned.
+        pts: presentation times of the frames, rising, in units of `time_base` seconds.
+        keys: indices of the keyframes, from which decoding can begin.
+        last_seconds: duration of the last frame.
+        width: pixels, as coded: a clip may be turned for display.
         height: pixels, as coded.
         codec: FFmpeg's name of the codec.
-        closed: whether no frame is shown before a keyframe and stored after it.
-        has_sound: whether there is a stream of sound.
+        closed: whether all groups of pictures are closed: no frame is shown before a keyframe and
+            stored after it.
+        has_sound: whether there is an audio stream.
     """
 
     pts: list[int]
@@ -41,17 +42,17 @@ class Timeline:
 
     @property
     def times(self) -> list[float]:
-        """Seconds at which each frame is shown."""
+        """Presentation times of the frames, in seconds."""
         return [float(pts * self.time_base) for pts in self.pts]
 
     def key_before(self, index: int) -> int:
-        """The last frame at or before `index` from which decoding can begin; 0 if none is known."""
-        place = bisect_right(self.keys, index)
-        return self.keys[place - 1] if place else 0
+        """Index of the last keyframe at or before `index`; 0 if none is known."""
+        count = bisect_right(self.keys, index)
+        return self.keys[count - 1] if count else 0
 
 
 def read_timeline(path: Path, kind: Kind) -> Timeline:
-    """MediaError for a clip without frames, of impossible size or length, or truncated."""
+    """The timeline of a clip. MediaError if it has no frames, is truncated, or exceeds a limit."""
     import av
 
     with opened(path, kind) as container:
@@ -61,13 +62,13 @@ def read_timeline(path: Path, kind: Kind) -> Timeline:
             raise MediaError(
                 f"{path} has {codec.width}x{codec.height} pixels: none, or more than allowed"
             )
-        shown: dict[int, bool] = {}
+        is_key: dict[int, bool] = {}
         packets = 0
         seconds = 0.0
         last_key: int | None = None
         closed = True
         for packet in container.demux():
-            # Matroska keeps no decoding times: those of the first frames may be unknown.
+            # Matroska stores no decoding times: those of the first frames may be unknown.
             at = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or at is None:
                 continue
@@ -83,25 +84,25 @@ def read_timeline(path: Path, kind: Kind) -> Timeline:
                 last_key = at
             closed = closed and last_key is not None and at >= last_key
             if not packet.is_discard and not _is_hidden(packet, codec.name):
-                shown[at] = packet.is_keyframe
+                is_key[at] = packet.is_keyframe
             length = packet.duration or 0
-        if not shown:
+        if not is_key:
             raise MediaError(f"{path} holds no frames")
         if packets < stream.frames:
             raise MediaError(f"{path} is truncated: {packets} of {stream.frames} frames")
-        pts = sorted(shown)
+        pts = sorted(is_key)
         base = stream.time_base
         if (pts[-1] - pts[0]) * base > MAX_SECONDS:
             raise MediaError(f"{path} is longer than {MAX_SECONDS:.0f} s")
         if not stream.frames and container.duration is not None:
-            # What does not say how many frames it has says how long it is.
+            # A format that does not declare its number of frames declares its duration.
             declared = container.duration / av.time_base
             widest = max((b - a for a, b in pairwise(pts)), default=0)
             if declared - seconds > 2 * float(widest * base) + 0.02:
                 raise MediaError(f"{path} is truncated: {seconds:.2f} of {declared:.2f} s")
         return Timeline(
             pts=pts,
-            keys=[index for index, at in enumerate(pts) if shown[at]],
+            keys=[index for index, at in enumerate(pts) if is_key[at]],
             time_base=base,
             last_seconds=float((length or (pts[-1] - pts[-2] if len(pts) > 1 else 0)) * base),
             width=codec.width,
@@ -113,5 +114,5 @@ def read_timeline(path: Path, kind: Kind) -> Timeline:
 
 
 def _is_hidden(packet: Any, codec: str) -> bool:
-    """Whether a packet of VP8 is only there for others to be built on (RFC 6386, 9.1: show_frame)."""
+    """Whether a packet of VP8 is a reference for others, never shown (RFC 6386, 9.1: show_frame)."""
     return codec in ("vp8", "libvpx") and not bytes(packet)[0] & 0x10

@@ -1,8 +1,8 @@
 """The process that decodes media: `python -m eval_anything.media.worker FD SECONDS BYTES`
 
-It reads one request a line from stdin (JSON: what, path, ...), writes pixels or samples into the file
-FD that it shares with its parent, and answers on stdout in one line of JSON. A decoder that crashes,
-hangs or asks for too much memory takes this process with it and nothing else; see `pool`.
+It reads one request a line from stdin (JSON: operation, path, ...), writes pixels or samples into the
+file FD that it shares with its parent, and replies on stdout in one line of JSON. A decoder that
+crashes, hangs or needs too much memory ends only this process; see `pool`.
 """
 
 from __future__ import annotations
@@ -23,58 +23,59 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# Whatever decoders leak ends with the process.
+# A process ends after so many media, and with it whatever its decoders have leaked.
 _MEDIA_A_PROCESS = 1000
 
 
-Answer = dict[str, Any]
+Json = dict[str, Any]
+"""A request or a reply."""
 
 
-class Result:
-    """The file that the parent reads: pixels or samples, one after the other or at their places."""
+class OutputFile:
+    """The file that the parent reads: arrays of pixels or samples, in order or at given offsets."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.size = 0
 
     def write(self, array: np.ndarray, at: int | None = None) -> None:
-        """Writes the array at so many bytes, or after all others."""
+        """Writes an array at an offset in bytes, or after all others."""
         import numpy as np
 
         offset = self.size if at is None else at
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        while data:
-            written = os.pwrite(self.fd, data, offset)
-            data, offset = data[written:], offset + written
+        view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        while view:
+            written = os.pwrite(self.fd, view, offset)
+            view, offset = view[written:], offset + written
         self.size = max(self.size, offset)
 
 
-def _image(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
+def _image(path: Path, kind: Kind, _: Json, output: OutputFile) -> Json:
     from eval_anything.media.images import decode_image
 
     pixels = decode_image(path, kind)
-    result.write(pixels)
+    output.write(pixels)
     return {"shape": pixels.shape}
 
 
-def _audio(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
+def _audio(path: Path, kind: Kind, request: Json, output: OutputFile) -> Json:
     from eval_anything.media.sounds import mono_blocks
 
     for block in mono_blocks(path, kind, request["rate"]):
-        result.write(block)
-    return {"shape": [result.size // 4]}
+        output.write(block)
+    return {"shape": [output.size // 4]}
 
 
-def _sound(path: Path, kind: Kind, _: Answer, result: Result) -> Answer:
+def _sound(path: Path, kind: Kind, _: Json, output: OutputFile) -> Json:
     from eval_anything.media.sounds import sound_blocks
 
     header, blocks = sound_blocks(path, kind)
     for block in blocks:
-        result.write(block)
-    return {"shape": [result.size // 4 // header.channels, header.channels], "rate": header.rate}
+        output.write(block)
+    return {"shape": [output.size // 4 // header.channels, header.channels], "rate": header.rate}
 
 
-def _video(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
+def _video(path: Path, kind: Kind, request: Json, output: OutputFile) -> Json:
     from eval_anything.media import frames
     from eval_anything.media.timeline import read_timeline
 
@@ -87,9 +88,9 @@ def _video(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
     elif request["times"] is not None:
         indices = frames.shown_at(timeline, request["times"], path)
     sides: tuple[int, ...] = (0, 0, 3)
-    for place, pixels in frames.decode_frames(path, kind, timeline, indices):
+    for position, pixels in frames.decode_frames(path, kind, timeline, indices):
         sides = pixels.shape
-        result.write(pixels, place * pixels.size)
+        output.write(pixels, position * pixels.size)
     times = timeline.times
     return {
         "shape": [len(indices), *sides],
@@ -97,7 +98,7 @@ def _video(path: Path, kind: Kind, request: Answer, result: Result) -> Answer:
     }
 
 
-def _check(path: Path, kind: Kind, request: Answer, _: Result) -> Answer:
+def _check(path: Path, kind: Kind, request: Json, _: OutputFile) -> Json:
     if request["modality"] == Modality.IMAGE:
         from eval_anything.media.images import decode_image
 
@@ -115,12 +116,12 @@ def _check(path: Path, kind: Kind, request: Answer, _: Result) -> Answer:
     return {}
 
 
-def _probe(path: Path, kind: Kind, _: Answer, __: Result) -> Answer:
+def _probe(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
     if kind.modality is Modality.IMAGE:
         from eval_anything.media.images import open_image
 
         with open_image(path, kind) as image:
-            # From 5 on (ISO 12234, Exif 2.3) the picture lies on its side.
+            # Orientations from 5 on (Exif 2.3) are turned by a quarter.
             size = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
         return {"mime": kind.mime, "size": size, "frames": 1}
     if kind.modality is Modality.AUDIO:
@@ -135,18 +136,18 @@ def _probe(path: Path, kind: Kind, _: Answer, __: Result) -> Answer:
 
     timeline = read_timeline(path, kind)
     times = timeline.times
-    shown = times[-1] - times[0]
+    span = times[-1] - times[0]
     return {
         "mime": kind.mime,
-        "duration": shown + timeline.last_seconds,
-        "rate": (len(times) - 1) / shown if shown else None,
+        "duration": span + timeline.last_seconds,
+        "rate": (len(times) - 1) / span if span else None,
         "size": upright_size(path, kind),
         "frames": len(times),
         "has_sound": timeline.has_sound,
     }
 
 
-_TASKS: dict[str, Callable[[Path, Kind, Answer, Result], Answer]] = {
+_OPERATIONS: dict[str, Callable[[Path, Kind, Json, OutputFile], Json]] = {
     "image": _image,
     "audio": _audio,
     "sound": _sound,
@@ -156,18 +157,18 @@ _TASKS: dict[str, Callable[[Path, Kind, Answer, Result], Answer]] = {
 }
 
 
-def answer(request: Answer, fd: int) -> Answer:
-    """What became of one request: the shape and more, or "error", "memory" or "missing" with why."""
+def answer(request: Json, fd: int) -> Json:
+    """The reply to one request: "shape" and more, or "error", "memory" or "missing" with a reason."""
     path = Path(request["path"])
     try:
-        return _TASKS[request["what"]](path, kind_of_file(path), request, Result(fd))
+        return _OPERATIONS[request["operation"]](path, kind_of_file(path), request, OutputFile(fd))
     except MediaError as error:
         return {"error": str(error)}
     except MemoryError:
         return {"memory": True}
     except ImportError as error:
         return {"missing": str(error)}
-    except Exception as error:  # decoders raise whatever comes to hand
+    except Exception as error:  # decoders raise errors of any type
         return {"error": f"{path} does not decode: {error or type(error).__name__}"}
 
 
@@ -184,7 +185,7 @@ def main(fd: int, seconds: int, memory: int) -> None:
     """Answers until stdin ends."""
     import warnings
 
-    import numpy  # noqa: F401  (every medium needs it: not on the clock of the first)
+    import numpy  # noqa: F401  (every medium needs it: the first must not wait for it)
 
     _limit_itself(memory)
     warnings.simplefilter("ignore")
@@ -192,7 +193,7 @@ def main(fd: int, seconds: int, memory: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     answers.write("ready\n")
     answers.flush()
-    # What decoders print is no answer, and nobody reads it.
+    # Text that decoders print must not mix with the replies.
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     for number, line in enumerate(sys.stdin.buffer, 1):
@@ -205,7 +206,7 @@ def main(fd: int, seconds: int, memory: int) -> None:
         answers.flush()
         if reply["last"]:
             break
-    os._exit(0)  # nothing to save, and finalisers of decoders take their time
+    os._exit(0)  # nothing to save, and finalisers of decoders are slow
 
 
 if __name__ == "__main__":
