@@ -8,14 +8,14 @@ from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_sound
 from eval_anything.scoring import applies, media_of
 
-# The largest sample of 16 bit, of full scale 1: what a converter writes for anything louder.
+# The largest 16-bit sample at full scale 1: converters write it for anything louder.
 FULL_SCALE = 32767 / 32768
 SILENCE_DB = 60
 SMALLEST_DBFS = -120.0
 
 
 def checks(sample: Sample, response: Response) -> dict[str, Score]:
-    """All metrics of audio_checks; several sounds count as one after the other."""
+    """All metrics of audio_checks; several sounds are measured as if joined."""
     if not applies(sample, response, Modality.AUDIO):
         return {}
     import librosa  # takes seconds: not for samples without sound
@@ -24,7 +24,7 @@ def checks(sample: Sample, response: Response) -> dict[str, Score]:
     seconds = silent = energy = 0.0
     values = clipped = 0
     for part in media_of(response, Modality.AUDIO):
-        # Nothing is resampled or mixed: either would hide or invent samples at full scale.
+        # Not resampled or mixed: either would hide or create samples at full scale.
         samples, rate = read_sound(part.path)
         sound = samples.T
         length = sound.shape[-1]

@@ -26,14 +26,14 @@ def similarity(sample: Sample, response: Response) -> dict[str, Score]:
     import torch
     from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio, signal_noise_ratio
 
-    wanted = read_audio(reference.path, RATE)
-    if not wanted.any():
+    target = read_audio(reference.path, RATE)
+    if not target.any():
         raise ValueError("the prompt's sound is silent: no ratio to it is defined")
-    found = read_audio(part.path, RATE)[: len(wanted)]
-    found = np.pad(found, (0, len(wanted) - len(found)))
-    a, b = torch.from_numpy(found), torch.from_numpy(wanted)
-    # of silence SI-SDR is 0/0, which torchmetrics takes for 0 dB: better than much that is audible
-    si_sdr = float(scale_invariant_signal_distortion_ratio(a, b)) if found.any() else -LIMIT_DB
+    sound = read_audio(part.path, RATE)[: len(target)]
+    sound = np.pad(sound, (0, len(target) - len(sound)))
+    a, b = torch.from_numpy(sound), torch.from_numpy(target)
+    # SI-SDR of silence is 0/0; torchmetrics returns 0 dB, which is better than many audible sounds get
+    si_sdr = float(scale_invariant_signal_distortion_ratio(a, b)) if sound.any() else -LIMIT_DB
     return {
         "audio_si_sdr_db": Score(_bounded(si_sdr)),
         "audio_snr_db": Score(_bounded(float(signal_noise_ratio(a, b)))),

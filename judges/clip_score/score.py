@@ -23,8 +23,8 @@ def make(path: str) -> ScoreFunction:
         scores = {}
         for metric, text in texts.items():
             if not images or not text.strip():
-                what = "text" if images else "image"
-                scores[metric] = Score(0.0, explanation=f"no {what}, which is required")
+                missing = "text" if images else "image"
+                scores[metric] = Score(0.0, explanation=f"no {missing}, which is required")
             else:
                 with clip.use() as model:
                     values = model.scores(images, text)
@@ -75,4 +75,4 @@ class Clip:
             out = self._model(**inputs.to(self._model.device))
         # both embeddings are of length 1, but for rounding
         cosines = (out.image_embeds @ out.text_embeds.T)[:, 0]
-        return [float(value) for value in (100 * cosines).clamp(0, 100)]
+        return [float(cosine) for cosine in (100 * cosines).clamp(0, 100)]

@@ -29,10 +29,10 @@ def similarity(sample: Sample, response: Response) -> dict[str, Score]:
         structural_similarity_index_measure,
     )
 
-    wanted = read_image(reference.path)
-    found = _resized(read_image(part.path), wanted.shape)
+    target = read_image(reference.path)
+    image = _resized(read_image(part.path), target.shape)
     # torch wants (1, 3, height, width) in 0..1, of an array that it may own
-    a, b = (torch.tensor(pixels).permute(2, 0, 1)[None] / 255 for pixels in (found, wanted))
+    a, b = (torch.tensor(pixels).permute(2, 0, 1)[None] / 255 for pixels in (image, target))
     ssim = structural_similarity_index_measure(a, b, data_range=1.0)
     psnr = peak_signal_noise_ratio(a, b, data_range=1.0)  # infinite for the same image
     return {

@@ -14,7 +14,7 @@ MOST_REDUNDANT = 4
 
 
 def selection(sample: Sample, response: Response) -> dict[str, Score]:
-    """All metrics of selection_contract; see judge.yaml for what each one is."""
+    """All metrics of selection_contract, which judge.yaml describes."""
     contract = sample.contract
     present = set(response.modalities)
     omitted = [m for m in MODALITIES if m in contract.required and m not in present]
@@ -43,7 +43,7 @@ def _letters(modalities: set[Modality]) -> str:
 
 
 def _share_of_votes(sample: Sample, present: set[Modality]) -> float:
-    """Share of votes for the combination present; without votes, the required one has them all."""
+    """Share of votes for the combination that is present; without votes, the required one has all."""
     votes = sample.targets.get("votes") or {_letters(set(sample.contract.required)): 1.0}
     total = sum(votes.values())
     combination = _letters(present)
@@ -52,12 +52,12 @@ def _share_of_votes(sample: Sample, present: set[Modality]) -> float:
 
 
 def _redundant_parts(sample: Sample, response: Response) -> int:
-    wanted = {*sample.contract.required, *sample.contract.allowed}
-    seen: set[str] = set()
+    permitted = {*sample.contract.required, *sample.contract.allowed}
+    hashes: set[str] = set()
     count = 0
     for part in response.parts:
-        repeated = isinstance(part, MediaPart) and part.sha256 in seen
+        repeated = isinstance(part, MediaPart) and part.sha256 in hashes
         if isinstance(part, MediaPart):
-            seen.add(part.sha256)
-        count += repeated or part.modality not in wanted
+            hashes.add(part.sha256)
+        count += repeated or part.modality not in permitted
     return count

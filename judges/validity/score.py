@@ -1,4 +1,4 @@
-"""Whether a response can be used at all: it has parts, and its media are not empty of content."""
+"""Checks whether a response is usable at all: it has parts, and its media are not blank or silent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAMES = 16
 
 
 def validity(_: Sample, response: Response) -> dict[str, Score]:
-    """1 for a usable response. That media decode is checked before any judge sees them."""
+    """`valid_output`: 1 for a usable response. Media that do not decode never reach a judge."""
     faults = ["there is no response"] if not response.parts else []
     for part in response.parts:
         if isinstance(part, MediaPart):

@@ -9,9 +9,9 @@ from eval_anything import Modality, Response, Sample, Score
 from eval_anything.media import read_audio
 from eval_anything.scoring import LocalModel, ScoreFunction, applies, media_of
 
-# Seconds that a transcriber such as Whisper takes at once.
+# Longest input, in seconds, of a transcriber such as Whisper.
 WINDOW_S = 30
-# How each type of pipeline takes more: CTC in overlapping windows, Whisper by its own timestamps.
+# Options for longer sounds by type of pipeline: CTC in overlapping windows, Whisper by timestamps.
 _LONG: dict[str, dict[str, Any]] = {
     "ctc": {"chunk_length_s": WINDOW_S},
     "ctc_with_lm": {"chunk_length_s": WINDOW_S},
@@ -32,8 +32,8 @@ def make(path: str) -> ScoreFunction:
         reference = words(response.text if own_text else str(sample.targets["transcript"]))
         sounds = media_of(response, Modality.AUDIO)
         if not sounds or not reference:
-            what = "words to compare with" if sounds else "sound, which is required"
-            return {"word_error_rate": Score(1.0, explanation=f"no {what}")}
+            missing = "words to compare with" if sounds else "sound, which is required"
+            return {"word_error_rate": Score(1.0, explanation=f"no {missing}")}
         with transcriber.use() as model:
             heard = " ".join(model.text(part.path) for part in sounds)
         rate = word_error_rate(words(heard), reference)
@@ -43,8 +43,8 @@ def make(path: str) -> ScoreFunction:
 
 
 def words(text: str) -> str:
-    """Text as its words are compared: NFKC, casefolded, apostrophes dropped, other punctuation as
-    spaces, single spaces."""
+    """Text normalised for comparison: NFKC, casefolded, without apostrophes, other punctuation replaced
+    by spaces, and single spaces."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     joined = folded.replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
     spaced = (" " if unicodedata.category(c).startswith("P") else c for c in joined)
@@ -73,15 +73,16 @@ class Transcriber:
         self._pipeline: Any = pipeline(
             "automatic-speech-recognition", model=path, device=device, model_kwargs=kwargs
         )
-        made, saved = type(self._pipeline.model).__name__, self._pipeline.model.config.architectures
-        if saved != [made]:  # the head would have random weights
-            raise ValueError(f"{path} is no transcriber: it holds {saved}, not {made}")
+        model = self._pipeline.model
+        architecture, saved = type(model).__name__, model.config.architectures
+        if saved != [architecture]:  # the head would have random weights
+            raise ValueError(f"{path} is no transcriber: it holds {saved}, not {architecture}")
         self._rate = self._pipeline.feature_extractor.sampling_rate
 
     def text(self, path: Any) -> str:
-        """What is said in a sound file."""
+        """Transcript of a sound file."""
         sound = read_audio(path, self._rate)
         is_long = len(sound) > WINDOW_S * self._rate
         options = _LONG.get(self._pipeline.type, {}) if is_long else {}
-        found = self._pipeline({"raw": sound, "sampling_rate": self._rate}, **options)
-        return str(found["text"])
+        transcript = self._pipeline({"raw": sound, "sampling_rate": self._rate}, **options)
+        return str(transcript["text"])

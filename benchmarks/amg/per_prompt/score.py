@@ -1,4 +1,4 @@
-"""Scores one answer for its choice of modalities, and the parts and pairs that it has, together."""
+"""Scores an answer for its choice of modalities together with the quality of its parts and pairs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PARTS = {"t": "text", "i": "image", "a": "audio"}
 
 
 def best_share(sample: Sample, response: Response) -> dict[str, Score]:
-    """The share of votes that the best choice would have had."""
+    """`best_share`: the share of votes for the most popular choice."""
     return {"best_share": Score(max(checked_votes(sample.targets["votes"]).values()))}
 
 
 def per_prompt(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """`amg_per_prompt` of each answer; of none if no judge of parts and pairs scored anything."""
-    found = [_value(scores) for _, scores in scored]
+    """`amg_per_prompt` for each answer; for none if no judge of parts and pairs scored anything."""
+    per_answer = [_value(scores) for _, scores in scored]
     judged = [s for _, scores in scored for name, s in scores.items() if name.startswith("if_")]
     if all(score.value is None for score in judged):
         return [{} for _ in scored]
-    return [{"amg_per_prompt": score} for score in found]
+    return [{"amg_per_prompt": score} for score in per_answer]
 
 
 def _value(scores: dict[str, Score]) -> Score:
@@ -32,9 +32,9 @@ def _value(scores: dict[str, Score]) -> Score:
     letters = scores["vote_share"].details["produced"]
     following = {letter: scores[f"if_{PARTS[letter]}"].value for letter in letters}
     pairs = {(x, y): scores[f"{PARTS[x]}_{PARTS[y]}"].value for x, y in combinations(letters, 2)}
-    if any(value is None for value in (*following.values(), *pairs.values())):
+    if any(grade is None for grade in (*following.values(), *pairs.values())):
         return Score(None, explanation="a judge gave no grade")
-    parts = {letter: value or 0.0 for letter, value in following.items()}
+    parts = {letter: grade or 0.0 for letter, grade in following.items()}
     terms = [(parts[x] + parts[y]) / 2 * (synergy or 0.0) for (x, y), synergy in pairs.items()]
     quality = sum(terms) / len(terms) if terms else parts[letters]
     return Score(share / best * quality, details={"quality": quality})

@@ -1,4 +1,4 @@
-"""Scores a selection of modalities against the votes, beside the paper's share of votes."""
+"""Scores a selection of modalities against votes, in addition to the paper's share of votes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LETTERS = {Modality.TEXT: "t", Modality.IMAGE: "i", Modality.AUDIO: "a", Modalit
 
 
 def against_votes(sample: Sample, response: Response) -> dict[str, Score]:
-    """`brier`, and `best_share`, which says of the item how much its voters agree."""
+    """`brier`, and `best_share`: the agreement among the item's voters."""
     votes = checked_votes(sample.targets["votes"])
     produced = "".join(LETTERS[m] for m in MODALITIES if m in response.modalities)
     return {

@@ -17,24 +17,24 @@ _CANNOT_TELL = re.compile(
 
 
 def ablation(sample: Sample, response: Response) -> dict[str, Score]:
-    """The mean over all variants of the question, and each kind of them apart."""
+    """The mean over all variants of the question, the mean of each kind, and the gap to guessing."""
     targets = sample.targets
     variants: list[dict[str, Any]] = targets["variants"]
     answers = [answer.text for answer in answers_of(response, len(variants))]
-    named = [names_only(text, targets["answer"], targets["choices"]) for text in answers]
+    names_answers = [names_only(text, targets["answer"], targets["choices"]) for text in answers]
     right: dict[str, list[float]] = {}
     guesses: list[float] = []
-    for variant, text, names_answer in zip(variants, answers, named, strict=True):
+    for variant, text, names_answer in zip(variants, answers, names_answers, strict=True):
         needed = variant["kind"] == "needed"
-        value = _cannot_tell(text, targets["choices"]) if needed else names_answer
-        right.setdefault(variant["kind"], []).append(float(value))
+        correct = _cannot_tell(text, targets["choices"]) if needed else names_answer
+        right.setdefault(variant["kind"], []).append(float(correct))
         if needed:
             guesses.append(float(names_answer))
-    told = [
+    remarks = [
         f"{v.get('removed', 'nothing')} removed: {t!r}" for v, t in zip(variants, answers, strict=True)
     ]
-    every = [value for values in right.values() for value in values]
-    explanation = f"right is {targets['answer']!r}; {'; '.join(told)}"
+    every = [correct for values in right.values() for correct in values]
+    explanation = f"right is {targets['answer']!r}; {'; '.join(remarks)}"
     scores = {"ablation": Score(mean(every), explanation=explanation)}
     scores |= {kind: Score(mean(values)) for kind, values in right.items()}
     if guesses:
@@ -44,7 +44,7 @@ def ablation(sample: Sample, response: Response) -> dict[str, Score]:
 
 
 def _cannot_tell(text: str, choices: list[str]) -> bool:
-    """Whether a text says that the answer is not known, and names none of the choices beside that."""
+    """Whether a text says that the answer is not known, and names no choice."""
     plain = text.lower().replace("\u2019", "'")
-    rest = _CANNOT_TELL.sub(" ", plain)
-    return rest != plain and not set(normal_words(rest)) & set(choices)
+    without_phrase = _CANNOT_TELL.sub(" ", plain)
+    return without_phrase != plain and not set(normal_words(without_phrase)) & set(choices)

@@ -1,4 +1,5 @@
-"""Scores whether a thing comes back from another modality, and whether a question has one answer."""
+"""Scores whether content survives a way through another modality, and whether a question gets the same
+answer in all modalities."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ CONTROL_SEED = "micro-cycle-control"
 
 
 def consistency(sample: Sample, response: Response) -> dict[str, Score]:
-    """`cycle` or `across`, again as `consistency`, and `right`."""
+    """`cycle` or `across`, the same number as `consistency`, and `right`."""
     targets = sample.targets
     answers = answers_of(response, len(targets["gold_turns"]) + 1)
     if "start" in targets:
         middle = targets["middle"]
         end = seen_in(answers[-1], targets["end"])
         between = seen_in(answers[0], middle["modality"])
-        value = share(targets["start"], end)
+        similarity = share(targets["start"], end)
         score = Score(
-            value,
+            similarity,
             explanation=f"began with {targets['start']}, in between {between}, ended with {end}",
             details={"end": end},
         )
@@ -30,30 +31,30 @@ def consistency(sample: Sample, response: Response) -> dict[str, Score]:
             "consistency": score,
             "right": Score(share(middle["asked"], between)),
         }
-    named = [_named(answer.text, targets["choices"]) for answer in answers]
+    choices = [_named(answer.text, targets["choices"]) for answer in answers]
     score = Score(
-        same_pairs(named, named),
-        explanation=f"answered {named}; right is {targets['answer']}",
-        details={"named": named},
+        same_pairs(choices, choices),
+        explanation=f"answered {choices}; right is {targets['answer']}",
+        details={"named": choices},
     )
-    right = mean([float(name == targets["answer"]) for name in named])
+    right = mean([float(name == targets["answer"]) for name in choices])
     return {"across": score, "consistency": score, "right": Score(right)}
 
 
 def _named(text: str, choices: Sequence[str]) -> str | None:
-    """The one choice that a text names."""
-    found = {word for word in normal_words(text) if word in choices}
-    return found.pop() if len(found) == 1 else None
+    """The choice that a text names; None for none or several."""
+    matches = {word for word in normal_words(text) if word in choices}
+    return matches.pop() if len(matches) == 1 else None
 
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """The same with the last answers taken from another sample of the family: what chance would give."""
+    """A control for `consistency`: the last answers come from another sample of the family."""
     return with_partners(scored, "consistency", CONTROL_SEED, _chance)
 
 
 def _chance(sample: Sample, scores: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
-    mine, theirs = scores["consistency"].details, partner["consistency"].details
+    details, partner_details = scores["consistency"].details, partner["consistency"].details
     if "start" in sample.targets:
-        return share(sample.targets["start"], theirs.get("end", {}))
-    named, other = mine.get("named", ()), theirs.get("named", ())
-    return same_pairs(named, other) if len(named) == len(other) else 0.0
+        return share(sample.targets["start"], partner_details.get("end", {}))
+    choices, partner_choices = details.get("named", ()), partner_details.get("named", ())
+    return same_pairs(choices, partner_choices) if len(choices) == len(partner_choices) else 0.0

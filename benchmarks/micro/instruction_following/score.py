@@ -7,22 +7,22 @@ from eval_anything.micro import perceive_response
 
 
 def instruction_following(sample: Sample, response: Response) -> dict[str, Score]:
-    """`if_<modality>` for each required modality: 10 times the share of asked attributes shown; and
-    their mean.
+    """`if_<modality>` for each required modality: 10 times the share of requested attributes that it
+    shows; and their mean.
     """
     percepts = perceive_response(response)
     scores: dict[str, Score] = {}
     for modality in sample.contract.required:
-        asked = sample.targets[modality]
+        requested = sample.targets[modality]
         percept = percepts.get(modality)
-        shown = {} if percept is None else dict(percept.attributes)
-        right = sum(shown.get(name) == value for name, value in asked.items())
+        attributes = {} if percept is None else dict(percept.attributes)
+        right = sum(attributes.get(name) == attribute for name, attribute in requested.items())
         if percept is None:
             explanation = f"{modality} is missing"
         else:
-            explanation = percept.problem or f"asked for {asked}, shows {shown}"
+            explanation = percept.problem or f"asked for {requested}, shows {attributes}"
         scores[f"if_{modality}"] = Score(
-            10 * right / len(asked), explanation=explanation, details={"shown": shown}
+            10 * right / len(requested), explanation=explanation, details={"shown": attributes}
         )
     values = [score.value or 0.0 for score in scores.values()]
     scores["instruction_following"] = Score(sum(values) / len(values))

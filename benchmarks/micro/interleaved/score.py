@@ -1,4 +1,4 @@
-"""Scores order and structure of interleaved answers, and what the same parts score in random order."""
+"""Scores order and structure of interleaved answers; the parts in random order are a control."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ SHUFFLES = 20
 CONTROL_SEED = "micro-interleaved-control"
 
 
-class _Seen(NamedTuple):
-    """A part by its modality, and the share of each slot's attributes that it shows."""
+class _PerceivedPart(NamedTuple):
+    """A part's modality, and the share of each slot's attributes that it shows."""
 
     modality: str
     shares: list[float]
 
 
 def interleaved(sample: Sample, response: Response) -> dict[str, Score]:
-    """All metrics; unscored where there are several parts and their source does not tell the order."""
+    """All metrics; unscored for several parts whose source does not preserve their order."""
     slots: list[dict[str, Any]] = sample.targets["slots"]
-    wanted = [slot["modality"] for slot in slots]
-    seen = [_seen(part, slots) for part in merged_texts(response.parts)]
-    if not response.order_known and len(seen) > 1:
+    modalities = [slot["modality"] for slot in slots]
+    parts = [_perceived(part, slots) for part in merged_texts(response.parts)]
+    if not response.order_known and len(parts) > 1:
         reason = "the source of the response does not tell the order of its parts"
         return {name: Score(None, explanation=reason) for name in _METRICS}
-    structure, content = _structure(wanted, seen), _content(wanted, seen)
+    structure, content = _structure(modalities, parts), _content(modalities, parts)
     rng = random.Random(f"{CONTROL_SEED}-{sample.id}")
-    mixed = [rng.sample(seen, len(seen)) for _ in range(SHUFFLES)]
-    chance = mean([_structure(wanted, parts) for parts in mixed])
-    got = ", ".join(part.modality for part in seen) or "nothing"
-    explanation = f"asked for {', '.join(wanted)}; got {got}"
+    mixed = [rng.sample(parts, len(parts)) for _ in range(SHUFFLES)]
+    chance = mean([_structure(modalities, order) for order in mixed])
+    got = ", ".join(part.modality for part in parts) or "nothing"
+    explanation = f"asked for {', '.join(modalities)}; got {got}"
     values = {
         "structure": structure,
         "exact": float(structure == 1.0),
         "content": content,
-        "redundant": _redundant(wanted, seen, structure + content),
+        "redundant": _redundant(modalities, parts, structure + content),
         "structure_shuffled": chance,
-        "content_shuffled": mean([_content(wanted, parts) for parts in mixed]),
+        "content_shuffled": mean([_content(modalities, order) for order in mixed]),
         "structure_gain": structure - chance,
     }
     return {name: Score(values[name], explanation=explanation) for name in _METRICS}
@@ -58,26 +58,26 @@ _METRICS = (
 )
 
 
-def _seen(part: Part, slots: Sequence[dict[str, Any]]) -> _Seen:
+def _perceived(part: Part, slots: Sequence[dict[str, Any]]) -> _PerceivedPart:
     attributes = seen_in(Response((part,)), part.modality)
     shares = [
         share(slot["asked"], attributes) if slot["modality"] == part.modality else 0.0 for slot in slots
     ]
-    return _Seen(str(part.modality), shares)
+    return _PerceivedPart(str(part.modality), shares)
 
 
-def _structure(wanted: Sequence[str], seen: Sequence[_Seen]) -> float:
-    return likeness(wanted, [part.modality for part in seen])
+def _structure(modalities: Sequence[str], parts: Sequence[_PerceivedPart]) -> float:
+    return likeness(modalities, [part.modality for part in parts])
 
 
-def _content(wanted: Sequence[str], seen: Sequence[_Seen]) -> float:
-    """The mean over the slots of what the part at the same place shows of them."""
-    return sum(part.shares[i] for i, part in enumerate(seen[: len(wanted)])) / len(wanted)
+def _content(modalities: Sequence[str], parts: Sequence[_PerceivedPart]) -> float:
+    """Mean share of a slot's attributes that the part at the same position shows."""
+    return sum(part.shares[i] for i, part in enumerate(parts[: len(modalities)])) / len(modalities)
 
 
-def _redundant(wanted: Sequence[str], seen: Sequence[_Seen], whole: float) -> float:
-    """Share of the parts without which the rest scores no less; 1 of no parts."""
-    rests = [[*seen[:i], *seen[i + 1 :]] for i in range(len(seen))]
+def _redundant(modalities: Sequence[str], parts: Sequence[_PerceivedPart], total: float) -> float:
+    """Share of the parts that can be left out without a lower score; 1 for no parts."""
+    rests = [[*parts[:i], *parts[i + 1 :]] for i in range(len(parts))]
     if not rests:
         return 1.0
-    return mean([float(_structure(wanted, r) + _content(wanted, r) >= whole) for r in rests])
+    return mean([float(_structure(modalities, r) + _content(modalities, r) >= total) for r in rests])

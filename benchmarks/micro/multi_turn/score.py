@@ -1,4 +1,4 @@
-"""Scores each turn of a conversation against what was said up to then."""
+"""Scores each turn of a conversation against the turns before it."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ CONTROL_SEED = "micro-multi-turn-control"
 
 
 def multi_turn(sample: Sample, response: Response) -> dict[str, Score]:
-    """The mean over the turns, the first, later and last ones apart, and the modalities."""
+    """The mean over all turns; the first, later and last turns separately; and the modalities."""
     turns: list[dict[str, Any]] = sample.targets["turns"]
     answers = answers_of(response, len(turns))
-    seen = [_seen(turn, answer) for turn, answer in zip(turns, answers, strict=True)]
-    values = [_value(turn, found) for turn, found in zip(turns, seen, strict=True)]
+    percepts = [_percept(turn, answer) for turn, answer in zip(turns, answers, strict=True)]
+    values = [_value(turn, percept) for turn, percept in zip(turns, percepts, strict=True)]
     modalities = [
         answer.modalities == (turn["modality"],) for turn, answer in zip(turns, answers, strict=True)
     ]
     remarks = [
-        f"{number}: {turn.get('asked') or turn['answer']}, got {found}"
-        for number, (turn, found) in enumerate(zip(turns, seen, strict=True), start=1)
+        f"{number}: {turn.get('asked') or turn['answer']}, got {percept}"
+        for number, (turn, percept) in enumerate(zip(turns, percepts, strict=True), start=1)
     ]
     return {
-        "multi_turn": Score(mean(values), explanation="; ".join(remarks), details={"seen": seen}),
+        "multi_turn": Score(mean(values), explanation="; ".join(remarks), details={"seen": percepts}),
         "first": Score(values[0]),
         "later": Score(mean(values[1:])),
         "last": Score(values[-1]),
-        "exact": Score(mean([float(value == 1.0) for value in values])),
+        "exact": Score(mean([float(score == 1.0) for score in values])),
         "perfect": Score(float(min(values) == 1.0)),
         "selection": Score(mean([float(right) for right in modalities])),
     }
 
 
-def _seen(turn: Mapping[str, Any], answer: Response) -> dict[str, str | None]:
-    """What an answer shows in the modality that is asked for: attributes, or a text as it is."""
+def _percept(turn: Mapping[str, Any], answer: Response) -> dict[str, str | None]:
+    """The attributes that an answer shows in the requested modality; or its text, if a text answers."""
     if "answer" in turn:
         return {"text": answer.text}
     return seen_in(answer, turn["modality"])
 
 
-def _value(turn: Mapping[str, Any], seen: Mapping[str, str | None]) -> float:
+def _value(turn: Mapping[str, Any], percept: Mapping[str, str | None]) -> float:
     if "answer" in turn:
-        return float(names_only(seen.get("text") or "", turn["answer"], turn["choices"]))
-    return share(turn["asked"], seen)
+        return float(names_only(percept.get("text") or "", turn["answer"], turn["choices"]))
+    return share(turn["asked"], percept)
 
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """The later turns with the answers of another conversation of the family: what chance would give."""
+    """A control for `later`: the answers come from another conversation of the family."""
     return with_partners(scored, "later", CONTROL_SEED, _chance)
 
 
 def _chance(sample: Sample, _: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
     turns: list[dict[str, Any]] = sample.targets["turns"]
-    seen = partner["multi_turn"].details.get("seen") or [{}] * len(turns)
-    return mean([_value(*pair) for pair in zip(turns[1:], seen[1:], strict=True)])
+    percepts = partner["multi_turn"].details.get("seen") or [{}] * len(turns)
+    return mean([_value(*pair) for pair in zip(turns[1:], percepts[1:], strict=True)])

@@ -1,6 +1,4 @@
-"""Scores how far the parts of a response agree with each other, and with parts of other responses as a
-control.
-"""
+"""Scores the agreement between the parts of a response; parts of other responses are a control."""
 
 from __future__ import annotations
 
@@ -26,13 +24,13 @@ CONTROL_SEED = "micro-synergy-control"
 def synergy(sample: Sample, response: Response) -> dict[str, Score]:
     """A score (0..1) for every pair of modalities that is required or present, and their mean."""
     percepts = perceive_response(response)
-    seen = attributes_seen(percepts)
-    gold_text = next((read(item) for item in gold_items(sample) if isinstance(item, str)), None)
-    wanted = pairs_of(sample.contract.required)
+    attributes = attributes_seen(percepts)
+    gold_text = next((read(gold) for gold in gold_items(sample) if isinstance(gold, str)), None)
+    required = pairs_of(sample.contract.required)
     scores: dict[str, Score] = {}
-    for pair in dict.fromkeys((*wanted, *pairs_of(tuple(percepts)))):
-        names = shared_names(pair, gold_text if pair in wanted else None)
-        first, second = (dict(seen[modality]) for modality in pair)
+    for pair in dict.fromkeys((*required, *pairs_of(tuple(percepts)))):
+        names = shared_names(pair, gold_text if pair in required else None)
+        first, second = (dict(attributes[modality]) for modality in pair)
         remarks = [
             f"{m}: {percepts[m].problem or percepts[m].attributes}" for m in pair if m in percepts
         ]
@@ -47,9 +45,7 @@ def synergy(sample: Sample, response: Response) -> dict[str, Score]:
 
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """The same agreement with the second part taken from another sample of the family: what chance
-    would give.
-    """
+    """A control for the agreement: the second part comes from another sample of the family."""
     partner = partners([sample for sample, _ in scored], CONTROL_SEED)
     return [
         _against(scores, scored[partner[number]][1]) if number in partner else {}
@@ -57,20 +53,20 @@ def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str
     ]
 
 
-def _against(own: dict[str, Score], partner: dict[str, Score]) -> dict[str, Score]:
+def _against(scores: dict[str, Score], partner: dict[str, Score]) -> dict[str, Score]:
     values: dict[str, float] = {}
     for name in (name_of(pair) for pair in pairs_of(tuple(Modality))):
-        if name in own:
-            mine = own[name].details
-            theirs: dict[str, Any] = partner[name].details if name in partner else {}
+        if name in scores:
+            details = scores[name].details
+            partner_details: dict[str, Any] = partner[name].details if name in partner else {}
             values[name] = agreement(
-                mine.get("first", {}), theirs.get("second", {}), mine.get("names", ())
+                details.get("first", {}), partner_details.get("second", {}), details.get("names", ())
             )
-    if not values or own["synergy"].value is None:
+    if not values or scores["synergy"].value is None:
         return {}
     chance = mean(list(values.values()))
     return {
-        **{f"{name}_shuffled": Score(value) for name, value in values.items()},
+        **{f"{name}_shuffled": Score(agreed) for name, agreed in values.items()},
         "synergy_shuffled": Score(chance),
-        "synergy_gain": Score(own["synergy"].value - chance),
+        "synergy_gain": Score(scores["synergy"].value - chance),
     }

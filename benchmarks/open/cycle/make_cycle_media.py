@@ -1,8 +1,7 @@
-"""Makes the media of open/cycle anew: `python make_cycle_media.py`.
+"""Makes the media of open/cycle again: `python make_cycle_media.py`.
 
-Pictures and tones come from the numbers below alone, drawn and played by the code of open/understanding;
-speech needs espeak-ng (1.51 made what is committed), and another version of it says the same words a
-little otherwise.
+Pictures and tones depend only on the numbers below and on the code of open/understanding. Speech needs
+espeak-ng: the committed files are from 1.51, other versions pronounce the words a little differently.
 """
 
 from __future__ import annotations
@@ -76,12 +75,12 @@ SPEECH: dict[str, tuple[str, str]] = {
 
 
 def made() -> dict[str, tuple[str, Maker]]:
-    """What makes each medium, by the name of its file, with its kind."""
-    found = {f"{name}{SUFFIX['image']}": ("image", maker) for name, maker in PICTURES.items()}
-    found |= {f"{name}{SUFFIX['audio']}": ("audio", maker) for name, maker in TONES.items()}
+    """The kind of each medium and the function that makes it, by the name of its file."""
+    makers = {f"{name}{SUFFIX['image']}": ("image", maker) for name, maker in PICTURES.items()}
+    makers |= {f"{name}{SUFFIX['audio']}": ("audio", maker) for name, maker in TONES.items()}
     for name, (words, voice) in SPEECH.items():
-        found[f"{name}{SUFFIX['audio']}"] = ("audio", lambda w=words, v=voice: s.speech(w, v))
-    return found
+        makers[f"{name}{SUFFIX['audio']}"] = ("audio", lambda w=words, v=voice: s.speech(w, v))
+    return makers
 
 
 if __name__ == "__main__":

@@ -11,28 +11,28 @@ CONTROL_SEED = "open-cycle-control"
 
 
 def across(sample: Sample, response: Response) -> dict[str, Score]:
-    """`across` and `right` for questions that are put in several modalities; nothing for cycles, which
+    """`across` and `right` for questions that are asked in several modalities; nothing for cycles, which
     only a judge can compare."""
     choices = sample.targets.get("choices")
     if choices is None:
         return {}
     answers = answers_of(response, len(sample.turns) + 1)
-    named = [only_named(answer.text, choices) for answer in answers]
+    answered = [only_named(answer.text, choices) for answer in answers]
     right = sample.targets["answer"]
     return {
         "across": Score(
-            same_pairs(named, named),
-            explanation=f"answered {named}; right is {right}",
-            details={"named": named},
+            same_pairs(answered, answered),
+            explanation=f"answered {answered}; right is {right}",
+            details={"named": answered},
         ),
-        "right": Score(sum(name == right for name in named) / len(named)),
+        "right": Score(sum(name == right for name in answered) / len(answered)),
     }
 
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """`across` with the answers to another sample with the same choices, and what both controls leave.
+    """Controls for `across` (answers to another sample with the same choices) and for `content`.
 
-    Samples that have failed show no answers: nothing of theirs is the same as anything.
+    Samples that have failed have no answers: they agree with nothing.
     """
     controls = with_partners(scored, "across", CONTROL_SEED, _chance)
     return [
@@ -41,10 +41,10 @@ def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str
 
 
 def _chance(_: Sample, scores: Mapping[str, Score], partner: Mapping[str, Score]) -> float:
-    mine, theirs = _named(scores), _named(partner)
-    return same_pairs(mine, theirs) if len(mine) == len(theirs) > 1 else 0.0
+    answers, partner_answers = _named(scores), _named(partner)
+    return same_pairs(answers, partner_answers) if len(answers) == len(partner_answers) > 1 else 0.0
 
 
 def _named(scores: Mapping[str, Score]) -> list[str | None]:
-    named: list[str | None] = scores["across"].details.get("named", [])
-    return named
+    answers: list[str | None] = scores["across"].details.get("named", [])
+    return answers

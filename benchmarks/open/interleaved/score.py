@@ -1,4 +1,4 @@
-"""Scores order and number of the parts of interleaved answers, and what random orders of them score."""
+"""Scores order and number of the parts of interleaved answers, with random orders as a control."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ METRICS = ("structure", "exact", "count", "structure_shuffled", "structure_gain"
 
 
 def interleaved(sample: Sample, response: Response) -> dict[str, Score]:
-    """All metrics; unscored where there are several parts and their source does not tell the order."""
+    """All metrics; unscored for several parts whose source does not preserve their order."""
     patterns: list[str] = sample.targets["patterns"]
-    seen = "".join(part.modality[0] for part in merged_texts(response.parts))
-    if not response.order_known and len(seen) > 1:
+    produced = "".join(part.modality[0] for part in merged_texts(response.parts))
+    if not response.order_known and len(produced) > 1:
         reason = "the source of the response does not tell the order of its parts"
         return {name: Score(None, explanation=reason) for name in METRICS}
     rng = random.Random(f"{CONTROL_SEED}-{sample.id}")
-    orders = [rng.sample(seen, len(seen)) for _ in range(SHUFFLES)]
-    structure = _structure(patterns, seen)
+    orders = [rng.sample(produced, len(produced)) for _ in range(SHUFFLES)]
+    structure = _structure(patterns, produced)
     chance = sum(_structure(patterns, order) for order in orders) / SHUFFLES
     values = {
         "structure": structure,
         "exact": float(structure == 1.0),
-        "count": float(any(Counter(seen) == Counter(pattern) for pattern in patterns)),
+        "count": float(any(Counter(produced) == Counter(pattern) for pattern in patterns)),
         "structure_shuffled": chance,
         "structure_gain": structure - chance,
     }
-    explanation = f"asked for {' or '.join(patterns)}; got {seen or 'nothing'}"
+    explanation = f"asked for {' or '.join(patterns)}; got {produced or 'nothing'}"
     return {name: Score(values[name], explanation=explanation) for name in METRICS}
 
 
-def _structure(patterns: Sequence[str], seen: Sequence[str]) -> float:
-    """How near the parts come to the nearest of the patterns."""
-    return max(likeness(pattern, seen) for pattern in patterns)
+def _structure(patterns: Sequence[str], parts: Sequence[str]) -> float:
+    """Similarity of the parts to the nearest of the patterns."""
+    return max(likeness(pattern, parts) for pattern in patterns)
 
 
 def shuffled(scored: Sequence[tuple[Sample, dict[str, Score]]]) -> list[dict[str, Score]]:
-    """What `content` gains over the questions of another sample, where a judge gave both."""
+    """Gain of `content` over the control with another sample's questions, where a judge scored both."""
     return [gain(scores, "content") for _, scores in scored]

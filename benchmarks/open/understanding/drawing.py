@@ -28,7 +28,7 @@ COLOURS = {
 
 
 class Canvas:
-    """A picture under way, with text centred where it is put."""
+    """A picture to draw on. Text is centred at its point unless `anchor` says otherwise."""
 
     def __init__(self, width: int = 360, height: int = 240) -> None:
         self.size = (width, height)
@@ -78,9 +78,9 @@ def grid(rows: Sequence[str]) -> Pixels:
     canvas = Canvas(48 * len(rows[0]) + 20, 48 * len(rows) + 20)
     for y, row in enumerate(rows):
         for x, letter in enumerate(row):
-            left, top = 10 + 48 * x, 10 + 48 * y
-            canvas.draw.rectangle((left, top, left + 48, top + 48), outline=INK)
-            middle = (left + 24, top + 24)
+            x0, top = 10 + 48 * x, 10 + 48 * y
+            canvas.draw.rectangle((x0, top, x0 + 48, top + 48), outline=INK)
+            middle = (x0 + 24, top + 24)
             if letter in "*o":
                 name, colour = ("star", "yellow") if letter == "*" else ("circle", "blue")
                 canvas.shape(name, middle, 16, colour)
@@ -109,23 +109,23 @@ def boxes(marked: Sequence[tuple[str, str]]) -> Pixels:
     """Coloured boxes in a row on a shelf, each with a mark on a white label."""
     canvas = Canvas(70 * len(marked) + 20, 140)
     for number, (colour, mark) in enumerate(marked):
-        left = 14 + 70 * number
-        canvas.draw.rectangle((left, 30, left + 62, 112), COLOURS[colour], INK, 2)
-        canvas.draw.rectangle((left + 13, 54, left + 49, 88), "white", INK)
-        canvas.text((left + 31, 71), mark, 20)
+        x = 14 + 70 * number
+        canvas.draw.rectangle((x, 30, x + 62, 112), COLOURS[colour], INK, 2)
+        canvas.draw.rectangle((x + 13, 54, x + 49, 88), "white", INK)
+        canvas.text((x + 31, 71), mark, 20)
     canvas.draw.rectangle((6, 113, 70 * len(marked) + 14, 122), COLOURS["brown"])
     return canvas.pixels()
 
 
 def bars(values: Sequence[tuple[str, float]], colours: Sequence[str] = ()) -> Pixels:
-    """A bar chart without numbers; bars are named below, or coloured."""
+    """A bar chart without numbers; names of the bars below, or colours."""
     canvas = Canvas(360, 240)
-    step, highest = 330 / len(values), max(value for _, value in values)
-    for number, (name, value) in enumerate(values):
-        left = 20 + step * number
+    step, highest = 330 / len(values), max(height for _, height in values)
+    for number, (name, height) in enumerate(values):
+        x = 20 + step * number
         fill = COLOURS[colours[number] if colours else "blue"]
-        canvas.draw.rectangle((left + 8, 205 - 180 * value / highest, left + step - 8, 205), fill, INK)
-        canvas.text((left + step / 2, 222), name, 18)
+        canvas.draw.rectangle((x + 8, 205 - 180 * height / highest, x + step - 8, 205), fill, INK)
+        canvas.text((x + step / 2, 222), name, 18)
     canvas.draw.line((15, 205, 350, 205), INK, 2)
     return canvas.pixels()
 
@@ -161,16 +161,16 @@ def dice(*faces: int) -> Pixels:
     canvas = Canvas(110 * len(faces) + 10, 120)
     spots = {1: "e", 2: "ai", 3: "aei", 4: "acgi", 5: "acegi", 6: "acdfgi"}
     for number, face in enumerate(faces):
-        left = 10 + 110 * number
-        canvas.draw.rounded_rectangle((left, 10, left + 100, 110), 14, "white", INK, 3)
+        x = 10 + 110 * number
+        canvas.draw.rounded_rectangle((x, 10, x + 100, 110), 14, "white", INK, 3)
         for spot in spots[face]:
             row, column = divmod("abcdefghi".index(spot), 3)
-            canvas.shape("circle", (left + 24 + 26 * column, 34 + 26 * row), 9, "black")
+            canvas.shape("circle", (x + 24 + 26 * column, 34 + 26 * row), 9, "black")
     return canvas.pixels()
 
 
 def dots(count: int, seed: int) -> Pixels:
-    """That many dots, none touching another."""
+    """`count` dots that do not touch."""
     canvas = Canvas(300, 220)
     places = [(40 + 55 * x, 40 + 47 * y) for x in range(5) for y in range(4)]
     for number in np.random.default_rng(seed).permutation(len(places))[:count]:
@@ -194,15 +194,15 @@ def thermometer(degrees: int) -> Pixels:
 
 
 def cards(curves: Sequence[tuple[str, Sequence[float]]]) -> Pixels:
-    """Cards with a line each (heights 0..1 at equal distances), named below."""
+    """Cards with one line each (heights 0..1 at equal distances), and names below."""
     canvas = Canvas(110 * len(curves) + 10, 150)
     for number, (name, heights) in enumerate(curves):
-        left = 10 + 110 * number
-        canvas.draw.rectangle((left, 10, left + 100, 110), "white", INK, 2)
+        x = 10 + 110 * number
+        canvas.draw.rectangle((x, 10, x + 100, 110), "white", INK, 2)
         step = 76 / (len(heights) - 1)
-        points = [(left + 12 + step * i, 98 - 76 * h) for i, h in enumerate(heights)]
+        points = [(x + 12 + step * i, 98 - 76 * h) for i, h in enumerate(heights)]
         canvas.draw.line(points, COLOURS["purple"], 5, "curve")
-        canvas.text((left + 50, 130), name, 22)
+        canvas.text((x + 50, 130), name, 22)
     return canvas.pixels()
 
 
@@ -227,31 +227,31 @@ def arrows(directions: str) -> Pixels:
         dx, dy = {"u": (0, -1), "d": (0, 1), "l": (-1, 0), "r": (1, 0)}[direction]
         canvas.draw.line((x - 18 * dx, y - 18 * dy, x + 10 * dx, y + 10 * dy), INK, 7)
         tip = (x + 24 * dx, y + 24 * dy)
-        left = (x + 6 * dx - 13 * dy, y + 6 * dy + 13 * dx)
-        right = (x + 6 * dx + 13 * dy, y + 6 * dy - 13 * dx)
-        canvas.draw.polygon([tip, left, right], INK)
+        left_barb = (x + 6 * dx - 13 * dy, y + 6 * dy + 13 * dx)
+        right_barb = (x + 6 * dx + 13 * dy, y + 6 * dy - 13 * dx)
+        canvas.draw.polygon([tip, left_barb, right_barb], INK)
     return canvas.pixels()
 
 
-def seats(taken: Sequence[str]) -> Pixels:
+def seats(occupied: Sequence[str]) -> Pixels:
     """Rows A to D with seats 1 to 6, taken ones crossed out, the door at the left."""
     canvas = Canvas(400, 240)
     canvas.text((34, 120), "DOOR", 18)
     for y, row in enumerate("ABCD"):
         for seat in range(1, 7):
-            left, top = 50 + 54 * seat - 34, 20 + 52 * y
-            canvas.draw.rectangle((left, top, left + 44, top + 42), "white", INK, 2)
-            canvas.text((left + 22, top + 21), f"{row}{seat}", 16)
-            if f"{row}{seat}" in taken:
-                canvas.draw.line((left, top, left + 44, top + 42), COLOURS["red"], 4)
-                canvas.draw.line((left, top + 42, left + 44, top), COLOURS["red"], 4)
+            x, top = 50 + 54 * seat - 34, 20 + 52 * y
+            canvas.draw.rectangle((x, top, x + 44, top + 42), "white", INK, 2)
+            canvas.text((x + 22, top + 21), f"{row}{seat}", 16)
+            if f"{row}{seat}" in occupied:
+                canvas.draw.line((x, top, x + 44, top + 42), COLOURS["red"], 4)
+                canvas.draw.line((x, top + 42, x + 44, top), COLOURS["red"], 4)
     return canvas.pixels()
 
 
-def shapes_in_row(shown: Sequence[tuple[str, str]]) -> Pixels:
+def shapes_in_row(shapes: Sequence[tuple[str, str]]) -> Pixels:
     """Coloured shapes from left to right."""
-    canvas = Canvas(66 * len(shown) + 20, 100)
-    for number, (name, colour) in enumerate(shown):
+    canvas = Canvas(66 * len(shapes) + 20, 100)
+    for number, (name, colour) in enumerate(shapes):
         canvas.shape(name, (44 + 66 * number, 50), 24, colour)
     return canvas.pixels()
 
@@ -289,7 +289,7 @@ def disc_to(post: int, posts: str) -> list[Pixels]:
 
 
 def filling(percent: int) -> list[Pixels]:
-    """A tank that fills from empty to that share; marks stand at every tenth."""
+    """A tank that fills from empty to `percent`, with a mark at every tenth."""
     frames = []
     for step in range(26):
         canvas = Canvas(160, 200)
@@ -304,7 +304,7 @@ def filling(percent: int) -> list[Pixels]:
 
 
 def bouncing(times: int) -> list[Pixels]:
-    """A ball that touches the ground that many times, then is held up."""
+    """A ball that touches the ground `times` times, and then stays up."""
     frames = []
     for step in range(times * 10 + 6):
         canvas = Canvas(160, 120)

@@ -1,8 +1,8 @@
-"""Makes the media of open/understanding anew: `python make_media.py [--check] [NAME ...]`.
+"""Makes the media of open/understanding again: `python make_media.py [--check] [NAME ...]`.
 
-Pictures, tones and clips come from the numbers below alone; speech needs espeak-ng (1.51 made what is
-committed), and another version of it says the same words a little otherwise. Without names all are
-made; `--check` writes nothing, and names each that differs in pixels or samples.
+Pictures, tones and clips depend only on the numbers below. Speech needs espeak-ng: the committed files
+are from 1.51, and other versions pronounce the words a little differently. Without names all are made;
+`--check` writes nothing, and prints the files that differ in pixels or samples.
 """
 
 from __future__ import annotations
@@ -231,8 +231,8 @@ def encoded(kind: str, content: np.ndarray) -> bytes:
 
 
 def difference(kind: str, path: Path, content: np.ndarray) -> float:
-    """The largest difference between a file and what is made: in shares of full scale, or infinite if
-    their sizes differ. For clips the mean, since their encoding loses something."""
+    """The largest difference between a file and new content, as a share of full scale; infinite if their
+    sizes differ. For clips the mean difference, since their encoding is lossy."""
     if kind == "image":
         old, new = read_image(path) / 255, content / 255
     elif kind == "audio":
@@ -246,7 +246,7 @@ def difference(kind: str, path: Path, content: np.ndarray) -> float:
 
 
 def media() -> dict[str, str]:
-    """All names with their kind."""
+    """The kind of each medium by its name."""
     kinds = [(PICTURES, "image"), (SPEECH, "audio"), (TONES, "audio"), (CLIPS, "video")]
     return {name: kind for table, kind in kinds for name in table}
 
@@ -255,14 +255,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Makes the media of open/understanding.")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     kinds = media()
     worst = 0
-    for name in asked.names or kinds:
+    for name in options.names or kinds:
         kind = kinds[name]
         path = MEDIA / f"{name}{SUFFIX[kind]}"
         content = made(kind, name)
-        if not asked.check:
+        if not options.check:
             path.write_bytes(encoded(kind, content))
         elif (apart := difference(kind, path, content)) > (0.02 if kind == "video" else 1e-3):
             worst = 1

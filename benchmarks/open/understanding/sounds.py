@@ -40,7 +40,7 @@ def beeps(count: int) -> Samples:
 
 
 def knocks(count: int, seed: int) -> Samples:
-    """Blows on wood: noise that dies away fast."""
+    """Knocks on wood: noise that decays fast."""
     times = np.arange(int(0.12 * RATE)) / RATE
     noise = np.random.default_rng(seed).standard_normal(len(times))
     thud = np.sin(2 * np.pi * 180 * times) + 0.4 * noise
@@ -49,7 +49,7 @@ def knocks(count: int, seed: int) -> Samples:
 
 
 def strokes(count: int) -> Samples:
-    """A bell: partials that fade at their own pace."""
+    """Strokes of a bell: partials that each decay at a rate of their own."""
     times = np.arange(int(1.1 * RATE)) / RATE
     partials = ((220, 1.0, 2), (440, 0.7, 3), (528, 0.5, 4), (660, 0.4, 5), (880, 0.3, 6))
     sound = sum(a * np.exp(-d * times) * np.sin(2 * np.pi * f * times) for f, a, d in partials)
@@ -74,7 +74,7 @@ def swelling(levels: Sequence[float]) -> Samples:
 
 
 def speech(words: str, language: str = "en-gb") -> Samples:
-    """What espeak-ng says, brought to 16 kHz. FileNotFoundError without espeak-ng."""
+    """Speech by espeak-ng, resampled to 16 kHz. FileNotFoundError if espeak-ng is not installed."""
     import soundfile
     import soxr
 
@@ -83,5 +83,5 @@ def speech(words: str, language: str = "en-gb") -> Samples:
         command = ["espeak-ng", "-v", language, "-s", "140", "-w", str(path), "--stdin"]
         subprocess.run(command, input=words.encode(), check=True)
         samples, rate = soundfile.read(path, dtype="float32")
-    said: Samples = soxr.resample(samples, rate, RATE).astype(np.float32)
-    return np.concatenate([silence(0.2), said, silence(0.2)])
+    resampled: Samples = soxr.resample(samples, rate, RATE).astype(np.float32)
+    return np.concatenate([silence(0.2), resampled, silence(0.2)])
