@@ -15,7 +15,7 @@ from eval_anything.version import __version__
 _EXITS = """\
 exit codes: 0 done; 1 too many samples failed, or a judged metric is invalid; 2 wrong input, or runs
 that cannot be compared; 4 disk, network or server failed; 5 stopped early. After 4 and 5 the same
-command goes on where it stopped."""
+command resumes where it stopped."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
             hint = near(choice[1], re.findall(r"[\w-]+", choice[2]))
         self.exit(
             Exit.WRONG_INPUT,
-            f"{self.prog}: error: {message}.{hint} `{self.prog} --help` shows what there is.\n",
+            f"{self.prog}: error: {message}.{hint} `{self.prog} --help` shows all options.\n",
         )
 
 
@@ -69,7 +69,7 @@ def _sentence(about: str) -> str:
 def _add_handler(parser: argparse.ArgumentParser, handler: str) -> None:
     """Makes a parser that of a command: `handler` is `module:function` in eval_anything.cli."""
     parser.set_defaults(handler=handler)
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def _command(commands: Any, name: str, about: str, handler: str) -> argparse.ArgumentParser:
@@ -94,14 +94,14 @@ def _add_fields(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def _add_run(run: argparse.ArgumentParser) -> None:
     _add_handler(run, "run:run")
-    about = "options as YAML; the command line wins"
+    about = "a YAML file of options; the command line overrides it"
     run.add_argument("--config", metavar="FILE", type=Path, help=about)
     _add_evaluation(run, asks_a_model=True)
 
 
 def _add_score(score: argparse.ArgumentParser) -> None:
     _add_handler(score, "run:score")
-    metavar, about = "FILE.jsonl|FOLDER|RUN", "what was answered"
+    metavar, about = "FILE.jsonl|FOLDER|RUN", "saved outputs, or a run"
     score.add_argument("--outputs", metavar=metavar, type=Path, required=True, help=about)
     _add_evaluation(score, asks_a_model=False)
 
@@ -124,68 +124,72 @@ def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None
         default=argparse.SUPPRESS,
         help="an option of lm-evaluation-harness, for tasks lm_eval/NAME",
     )
-    add("--allow-missing", action="store_true", help="replay: missing outputs score the floor")
-    add("--dry-run", action="store_true", help="show what would run, and stop")
+    add("--allow-missing", action="store_true", help="replay: a missing output scores the floor")
+    add("--dry-run", action="store_true", help="show what would run and what it costs, and stop")
 
 
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
     tasks = _group(parser)
-    list_ = _command(tasks, "list", "all tasks in reach", "tasks:list_tasks")
-    list_.add_argument("--suite", metavar="S", help="only this suite")
+    list_ = _command(tasks, "list", "list all available tasks", "tasks:list_tasks")
+    list_.add_argument("--suite", metavar="S", help="list only this suite")
     _add_fields(list_, "include")
-    show = _command(
-        tasks, "show", "a task: what it asks and how it scores; or a suite", "tasks:show_task"
-    )
-    show.add_argument("name", metavar="NAME")
+    about = "show a task with its metrics and first sample, or a suite"
+    show = _command(tasks, "show", about, "tasks:show_task")
+    show.add_argument("name", metavar="NAME", help="a task, group or suite")
     show.add_argument(
-        "--reference", action="store_true", help="of a suite: published rows, computed anew"
+        "--reference", action="store_true", help="a suite's published results, computed again"
     )
     _add_fields(show, "include", "data")
     check = _command(tasks, "validate", "check a task folder of your own", "tasks:validate_task")
-    check.add_argument("path", metavar="PATH", type=Path)
+    check.add_argument("path", metavar="PATH", type=Path, help="the folder, with a task.yaml")
     _add_fields(check, "include", "data")
-    fetch = _command(tasks, "fetch", "download what a suite is not bundled with", "fetch:fetch")
-    fetch.add_argument("name", metavar="SUITE")
+    fetch = _command(tasks, "fetch", "download the data sets that a suite needs", "fetch:fetch")
+    fetch.add_argument("name", metavar="SUITE", help="a suite, or one task of it")
     _add_fields(fetch, "include")
-    export = _command(tasks, "export", "tasks as a folder for another tool", "lm_eval:export_tasks")
-    export.add_argument("form", metavar="lm_eval", choices=["lm_eval"])
-    export.add_argument("names", metavar="NAME", nargs="+")
-    export.add_argument("--out", metavar="DIR", type=Path, required=True, help="where")
-    export.add_argument(
-        "--max-tokens", metavar="N", type=at_least_one, default=512, help="of an answer (512)"
+    export = _command(
+        tasks, "export", "write tasks as a folder for another tool", "lm_eval:export_tasks"
     )
+    export.add_argument("form", metavar="lm_eval", choices=["lm_eval"], help="lm-evaluation-harness")
+    export.add_argument("names", metavar="NAME", nargs="+", help="full name of a task")
+    export.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write")
+    about = "longest answer, in tokens (512)"
+    export.add_argument("--max-tokens", metavar="N", type=at_least_one, default=512, help=about)
     _add_fields(export, "include")
-    new = _command(tasks, "new", "make a task folder to start from", "tasks:new_task")
-    new.add_argument("name", metavar="SUITE/TASK")
-    new.add_argument("--dir", metavar="DIR", type=Path, default=Path(), help="where (.)")
+    new = _command(tasks, "new", "create a task folder to start from", "tasks:new_task")
+    new.add_argument("name", metavar="SUITE/TASK", help="name of the new task")
+    new.add_argument(
+        "--dir", metavar="DIR", type=Path, default=Path(), help="where the suite's folder goes (.)"
+    )
 
 
 def _add_judges(parser: argparse.ArgumentParser) -> None:
     judges = _group(parser)
-    list_ = _command(judges, "list", "all judges in reach", "judges:list_judges")
+    list_ = _command(judges, "list", "list all available judges", "judges:list_judges")
     _add_fields(list_, "include")
-    show = _command(judges, "show", "one judge: what it gives, and how good it is", "judges:show_judge")
-    show.add_argument("name", metavar="NAME")
+    about = "show a judge with its metrics and its measured quality"
+    show = _command(judges, "show", about, "judges:show_judge")
+    show.add_argument("name", metavar="NAME", help="a judge")
     _add_fields(show, "include")
     check = _command(judges, "validate", "check a judge folder of your own", "judges:validate_judge")
-    check.add_argument("path", metavar="PATH", type=Path)
-    measure = _command(judges, "calibrate", "measure a judge against labels", "judges:calibrate_judge")
+    check.add_argument("path", metavar="PATH", type=Path, help="the folder, with a judge.yaml")
+    about = "measure the quality of a judge against labels"
+    measure = _command(judges, "calibrate", about, "judges:calibrate_judge")
     add = measure.add_argument
-    add("name", metavar="NAME")
+    add("name", metavar="NAME", help="a judge")
     labels = measure.add_mutually_exclusive_group(required=True)
     labels.add_argument("--labels", metavar="FILE", type=Path, help="JSONL of labelled responses")
-    labels.add_argument("--micro", action="store_true", help="500 pairs of the micro world")
-    add("--metric", metavar="M", help="what to measure; default: synergy, or the only metric")
-    add("--limit", metavar="N", type=at_least_one, help="the first N labels")
-    add("--again", metavar="N", type=whole, default=50, help="labels to ask about twice (50)")
-    add("--budget", metavar="MONEY", type=not_negative, help="stop when this much is spent")
-    add("--dry-run", action="store_true", help="estimate calls and money, and stop")
+    labels.add_argument("--micro", action="store_true", help="500 pairs of the micro world as labels")
+    add("--metric", metavar="M", help="metric to measure; default: synergy, or the only one")
+    add("--limit", metavar="N", type=at_least_one, help="only the first N labels")
+    add("--again", metavar="N", type=whole, default=50, help="number of labels to ask about twice (50)")
+    add("--budget", metavar="MONEY", type=not_negative, help="stop when this much money is spent")
+    add("--dry-run", action="store_true", help="estimate calls and costs, and stop")
     _add_fields(measure, "judges", "include", "allow_code")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     models = _group(parser)
-    _command(models, "list", "kinds of models and how they are named", "models:list_models")
+    _command(models, "list", "list the kinds of models and how they are named", "models:list_models")
 
 
 def _add_schema(schema: argparse.ArgumentParser) -> None:
@@ -199,69 +203,84 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_handler(parser, "compare:compare_runs")
-    parser.add_argument("base", metavar="BASE", type=Path)
-    parser.add_argument("candidate", metavar="CANDIDATE", type=Path)
-    parser.add_argument("--all", action="store_true", help="every metric and group")
-    parser.add_argument("--markdown", action="store_true", help="as Markdown")
+    parser.add_argument("base", metavar="BASE", type=Path, help="directory of the first run")
+    parser.add_argument("candidate", metavar="CANDIDATE", type=Path, help="directory of the second run")
+    parser.add_argument("--all", action="store_true", help="show every metric and group")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
 
 
 def _add_gate(parser: argparse.ArgumentParser) -> None:
     gate = _group(parser)
-    run = _command(gate, "run", "a verdict on a run", "gate:run_gate")
+    rules = "the gate's rules as YAML, or a suite with bundled ones"
+    run = _command(gate, "run", "give a verdict on a run", "gate:run_gate")
     run.epilog = "exit codes: 0 pass or warn; 1 block; 2 inconclusive; 3 invalid; 4 disk failed"
-    run.add_argument("--candidate", metavar="RUN", type=Path, required=True)
-    run.add_argument("--baseline", metavar="RUN", type=Path, help="in place of the policy's")
-    run.add_argument("--policy", metavar="FILE", type=Path, required=True)
-    run.add_argument("--out", metavar="DIR", type=Path, help="where reports go; default: the candidate")
-    plan = _command(gate, "plan", "what loss the gate can see", "gate:plan")
-    plan.add_argument("--policy", metavar="FILE", type=Path, required=True)
-    plan.add_argument("--baseline", metavar="RUN", type=Path, required=True)
-    plan.add_argument("--pilot", metavar="RUN", type=Path, help="a second run, to measure the spread")
-    plan.add_argument(
-        "--correlation", metavar="R", type=number, default=0.5, help="assumed without a pilot (0.5)"
+    run.add_argument("--candidate", metavar="RUN", type=Path, required=True, help="the run to judge")
+    run.add_argument(
+        "--baseline", metavar="RUN", type=Path, help="a run to compare with, in place of the policy's"
     )
-    init = _command(gate, "init", "write a commented policy", "gate:init")
-    init.add_argument("path", metavar="FILE", type=Path, nargs="?", default=Path("policy.yaml"))
+    run.add_argument("--policy", metavar="FILE", type=Path, required=True, help=rules)
+    run.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder for reports; default: the candidate"
+    )
+    plan = _command(gate, "plan", "show how small a loss the gate can detect", "gate:plan")
+    plan.add_argument("--policy", metavar="FILE", type=Path, required=True, help=rules)
+    plan.add_argument(
+        "--baseline", metavar="RUN", type=Path, required=True, help="the run to compare with"
+    )
+    plan.add_argument("--pilot", metavar="RUN", type=Path, help="a second run, to measure the spread")
+    about = "correlation of two runs, assumed without a pilot (0.5)"
+    plan.add_argument("--correlation", metavar="R", type=number, default=0.5, help=about)
+    init = _command(gate, "init", "write a commented policy to start from", "gate:init")
+    about = "the file to write (policy.yaml)"
+    init.add_argument(
+        "path", metavar="FILE", type=Path, nargs="?", default=Path("policy.yaml"), help=about
+    )
     init.add_argument("--schema", action="store_true", help="print the JSON schema of policies instead")
 
 
 def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
     leaderboard = _group(parser)
-    build = _command(leaderboard, "build", "build or renew a site of runs", "leaderboard:build_site")
+    build = _command(leaderboard, "build", "build or update a site of runs", "leaderboard:build_site")
     add = build.add_argument
     add("runs", metavar="RUN", type=Path, nargs="+", help="the directory of a run")
-    add(
-        "--out", metavar="DIR", type=Path, required=True, help="the site; with --single-file also X.html"
-    )
-    add("--single-file", action="store_true", help="one page with everything in it, at most 25 MB")
+    about = "folder of the site; with --single-file also a file X.html"
+    add("--out", metavar="DIR", type=Path, required=True, help=about)
+    add("--single-file", action="store_true", help="write one page that has it all, at most 25 MB")
     _add_fields(build, "include")
 
 
 def _add_annotate(annotate: argparse.ArgumentParser) -> None:
     _add_handler(annotate, "annotate:annotate")
     add = annotate.add_argument
-    add("task", metavar="TASK", nargs="?", help="whose prompts; without --outputs: votes on modalities")
+    add("task", metavar="TASK", nargs="?", help="a task; without --outputs people vote on modalities")
     add(
         "--outputs",
         metavar="RUN|FILE",
         type=Path,
         nargs="+",
         default=[],
-        help="responses to grade, or with --against to compare",
+        help="responses to grade or, with --against, to compare",
     )
     add("--against", metavar="RUN|FILE", type=Path, help="the responses to compare with")
-    add("--out", metavar="FILE.jsonl", type=Path, help="default: annotations/SUITE-TASK.jsonl")
-    add("--annotator", metavar="NAME", help="who answers; default: the login name")
-    add("--scale", metavar="N", type=int, choices=range(2, 10), default=5, help="grades 1 to N (5)")
-    add("--port", metavar="N", type=whole, default=0, help="of the page; default: any that is free")
-    add("--limit", metavar="N", type=at_least_one, help="the first N samples")
-    add("--seed", metavar="N", type=int, default=0, help="of the order of samples and sides (0)")
+    add("--out", metavar="FILE.jsonl", type=Path, help="file of answers (annotations/SUITE-TASK.jsonl)")
+    add("--annotator", metavar="NAME", help="name of who answers; default: the login name")
+    add(
+        "--scale",
+        metavar="N",
+        type=int,
+        choices=range(2, 10),
+        default=5,
+        help="grades go from 1 to N (5)",
+    )
+    add("--port", metavar="N", type=whole, default=0, help="port of the page; default: any that is free")
+    add("--limit", metavar="N", type=at_least_one, help="only the first N samples")
+    add("--seed", metavar="N", type=int, default=0, help="seed for the order of samples and sides (0)")
     reading = annotate.add_mutually_exclusive_group()
     reading.add_argument(
-        "--summary", metavar="FILE", type=Path, help="count answers, and their agreement"
+        "--summary", metavar="FILE", type=Path, help="print counts and agreement of answers"
     )
     reading.add_argument(
-        "--export", metavar="FILE", type=Path, help="write labels, votes and training rows"
+        "--export", metavar="FILE", type=Path, help="write answers as labels, votes and training rows"
     )
     _add_fields(annotate, "include", "data")
 
@@ -269,41 +288,49 @@ def _add_annotate(annotate: argparse.ArgumentParser) -> None:
 def _add_train(train: argparse.ArgumentParser) -> None:
     _add_handler(train, "train:train")
     add = train.add_argument
-    add("method", metavar="METHOD", help="sft, reward, dpo, or what an installed package adds")
+    add("method", metavar="METHOD", help="sft, reward, dpo, or one that an installed package adds")
     add("--config", metavar="FILE", type=Path, required=True, help="settings as YAML (docs/training.md)")
-    add("changes", metavar="KEY=VALUE", nargs="*", help="settings in place of the file's: beta=0.2")
+    add(
+        "changes",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="a setting that overrides the file's, such as beta=0.2",
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     commands = _group(parser)
-    check = _command(commands, "check", "is a file of training data right?", "data:command")
+    check = _command(commands, "check", "check a file of training data", "data:command")
     check.set_defaults(data_command="check")
-    check.add_argument("file", metavar="FILE", type=Path)
-    check.add_argument("--examples", metavar="N", type=whole, default=2, help="rows of each kind (2)")
+    check.add_argument("file", metavar="FILE", type=Path, help="JSONL of training rows")
     check.add_argument(
-        "--allow-contamination", action="store_true", help="prompts of benchmarks are no mistake"
+        "--examples", metavar="N", type=whole, default=2, help="show N rows of each kind (2)"
     )
+    about = "accept rows with prompts of benchmarks"
+    check.add_argument("--allow-contamination", action="store_true", help=about)
     _add_fields(check, "include", "data")
-    convert = _command(commands, "convert", "make rows of other projects' fields", "data:command")
+    convert = _command(commands, "convert", "convert rows with other projects' fields", "data:command")
     convert.set_defaults(data_command="convert")
     convert.add_argument("source", metavar="SOURCE", type=Path, help="JSONL, JSON, parquet or a folder")
-    convert.add_argument("--out", metavar="DIR", type=Path, required=True, help="where rows.jsonl goes")
-    convert.add_argument("--skip-wrong", action="store_true", help="leave out rows that lack something")
+    convert.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for rows.jsonl")
+    convert.add_argument(
+        "--skip-wrong", action="store_true", help="leave out rows that cannot be converted"
+    )
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("evaluate a model", _add_run),
     "score": ("score saved outputs, or judge a run again", _add_score),
     "tasks": ("list, show, check and make tasks", _add_tasks),
-    "judges": ("list, show, check and measure judges", _add_judges),
-    "models": ("what can be evaluated", _add_models),
-    "compare": ("two runs on the same samples", _add_compare),
-    "gate": ("is a checkpoint worse than the baseline?", _add_gate),
-    "leaderboard": ("runs as a site that opens from a file", _add_leaderboard),
-    "annotate": ("label by people, on a local page", _add_annotate),
-    "train": ("train a model, and evaluate it while it trains", _add_train),
+    "judges": ("list, show, check and calibrate judges", _add_judges),
+    "models": ("list the kinds of models", _add_models),
+    "compare": ("compare two runs on the same samples", _add_compare),
+    "gate": ("check that a run is not worse than a baseline", _add_gate),
+    "leaderboard": ("build a site of runs that opens without a server", _add_leaderboard),
+    "annotate": ("label or grade by hand, on a local page", _add_annotate),
+    "train": ("train a model, and evaluate it during training", _add_train),
     "data": ("check and convert training data", _add_data),
-    "schema": ("the JSON schema of a kind of file", _add_schema),
-    "doctor": ("what is installed, and what is missing", _add_doctor),
+    "schema": ("print the JSON schema of a kind of file", _add_schema),
+    "doctor": ("show what is installed and what is missing", _add_doctor),
 }
 """All commands in the order of the help: a description, and the function that adds the options."""

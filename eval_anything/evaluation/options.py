@@ -39,41 +39,52 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What is evaluated, and how: all that does not depend on the model and the run's directory."""
 
     tasks: Annotated[Words, _option("A,B", "tasks or suites; default: the whole suite")] = ()
-    suite: Annotated[str | None, _option("S", "where bare names are; default: the model's own")] = None
+    suite: Annotated[str | None, _option("S", "suite of bare names; default: the model's own")] = None
     include: Annotated[
         Words, _option("DIR", "a folder with your own tasks or judges (may be repeated)", path=True)
     ] = ()
     data: Annotated[
-        Words, _option("DIR", "a downloaded data set, or a folder of them (may be repeated)", path=True)
+        Words,
+        _option("DIR", "a downloaded data set, or a folder of several (may be repeated)", path=True),
     ] = ()
-    allow_code: Annotated[bool, _option("", "run scoring code of included folders")] = False
+    allow_code: Annotated[bool, _option("", "run the scoring code of included folders")] = False
     judges: Annotated[
         Pairs,
-        _option("[NAME=]SPEC", "the model behind a judge, or all that ask a chat model", flag="--judge"),
+        _option(
+            "[NAME=]SPEC", "model behind a judge, or behind all that ask a chat model", flag="--judge"
+        ),
     ] = {}
-    limit: Annotated[Count | None, _option("N", "the first N samples of each task")] = None
-    repeats: Annotated[Count, _option("K", "answers a sample (1)")] = 1
-    seed: Annotated[int, _option("N", "seed of sampling (0)")] = 0
-    max_failed: Annotated[Share, _option("SHARE", "exit 1 above it (0.1)")] = 0.1
+    limit: Annotated[Count | None, _option("N", "only the first N samples of each task")] = None
+    repeats: Annotated[Count, _option("K", "answers per sample (1)")] = 1
+    seed: Annotated[int, _option("N", "seed for sampling (0)")] = 0
+    max_failed: Annotated[
+        Share, _option("SHARE", "share of failed samples above which to exit with 1 (0.1)")
+    ] = 0.1
     source_options: Annotated[
-        Pairs, _option("SOURCE.K=V", "an option of an external source", flag="--source-option")
+        Pairs, _option("SOURCE.K=V", "an option of an external source of tasks", flag="--source-option")
     ] = {}
     against: Annotated[
-        str | None, _option("RUN", "the run that pairwise judges compare with", path=True)
+        str | None, _option("RUN", "a run that pairwise judges compare with", path=True)
     ] = None
-    budget: Annotated[NotNegative | None, _option("MONEY", "stop when this is spent on servers")] = None
-    temperature: Annotated[NotNegative, _option("T", "0 is greedy (0)", run=True)] = 0.0
+    budget: Annotated[
+        NotNegative | None, _option("MONEY", "stop when so much money is spent on servers")
+    ] = None
+    temperature: Annotated[
+        NotNegative, _option("T", "sampling temperature; 0 is greedy (0)", run=True)
+    ] = 0.0
     model_args: Annotated[
         Pairs, _option("K=V", "an option of the model", flag="--model-arg", run=True)
     ] = {}
-    concurrency: Annotated[Count | None, _option("N", "samples at the model at once", run=True)] = None
+    concurrency: Annotated[
+        Count | None, _option("N", "samples that the model gets at the same time", run=True)
+    ] = None
 
 
 class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json."""
 
     model: Annotated[
-        str, _option("SPEC", "a path, hf/ID, replay/FILE.jsonl or a name of `models list`", run=True)
+        str, _option("SPEC", "a path, hf/ID, replay/FILE.jsonl or a name from `models list`", run=True)
     ]
     out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
     command: Sequence[str] = ()
