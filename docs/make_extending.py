@@ -18,22 +18,22 @@ PAGE = """\
 
 <!-- Written by docs/make_extending.py: change that, eval_anything/plugins.py or examples/plugin. -->
 
-An installed package adds objects by entry points, which its pyproject.toml names. A user asks for an
-object by its name; nothing of the package is imported before that. What eval-anything brings itself is
+An installed package adds objects by entry points, which its pyproject.toml lists. A user asks for an
+object by its name; nothing of the package is imported before that. The objects of eval-anything itself are
 registered in the same way.
 
 | entry-point group | what it adds | it must be |
 |---|---|---|
 {rows}
 
-- A package that does not import costs nothing but its own names. Who asks for one is told the package
-  and the reason; `eval-anything doctor` lists what other packages bring, and what is wrong with it.
-- A name that two packages use is an error that names both, when it is asked for. The names of
+- A package that does not import affects only its own names. Asking for one of them is an error with the
+  package and the reason; `eval-anything doctor` lists the objects of other packages and their problems.
+- Asking for a name that two packages use is an error that names both. The names of
   eval-anything cannot be taken.
 
 ## A package with a model, a kind of judge and a training method
 
-[examples/plugin](../examples/plugin) is a whole package, which the tests install and use:
+[examples/plugin](../examples/plugin) is a complete package, which the tests install and use:
 
     pip install ./examples/plugin
 
@@ -48,9 +48,9 @@ registered in the same way.
 eval-anything run --model parrot --model-arg times=2 --tasks open/selection
 ```
 
-An answer must depend on its request and the request's seed alone, not on what else is in a batch.
-`weights` decides whether a run that was stopped can go on. What the methods may raise is said in
-`eval_anything.Model`. A single model needs no package: `ea.evaluate(MyModel(...))`
+An answer must depend only on its request and the request's seed, not on the rest of a batch.
+`weights` decides whether a stopped run can be resumed. `eval_anything.Model` documents the exceptions
+that the methods may raise. A single model needs no package: `ea.evaluate(MyModel(...))`
 ([Python](python.md)).
 
 ```python
@@ -68,7 +68,7 @@ longest: 50
 metrics: {{short: {{range: [0, 1]}}}}
 ```
 
-The class of the file has the keys of such a judge.yaml: a wrong or unknown one is named with its line. A
+The class of the file has the keys of such a judge.yaml: a wrong or unknown one is reported with its line. A
 single judge needs no package: code in its folder is of kind `program` ([judges](../judges/README.md)).
 
 ```python
@@ -81,7 +81,7 @@ eval-anything train nudge --config nudge.yaml size=0.05
 ```
 
 `nudge.yaml` has `model`, `data` and `out`, as for every method, and `size`. A method that learns from
-rows takes its parts from `align_plugins.training`, as `align_plugins/methods/sft.py` does
+rows is composed of parts from `align_plugins.training`, like `align_plugins/methods/sft.py`
 ([Training](training.md)).
 
 ```python
