@@ -17,7 +17,7 @@ _SOURCES = {
     "records": "jsonl:RecordRow",
     "task": "tasks.task:TaskFile",
     "judge": "judges.registry:judge_schema",
-    "policy": "gating.policy:Policy",
+    "policy": "gating.policy:GatePolicy",
     "run": "evaluation.options:Options",
 }
 
