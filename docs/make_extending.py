@@ -19,8 +19,8 @@ PAGE = """\
 <!-- Written by docs/make_extending.py: change that, eval_anything/plugins.py or examples/plugin. -->
 
 An installed package adds objects by entry points, which its pyproject.toml lists. A user asks for an
-object by its name; nothing of the package is imported before that. The objects of eval-anything itself are
-registered in the same way.
+object by its name; nothing of the package is imported before that. The objects of eval-anything itself
+are registered in the same way.
 
 | entry-point group | what it adds | it must be |
 |---|---|---|
@@ -68,8 +68,9 @@ longest: 50
 metrics: {{short: {{range: [0, 1]}}}}
 ```
 
-The class of the file has the keys of such a judge.yaml: a wrong or unknown one is reported with its line. A
-single judge needs no package: code in its folder is of kind `program` ([judges](../judges/README.md)).
+The class of the file has the keys of such a judge.yaml: a wrong or unknown one is reported with its
+line. A single judge needs no package: code in its folder is of kind `program`
+([judges](../judges/README.md)).
 
 ```python
 {judge}```

@@ -71,8 +71,14 @@ def load_run(path: str | Path) -> LoadedRun:
     """The run in a directory. UserError if it is none, or has no results yet.
 
     Example:
-        >>> load_run("runs/new").results.tasks["open/selection"].main.value  # doctest: +SKIP
-        0.53
+        >>> from eval_anything import evaluate
+        >>> line = '{"sample_id": "open-sel-01", "parts": [{"modality": "text", "text": "Yes."}]}'
+        >>> _ = Path("answers.jsonl").write_text(line)
+        >>> _ = evaluate(
+        ...     "replay/answers.jsonl", tasks="open/selection", limit=1, out="runs/new", progress=False
+        ... )
+        >>> load_run("runs/new").results.tasks["open/selection"].main.value
+        1.0
     """
     return LoadedRun(Path(path))
 

@@ -60,6 +60,7 @@ class TaskFolder(Struct, frozen=True):
 
     @property
     def suite(self) -> str:
+        """Name of the suite: that of the folder above."""
         return self.name.rpartition("/")[0]
 
 
@@ -73,6 +74,7 @@ class Task(Struct, frozen=True, dict=True):
 
     @property
     def name(self) -> str:
+        """Full name, `<suite>/<task>`."""
         return self.folder.name
 
     @cached_property

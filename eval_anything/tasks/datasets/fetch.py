@@ -136,8 +136,8 @@ def _complete(url: str, folder: Path, file: HubFile, report: Callable[[str], Non
             return
         part.unlink()
     raise ServerError(
-        f"{file.name} was downloaded twice and is not as the hub lists it: {fault}. Try later, or "
-        "another mirror (HF_ENDPOINT); the same command goes on."
+        f"{file.name} was downloaded twice and is not what the hub says: {fault}. Try later, or another "
+        "mirror (HF_ENDPOINT); the same command goes on."
     )
 
 
