@@ -1,7 +1,7 @@
 """The aggregates of the Eval-Anything paper (Align Anything, arXiv 2412.15838, section 4 and table).
 
-The text of the paper weighs each pair by its share of votes; the printed table does not. This is
-what the table computes: 19 of its 21 derived cells come out to the printed digit.
+The text of the paper weighs each pair by its share of votes; the printed table does not. These formulas
+follow the table: they reproduce 19 of its 21 derived cells to the printed digit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ def amg(scores: Mapping[str, float]) -> float:
     Args:
         scores: `select` (share of votes, 0..1); `t`, `v`, `a` (instruction following in text,
             vision and audio, 0..10); `tv`, `ta`, `va` (synergy of each pair, 0..1).
+
+    Example:
+        >>> amg({"select": 0.5, "t": 6, "v": 5, "a": 4, "tv": 0.5, "ta": 0.5, "va": 1.0})
+        4.875
     """
     s = scores
     pairs = (s["t"] + s["v"]) * s["tv"] + (s["t"] + s["a"]) * s["ta"] + (s["v"] + s["a"]) * s["va"]
@@ -27,20 +31,25 @@ def mean(scores: Mapping[str, float]) -> float:
 
 
 CHANCE = 1 / 7
-"""The mean share of votes of a combination that is drawn from the seven with equal chances. The shares
-of an item sum up to 1, so it is the same for all items."""
+"""Mean share of votes of a combination chosen uniformly among the seven. The shares of an item sum to 1,
+so it is the same for all items."""
 
 
 def chance_corrected(scores: Mapping[str, float]) -> float:
-    """Selection so that guessing gives 0 and always taking what most people chose gives 1. Ours.
+    """Selection rescaled so that guessing scores 0 and always choosing the majority's combination scores
+    1. The paper does not define it.
 
     Args:
         scores: `select` (mean share of votes for what was produced) and `best` (mean share of the
             combination with most votes), over the same items.
+
+    Example:
+        >>> round(chance_corrected({"select": 1 / 7, "best": 0.6}), 6)
+        0.0
     """
     return (scores["select"] - CHANCE) / (scores["best"] - CHANCE)
 
 
 Formula = Callable[[Mapping[str, float]], float]
-"""A number from the inputs of an aggregate, by name. Inputs may be arrays of draws (2000,), for its
-interval: a formula is arithmetic that numpy can do."""
+"""From the inputs of an aggregate, by name, to its number. For the interval the inputs are arrays of
+bootstrap draws (2000,), so a formula must be arithmetic that numpy can do."""

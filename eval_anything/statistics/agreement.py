@@ -1,9 +1,9 @@
-"""How far a judge agrees with labels, what biases it, and what its errors do to the numbers it gives.
+"""Agreement of a judge with labels, its biases, and the effect of its errors on measured differences.
 
-Verdicts on pairs (a, b) are +1 for a, -1 for b, 0 for a tie, and nan where the judge failed. A figure
-is a value with its 95 % interval: that of `stats.mean_interval` for rates and means, else percentiles
-of a bootstrap (Efron 1979; 2,000 draws, fixed seed). `clusters` names what items share; those of one
-cluster are drawn together. Without it each item is a cluster of its own.
+Verdicts on pairs (a, b) are +1 for a, -1 for b, 0 for a tie, and nan where the judge failed. Every
+statistic comes with its 95 % interval: that of `intervals.mean_interval` for rates and means, else
+percentiles of a bootstrap (Efron 1979; 2,000 draws, fixed seed). `clusters` has the cluster of each
+item; items of one cluster are resampled together. Without it each item is a cluster of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from eval_anything.statistics.intervals import Z95, Floats, mean_interval
 Clusters = Sequence[str] | None
 
 
-# Weights (draws, items), how often each draw has each item, to one value a draw; nan: undefined.
+# From the count of each item in each draw (draws, items) to one value per draw; nan: undefined.
 Statistic = Callable[[Floats], Floats]
 
 
@@ -37,10 +37,10 @@ _NOTHING = 1e-12
 
 
 class AgreementFigure(Struct, frozen=True):
-    """A value, its 95 % interval, and the number of items in it.
+    """A statistic: its value, its 95 % interval, and the number of items it is computed from.
 
-    Without a value the figure is undefined, as kappa is if all items have one label. Without an
-    interval there is nothing to take it from: one cluster, or draws that are all the same.
+    `value` is None where the statistic is undefined, as kappa is if all items have one label. `ci95`
+    is None where no interval can be computed: one cluster, or draws that all give the same value.
     """
 
     value: float | None
@@ -48,14 +48,18 @@ class AgreementFigure(Struct, frozen=True):
     n: int
 
 
-# --- of verdicts on pairs ------------------------------------------------------------------------
+# --- verdicts on pairs ---------------------------------------------------------------------------
 
 
 def accuracy(verdicts: ArrayLike, preferred: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Share (0..1) of the pairs with a preferred side for which the verdict is that side.
 
-    The judge's tie counts half, a failure is wrong. Pairs that the labels call a tie have no right
-    side and are left out, as in setup S2 of MT-Bench (arXiv 2306.05685).
+    A tie of the judge counts half, a failure counts as wrong. Pairs that the labels call a tie have no
+    right side and are left out, as in setup S2 of MT-Bench (arXiv 2306.05685).
+
+    Example:
+        >>> accuracy([1, -1, 0, 1], preferred=[1, 1, -1, 0]).value  # right, wrong, half, left out
+        0.5
     """
     points = (1 + _floats(verdicts) * _floats(preferred)) / 2
     return rate(np.nan_to_num(points), clusters, where=_floats(preferred) != 0)
@@ -64,20 +68,24 @@ def accuracy(verdicts: ArrayLike, preferred: ArrayLike, clusters: Clusters = Non
 def position_bias(forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Share (0..1) of the pairs for which the verdict follows the position (see arXiv 2305.17926).
 
-    `forward` and `backward` are verdicts on the same pairs in both orders: +1 for what was shown
-    first, -1 for what was shown second. Pairs with a failure in either are left out.
+    Args:
+        forward: verdicts on the pairs in one order: +1 for the response in first position, -1 for the
+            one in second position.
+        backward: verdicts on the same pairs in the opposite order, coded in the same way.
+
+    Pairs with a failure in either order are left out.
     """
-    both = _floats(forward) * _floats(backward)
-    return rate(both == 1, clusters, where=~np.isnan(both))
+    agreement = _floats(forward) * _floats(backward)
+    return rate(agreement == 1, clusters, where=~np.isnan(agreement))
 
 
 def first_preference(
     forward: ArrayLike, backward: ArrayLike, clusters: Clusters = None
 ) -> AgreementFigure:
-    """P(what is shown first wins) - P(what is shown second wins), -1..1, over both orders of each pair.
+    """P(first position wins) - P(second position wins), -1..1, over both orders of each pair.
 
-    The arguments are those of `position_bias`. As each response has each place once, what they are
-    worth cancels. Pairs with a failure in either are left out.
+    The arguments are those of `position_bias`. Each response is in each position once, so differences
+    in their quality cancel. Pairs with a failure in either order are left out.
     """
     wins = (_floats(forward) + _floats(backward)) / 2
     return _mean(wins, clusters, ~np.isnan(wins), (-1.0, 1.0))
@@ -92,8 +100,8 @@ def length_bias(
 ) -> AgreementFigure:
     """P(the judge prefers the longer response) - P(the labels do), -1..1; ties count half.
 
-    Over the pairs that have a verdict and differ in length. On what such a bias does see arXiv
-    2310.10076, which compares accuracies instead.
+    Computed over the pairs that have a verdict and differ in length. For the effects of such a bias see
+    arXiv 2310.10076, which compares accuracies instead.
     """
     longer = np.sign(_floats(lengths_a) - _floats(lengths_b))
     excess = (_floats(verdicts) - _floats(preferred)) * longer / 2
@@ -103,8 +111,8 @@ def length_bias(
 def self_consistency(verdicts: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
     """Probability (0..1) that two repeats of the judge on the same item agree.
 
-    `verdicts` is (items, repeats). It is the observed agreement of Fleiss (1971), item by item; a
-    failure agrees with nothing.
+    `verdicts` is (items, repeats). The probability is the observed agreement of Fleiss (1971) per item;
+    a failure (nan) agrees with nothing. ValueError for fewer than two repeats.
     """
     table = _floats(verdicts)
     repeats = table.shape[1]
@@ -114,20 +122,21 @@ def self_consistency(verdicts: ArrayLike, clusters: Clusters = None) -> Agreemen
     return rate(same / (repeats * (repeats - 1)), clusters)
 
 
-# --- of labels -----------------------------------------------------------------------------------
+# --- labels --------------------------------------------------------------------------------------
 
 
 def sensitivity_specificity(
     truth: ArrayLike, judged: ArrayLike, clusters: Clusters = None
 ) -> tuple[AgreementFigure, AgreementFigure]:
-    """Share (0..1) of the true items (1) that are judged 1, and of the false ones (0) judged 0.
+    """Sensitivity, the share (0..1) of the items with truth 1 that are judged 1, and specificity, the
+    share of those with truth 0 that are judged 0 (Youden 1950).
 
-    Youden (1950). A failure of the judge (nan) is wrong for both.
+    A failure of the judge (nan) counts as wrong in both.
     """
-    actual, found = _floats(truth), _floats(judged)
+    actual, predicted = _floats(truth), _floats(judged)
     return (
-        rate(found == 1, clusters, where=actual == 1),
-        rate(found == 0, clusters, where=actual == 0),
+        rate(predicted == 1, clusters, where=actual == 1),
+        rate(predicted == 0, clusters, where=actual == 0),
     )
 
 
@@ -141,29 +150,33 @@ def cohen_kappa(
 
     Nominal after Cohen (1960): labels are equal or not, and nan is a label of its own. Quadratic after
     Cohen (1968): labels are numbers, and disagreement is their squared difference.
+
+    Example:
+        >>> cohen_kappa([1, 1, 0, 0], [1, 0, 0, 0]).value
+        0.5
     """
     if weighting == "quadratic":
         x, y = np.split(_unit(np.concatenate([_floats(first), _floats(second)])), 2)
 
-        def statistic(w: Floats) -> Floats:
+        def quadratic(w: Floats) -> Floats:
             n = w.sum(1)
             observed = w @ (x - y) ** 2 / n
             expected = (w @ x**2 + w @ y**2) / n - 2 * (w @ x) * (w @ y) / n**2
             return _beyond_chance(observed, expected)
 
-        return _bootstrap(statistic, len(x), clusters)
+        return _bootstrap(quadratic, len(x), clusters)
     levels, codes = np.unique(
         np.concatenate([np.asarray(first), np.asarray(second)]), return_inverse=True
     )
     a, b = np.split(codes, 2)
     is_a, is_b = (code[:, None] == np.arange(len(levels)) for code in (a, b))
 
-    def of_labels(w: Floats) -> Floats:
+    def nominal(w: Floats) -> Floats:
         n = w.sum(1)
         expected = 1 - ((w @ is_a) * (w @ is_b)).sum(1) / n**2
         return _beyond_chance(w @ (a != b) / n, expected)
 
-    return _bootstrap(of_labels, len(a), clusters)
+    return _bootstrap(nominal, len(a), clusters)
 
 
 def krippendorff_alpha(
@@ -173,23 +186,28 @@ def krippendorff_alpha(
 ) -> AgreementFigure:
     """Agreement of any number of raters beyond chance, at most 1.
 
-    `ratings` is (raters, items), nan where a rater has none; items with fewer than two ratings say
-    nothing and are not in n. After Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability".
-    His ordinal difference of two values is that of their mid-ranks among all values.
+    After Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability". His ordinal difference of
+    two values is that of their mid-ranks among all values.
+
+    Args:
+        ratings: (raters, items), nan where a rater did not rate an item. Items with fewer than two
+            ratings cannot be paired: they are left out, and not counted in n.
+        level: the level of measurement, which defines the difference of two ratings.
+        clusters: the cluster of each item.
     """
     table = _floats(ratings).T
-    kept = (~np.isnan(table)).sum(1) >= 2
-    table = table[kept]
-    there = ~np.isnan(table)
-    item = np.nonzero(there)[0]  # of each value; those of one item are neighbours
-    values = _unit(table[there])
-    sizes = there.sum(1)
+    pairable = (~np.isnan(table)).sum(1) >= 2
+    table = table[pairable]
+    present = ~np.isnan(table)
+    item_codes = np.nonzero(present)[0]  # the item of each value, ascending
+    values = _unit(table[present])
+    sizes = present.sum(1)
     starts = np.cumsum(sizes) - sizes
-    unequal = there[:, :, None] & there[:, None, :] & (table[:, :, None] != table[:, None, :])
+    unequal = present[:, :, None] & present[:, None, :] & (table[:, :, None] != table[:, None, :])
     unequal_pairs = unequal.sum((1, 2)) / np.maximum(sizes - 1, 1)
 
     def statistic(w: Floats) -> Floats:
-        weights = w[:, item]
+        weights = w[:, item_codes]
         n = weights.sum(1)
         if level == "nominal":
             observed = w @ unequal_pairs
@@ -201,12 +219,12 @@ def krippendorff_alpha(
             expected = 2 * (n * (weights * places**2).sum(1) - (weights * places).sum(1) ** 2)
         return _beyond_chance(observed / n, expected / (n * (n - 1)))
 
-    names = None if clusters is None else [c for c, keep in zip(clusters, kept, strict=True) if keep]
-    return _bootstrap(statistic, len(table), names, cells=len(values))
+    pairable_clusters = None if clusters is None else np.asarray(clusters)[pairable].tolist()
+    return _bootstrap(statistic, len(table), pairable_clusters, cells=len(values))
 
 
 def spearman(first: ArrayLike, second: ArrayLike, clusters: Clusters = None) -> AgreementFigure:
-    """Spearman's rho (1904), -1..1: Pearson's correlation of the mid-ranks of numbers without nan."""
+    """Spearman's rho (1904), -1..1: Pearson's correlation of the mid-ranks. No number may be nan."""
     x, y = _floats(first), _floats(second)
 
     def statistic(w: Floats) -> Floats:
@@ -218,21 +236,34 @@ def spearman(first: ArrayLike, second: ArrayLike, clusters: Clusters = None) -> 
     return _bootstrap(statistic, len(x), clusters)
 
 
-# --- what a judge's errors do --------------------------------------------------------------------
+# --- effect of a judge's errors ------------------------------------------------------------------
 
 
 def attenuation(accuracy: float) -> float:
-    """J = 2 * accuracy - 1 (-1..1): what a judge leaves of a difference; Youden's index (1950) of a
-    judge that errs alike on both sides. The items needed to see the difference grow by 1 / J^2."""
+    """Factor J = 2 * accuracy - 1 (-1..1) by which a judge's errors shrink a true difference.
+
+    It is Youden's index (1950) of a judge that errs equally often on both sides. The number of items
+    needed to detect the difference grows by 1 / J^2.
+    """
     return 2 * accuracy - 1
 
 
 def attenuated_effect(stderr: float, accuracy: float = 1.0, power: float = 0.8) -> float:
-    """The smallest true difference found with this power at the two-sided 5 % level through a judge.
+    """Minimum detectable effect: the smallest true difference detected at the two-sided 5 % level.
 
-    (z_0.975 + z_power) * stderr / J; `stderr` is that of the difference as the judge shows it, J its
-    `attenuation`. Infinite for a judge that is no better than chance. The formula without J: arXiv
-    2411.00640, on power.
+    (z_0.975 + z_power) * stderr / J (arXiv 2411.00640, on power, extended by J).
+
+    Args:
+        stderr: standard error of the difference of the judge's scores.
+        accuracy: accuracy of the judge on pairs, from which J is its `attenuation`.
+        power: probability (0..1) that the difference is detected.
+
+    Returns:
+        The difference in the unit of `stderr`; infinite for a judge that is no better than chance.
+
+    Example:
+        >>> round(attenuated_effect(0.02), 3), round(attenuated_effect(0.02, accuracy=0.75), 3)
+        (0.056, 0.112)
     """
     j = attenuation(accuracy)
     return (Z95 + NormalDist().inv_cdf(power)) * stderr / j if j > 0 else math.inf
@@ -244,7 +275,10 @@ def attenuated_effect(stderr: float, accuracy: float = 1.0, power: float = 0.8) 
 def rate(
     points: ArrayLike, clusters: Clusters = None, where: NDArray[np.bool_] | None = None
 ) -> AgreementFigure:
-    """The mean of points in 0..1, of those in `where`; Wilson's interval if all are 0 or 1."""
+    """Mean of the points (n,), each in 0..1, where the mask `where` (n,) is true; without it, of all.
+
+    The interval is Wilson's if all points are 0 or 1.
+    """
     points = _floats(points)
     return _mean(points, clusters, np.ones(len(points), bool) if where is None else where, (0.0, 1.0))
 
@@ -252,19 +286,19 @@ def rate(
 def _mean(
     values: Floats, clusters: Clusters, where: NDArray[np.bool_], bounds: tuple[float, float]
 ) -> AgreementFigure:
-    names = np.arange(len(values)).astype(str) if clusters is None else np.asarray(clusters)
+    cluster_names = np.arange(len(values)).astype(str) if clusters is None else np.asarray(clusters)
     chosen: list[float] = values[where].tolist()
     if not chosen:
         return AgreementFigure(None, None, 0)
-    found = mean_interval(chosen, names[where].tolist(), bounds)
-    return AgreementFigure(found.value, (found.low, found.high), found.n)
+    estimate = mean_interval(chosen, cluster_names[where].tolist(), bounds)
+    return AgreementFigure(estimate.value, (estimate.low, estimate.high), estimate.n)
 
 
 def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0) -> AgreementFigure:
-    """The statistic of n items, and percentiles of it over draws of their clusters.
+    """The statistic of n items, and its percentiles over bootstrap draws of their clusters.
 
-    Draws in which it is undefined are left out. `cells` is the size of what it makes of one draw, if
-    that is more than n.
+    Draws in which it is undefined are left out. `cells` is the number of values that the statistic
+    holds in memory per draw, if that is more than n.
     """
     if n == 0:
         return AgreementFigure(None, None, 0)
@@ -273,44 +307,45 @@ def _bootstrap(statistic: Statistic, n: int, clusters: Clusters, cells: int = 0)
         return AgreementFigure(None, None, n)
     names, cluster = np.unique(np.arange(n) if clusters is None else clusters, return_inverse=True)
     at_once = max(1, min(DRAWS, _CELLS // max(n, cells)))
-    found = [
-        statistic(drawn[:, cluster].astype(float))
-        for drawn in cluster_counts(len(names), DRAWS, _SEED, at_once)
+    draws = [
+        statistic(counts[:, cluster].astype(float))
+        for counts in cluster_counts(len(names), DRAWS, _SEED, at_once)
     ]
-    # With the point among them there is a quantile even if no draw is defined.
-    low, high = np.nanquantile(np.concatenate([[point], *found]), [0.025, 0.975])
+    # The point itself is included, so that quantiles exist even if no draw is defined.
+    low, high = np.nanquantile(np.concatenate([[point], *draws]), [0.025, 0.975])
     return AgreementFigure(point, (float(low), float(high)) if high - low > _NOTHING else None, n)
 
 
 def _mid_ranks(values: Floats, weights: Floats) -> Floats:
-    """(draws, n): ranks in each draw, less one half; ties have the mean of their ranks."""
+    """Ranks in each draw minus one half (draws, n); ties share the mean of their ranks."""
     totals, codes = _totals(values, weights)
     return (np.cumsum(totals, axis=1) - totals / 2)[:, codes]
 
 
 def _totals(values: Floats, weights: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """(draws, levels): the weight of each distinct value, in rising order; and each value's place."""
+    """Total weight of each distinct value, ascending (draws, levels), and each value's level (n,)."""
     _, starts, codes = np.unique(np.sort(values), return_index=True, return_inverse=True)
     order = np.argsort(values, kind="stable")
-    place = np.empty(len(values), np.intp)
-    place[order] = codes
+    level_of = np.empty(len(values), np.intp)
+    level_of[order] = codes
     totals: Floats = np.add.reduceat(weights[:, order], starts, axis=1)
-    return totals, place
+    return totals, level_of
 
 
 def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
     return 1 - _ratio(observed, expected)
 
 
-def _ratio(above: Any, below: Any) -> Floats:
-    """nan where the denominator vanishes but for rounding."""
-    usable = below > _NOTHING
-    result: Floats = np.where(usable, above / np.where(usable, below, 1.0), np.nan)
-    return result
+def _ratio(numerator: Any, denominator: Any) -> Floats:
+    """Quotient; nan where the denominator is zero up to rounding."""
+    usable = denominator > _NOTHING
+    ratio: Floats = np.where(usable, numerator / np.where(usable, denominator, 1.0), np.nan)
+    return ratio
 
 
 def _unit(values: Floats) -> Floats:
-    """The values moved and scaled to 0..1, where rounding is known; agreement does not change."""
+    """Values shifted and scaled to 0..1, where rounding errors have a known size; this does not change
+    agreement."""
     if values.size == 0:
         return values
     low, high = values.min(), values.max()

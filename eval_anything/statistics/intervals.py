@@ -1,11 +1,11 @@
-"""Means with honest intervals: clustered, and sensible for small n and near the ends of a range.
+"""Means with 95 % intervals that are valid for clustered samples, small n, and means near a range's end.
 
 Standard errors follow Miller, "Adding Error Bars to Evals" (arXiv 2411.00640): samples that share a
-source are one cluster. Intervals are Wilson's (1927) with the effective sample size that the
-clustered error leaves (Korn and Graubard 1998), which bends them the right way near the ends of a
-range for every bounded score, not for proportions alone. Two corrections keep their coverage where
-clusters are few or rare events decide: the jackknife's variance (CR3; MacKinnon and White 1985), and
-degrees of freedom from the kurtosis of the cluster sums. `make validity` shows the coverage.
+source are one cluster. Intervals are Wilson's (1927) with the effective sample size under clustering
+(Korn and Graubard 1998): they are asymmetric near the ends of a range for every bounded score, not for
+proportions alone. Two corrections keep their coverage where clusters are few or rare events decide: the
+jackknife's variance (CR3; MacKinnon and White 1985), and degrees of freedom from the kurtosis of the
+cluster sums. `make validity` measures the coverage.
 """
 
 from __future__ import annotations
@@ -42,12 +42,15 @@ class Estimate(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How far a mean over clusters may be off.
+    """Sampling variance of a mean over G clusters.
 
-    `variance` is that of the mean, G/(G-1) * sum_g s_g^2 / n^2, with s_g the sum of the deviations of
-    cluster g; `wide` is what intervals use: times G/(G-1) again where clusters have several items
-    (CR3). `df` are the degrees of freedom of `wide`, 2 G m2^2 / (m4 - m2^2) by the moments of s_g, and
-    at most G-1 (which normal s_g have).
+    Attributes:
+        variance: of the mean, G/(G-1) * sum_g s_g^2 / n^2, with s_g the sum of the deviations of
+            cluster g.
+        wide: the variance for intervals: times G/(G-1) again where clusters have several items (CR3).
+        df: degrees of freedom of `wide`, 2 G m2^2 / (m4 - m2^2) with the moments of s_g; at most G-1,
+            their number if the s_g are normal.
+        groups: G.
     """
 
     variance: float
@@ -57,17 +60,17 @@ class Spread(NamedTuple):
 
 
 def cluster_codes(clusters: Sequence[str] | Ints) -> Ints:
-    """(n,): the clusters as numbers from 0, in order of first appearance (arrays are taken as they
-    are)."""
+    """Codes of the clusters (n,): numbers from 0 in order of first appearance. An array is returned as
+    it is."""
     if isinstance(clusters, np.ndarray):
         return clusters
-    places: dict[str, int] = {}
-    return np.array([places.setdefault(cluster, len(places)) for cluster in clusters], np.int64)
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(cluster, len(codes)) for cluster in clusters], np.int64)
 
 
 def spread(deviations: Floats, codes: Ints) -> Spread | None:
-    """The spread of a mean from the deviations (n,) of its items, and the codes (n,) of their
-    clusters. None for fewer than two clusters."""
+    """Sampling variance of a mean, from the deviations (n,) of its items and the codes (n,) of their
+    clusters; None for fewer than two clusters."""
     n, groups = len(deviations), int(codes.max()) + 1
     if groups < 2:
         return None
@@ -85,44 +88,54 @@ def spread(deviations: Floats, codes: Ints) -> Spread | None:
 def mean_interval(
     values: Sequence[float], clusters: Sequence[str] | Ints, bounds: tuple[float, float]
 ) -> Estimate:
-    """The mean of `values` (not empty) in `bounds`, with an interval that stays inside them.
+    """Mean with its standard error and a 95 % interval that stays inside the bounds.
 
-    Wilson's interval for the effective n of p (1 - p) / variance, p being the mean's place in the
-    range, with Student's quantile. n counts fully where values are proportions without clusters;
-    where all values are equal, and the variance says nothing, each cluster counts once.
+    The interval is Wilson's for the effective n, p (1 - p) / variance, where p is the position of the
+    mean in the range, with Student's quantile. Binary values without clusters have their full n; where
+    all values are equal, and the variance is no information, each cluster counts once.
+
+    Args:
+        values: scores (n,), at least one.
+        clusters: the cluster of each score: names, or codes as `cluster_codes` gives them.
+        bounds: lower and upper end of the range of a score.
+
+    Example:
+        >>> estimate = mean_interval([1, 1, 0, 1], ["a", "b", "c", "d"], (0.0, 1.0))
+        >>> estimate.value, round(estimate.low, 2), round(estimate.high, 2)
+        (0.75, 0.19, 0.97)
     """
     n = len(values)
     low, high = bounds
     width = high - low
     mean = min(high, max(low, math.fsum(values) / n))  # a sum may round past the end
-    given = np.asarray(values, float)
-    found = spread(given - mean, cluster_codes(clusters))
-    if found is None:
+    scores = np.asarray(values, float)
+    mean_spread = spread(scores - mean, cluster_codes(clusters))
+    if mean_spread is None:
         return Estimate(mean, None, low, high, n)
     proportion = (mean - low) / width
-    if found.variance < _NOTHING * width**2:
-        ends = wilson(proportion, found.groups)
+    if mean_spread.variance < _NOTHING * width**2:
+        ends = wilson(proportion, mean_spread.groups)
     else:
-        effective = width**2 * proportion * (1 - proportion) / found.wide
-        df = found.df
-        if bool(((given == low) | (given == high)).all()):
+        effective = width**2 * proportion * (1 - proportion) / mean_spread.wide
+        df = mean_spread.df
+        if bool(((scores == low) | (scores == high)).all()):
             effective = min(effective, n)
-            if found.groups == n:  # the mean alone says how proportions spread
+            if mean_spread.groups == n:  # the mean alone says how proportions spread
                 df = n - 1.0
         ends = wilson(proportion, effective, student(df))
-    stderr = math.sqrt(found.variance)
+    stderr = math.sqrt(mean_spread.variance)
     return Estimate(mean, stderr, low + ends[0] * width, low + ends[1] * width, n)
 
 
 def student(df: float, probability: float = 0.975) -> float:
-    """Student's quantile; df need not be whole."""
+    """Quantile of Student's t distribution; df may be fractional."""
     from scipy.special import stdtrit  # a tenth of scipy.stats to import
 
     return float(stdtrit(df, probability))
 
 
 def wilson(proportion: float, n: float, quantile: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion of n (which may be an effective, broken n)."""
+    """Wilson's score interval of a proportion of n, which may be a fractional effective n."""
     centre = proportion + quantile**2 / (2 * n)
     width = quantile * math.sqrt(proportion * (1 - proportion) / n + quantile**2 / (4 * n**2))
     scale = 1 + quantile**2 / n

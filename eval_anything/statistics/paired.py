@@ -1,9 +1,10 @@
-"""The difference of two runs on the same samples: estimate, interval, p, and what could be seen.
+"""Paired difference of two runs on the same samples: estimate, interval, p, minimum detectable effect.
 
-A difference is candidate minus base, turned so that up is good. It is tested without a model of the
-scores where few clusters differ: under "no change" each cluster's difference is as likely with either
-sign (Fisher's randomisation test, 1935), which for one binary sample a cluster is McNemar's exact
-test (1947). Where many differ, Student's t with clustered errors says the same and is cheaper.
+A difference is candidate minus base, with the sign turned so that higher is better. Where few clusters
+differ, the test is free of a distribution: under "no change" the difference of each cluster is equally
+likely with either sign (Fisher's randomisation test, 1935), which for one binary sample per cluster is
+McNemar's exact test (1947). Where many differ, Student's t with clustered errors agrees with it and is
+cheaper.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from msgspec import Struct
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import Floats, Ints, Spread, cluster_codes, spread, student
 
-# So many clusters that differ, and more, are enough for Student's t.
+# Student's t is used if at least this many clusters differ.
 MANY = 50
 
 
-# With fewer than this the interval needs more than its own variance.
+# With fewer clusters that differ than this, two artificial samples widen the interval.
 FEW = 10
 
 
-_EXACT = 13  # so many clusters: all 2^13 signs are tried
+_EXACT = 13  # up to so many clusters, all 2^13 combinations of signs are enumerated
 
 
 _DRAWS = 10_000
@@ -36,11 +37,11 @@ _NOTHING = 1e-12  # below this a difference is rounding
 
 
 class Paired(Struct, frozen=True):
-    """A mean paired difference over n samples in G clusters.
+    """A mean paired difference over n samples in clusters.
 
-    `p_worse` and `p_better` are one-sided, `p` is two-sided. `mde` is the smallest loss that a test at
-    5 % (two-sided) sees with 80 % power on such data. Without two clusters there is neither spread
-    nor p; `mde` is None where nothing differs at all.
+    `p_worse` and `p_better` are one-sided, `p` is two-sided. `mde` is the minimum detectable effect at
+    the 5 % level (two-sided) with 80 % power; it is None where no sample differs. With fewer than two
+    clusters there is only the difference itself.
     """
 
     difference: float
@@ -60,46 +61,56 @@ def paired(
     largest: float,
     strata: Ints | None = None,
 ) -> Paired:
-    """What differences (not empty), each in -largest..largest, say.
+    """Mean of paired differences, with its interval and tests of "no change".
 
-    `strata` are numbers of the task of each, where several are put together: spread between tasks is
-    no error.
+    Args:
+        differences: candidate minus base (n,), at least one; positive is better.
+        clusters: the cluster of each difference: names, or codes as `cluster_codes` gives them.
+        largest: the largest absolute value that a difference can have.
+        strata: code of the task of each difference (n,), where several tasks are pooled: variance
+            between tasks is then no part of the error.
+
+    Example:
+        >>> change = paired([0, 1, 1, 0, 1], ["a", "b", "c", "d", "e"], largest=1.0)
+        >>> change.difference, change.p
+        (0.6, 0.25)
     """
     values = np.asarray(differences, float)
     codes = cluster_codes(clusters)
     n = len(values)
     mean = math.fsum(values) / n
-    found = spread(values - mean if strata is None else _within(values, codes, strata), codes)
-    if found is None:
+    mean_spread = spread(values - mean if strata is None else _within(values, codes, strata), codes)
+    if mean_spread is None:
         return Paired(mean, None, None, None, None, None, None, n, 1)
     sums: Floats = np.bincount(codes, values).astype(np.float64)
-    worse, better = sign_test(sums, found, mean)
-    stderr = math.sqrt(found.variance)
+    worse, better = sign_test(sums, mean_spread, mean)
+    stderr = math.sqrt(mean_spread.variance)
     return Paired(
         difference=mean,
         stderr=stderr,
-        ci95=_interval(values, mean, found, int((np.abs(sums) > _NOTHING).sum()), largest),
+        ci95=_interval(values, mean, mean_spread, int((np.abs(sums) > _NOTHING).sum()), largest),
         p=min(1.0, 2 * min(worse, better)),
         p_worse=worse,
         p_better=better,
         mde=attenuated_effect(stderr) if stderr > 0 else None,
         n=n,
-        clusters=found.groups,
+        clusters=mean_spread.groups,
     )
 
 
 def _within(values: Floats, codes: Ints, strata: Ints) -> Floats:
-    """Deviations from the mean of each stratum, widened by what that mean takes of its clusters."""
+    """Deviations from the mean of each stratum, widened for the degree of freedom that it takes."""
     counts = np.bincount(strata)
     means = np.bincount(strata, values) / counts
     groups = np.bincount(strata[np.unique(codes, return_index=True)[1]])
-    wider = np.sqrt(groups / np.maximum(groups - 1, 1))
-    deviations: Floats = (values - means[strata]) * wider[strata]
+    widening = np.sqrt(groups / np.maximum(groups - 1, 1))
+    deviations: Floats = (values - means[strata]) * widening[strata]
     return deviations
 
 
-def sign_test(sums: Floats, found: Spread, mean: float) -> tuple[float, float]:
-    """One-sided p of "worse" and of "better" for cluster sums whose mean over samples is `mean`."""
+def sign_test(sums: Floats, mean_spread: Spread, mean: float) -> tuple[float, float]:
+    """One-sided p-values of "worse" and "better", from the sums of the differences in each cluster (G,)
+    and their mean over all samples with its variance."""
     differing = sums[np.abs(sums) > _NOTHING]
     m = len(differing)
     if m == 0:
@@ -108,24 +119,24 @@ def sign_test(sums: Floats, found: Spread, mean: float) -> tuple[float, float]:
     if np.ptp(size) < _NOTHING:
         from scipy.special import bdtr  # the binomial's distribution function
 
-        up = int((differing > 0).sum())
-        return float(bdtr(up, m, 0.5)), float(bdtr(m - up, m, 0.5))
+        gains = int((differing > 0).sum())
+        return float(bdtr(gains, m, 0.5)), float(bdtr(m - gains, m, 0.5))
     if m >= MANY:
         from scipy.special import stdtr
 
-        t = mean / math.sqrt(found.wide)
-        return float(stdtr(found.groups - 1, t)), float(stdtr(found.groups - 1, -t))
+        t = mean / math.sqrt(mean_spread.wide)
+        return float(stdtr(mean_spread.groups - 1, t)), float(stdtr(mean_spread.groups - 1, -t))
     total = differing.sum()
-    drawn = _signs(m) @ size
+    null_sums = _signs(m) @ size
     if m > _EXACT:
-        drawn = np.append(drawn, total)  # the observed signs are one of the draws: p is never 0
+        null_sums = np.append(null_sums, total)  # with the observed signs among the draws, p is never 0
     edge = 1e-9 * size.sum()
-    return float((drawn <= total + edge).mean()), float((drawn >= total - edge).mean())
+    return float((null_sums <= total + edge).mean()), float((null_sums >= total - edge).mean())
 
 
 @lru_cache(maxsize=MANY)
 def _signs(m: int) -> Floats:
-    """(draws, m) of -1 and 1: every combination, or 10,000 random ones, the same for each m."""
+    """Signs -1 and 1 (draws, m): every combination, or 10,000 random ones, the same at each call."""
     if m <= _EXACT:
         combinations = (np.arange(2**m)[:, None] >> np.arange(m)) & 1
         return (1 - 2 * combinations).astype(np.float64)
@@ -133,40 +144,48 @@ def _signs(m: int) -> Floats:
 
 
 def _interval(
-    differences: Floats, mean: float, found: Spread, differing: int, largest: float
+    differences: Floats, mean: float, mean_spread: Spread, differing: int, bound: float
 ) -> tuple[float, float]:
-    """Student's t with the degrees of freedom that the cluster sums leave. Where few clusters
-    differ, one more sample is added that gains and one that loses as much as any did (Bonett and
-    Price 2012, there for proportions): "no sample differed" is no proof that none will."""
-    quantile = student(found.df)
+    """95 % interval by Student's t with the degrees of freedom of the cluster sums.
+
+    Where few clusters differ, two artificial samples are added, one that gains and one that loses as
+    much as the largest observed change (Bonett and Price 2012, there for proportions): "no sample
+    differed" does not prove that none will.
+    """
+    quantile = student(mean_spread.df)
     if differing >= FEW:
-        half = quantile * math.sqrt(found.wide)
-        return max(-largest, mean - half), min(largest, mean + half)
+        half = quantile * math.sqrt(mean_spread.wide)
+        return max(-bound, mean - half), min(bound, mean + half)
     n = len(differences)
-    most = float(np.abs(differences).max())
-    if most < _NOTHING * largest:
-        most = largest
+    largest_change = float(np.abs(differences).max())
+    if largest_change < _NOTHING * bound:
+        largest_change = bound
     simple = float(differences.var()) / (n - 1)
-    inflation = max(1.0, found.wide / simple) if simple > 0 else n / found.groups
+    inflation = max(1.0, mean_spread.wide / simple) if simple > 0 else n / mean_spread.groups
     effective = n / inflation
-    centre = mean / most * effective / (effective + 2)
-    square = (float((differences**2).mean()) / most**2 * effective + 2) / (effective + 2)
-    half = quantile * math.sqrt((square - centre**2) / (effective + 2))
-    return max(-largest, most * (centre - half)), min(largest, most * (centre + half))
+    centre = mean / largest_change * effective / (effective + 2)
+    mean_square = (float((differences**2).mean()) / largest_change**2 * effective + 2) / (effective + 2)
+    half = quantile * math.sqrt((mean_square - centre**2) / (effective + 2))
+    return max(-bound, largest_change * (centre - half)), min(bound, largest_change * (centre + half))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that keep the family-wise error rate (Holm 1979), in the given order."""
+    """Adjusted p-values that control the family-wise error rate (Holm 1979), in the order of the input.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
     adjusted = [0.0] * len(p_values)
-    running = 0.0
+    largest = 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = running
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
     return adjusted
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that keep the false discovery rate (Benjamini and Hochberg 1995)."""
+    """Adjusted p-values that control the false discovery rate (Benjamini and Hochberg 1995)."""
     from scipy.stats import false_discovery_control
 
     return [float(p) for p in false_discovery_control(p_values)] if p_values else []
