@@ -1,4 +1,7 @@
-"""Types of scoring functions: `scorer:`, `controls:` and `factory:` of task.yaml and judge.yaml."""
+"""Types of the functions that task.yaml and judge.yaml name as `scorer:` and `controls:`.
+
+A `factory:` of judge.yaml is a function from the path of a model to a `ScoreFunction`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from eval_anything.content import Response, Sample, Score
 
 ScoreFunction = Callable[[Sample, Response], Mapping[str, Score | float | None]]
-"""The scores by metric of one response; a metric that does not apply to the sample is left out."""
+"""From a sample and a response to the scores by metric. A metric that does not apply to the sample is
+left out; None is a score that could not be computed."""
 
 ControlFunction = Callable[[Sequence[tuple[Sample, dict[str, Score]]]], list[dict[str, Score]]]
-"""Further scores for each sample, in order, computed from the scores of all."""
+"""From all samples of a task with their scores to further scores of each sample, in the same order."""

@@ -1,4 +1,4 @@
-"""What metrics on media share: which samples they apply to, which media they compare, their models."""
+"""Helpers for metrics on media: applicability to a sample, selection of media, models that they load."""
 
 from __future__ import annotations
 
@@ -14,8 +14,17 @@ Loaded = TypeVar("Loaded")
 
 
 def applies(sample: Sample, response: Response, modality: Modality) -> bool:
-    """Whether a response to the sample is to be measured in this modality: it must have it, or has
-    and may. A missing medium that is only allowed is no fault, so there is nothing to measure."""
+    """Whether a metric on a modality applies to a response.
+
+    It does if the contract requires the modality, or allows it and the response has it. A missing medium
+    that is only allowed is no fault, so there is nothing to measure.
+
+    Example:
+        >>> from eval_anything.content import Contract
+        >>> sample = Sample("1", (), Contract(required=(Modality.TEXT,), allowed=(Modality.IMAGE,)))
+        >>> [applies(sample, Response(), modality) for modality in (Modality.TEXT, Modality.IMAGE)]
+        [True, False]
+    """
     contract = sample.contract
     if modality in contract.required:
         return True
@@ -23,18 +32,30 @@ def applies(sample: Sample, response: Response, modality: Modality) -> bool:
 
 
 def media_of(response: Response, modality: Modality) -> list[MediaPart]:
-    """The media of one modality, in order."""
+    """Media of one modality in a response, in order."""
     return [p for p in response.parts if isinstance(p, MediaPart) and p.modality is modality]
 
 
 def prompt_medium(sample: Sample, modality: Modality) -> MediaPart | None:
-    """The first medium of that modality in the messages: what a response is compared with."""
+    """First medium of a modality in the messages of a sample, such as the reference of a similarity
+    metric; None if there is none."""
     parts = (part for message in sample.messages for part in message.parts)
     return next((p for p in parts if isinstance(p, MediaPart) and p.modality is modality), None)
 
 
 class LocalModel(Generic[Loaded]):
-    """A model that is loaded at its first use, and used by one thread at a time."""
+    """A model that is loaded at its first use, and used by one thread at a time.
+
+    Args:
+        path: folder or file of the model.
+        load: loads the model from the path.
+
+    Example:
+        >>> vocabulary = LocalModel("red blue", str.split)
+        >>> with vocabulary.use() as words:
+        ...     "red" in words
+        True
+    """
 
     def __init__(self, path: str, load: Callable[[str], Loaded]) -> None:
         self.path = path
@@ -44,7 +65,7 @@ class LocalModel(Generic[Loaded]):
 
     @contextmanager
     def use(self) -> Iterator[Loaded]:
-        """The loaded model. UserError if what lies at the path does not load."""
+        """The loaded model, locked for other threads inside `with`. UserError if it does not load."""
         with self._lock:
             if self._loaded is None:
                 try:

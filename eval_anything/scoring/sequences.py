@@ -1,4 +1,4 @@
-"""The parts of an answer as a sequence, and how near it comes to the one that was asked for."""
+"""Sequences of parts: normal form, and similarity to a requested sequence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from eval_anything.content import Part, TextPart
 
 
 def merged_texts(parts: Sequence[Part]) -> list[Part]:
-    """The parts with adjacent texts joined: whether a text comes in pieces is no structure."""
+    """Parts with adjacent texts joined by a blank line, since the split of a text is not structure.
+
+    Example:
+        >>> merged_texts([TextPart("A cat."), TextPart("A dog.")])
+        [TextPart(text='A cat.\\n\\nA dog.')]
+    """
     merged: list[Part] = []
     for part in parts:
         if merged and isinstance(part, TextPart) and isinstance(merged[-1], TextPart):
@@ -18,16 +23,24 @@ def merged_texts(parts: Sequence[Part]) -> list[Part]:
     return merged
 
 
-def likeness(wanted: Sequence[str], got: Sequence[str]) -> float:
-    """1 less the edit distance over the longer length, 0..1. One of the two must not be empty."""
-    return 1 - _edit_distance(wanted, got) / max(len(wanted), len(got))
+def likeness(expected: Sequence[str], produced: Sequence[str]) -> float:
+    """Similarity of two sequences, 0..1: 1 minus the edit distance over the length of the longer one.
+
+    ZeroDivisionError if both are empty.
+
+    Example:
+        >>> likeness("text image text".split(), "text image".split())
+        0.6666666666666667
+    """
+    return 1 - _edit_distance(expected, produced) / max(len(expected), len(produced))
 
 
-def _edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Insertions, deletions and replacements that make one sequence the other (Levenshtein 1966)."""
-    row = list(range(len(other) + 1))
-    for i, left in enumerate(one, start=1):
-        before, row[0] = row[0], i
-        for j, right in enumerate(other, start=1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (left != right))
+def _edit_distance(source: Sequence[str], target: Sequence[str]) -> int:
+    """Fewest insertions, deletions and replacements that turn source into target (Levenshtein 1966)."""
+    row = list(range(len(target) + 1))
+    for i, source_symbol in enumerate(source, start=1):
+        diagonal, row[0] = row[0], i
+        for j, target_symbol in enumerate(target, start=1):
+            replaced = diagonal + (source_symbol != target_symbol)
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, replaced)
     return row[-1]
