@@ -1,4 +1,4 @@
-"""`ea.evaluate`: the main job from Python."""
+"""The function `eval_anything.evaluate`, for use from Python."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from eval_anything.runs.loaded import LoadedRun
 
 
 class EvaluatedRun(LoadedRun):
-    """A run that `evaluate` made or went on with.
+    """A run that `evaluate` started or resumed.
 
     Attributes:
-        exit_code: as the command line gives it: 0, 1 (too much failed, or a judged metric is INVALID)
-            or 4 (samples are pending, because a server or the disk failed).
-        reasons: why it is not 0, a sentence each.
+        exit_code: that of the command line: 0, 1 (too many samples failed, or a judged metric is
+            INVALID) or 4 (samples are pending because a server or the disk failed).
+        reasons: sentences that explain an exit code other than 0.
     """
 
     def __init__(self, outcome: Outcome) -> None:
@@ -42,43 +42,58 @@ def evaluate(
     progress: bool = True,
     **options: Any,
 ) -> EvaluatedRun:
-    """Evaluates a model, and returns the run with its typed results.
+    """Evaluates a model on tasks, and returns the run with its typed results.
 
-    The same call goes on with a run that was stopped, and asks nothing twice.
+    The run is a directory (`out`, by default `runs/<model>`). The same call again resumes a run that was
+    stopped: answers and scores that are on record are not computed again.
 
     Args:
         model: a SPEC as on the command line (a path, `hf/ID`, `openai/NAME@URL`,
-            `replay/FILE.jsonl`), or an object of a class derived from `Model`.
-        judge: the SPEC of the model behind all judges that ask a chat model, or {judge: SPEC}.
-        progress: whether progress is shown on stderr.
-        options: the options of `eval-anything run` by the names of the fields of `Options`: `tasks` (a
-            list, or names with commas), `suite`, `limit`, `repeats`, `seed`, `temperature`, `out`,
-            `include`, `data`, `allow_code`, `model_args` ...; paths may be
-            `Path` objects.
+            `replay/FILE.jsonl`), or an instance of a subclass of `Model`.
+        judge: the SPEC of the model for all judges that need a chat model, or a SPEC for each judge
+            by its name.
+        progress: whether to show a progress bar on stderr.
+        options: the fields of `Options`, which are the options of `eval-anything run`: `tasks` (a
+            list, or names separated by commas), `suite`, `limit`, `repeats`, `seed`, `temperature`,
+            `out`, `include`, `data`, `allow_code`, `model_args` ... Paths may be `Path` objects.
+
+    Returns:
+        The run: `results` has all metrics with intervals, `records` every answer with its scores.
 
     Raises:
-        UserError: for input that is wrong: an unknown option or SPEC, a task with mistakes.
-        EvalError: for what stopped the run; what is recorded by then is kept.
+        UserError: for wrong input, such as an unknown option or SPEC, or a task with mistakes.
+        EvalError: if the run had to stop; all answers until then are recorded.
 
     Example:
-        >>> run = evaluate("path/to/model", tasks="selection", limit=20)  # doctest: +SKIP
-        >>> run.results.tasks["open/selection"].main.value  # doctest: +SKIP
-        0.55
+        >>> import tempfile
+        >>> from eval_anything import Response, TextPart
+        >>> class AlwaysBlue(Model):
+        ...     name = "always-blue"
+        ...
+        ...     def weights(self):
+        ...         return "1"
+        ...
+        ...     async def generate(self, requests, store):
+        ...         return [Response((TextPart("blue"),)) for _ in requests]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = evaluate(AlwaysBlue(), tasks="open/selection", limit=4, out=folder, progress=False)
+        >>> run.results.tasks["open/selection"].main.n
+        4
     """
-    own = model if isinstance(model, Model) else None
-    spec = own.spec if own is not None else str(model)
+    model_object = model if isinstance(model, Model) else None
+    spec = model_object.spec if model_object is not None else str(model)
     judges = {EVERY_JUDGE: judge} if isinstance(judge, str) else dict(judge)
     checked = make_options(
         {"judges": judges, **_plain(options), "model": spec, "command": ["ea.evaluate"]}
     )
-    shown = Progress("auto" if progress else "silent")
-    outcome = _outside_of_loops(lambda: run_evaluation(checked, shown, model=own))
+    bar = Progress("auto" if progress else "silent")
+    outcome = _outside_of_loops(lambda: run_evaluation(checked, bar, model=model_object))
     write_report(outcome.results, outcome.run, outcome.tasks)
     return EvaluatedRun(outcome)
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as a file would give them: paths as text, names with commas as a list."""
+    """Options in the types of a file: paths as text, names with commas as a list."""
     if "command" in options:
         raise UserError("there is no option 'command'")
     values: dict[str, Any] = msgspec.to_builtins(options, enc_hook=str)
@@ -90,7 +105,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outside_of_loops(job: Callable[[], Outcome]) -> Outcome:
-    """Runs a job that has an event loop of its own, also where one runs already, as in a notebook."""
+    """Runs a job that starts an event loop; in another thread if one is running, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""What will be asked of servers, estimated before anything is spent (`--dry-run`).
+"""Estimate of calls to servers, tokens and money before a run (`--dry-run`).
 
-A rough guide: four characters a token, a fixed allowance for a medium, an answer, a rubric and each
-further line of a checklist.
+It is rough: four characters per token, and constant numbers of tokens for a medium, an answer, a rubric
+and each further line of a checklist.
 """
 
 from __future__ import annotations
@@ -34,61 +34,67 @@ _LINE_ASKED, _LINE_ANSWERED = 30, 10
 
 
 def estimate(plan: RunPlan) -> dict[str, Any]:
-    """Calls, tokens and money by who takes them; money is null where a price is not known."""
-    asks = _Asks()
+    """Calls, tokens and money of a run, in total and by model and judge, as JSON values.
+
+    Money is None where a price is not known.
+    """
+    total = _Calls()
     for name, task in plan.tasks.items():
         for sample in task.samples[: plan.counts[name]]:
             request = _tokens(task.messages(sample))
             turns = len(sample.turns) + 1
             media = _MEDIUM * sum(m != "text" for m in sample.contract.required)
             for _ in range(plan.repeats):
-                asks.add(plan.model.name, plan.model.paid_as, turns, turns * request, _ANSWER)
+                total.add(plan.model.name, plan.model.paid_as, turns, turns * request, _ANSWER)
                 for scorer in plan.scorers[name].scorers:
-                    asks.add_judge(scorer, sample, _RUBRIC + request + media + _ANSWER)
-    return asks.json()
+                    total.add_judge(scorer, sample, _RUBRIC + request + media + _ANSWER)
+    return total.json()
 
 
 def estimate_calibration(scorer: Scorer, rows: Iterable[Labelled]) -> dict[str, Any]:
-    """The same for a judge and labelled rows, each as often as the judge is asked about it.
+    """Calls, tokens and money of a judge on labelled rows, as `estimate` returns them.
 
-    Nothing is known of verdicts that are kept from before, so it is at most this.
+    A row counts once for each time that the judge is asked about it. The estimate is an upper bound,
+    since verdicts in the cache are free and not known here.
     """
-    asks = _Asks()
+    total = _Calls()
     for row in rows:
         request = _RUBRIC + _tokens(row.sample.messages)
         answers = [_tokens_of_parts(response.parts) for response in row.responses]
-        for given in [sum(answers)] if scorer.compares else answers:
-            asks.add_judge(scorer, row.sample, request + given)
-    return asks.json()
+        for answer_tokens in [sum(answers)] if scorer.compares else answers:
+            total.add_judge(scorer, row.sample, request + answer_tokens)
+    return total.json()
 
 
-class _Asks:
-    """Calls and tokens by who takes them."""
+class _Calls:
+    """Calls and tokens by model and judge."""
 
     def __init__(self) -> None:
-        self._asks: dict[str, tuple[str, int, Usage]] = {}
+        self._calls: dict[str, tuple[str, int, Usage]] = {}
 
-    def add(self, who: str, paid_as: str | None, times: int, given: int, taken: int) -> None:
-        """`times` calls, each with so many tokens; what asks no server takes nothing."""
+    def add(self, payer: str, paid_as: str | None, calls: int, sent: int, received: int) -> None:
+        """Adds calls that send and receive so many tokens each. A model without `paid_as` runs on no
+        server, so its calls are not counted."""
         if paid_as is not None:
-            _, calls, tokens = self._asks.get(who, (paid_as, 0, NO_TOKENS))
-            self._asks[who] = paid_as, calls + times, tokens + Usage(times * given, times * taken)
+            _, calls_before, tokens = self._calls.get(payer, (paid_as, 0, NO_TOKENS))
+            tokens += Usage(calls * sent, calls * received)
+            self._calls[payer] = paid_as, calls_before + calls, tokens
 
-    def add_judge(self, scorer: Scorer, sample: Sample, given: int) -> None:
-        """What a judge asks about one response, shown it in `given` tokens without a checklist."""
-        more = scorer.answers(sample) - 1
-        given, taken = given + more * _LINE_ASKED, _VERDICT + more * _LINE_ANSWERED
-        self.add(f"judge {scorer.name}", scorer.paid_as, scorer.asks(sample), given, taken)
+    def add_judge(self, scorer: Scorer, sample: Sample, sent: int) -> None:
+        """Adds the calls of a judge about one response; each sends `sent` tokens without a checklist."""
+        lines = scorer.answers(sample) - 1
+        sent, received = sent + lines * _LINE_ASKED, _VERDICT + lines * _LINE_ANSWERED
+        self.add(f"judge {scorer.name}", scorer.paid_as, scorer.asks(sample), sent, received)
 
     def json(self) -> dict[str, Any]:
-        """With the money, in all and for each."""
+        """The counts as JSON values, with the money in total and for each."""
         prices = read_prices()
         by = {
-            who: {"calls": calls, "tokens": tokens, "money": prices.money(paid_as, tokens)}
-            for who, (paid_as, calls, tokens) in self._asks.items()
+            payer: {"calls": calls, "tokens": tokens, "money": prices.money(paid_as, tokens)}
+            for payer, (paid_as, calls, tokens) in self._calls.items()
         }
-        known = [float(part["money"]) for part in by.values() if isinstance(part["money"], float)]
-        money = sum(known) if len(known) == len(by) else None
+        amounts = [float(part["money"]) for part in by.values() if isinstance(part["money"], float)]
+        money = sum(amounts) if len(amounts) == len(by) else None
         return {"money": money, "currency": prices.currency, "prices": prices.date, "by": by}
 
 

@@ -1,4 +1,4 @@
-"""The main job: one model on some tasks, into one run directory, resumed if it is there."""
+"""Evaluation of one model on some tasks: a new run directory, or an existing one resumed."""
 
 from __future__ import annotations
 
@@ -34,65 +34,75 @@ def evaluate(
     on_plan: Callable[[RunPlan], None] = lambda plan: None,
     model: Model | None = None,
 ) -> Outcome:
-    """Runs what is not on record yet and computes the results. KeyboardInterrupt leaves a run that
-    can be resumed; so does every EvalError after it has begun. `model` is as in `make_plan`."""
-    what = make_plan(options, model)
-    on_plan(what)
-    with open_run(what.out, lambda old: _run_file(options, what, old)) as run:
-        tasks = what.own_tasks
-        done = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in tasks}
+    """Answers and scores all samples that are not on record yet, and writes the results.
+
+    KeyboardInterrupt, and an EvalError after the start, leave a run that the same call resumes.
+
+    Args:
+        options: model, tasks and the rest, as the command line has them.
+        progress: where to show progress.
+        on_plan: called with the plan before anything is run.
+        model: the model, in place of the one that `options.model` names.
+    """
+    run_plan = make_plan(options, model)
+    on_plan(run_plan)
+    with open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)) as run:
+        tasks = run_plan.own_tasks
+        recorded = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in tasks}
         batches = plan(
-            {name: (task, what.counts[name]) for name, task in tasks.items()},
-            what.repeats,
+            {name: (task, run_plan.counts[name]) for name, task in tasks.items()},
+            run_plan.repeats,
             Sampling(options.temperature, options.seed),
-            what.model.batch_size,
-            done,
+            run_plan.model.batch_size,
+            recorded,
         )
-        external = any(e.pending(what.counts, run.path) for e in what.external)
+        external = any(e.pending(run_plan.counts, run.path) for e in run_plan.external)
         pending = Pending()
-        if batches or external or any(s.judged and s.available for s in what.all_scorers):
+        if batches or external or any(s.judged and s.available for s in run_plan.all_scorers):
             with _status_of(run.save):
                 if batches or external:
-                    load_model(what.model)
+                    load_model(run_plan.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
-                    pending = asyncio.run(_work(batches, what, run, advance))
-                for external_tasks in what.external:
-                    _run_external(external_tasks, what, options.seed, run, progress, pending)
-        outcome = make_outcome(options.max_failed, what, run.path, pending)
+                    pending = asyncio.run(_work(batches, run_plan, run, advance))
+                for external_tasks in run_plan.external:
+                    _run_external(external_tasks, run_plan, options.seed, run, progress, pending)
+        outcome = make_outcome(options.max_failed, run_plan, run.path, pending)
         write_results(run.path, outcome.results)
         run.save(status="failed" if pending.count else "done")
         return outcome
 
 
 async def _work(
-    batches: Sequence[Batch], what: RunPlan, run: Run, advance: Callable[[Record], None]
+    batches: Sequence[Batch], run_plan: RunPlan, run: Run, advance: Callable[[Record], None]
 ) -> Pending:
-    """All that waits for models and judges, in one event loop."""
+    """Runs the batches and the canaries, then closes the model and the scorers."""
     try:
-        pending = await run_batches(batches, what.model, what.tasks, what.scorers, run, advance)
-        await run_canaries(what.tasks, what.scorers, run, pending)
+        pending = await run_batches(
+            batches, run_plan.model, run_plan.tasks, run_plan.scorers, run, advance
+        )
+        await run_canaries(run_plan.tasks, run_plan.scorers, run, pending)
     finally:
-        await what.model.close()
-        for scorer in what.all_scorers:
+        await run_plan.model.close()
+        for scorer in run_plan.all_scorers:
             await scorer.close()
     return pending
 
 
 def _run_external(
-    tasks: ExternalTasks, what: RunPlan, seed: int, run: Run, progress: Progress, pending: Pending
+    tasks: ExternalTasks, run_plan: RunPlan, seed: int, run: Run, progress: Progress, pending: Pending
 ) -> None:
-    """Runs the tasks of a source that are not done; those that a server kept from it are pending."""
-    names = tasks.pending(what.counts, run.path)
+    """Runs the unfinished tasks of an external source; those that fail for a server become pending."""
+    names = tasks.pending(run_plan.counts, run.path)
     if names:
         try:
-            tasks.run(names, what.counts, what.model, seed, run, progress)
+            tasks.run(names, run_plan.counts, run_plan.model, seed, run, progress)
         except ServerError as error:
-            unfinished = tasks.pending(what.counts, run.path)
-            pending.add(sum(what.counts[name] for name in unfinished), error)
+            unfinished = tasks.pending(run_plan.counts, run.path)
+            pending.add(sum(run_plan.counts[name] for name in unfinished), error)
 
 
 def load_model(model: Model) -> None:
-    """Loads the weights. UserError says why they do not load."""
+    """Loads the weights of a model. UserError if that fails."""
     try:
         model.load()
     except UserError:
@@ -104,7 +114,7 @@ def load_model(model: Model) -> None:
 
 @contextlib.contextmanager
 def _status_of(save: Any) -> Any:
-    """Notes in run.json how the work ended; a kill leaves "running"."""
+    """Records in run.json that the work failed or was stopped; a kill leaves the status "running"."""
     status: Status = "failed"
     try:
         yield
@@ -118,47 +128,50 @@ def _status_of(save: Any) -> Any:
                 save(status=status)
 
 
-def _run_file(options: Options, what: RunPlan, old: RunFile | None) -> RunFile:
-    """run.json for this call: a new one, or the old one extended. UserError if they do not agree."""
+def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFile:
+    """Content of run.json: a new one, or the old one with the tasks of this call added.
+
+    UserError if the call is not a continuation of the old run.
+    """
     fingerprints = {
         name: {
             **task.parts_of_fingerprint,
-            **{f"judge {s.name}": s.fingerprint for s in what.scorers[name].scorers},
+            **{f"judge {s.name}": s.fingerprint for s in run_plan.scorers[name].scorers},
             "sampling": sha256_of({"temperature": options.temperature}),
         }
-        for name, task in what.tasks.items()
+        for name, task in run_plan.tasks.items()
     }
     new = RunFile(
         format=FORMAT,
-        model=what.model.name,
-        spec=what.model.spec,
-        weights=what.model.weights(),
-        arguments=dict(what.model.arguments),
+        model=run_plan.model.name,
+        spec=run_plan.model.spec,
+        weights=run_plan.model.weights(),
+        arguments=dict(run_plan.model.arguments),
         sampling={"temperature": options.temperature},
         seed=options.seed,
-        repeats=what.repeats,
-        tasks=list(what.tasks),
-        counts=dict(what.counts),
+        repeats=run_plan.repeats,
+        tasks=list(run_plan.tasks),
+        counts=dict(run_plan.counts),
         fingerprints=fingerprints,
-        versions=_versions(p for tasks in what.external for p in tasks.packages),
+        versions=_versions(p for tasks in run_plan.external for p in tasks.packages),
         command=list(options.command),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         status="running",
     )
     if old is None:
         return new
-    refuse_another("run", str(what.out), _unlike(old, new), "another directory with --out")
+    refuse_another("run", str(run_plan.out), _unlike(old, new), "another directory with --out")
     return msgspec.structs.replace(new, created=old.created)
 
 
 def _unlike(old: RunFile, new: RunFile) -> list[str]:
-    """Reasons why the new call cannot go on with the old run, in words."""
+    """Differences, in words, that keep the new call from resuming the old run."""
 
-    def decides(run: RunFile) -> dict[str, Any]:
+    def identity(run: RunFile) -> dict[str, Any]:
         fields = {"seed": run.seed, "sampling": run.sampling, "arguments": run.arguments}
         return {"the model's weights": run.weights[:12], **fields}
 
-    unlike = differences(decides(old), decides(new))
+    unlike = differences(identity(old), identity(new))
     for task in new.tasks:
         before, now = old.fingerprints.get(task), new.fingerprints[task]
         if before is not None and before != now:
@@ -168,11 +181,11 @@ def _unlike(old: RunFile, new: RunFile) -> list[str]:
 
 
 def _versions(more_packages: Iterable[str]) -> dict[str, str]:
-    """Versions of what answers and scores may depend on."""
+    """Versions of the packages that answers and scores may depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"eval-anything": __version__, "python": sys.version.split()[0]}
+    versions = {"eval-anything": __version__, "python": sys.version.split()[0]}
     for package in ("torch", "transformers", "numpy", "av", "pillow", *more_packages):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions

@@ -1,4 +1,4 @@
-"""Tasks of other evaluation tools, which run them by themselves into one of our runs.
+"""Interface for the tasks of other evaluation tools, which execute them and write into one of our runs.
 
 A source is an entry point of `eval_anything.task_sources`. Its tasks are called `<source>/<name>`, with
 the name of the entry point as prefix.
@@ -23,7 +23,7 @@ from eval_anything.tasks.task import Task
 
 
 class ListedTask(NamedTuple):
-    """One name of a source in listings: its kind ("task", "group" ...) and the files that define it."""
+    """A name of a source for listings, its kind ("task", "group" ...) and the files that define it."""
 
     name: str
     kind: str
@@ -31,13 +31,16 @@ class ListedTask(NamedTuple):
 
 
 class SourceRequest(Struct, frozen=True, kw_only=True):
-    """What a run wants of one source.
+    """Input for the plan of one source.
 
     Attributes:
-        names: asked for now, without the prefix.
-        held: tasks that the run holds already, without the prefix.
-        options: of the source, as the user wrote them.
-        repeats: answers per sample that the run asks for.
+        names: tasks that the user names now, without the prefix.
+        held: tasks that are in the run already, without the prefix.
+        model: the model under evaluation.
+        include: folders of `--include`.
+        allow_code: whether code in these folders may be executed.
+        options: options of the source (`--source-option`), as the user wrote them.
+        repeats: answers per sample in this run.
     """
 
     names: Sequence[str]
@@ -54,9 +57,9 @@ class ExternalTasks(ABC):
 
     Attributes:
         source: the name of the source.
-        tasks: all of them by full name.
-        chosen: full names of those that are asked for now.
-        packages: distributions whose versions run.json states.
+        tasks: all tasks by full name.
+        chosen: full names of the tasks that the user names now.
+        packages: distributions whose versions run.json records.
     """
 
     source: str
@@ -66,7 +69,7 @@ class ExternalTasks(ABC):
 
     @abstractmethod
     def pending(self, counts: Mapping[str, int], run: Path) -> list[str]:
-        """Full names of the tasks that are not done on so many samples."""
+        """Full names of the tasks that are unfinished, given the number of samples of each task."""
 
     @abstractmethod
     def run(
@@ -78,30 +81,33 @@ class ExternalTasks(ABC):
         run: Run,
         progress: Progress,
     ) -> None:
-        """Runs these tasks on a loaded model, into the run. Answers are written as they come, so that
-        the next call goes on after an exception. ServerError leaves what is not done pending."""
+        """Runs tasks on a loaded model, and writes into the run.
+
+        Answers must be written as they come, so that the next call continues after an exception. After a
+        ServerError the unfinished tasks are pending.
+        """
 
     @abstractmethod
     def results(self, run: Path) -> dict[str, TaskResult]:
-        """The entries of results.json for the tasks that are done, by full name."""
+        """Entries of results.json for the finished tasks, by full name."""
 
     def aggregates(self, run: Path) -> dict[str, AggregateResult]:
-        """Numbers over several tasks that are done, by full name, as results.json has them."""
+        """Aggregates over several finished tasks for results.json, by full name."""
         return {}
 
 
 class TaskSource(ABC):
-    """Another evaluation tool whose tasks can be part of a run. Made without arguments.
+    """Another evaluation tool whose tasks can be part of a run. Its constructor takes no arguments.
 
     Attributes:
-        title: what listings call it.
+        title: its name in listings.
     """
 
     title: ClassVar[str]
 
     @abstractmethod
     def holds_tasks(self, folder: Path) -> bool:
-        """Whether a folder given by `--include` has tasks for it. It must be quick."""
+        """Whether a folder of `--include` has tasks of this tool. It must be quick."""
 
     @abstractmethod
     def entries(self, include: Sequence[Path]) -> Iterable[ListedTask]:
@@ -109,35 +115,39 @@ class TaskSource(ABC):
 
     @abstractmethod
     def find(self, name: str, include: Sequence[Path]) -> ListedTask:
-        """One of them. UserError with the near names."""
+        """The entry of one name. UserError, with similar names, for an unknown one."""
 
     @abstractmethod
     def plan(self, request: SourceRequest) -> ExternalTasks:
-        """The tasks, read and checked; nothing is run. UserError for unknown names, wrong options, and
-        tasks that the model cannot do."""
+        """The tasks, read and checked; nothing is run.
+
+        UserError for unknown names, wrong options, and tasks that the model does not support.
+        """
 
 
 def find_source(name: str) -> TaskSource:
-    """The source of a name. UserError if there is none, or it does not import."""
+    """The source that is registered under a name. UserError if there is none, or it does not import."""
     source: TaskSource = plugins.load(plugins.TASK_SOURCES, name)()
     return source
 
 
 def split_names(names: Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Names of our own tasks, and those of each source without their prefix. UserError for a source
-    alone: some have thousands of tasks."""
+    """Splits names into those of our own tasks, and those of each source without its prefix.
+
+    UserError for the name of a source alone, since some have thousands of tasks.
+    """
     sources = plugins.names(plugins.TASK_SOURCES)
-    own: list[str] = []
-    external: dict[str, list[str]] = {}
+    own_names: list[str] = []
+    external_names: dict[str, list[str]] = {}
     for name in names:
         source, slash, task = name.partition("/")
         if source not in sources:
-            own.append(name)
+            own_names.append(name)
         elif slash:
-            external.setdefault(source, []).append(task)
+            external_names.setdefault(source, []).append(task)
         else:
             raise UserError(
                 f"--tasks {name}: name some of its tasks, as {name}/TASK. "
                 f"`eval-anything tasks list --suite {name}` lists them."
             )
-    return own, external
+    return own_names, external_names

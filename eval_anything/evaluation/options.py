@@ -1,11 +1,11 @@
 """Options of an evaluation: one list for the command line, configuration files, Python and trainings.
 
-A new option is a field here. Its description, limits and `extra` say how the command line takes it:
+A new option is a field here. Its description, limits and `extra` define it on the command line:
 
-    flag     its name there, if that is not the field's name with dashes
-    metavar  the placeholder of its value
-    path     True for a path: in a file it is relative to that file
-    run      True if `run` has it and `score`, which asks no model, has not
+    flag     the name of the flag, if it is not the field's name with dashes
+    metavar  the placeholder of the value in the help
+    path     True for a path; in a configuration file it is relative to that file
+    run      True for an option of `run` that `score`, which asks no model, does not have
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 
 
 EVERY_JUDGE = "*"
-"""Stands in `judges` for all judges that ask a chat model and have no model of their own."""
+"""Key in `judges` for all judges that need a chat model and are not named in it themselves."""
 
 
 def _option(metavar: str, description: str, **extra: Any) -> Meta:
@@ -36,7 +36,7 @@ def _option(metavar: str, description: str, **extra: Any) -> Meta:
 
 
 class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is evaluated, and how: all that does not depend on the model and the run's directory."""
+    """Options of an evaluation that do not depend on the model and the run's directory."""
 
     tasks: Annotated[Words, _option("A,B", "tasks or suites; default: the whole suite")] = ()
     suite: Annotated[str | None, _option("S", "suite of bare names; default: the model's own")] = None
@@ -91,7 +91,7 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Option(NamedTuple):
-    """One option: its type without None (of msgspec.inspect), its default, and what `extra` says."""
+    """One option: its type without None (of msgspec.inspect), its default, and its `extra`."""
 
     name: str
     type: inspect.Type
@@ -101,13 +101,13 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option's name on the command line."""
+        """Name of the option on the command line, with its dashes."""
         return str(self.extra.get("flag", "--" + self.name.replace("_", "-")))
 
 
 @cache
 def options_of(type_: type[Struct]) -> tuple[Option, ...]:
-    """The described fields of an options type, in their order; a field without words is no option."""
+    """Options of a type in their order: all fields that have a description."""
     struct = inspect.type_info(type_)
     assert isinstance(struct, inspect.StructType)
     return tuple(
@@ -129,7 +129,7 @@ def _without_none(type_: inspect.Type) -> inspect.Type:
 
 
 def make_options(values: Mapping[str, Any]) -> Options:
-    """The options of these values, checked. UserError names the option and what it must be.
+    """Checked options from values by name. UserError for an unknown option or a wrong value.
 
     Example:
         >>> make_options({"model": "hf/org/name", "limit": 20}).repeats
@@ -146,10 +146,10 @@ def make_options(values: Mapping[str, Any]) -> Options:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options that a YAML file sets, by name. FileProblemsError names each mistake and its line.
+    """Options in a YAML file by name. FileProblemsError lists each mistake with its line.
 
-    The file takes the fields of `Options`. Paths in it are relative to it; so is `model` where that
-    is an existing path.
+    The keys are the fields of `Options`. Paths are relative to the file; so is `model` if it is an
+    existing path.
     """
     from eval_anything.models.spec import place_spec  # not for `--help`, which reads the options
 
@@ -169,8 +169,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def place_paths(values: dict[str, Any], folder: Path) -> None:
-    """Makes the paths among these options, which are relative to a folder, relative to the current
-    directory."""
+    """Replaces paths that are relative to a folder by ones relative to the current directory."""
 
     def placed(path: str) -> str:
         return str(folder / Path(path).expanduser())
@@ -182,7 +181,12 @@ def place_paths(values: dict[str, Any], folder: Path) -> None:
 
 
 def words_of(options: EvaluationOptions) -> list[str]:
-    """The words of a command line that say what these options say, defaults left out."""
+    """Command-line arguments that are equivalent to the options; defaults are left out.
+
+    Example:
+        >>> words_of(Options(model="hf/org/name", tasks=["selection", "cycle"], limit=20))
+        ['--tasks', 'selection,cycle', '--limit', '20', '--model', 'hf/org/name']
+    """
     return [word for option in options_of(type(options)) for word in _words(option, options)]
 
 

@@ -1,4 +1,4 @@
-"""Makes the results of a run from its records, and the exit code with its reasons."""
+"""Results of a run from its records, and the exit code with its reasons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from eval_anything.tasks.task import Task
 
 
 class Outcome(NamedTuple):
-    """What ran: its numbers, the run's directory, its tasks, the exit code and why."""
+    """Outcome of an evaluation: results, directory of the run, tasks, exit code and its reasons."""
 
     results: Results
     run: Path
@@ -39,30 +39,37 @@ class Outcome(NamedTuple):
     reasons: list[str]
 
 
-def make_outcome(max_failed: float, what: RunPlan, run: Path, pending: Pending) -> Outcome:
-    """All numbers of the run's tasks, from the records."""
-    records = {name: read_outlines(run, name) for name in what.tasks}
-    canaries = {name: read_outlines(run, name, "canaries") for name in what.tasks}
+def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) -> Outcome:
+    """Results of all tasks of a run from its records, and the exit code.
+
+    Args:
+        max_failed: share (0..1) of failed samples above which a task makes the run fail.
+        plan: the tasks with their scorers.
+        run: directory of the run.
+        pending: samples that are not on record because a server failed.
+    """
+    records = {name: read_outlines(run, name) for name in plan.tasks}
+    canaries = {name: read_outlines(run, name, "canaries") for name in plan.tasks}
     scored = {
-        name: score_task(task, what.scorers[name], records[name], canaries[name])
-        for name, task in what.own_tasks.items()
+        name: score_task(task, plan.scorers[name], records[name], canaries[name])
+        for name, task in plan.own_tasks.items()
     }
     combined: dict[str, AggregateResult] = {}
-    for suite in what.suites:
+    for suite in plan.suites:
         combined |= {f"{suite.name}/{k}": v for k, v in aggregates(suite, scored).items()}
     results = {
-        name: with_effects(task.result, what.scorers[name].scorers) for name, task in scored.items()
+        name: with_effects(task.result, plan.scorers[name].scorers) for name, task in scored.items()
     }
-    for external in what.external:
+    for external in plan.external:
         results |= external.results(run)
         combined |= external.aggregates(run)
-    outlines = [r for found in (records, canaries) for rs in found.values() for r in rs]
-    whole = Results(
-        model=what.model.name,
+    outlines = [outline for name in plan.tasks for outline in (*records[name], *canaries[name])]
+    run_results = Results(
+        model=plan.model.name,
         tasks=results,
         aggregates=combined,
-        judges=_judges(what.scorers),
-        cost=_cost(what, outlines),
+        judges=_judges(plan.scorers),
+        cost=_cost(plan, outlines),
         run=str(run),
     )
     reasons = _reasons(max_failed, results)
@@ -72,15 +79,15 @@ def make_outcome(max_failed: float, what: RunPlan, run: Path, pending: Pending) 
         reasons.append(
             f"{pending.count} samples are pending: {pending.reason}. The same command goes on with them."
         )
-    return Outcome(whole, run, what.tasks, code, reasons)
+    return Outcome(run_results, run, plan.tasks, code, reasons)
 
 
 def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:
-    reasons = [f"{name} is INVALID: {why}" for name, why in invalid_metrics(results)]
-    for name, result in results.items():
-        if result.failed > max_failed * result.samples:
+    reasons = [f"{name} is INVALID: {reason}" for name, reason in invalid_metrics(results)]
+    for name, task in results.items():
+        if task.failed > max_failed * task.samples:
             reasons.append(
-                f"{name}: the model failed {result.failed} of {result.samples} samples, "
+                f"{name}: the model failed {task.failed} of {task.samples} samples, "
                 f"more than --max-failed {max_failed:g} allows"
             )
     return reasons
@@ -99,10 +106,10 @@ def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, JudgeResult]:
     }
 
 
-def _cost(what: RunPlan, records: Sequence[Outline]) -> RunCost:
-    """What the run took from its records: tokens and money of the model and of each judge.
+def _cost(plan: RunPlan, records: Sequence[Outline]) -> RunCost:
+    """Tokens and money of the model and of each judge, from the usage on record.
 
-    What runs here costs no money; the money of a server's model without a known price is null.
+    A local model costs no money; the money of a server's model without a known price is None.
     """
     prices = read_prices()
 
@@ -110,8 +117,8 @@ def _cost(what: RunPlan, records: Sequence[Outline]) -> RunCost:
         return CostShare(tokens=tokens, money=0.0 if paid_as is None else prices.money(paid_as, tokens))
 
     model = sum((record.usage for record in records), NO_TOKENS)
-    by = {what.model.name: share(what.model.paid_as, model)}
-    for scorer in {s.name: s for s in what.all_scorers}.values():
+    by = {plan.model.name: share(plan.model.paid_as, model)}
+    for scorer in {s.name: s for s in plan.all_scorers}.values():
         if scorer.paid_as is not None:
             scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
             usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]

@@ -1,7 +1,7 @@
-"""The way of one sample: request -> response -> checked -> scored -> recorded.
+"""Pipeline of one sample: request -> response -> checked -> scored -> recorded.
 
-One asyncio pipeline with a bounded queue in the middle, so that scoring overlaps generation and
-neither runs away from the other.
+It is asynchronous, with a bounded queue between generation and scoring: the two overlap, and neither
+gets far ahead of the other.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from eval_anything.models.turns import converse
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.tasks.task import Task
 
-# Batches are sorted by length inside windows of this many batches of the file's order.
+# Requests are sorted by length inside windows of this many batches, in the order of the file.
 _WINDOW = 16
 
 
-# Scoring waits for judge models most of the time; programs are bounded by the threads there are.
+# Scoring mostly waits for judge models; the number of threads limits programs.
 _SCORING_AT_ONCE = 64
 
 
-# After this many failures of a server without one success, the rest is not tried.
+# After this many failures of servers without a success between them, the run stops.
 _SERVER_ERRORS_IN_A_ROW = 20
 
 
@@ -40,14 +40,15 @@ Key = tuple[str, str, int]  # task, sample id, repeat
 
 
 class Batch(NamedTuple):
-    """Requests that go to the model together; those already on record are not recorded again."""
+    """Requests that go to the model together; only the answers to `pending` ones are recorded."""
 
     requests: list[Request]
     pending: frozenset[Key]
 
 
 class Pending:
-    """How many samples wait for a server that failed, and why; and what stops the run, if anything."""
+    """Count of the samples that are pending because a server failed, the first reason, and the error
+    that stops the run, if any."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,7 +57,7 @@ class Pending:
         self._in_a_row = 0
 
     def add(self, samples: int, error: ServerError) -> None:
-        """Counts them; stops if nothing has gone well for a while."""
+        """Counts pending samples; stops the run after many failures in a row."""
         self.count += samples
         self.reason = self.reason or str(error)
         self._in_a_row += 1
@@ -64,11 +65,11 @@ class Pending:
             self.stop(error)
 
     def stop(self, error: EvalError) -> None:
-        """Nothing new is begun; the first error is the one that is raised in the end."""
+        """Stops the run: no new batch begins, and the first such error is raised at the end."""
         self.error = self.error or error
 
     def went_well(self) -> None:
-        """A sample was recorded."""
+        """Notes that a sample was recorded."""
         self._in_a_row = 0
 
 
@@ -77,12 +78,19 @@ def plan(
     repeats: int,
     sampling: Sampling,
     batch_size: int,
-    done: Mapping[str, set[tuple[str, int]]],
+    recorded: Mapping[str, set[tuple[str, int]]],
 ) -> list[Batch]:
-    """The batches of a run. `tasks` holds each task with how many of its samples are wanted.
+    """Batches of a run that have a request without a record.
 
-    Which requests share a batch depends on the whole plan, not on what is done: a run that goes on
-    repeats an interrupted batch as it was, so its floating-point sums, and answers, are the same.
+    The composition of a batch does not depend on the records: a resumed run repeats an interrupted batch
+    with the same requests, so its floating-point sums, and the answers, are the same.
+
+    Args:
+        tasks: each task with the number of its samples to run.
+        repeats: answers per sample.
+        sampling: temperature and seed.
+        batch_size: requests per batch.
+        recorded: (sample id, repeat) on record for each task.
     """
     batches = []
     for name, (task, count) in tasks.items():
@@ -94,10 +102,10 @@ def plan(
         window = batch_size * _WINDOW
         for start in range(0, len(requests), window):
             ordered = sorted(requests[start : start + window], key=_length, reverse=True)
-            for at in range(0, len(ordered), batch_size):
-                batch = ordered[at : at + batch_size]
+            for first in range(0, len(ordered), batch_size):
+                batch = ordered[first : first + batch_size]
                 pending = frozenset(
-                    r.key for r in batch if (r.sample_id, r.repeat) not in done.get(name, ())
+                    r.key for r in batch if (r.sample_id, r.repeat) not in recorded.get(name, ())
                 )
                 if pending:
                     batches.append(Batch(batch, pending))
@@ -105,7 +113,7 @@ def plan(
 
 
 def _length(request: Request) -> int:
-    """A rough length, so that a batch has little padding: media count as 100 characters."""
+    """Approximate length in characters for batches with little padding; a medium counts as 100."""
     parts = (part for message in request.messages for part in message.parts)
     return sum(len(p.text) if isinstance(p, TextPart) else 100 for p in parts)
 
@@ -118,12 +126,12 @@ async def run_batches(
     run: Run,
     on_record: Callable[[Record], None],
 ) -> Pending:
-    """Answers, scores and records all batches; what a server failed to do is left pending.
+    """Answers, scores and records all batches; samples for which a server failed are left pending.
 
-    Any other EvalError stops it, and so does a server that fails again and again: nothing new is
-    asked, what is under way is still recorded, then the error is raised.
+    Any other EvalError stops the run, and so do many failures of servers in a row: no new batch begins,
+    batches in progress are still recorded, then the error is raised.
     """
-    todo = iter(batches)
+    upcoming = iter(batches)
     pending = Pending()
     answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
 
@@ -145,7 +153,7 @@ async def run_batches(
     async def all_done() -> None:
         async with asyncio.TaskGroup() as generating:
             for _ in range(model.concurrency):
-                generating.create_task(_answer_all(todo, model, tasks, run.store, answered, pending))
+                generating.create_task(_answer_all(upcoming, model, tasks, run.store, answered, pending))
         await answered.join()
         for worker in scoring:
             worker.cancel()
@@ -167,10 +175,10 @@ async def run_canaries(
     run: Run,
     pending: Pending,
 ) -> None:
-    """Scores the canaries that are not on record yet, by every judge with a model behind it for which
-    canaries have a meaning."""
+    """Scores and records the canaries that are not on record yet, with every available judge that is a
+    model and supports canaries."""
 
-    async def one(
+    async def score_canary(
         task: Task, judges: Sequence[Scorer], name: str, sample: Sample, canary: Response
     ) -> None:
         try:
@@ -185,17 +193,17 @@ async def run_canaries(
         async with asyncio.TaskGroup() as group:
             for name, task in tasks.items():
                 judges = [s for s in scorers[name].scorers if s.judged and s.available and s.canaries]
-                done = {r.sample_id for r in read_run(run.path, name, "canaries")} if judges else set()
+                scored = {r.sample_id for r in read_run(run.path, name, "canaries")} if judges else set()
                 for sample in task.samples[:SAMPLES] if judges else ():
                     for canary, response in canaries(sample, run.store):
-                        if f"{canary}:{sample.id}" not in done:
-                            group.create_task(one(task, judges, canary, sample, response))
+                        if f"{canary}:{sample.id}" not in scored:
+                            group.create_task(score_canary(task, judges, canary, sample, response))
     except* Exception as errors:
         raise _first(errors) from None
 
 
 async def _answer_all(
-    todo: Iterator[Batch],
+    batches: Iterator[Batch],
     model: Model,
     tasks: Mapping[str, Task],
     store: MediaStore,
@@ -205,7 +213,7 @@ async def _answer_all(
     async def ask(requests: list[Request]) -> list[Response]:
         return await _answers(model, requests, store)
 
-    for batch in todo:
+    for batch in batches:
         if pending.error is not None:
             return
         samples = {(r.task, r.sample_id): tasks[r.task].by_id[r.sample_id] for r in batch.requests}
@@ -222,7 +230,8 @@ async def _answer_all(
 
 
 async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
-    """One response a request; an exception is the failure of the one request that causes it."""
+    """One response per request. An exception becomes a failure of the request that causes it: the
+    requests of the batch are then sent one by one."""
     try:
         answers = await model.generate(requests, store)
         if [type(answer) for answer in answers] != [Response] * len(requests):
@@ -231,7 +240,7 @@ async def _answers(model: Model, requests: list[Request], store: MediaStore) -> 
                 f"{type(model).__name__}.generate was asked for {len(requests)} Responses and returned "
                 f"{len(answers)} ({types}): it must return one a request, in order"
             )
-        return [_kept(answer, store) for answer in answers]
+        return [_stored(answer, store) for answer in answers]
     except EvalError:
         raise
     except Exception as error:
@@ -240,8 +249,8 @@ async def _answers(model: Model, requests: list[Request], store: MediaStore) -> 
         return [Response(error=Failure("model_error", f"{type(error).__name__}: {error}"))]
 
 
-def _kept(response: Response, store: MediaStore) -> Response:
-    """The response with all its media in the store; a model may answer with files that lie elsewhere."""
+def _stored(response: Response, store: MediaStore) -> Response:
+    """The response with all media in the store of the run, copied there from other folders."""
     try:
         parts = tuple(p if isinstance(p, TextPart) else store.keep(p) for p in response.parts)
     except MediaError as error:
@@ -255,8 +264,8 @@ async def _scored(request: Request, response: Response, task: Task, scorers: Tas
     else:  # reading media takes a while
         response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
-    asked = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
-    scores = await score_response(scorers.scorers, asked, response)
+    last_turn = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
+    scores = await score_response(scorers.scorers, last_turn, response)
     return _record(request, response, task, sample, scores)
 
 

@@ -1,4 +1,4 @@
-"""From what a user asks for to what will run: names resolved, tasks read, nothing loaded or written."""
+"""Plan of a run from its options: names resolved, tasks read, scorers made, nothing loaded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from eval_anything.tasks.task import Task
 
 
 class RunPlan(NamedTuple):
-    """All that will run, with what the run in `out` holds already.
+    """Content of a run: the tasks of this call, and those that the run in `out` has already.
 
     Attributes:
-        suites: those that have aggregates over the tasks, or were asked for.
-        tasks: by name; those of `external` too, which other tools run and score.
+        suites: suites that the user names, or that have aggregates over the tasks.
+        tasks: by name, including those of `external`.
         scorers: of each task.
-        counts: how many samples of each task.
+        counts: number of samples of each task.
+        repeats: answers per sample.
+        out: directory of the run.
+        external: tasks that other tools run and score, by source.
     """
 
     model: Model
@@ -44,36 +47,43 @@ class RunPlan(NamedTuple):
 
     @property
     def own_tasks(self) -> dict[str, Task]:
-        """The tasks that the engine runs itself."""
+        """Tasks that the engine runs itself, by name."""
         external = {name for tasks in self.external for name in tasks.tasks}
         return {name: task for name, task in self.tasks.items() if name not in external}
 
     @property
     def all_scorers(self) -> list[Scorer]:
+        """Scorers of all tasks; one per task and judge."""
         return [scorer for scorers in self.scorers.values() for scorer in scorers.scorers]
 
 
 class _Names(NamedTuple):
-    """The names in the options and in the run that is there, resolved.
+    """Resolved names in the options and in the run that `out` has.
 
     Attributes:
-        chosen: what is asked for now of our own tasks; each choice is a suite.
-        tasks: our own tasks: those that the run holds, and those asked for now.
-        asked: names for each source of external tasks, without prefix.
-        held: the same for external tasks that the run holds.
+        chosen: suites with our own tasks that the user names.
+        tasks: our own tasks, those of the run in `out` and those that the user names.
+        external: tasks of each external source that the user names, without prefix.
+        recorded_external: tasks of each external source in the run in `out`, without prefix.
     """
 
     registry: Registry
     chosen: list[Suite]
     tasks: list[str]
-    asked: Mapping[str, Sequence[str]]
-    held: Mapping[str, Sequence[str]]
+    external: Mapping[str, Sequence[str]]
+    recorded_external: Mapping[str, Sequence[str]]
 
 
 def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     """Resolves every name in the options and reads the tasks; nothing is loaded or written.
 
-    A model takes the place of the one that `options.model` names.
+    Args:
+        options: the options of the evaluation.
+        model: the model, in place of the one that `options.model` names.
+
+    Raises:
+        UserError: for a name that is unknown, a task with mistakes, options that contradict each other,
+            and scoring code that is not allowed.
     """
     model = _model(options, model)
     out = Path(options.out) if options.out is not None else Path("runs") / model.name
@@ -109,7 +119,7 @@ def _paths(words: Sequence[str]) -> list[Path]:
 
 
 def _model(options: Options, model: Model | None) -> Model:
-    """The model, with as many samples at once as the options say."""
+    """The model, with its concurrency set to that of the options."""
     if model is None:
         model = resolve(options.model, options.model_args)
     elif options.model_args:
@@ -125,12 +135,12 @@ def _model(options: Options, model: Model | None) -> Model:
 def _resolve_names(options: Options, default_suite: str, run: RunFile | None, out: Path) -> _Names:
     """Names of tasks, suites and groups as tasks. UserError for an unknown one."""
     registry = Registry(_paths(options.include))
-    ours, asked = split_names(options.tasks)
+    own_names, external = split_names(options.tasks)
     chosen = []
-    if ours or not asked:
-        chosen = registry.select(ours, options.suite or default_suite)
-    before, held = split_names(run.tasks if run is not None else ())
-    tasks = list(dict.fromkeys([*before, *(task for suite in chosen for task in suite.tasks)]))
+    if own_names or not external:
+        chosen = registry.select(own_names, options.suite or default_suite)
+    recorded_names, recorded_external = split_names(run.tasks if run is not None else ())
+    tasks = list(dict.fromkeys([*recorded_names, *(task for suite in chosen for task in suite.tasks)]))
     for name in tasks:
         if name not in registry.folders:
             raise UserError(f"the run in {out} also holds {name}: give the --include that has it")
@@ -138,16 +148,16 @@ def _resolve_names(options: Options, default_suite: str, run: RunFile | None, ou
         source, dot, _ = key.partition(".")
         if not dot:
             raise UserError(f"--source-option {key}: must be SOURCE.KEY=VALUE")
-        if source not in asked and source not in held:
+        if source not in external and source not in recorded_external:
             raise UserError(f"--source-option {key}: no task of {source} is run (--tasks {source}/TASK)")
-    return _Names(registry, chosen, tasks, asked, held)
+    return _Names(registry, chosen, tasks, external, recorded_external)
 
 
 def _read_tasks(options: Options, names: _Names, judges: dict[str, JudgeFolder]) -> dict[str, Task]:
-    """Our own tasks with their samples. UserError if an option fits none of them."""
+    """Our own tasks with their samples. UserError for a --data that none of them reads."""
     folders = names.registry.folders
-    metrics, data = JudgeMetrics(judges), _paths(options.data)
-    tasks = {name: load_task(folders[name], metrics, data) for name in names.tasks}
+    metrics, data_folders = JudgeMetrics(judges), _paths(options.data)
+    tasks = {name: load_task(folders[name], metrics, data_folders) for name in names.tasks}
     if options.data and all(task.file.data is None for task in tasks.values()):
         raise UserError("--data: none of the tasks that are run reads a data set")
     return tasks
@@ -156,7 +166,7 @@ def _read_tasks(options: Options, names: _Names, judges: dict[str, JudgeFolder])
 def _make_scorers(
     options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
 ) -> dict[str, TaskScorers]:
-    """What scores each task, checked against it."""
+    """Scorers of each task, after checking that they fit the task."""
     models = _models_of_judges(options, tasks, judges)
     scorers = {
         name: scorers_of(task, judges, options.allow_code, models) for name, task in tasks.items()
@@ -171,34 +181,34 @@ def _make_scorers(
 def _models_of_judges(
     options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
 ) -> dict[str, str]:
-    """The SPEC of the model behind each judge that has one: its own, else the one for all."""
-    models = dict(options.judges)
-    every = models.pop(EVERY_JUDGE, None)
+    """SPEC of the model for each judge that gets one: the one named for it, else the default."""
+    specs = dict(options.judges)
+    default = specs.pop(EVERY_JUDGE, None)
     judged_by = {name for task in tasks.values() for name in task.file.judges}
-    for name in models:
+    for name in specs:
         judge_named(name, judges)
         if name not in judged_by:
             raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
-    if every is None:
-        return models
-    asking = [
+    if default is None:
+        return specs
+    chat_judges = [
         name
         for name in sorted(judged_by)
         for file in [read_judge_file(judges[name])]
         if file.asks_a_chat_model and (options.against is not None or not file.scorer_type.compares)
     ]
-    if not asking:
-        raise UserError(f"--judge {every}: no task that is run has a judge that asks a chat model")
-    return dict.fromkeys(asking, every) | models
+    if not chat_judges:
+        raise UserError(f"--judge {default}: no task that is run has a judge that asks a chat model")
+    return dict.fromkeys(chat_judges, default) | specs
 
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:
-    """What other tools run: the tasks that are asked for, and those that the run holds."""
+    """Tasks of each external source: those that the user names, and those in the run."""
     return [
         find_source(source).plan(
             SourceRequest(
-                names=names.asked.get(source, ()),
-                held=names.held.get(source, ()),
+                names=names.external.get(source, ()),
+                held=names.recorded_external.get(source, ()),
                 model=model,
                 include=_paths(options.include),
                 allow_code=options.allow_code,
@@ -210,19 +220,21 @@ def _plan_external(options: Options, names: _Names, model: Model, repeats: int) 
                 repeats=repeats,
             )
         )
-        for source in sorted({*names.asked, *names.held})
+        for source in sorted({*names.external, *names.recorded_external})
     ]
 
 
 def _with_aggregates(
     chosen: Sequence[Suite], tasks: Mapping[str, Task], registry: Registry
 ) -> list[Suite]:
-    """The suites of our own tasks, those that were chosen, and those that combine the tasks. UserError
-    for a formula that does not import."""
-    whole = [registry.suite(name) for name in dict.fromkeys(t.folder.suite for t in tasks.values())]
-    suites = {suite.name: suite for suite in [*chosen, *whole, *registry.combining(tasks)]}
+    """Suites that the user chose, suites of our own tasks, and suites with aggregates over the tasks.
+
+    UserError for a formula that does not import.
+    """
+    homes = [registry.suite(name) for name in dict.fromkeys(t.folder.suite for t in tasks.values())]
+    suites = {suite.name: suite for suite in [*chosen, *homes, *registry.combining(tasks)]}
     for aggregate in (a for suite in suites.values() for a in suite.aggregates.values()):
-        plugins.load(plugins.AGGREGATES, aggregate.formula)  # the place to fail, not after the run
+        plugins.load(plugins.AGGREGATES, aggregate.formula)  # fails now rather than after the run
     return list(suites.values())
 
 
@@ -239,24 +251,24 @@ def _requests(plan: RunPlan) -> list[tuple[str, str, int]]:
 def _count_samples(
     suites: Sequence[Suite], limit: int | None, tasks: Mapping[str, Task], old: RunFile | None
 ) -> dict[str, int]:
-    """How many samples of each task: what is asked for now, and at least what the run has."""
+    """Number of samples of each task: the limit of this call, and at least the number in the old run."""
     counts = dict(old.counts) if old is not None else {}
     for suite in suites:
         for name in suite.tasks:
-            most = limit if limit is not None else suite.limit
-            count = len(tasks[name].samples)
-            counts[name] = max(counts.get(name, 0), count if most is None else min(most, count))
+            cap = limit if limit is not None else suite.limit
+            available = len(tasks[name].samples)
+            counts[name] = max(counts.get(name, 0), available if cap is None else min(cap, available))
     return counts
 
 
 def _set_against(
     run: Path | None, tasks: Mapping[str, Task], scorers: Mapping[str, TaskScorers]
 ) -> None:
-    """Gives judges that compare the responses of the run that is compared with."""
+    """Gives the responses of the run of `--against` to the judges that compare."""
     comparing = [
         (name, scorer)
-        for name, found in scorers.items()
-        for scorer in found.scorers
+        for name, task_scorers in scorers.items()
+        for scorer in task_scorers.scorers
         if scorer.compares and scorer.available
     ]
     if run is None:
@@ -265,14 +277,16 @@ def _set_against(
         return
     if not comparing:
         raise UserError("--against: no pairwise judge has a model; add --judge NAME=SPEC")
-    read_run_file(run)  # says so if it is no run
+    read_run_file(run)  # UserError if it is no run
     for name, scorer in comparing:
-        others = {record.sample_id: record for record in read_run(run, name) if record.repeat == 0}
-        scorer.against(tasks[name], others, str(run))
+        other_records = {
+            record.sample_id: record for record in read_run(run, name) if record.repeat == 0
+        }
+        scorer.against(tasks[name], other_records, str(run))
 
 
 def _share_budget(budget: float | None, payers: Sequence[Model | Scorer]) -> None:
-    """All who ask servers count their spending together."""
+    """Makes all models and scorers count their spending together, against one budget."""
     spending = Spending(budget)
     for payer in payers:
         payer.spending = spending

@@ -1,4 +1,4 @@
-"""The page of one run: its table, and the first samples of each task with their media."""
+"""Page of one run: its table of results, and some samples of each task with their media."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ _LONGEST_TEXT = 4000
 def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
     """Writes report.html into the run directory and returns its path.
 
-    The page needs no server and no network: media lie beside it. All text of models is escaped,
+    The page needs no server and no network: media are files beside it. All text of models is escaped,
     and the page allows no script.
     """
     store = MediaStore(run / "media")
-    shown = {
-        name: [_shown(tasks[name], record, store) for record in _first(run, name, tasks[name])]
+    samples_by_task = {
+        name: [
+            _sample_view(tasks[name], record, store)
+            for record in _spread_records(run, name, tasks[name])
+        ]
         for name in results.tasks
     }
-    html = _template().render(results=results, shown=shown)
+    html = _template().render(results=results, samples_by_task=samples_by_task)
     path = run / "report.html"
     write_atomically(path, html.encode())
     return path
@@ -51,23 +54,23 @@ def _template() -> Any:
     return environment.get_template("run.html")
 
 
-def _first(run: Path, name: str, task: Task) -> list[Record]:
-    """A few records in the order of the task, spread over the whole of it."""
-    place = {sample.id: i for i, sample in enumerate(task.samples)}
+def _spread_records(run: Path, name: str, task: Task) -> list[Record]:
+    """A few records, evenly spread over the task, in its order."""
+    position = {sample.id: i for i, sample in enumerate(task.samples)}
     ids = sorted(
-        (r.sample_id for r in read_outlines(run, name) if r.repeat == 0 and r.sample_id in place),
-        key=lambda sample_id: place[sample_id],
+        (r.sample_id for r in read_outlines(run, name) if r.repeat == 0 and r.sample_id in position),
+        key=lambda sample_id: position[sample_id],
     )
     step = max(1, len(ids) // _SAMPLES_A_TASK)
     chosen = {(sample_id, 0) for sample_id in ids[::step][:_SAMPLES_A_TASK]}
-    return sorted(read_records(run, name, chosen), key=lambda record: place[record.sample_id])
+    return sorted(read_records(run, name, chosen), key=lambda record: position[record.sample_id])
 
 
-def _shown(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
+def _sample_view(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
     sample = task.by_id[record.sample_id]
     primary = record.scores.get(task.file.primary)
     questions = (*(m.parts for m in sample.messages), *(t.parts for t in sample.turns))
-    # What a later question shows of an answer is seen there.
+    # Placeholders for earlier answers are left out, since these answers are shown anyway.
     prompt = [_part(p, store) for parts in questions for p in parts if not isinstance(p, FromTurn)]
     answers = (*record.turns, record.parts)
     scores = [(name, score.value, score.explanation) for name, score in record.scores.items()]
@@ -88,18 +91,21 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
             "modality": "text",
             "text": text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …",
         }
-    if not part.path.is_relative_to(store.root):  # of a prompt: the page must not need its task
+    if not part.path.is_relative_to(
+        store.root
+    ):  # a medium of the prompt: the page must not need the task
         part = store.put(part.path.read_bytes(), part.modality)
     source = quote(part.path.relative_to(store.root.parent).as_posix())
     return {"modality": str(part.modality), "source": source}
 
 
 def results_table(results: Results) -> str:
-    """Task, metric, value, 95 % interval, n, failed: the primary metric of each task."""
+    """Text table with the primary metric of each task, and the aggregates: value, 95 % interval, n and
+    failed samples."""
     rows = []
-    for task, result in results.tasks.items():
-        metric = result.main
-        rows.append([task, result.primary, *_value(metric), str(metric.n), str(metric.failed)])
+    for name, task in results.tasks.items():
+        metric = task.main
+        rows.append([name, task.primary, *_value(metric), str(metric.n), str(metric.failed)])
     for name, aggregate in results.aggregates.items():
         rows.append([name, "aggregate", *_value(aggregate), "", ""])
     return table(["task", "metric", "value", "95 % interval", "n", "failed"], rows, right=(2, 4, 5))

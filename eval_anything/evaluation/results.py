@@ -1,6 +1,6 @@
-"""From records to numbers: every metric of every task with its interval, and the aggregates.
+"""Results from records: every metric of every task with its interval, and the aggregates.
 
-The records are the truth; this can be done again at any time, as long as the task is the same.
+Results depend on nothing but the records and the task, so they can be computed again at any time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
 from eval_anything.tasks.task import Task
 
-# Above this share of unscored samples a judged metric says nothing: it is INVALID.
+# A judged metric with a larger share of unscored samples than this is INVALID.
 MAX_UNSCORED = 0.02
 
 
@@ -32,7 +32,7 @@ _DRAWS_AT_ONCE = 100  # of a task's clusters, so that a large task takes little 
 
 
 class Value(NamedTuple):
-    """One sample's mean score over its repeats (None: unscored), its cluster, whether it failed."""
+    """Mean score of a sample over its repeats (None: unscored), its cluster, and whether it failed."""
 
     value: float | None
     cluster: str
@@ -40,7 +40,7 @@ class Value(NamedTuple):
 
 
 class ScoredTask(NamedTuple):
-    """One task's numbers, and by metric the values that aggregates draw anew."""
+    """Results of a task, and the values of its samples by metric, which aggregates resample."""
 
     result: TaskResult
     values: dict[str, list[Value]]
@@ -49,14 +49,24 @@ class ScoredTask(NamedTuple):
 def score_task(
     task: Task, scorers: TaskScorers, records: Sequence[Outline], canaries: Sequence[Outline] = ()
 ) -> ScoredTask:
-    """All metrics of a task, whole and by group. A judge that rewards a canary is not believed."""
+    """Results of a task: all metrics over its samples, and the primary one for each group.
+
+    Args:
+        task: the task.
+        scorers: its scorers, and its controls, which are applied here.
+        records: records of the samples, in any order.
+        canaries: records of the canaries. A metric whose judge rewards one of them is INVALID.
+
+    Raises:
+        UserError: if the code of the controls fails.
+    """
     records = _in_task_order(task, records)
     scored = [(record, dict(record.scores)) for record in records]
     if scorers.controls is not None:
         try:
-            given = scorers.controls([(task.by_id[r.sample_id], scores) for r, scores in scored])
-            for (_, scores), more in zip(scored, given, strict=True):
-                scores.update(more)
+            controls = scorers.controls([(task.by_id[r.sample_id], scores) for r, scores in scored])
+            for (_, scores), control in zip(scored, controls, strict=True):
+                scores.update(control)
         except Exception as error:
             raise UserError(
                 f"{task.name}: its controls, {task.file.controls}, failed: "
@@ -66,9 +76,10 @@ def score_task(
     unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}
     values = {name: _values(name, scored) for name in metrics}
     primary = task.file.primary
-    values = {name: found for name, found in values.items() if found or name == primary}
+    values = {name: samples for name, samples in values.items() if samples or name == primary}
     summaries = {
-        name: _summary(found, metrics[name], name not in unavailable) for name, found in values.items()
+        name: _summary(samples, metrics[name], name not in unavailable)
+        for name, samples in values.items()
     }
     if records and not values[primary]:
         summaries[primary] = replace(summaries[primary], invalid="it applies to no sample of the task")
@@ -78,18 +89,18 @@ def score_task(
             summaries[name] = replace(
                 summaries[name], value=None, stderr=None, ci95=None, invalid=reason
             )
-    result = TaskResult(
+    task_result = TaskResult(
         primary=primary,
         metrics=summaries,
         groups=_groups(task, scored, metrics) or UNSET,
         samples=len({r.sample_id for r in records}),
         failed=len({r.sample_id for r in records if r.error is not None}),
     )
-    return ScoredTask(result, values)
+    return ScoredTask(task_result, values)
 
 
 def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
-    """The metrics whose judge gives more than half of the range to a canary, and which one it is."""
+    """Name of a canary that got more than half of the range, for each metric where this happened."""
     return {
         name: record.sample_id.partition(":")[0]
         for record in canaries
@@ -99,14 +110,15 @@ def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dic
 
 
 def _in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
-    """Records are written as they finish; sums and controls must not depend on that."""
-    place = {sample.id: i for i, sample in enumerate(task.samples)}
-    known = (record for record in records if record.sample_id in place)
-    return sorted(known, key=lambda record: (place[record.sample_id], record.repeat))
+    """Records of the task's samples, in the order of the task instead of the one in which they finished,
+    on which sums and controls must not depend."""
+    position = {sample.id: i for i, sample in enumerate(task.samples)}
+    current = (record for record in records if record.sample_id in position)
+    return sorted(current, key=lambda record: (position[record.sample_id], record.repeat))
 
 
 def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> list[Value]:
-    """One value a sample: the mean over its repeats, unscored if no repeat has a value."""
+    """Values of a metric, one per sample: the mean over its repeats, None if all are unscored."""
     by_sample: dict[str, list[tuple[Outline, Score]]] = {}
     for record, scores in scored:
         if name in scores:
@@ -121,7 +133,7 @@ def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) ->
 
 
 def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricResult:
-    """One metric; invalid if its judge left too many samples unscored."""
+    """Result of one metric; INVALID if `judged` and too many samples are unscored."""
     numbers = [(v.value, v.cluster) for v in values if v.value is not None]
     unscored = len(values) - len(numbers)
     summary = MetricResult(
@@ -148,37 +160,37 @@ def _groups(
     scored: Sequence[tuple[Outline, Mapping[str, Score]]],
     metrics: Mapping[str, Metric],
 ) -> dict[str, dict[str, MetricResult]]:
-    """The primary metric apart for each value of the metadata keys in `group_by`."""
+    """Results of the primary metric by key of `group_by`, and by value of this key in the metadata."""
     primary = task.file.primary
     groups: dict[str, dict[str, MetricResult]] = {}
     for key in task.file.group_by:
         members: dict[str, list[tuple[Outline, Mapping[str, Score]]]] = {}
         for record, scores in scored:
-            value = task.groups(task.by_id[record.sample_id]).get(key)
-            if value is not None:
-                members.setdefault(value, []).append((record, scores))
-        for value in sorted(members):
-            values = _values(primary, members[value])
+            group = task.groups(task.by_id[record.sample_id]).get(key)
+            if group is not None:
+                members.setdefault(group, []).append((record, scores))
+        for group in sorted(members):
+            values = _values(primary, members[group])
             if values:
-                groups.setdefault(key, {})[value] = _summary(values, metrics[primary], judged=False)
+                groups.setdefault(key, {})[group] = _summary(values, metrics[primary], judged=False)
     return groups
 
 
 def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, AggregateResult]:
-    """The suite's aggregates of which all tasks were run, each with an interval from a bootstrap over
-    clusters.
+    """Aggregates of a suite whose tasks were all run, with intervals from a cluster bootstrap.
 
-    Every task's clusters are drawn anew as a whole, so that metrics of one task keep their
-    correlation (Efron's percentile interval, 2,000 draws, fixed seed).
+    The clusters of each task are resampled as a whole, so that metrics of one task keep their
+    correlation (Efron's percentile interval, 2,000 draws, fixed seed). UserError if an aggregate refers
+    to an unknown task.
     """
-    wanted = _computable(suite, tasks)
-    if not wanted:
+    computable = _computable(suite, tasks)
+    if not computable:
         return {}
     points: dict[str, float] = {}
     draws: dict[str, Any] = {}
-    found: dict[str, AggregateResult] = {}
+    combined: dict[str, AggregateResult] = {}
     resampled = {task: _Resampled(tasks[task], i) for i, task in enumerate(suite.tasks) if task in tasks}
-    for name, aggregate in wanted.items():
+    for name, aggregate in computable.items():
         undefined = AggregateResult(
             value=None,
             ci95=None,
@@ -189,41 +201,41 @@ def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, Aggre
             key: _input(suite, name, ref, resampled, points, draws)
             for key, ref in aggregate.inputs.items()
         }
-        defined = {key: value for key, value in inputs.items() if value is not None}
+        defined = {key: point for key, point in inputs.items() if point is not None}
         if len(defined) < len(inputs):
-            found[name] = undefined
+            combined[name] = undefined
             continue
         formula = plugins.load(plugins.AGGREGATES, aggregate.formula)
         points[name] = float(formula({key: point for key, (point, _) in defined.items()}))
         draws[name] = formula({key: draw for key, (_, draw) in defined.items()})
         low, high = np.quantile(draws[name], [0.025, 0.975])
         stderr = float(np.std(draws[name], ddof=1))
-        found[name] = replace(
+        combined[name] = replace(
             undefined, value=points[name], stderr=stderr, ci95=(float(low), float(high))
         )
-    return found
+    return combined
 
 
 def _computable(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, Aggregate]:
-    """The aggregates that do not lack a task of the suite; unknown names are left for later to say."""
+    """Aggregates of which every task was run; references to unknown tasks are not checked here."""
     missing = {task for task in suite.tasks if task not in tasks}
-    found: dict[str, Aggregate] = {}
+    computable: dict[str, Aggregate] = {}
     for name, aggregate in suite.aggregates.items():
         sources = {_full(suite, reference.partition(":")[0]) for reference in aggregate.inputs.values()}
         if sources & missing:
             missing.add(_full(suite, name))
         else:
-            found[name] = aggregate
-    return found
+            computable[name] = aggregate
+    return computable
 
 
 def _full(suite: Suite, reference: str) -> str:
-    """An aggregate's input with the name of its suite: `suite/task:metric`, or `suite/aggregate`."""
+    """Reference of an aggregate's input with its suite: `suite/task:metric`, or `suite/aggregate`."""
     return reference if "/" in reference else f"{suite.name}/{reference}"
 
 
 class _Resampled:
-    """Means of a task's metrics over draws of its clusters; the same draws for every metric."""
+    """Bootstrap means of the metrics of a task, all over the same draws of its clusters."""
 
     def __init__(self, task: ScoredTask, seed: int) -> None:
         self._task = task
@@ -231,7 +243,7 @@ class _Resampled:
         self._bootstrap = ClusterBootstrap(clusters, seed=seed, at_once=_DRAWS_AT_ONCE)
 
     def metric(self, name: str) -> tuple[float, Any] | None:
-        """(mean, means of the draws (2000,)), None if the metric has no value."""
+        """Mean, and means of the draws (2000,); None if the metric has no value."""
         summary = self._task.result.metrics.get(name)
         if summary is None or summary.value is None:
             return None
@@ -249,13 +261,13 @@ def _input(
     points: Mapping[str, float],
     draws: Mapping[str, Any],
 ) -> tuple[float, Any] | None:
-    """An aggregate's input: `task:metric`, or the name of an aggregate before it."""
+    """Mean and bootstrap means of an aggregate's input: `task:metric`, or an earlier aggregate."""
     task, colon, metric = reference.partition(":")
     if not colon:
         if task in suite.aggregates:
             return (points[task], draws[task]) if task in points else None
-        known = list(suite.aggregates)
-        raise UserError(f"suite {suite.name}: {aggregate} wants {task!r}.{near(task, known)}")
+        names = list(suite.aggregates)
+        raise UserError(f"suite {suite.name}: {aggregate} wants {task!r}.{near(task, names)}")
     full = _full(suite, task)
     if full not in resampled:
         raise UserError(
@@ -266,10 +278,10 @@ def _input(
 
 
 def invalid_metrics(tasks: Mapping[str, TaskResult]) -> list[tuple[str, str]]:
-    """Metrics that say nothing, and why: their judge failed too often, or nothing was scored."""
+    """Metrics that are INVALID, as `task:metric`, each with the reason."""
     return [
-        (f"{task}:{name}", metric.invalid)
-        for task, result in tasks.items()
-        for name, metric in result.metrics.items()
+        (f"{task_name}:{metric_name}", metric.invalid)
+        for task_name, task in tasks.items()
+        for metric_name, metric in task.metrics.items()
         if metric.invalid is not UNSET
     ]
