@@ -7,7 +7,7 @@
     print(run.to_pandas().groupby("task").mean(numeric_only=True))
     print(ea.compare("runs/base", "runs/new").verdict)
 
-docs/python.md says more. A name is imported when it is first used, so `import eval_anything` is quick.
+docs/python.md describes the names. Each is imported at its first use: `import eval_anything` is quick.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from eval_anything.lazy import lazy_names
 
 if TYPE_CHECKING:
-    # What people do: evaluate, read, compare, gate.
+    # Actions: evaluate a model, read runs, compare them, gate them.
     from eval_anything.comparison import Comparison as Comparison
     from eval_anything.comparison import compare as compare
 
-    # The types that everything speaks: what authors of tasks, judges and models get and give.
+    # Content types: arguments and results of scoring code and models.
     from eval_anything.content import MODALITIES as MODALITIES
     from eval_anything.content import Contract as Contract
     from eval_anything.content import Failure as Failure
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from eval_anything.content import TextPart as TextPart
     from eval_anything.content import Usage as Usage
 
-    # Errors, each with the exit code that the command line gives it.
+    # Errors, each with the exit code of the command line.
     from eval_anything.errors import EvalError as EvalError
     from eval_anything.errors import Exit as Exit
     from eval_anything.errors import InfrastructureError as InfrastructureError
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from eval_anything.gating.gate import GateResult as GateResult
     from eval_anything.gating.gate import gate as gate
 
-    # Interfaces: what a new judge, model or kind of judge derives from (docs/extending.md).
+    # Base classes of new models, judges and kinds of judges (docs/extending.md), and their arguments.
     from eval_anything.judges.folder import JudgeFolder as JudgeFolder
     from eval_anything.judges.kind import JudgeFile as JudgeFile
     from eval_anything.judges.scorer import Scorer as Scorer

@@ -1,8 +1,8 @@
-"""The content types that everything else speaks: part, message, sample, response, score, record.
+"""Content types of all packages: part, message, contract, sample, response, score, record, metric.
 
-All are immutable and validated when they are made. Files hold their JSON form; `sample_from_json`,
-`record_from_json` and `record_to_json` are the only ways between the two. In memory a medium's
-path is absolute; in a file it is relative to the folder that owns it (task folder or run).
+All are immutable and validated when they are created. Files have their JSON form, which `jsonl.py`
+reads and writes. In memory the path of a medium is absolute; in a file it is relative to the folder
+that the medium belongs to (task folder or run).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 
 class Modality(StrEnum):
-    """What a part is made of. The order is the one used in every listing."""
+    """Kind of content of a part. The order of the members is the order in every listing."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -29,16 +29,21 @@ class Modality(StrEnum):
 MODALITIES = tuple(Modality)
 
 
-def _clean(value: Struct, field: str) -> None:
-    """Replaces lone surrogates, which no file can hold, by U+FFFD."""
-    text: str = getattr(value, field)
+def _clean(struct: Struct, field: str) -> None:
+    """Replaces lone surrogates in a text field, which UTF-8 cannot encode, by U+FFFD."""
+    text: str = getattr(struct, field)
     if not text.isascii():
         clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        msgspec.structs.force_setattr(value, field, clean)
+        msgspec.structs.force_setattr(struct, field, clean)
 
 
 class TextPart(Struct, frozen=True):
-    """A piece of text. Lone surrogates, which no file can hold, become U+FFFD."""
+    """A piece of text. Lone surrogates, which UTF-8 cannot encode, become U+FFFD.
+
+    Example:
+        >>> TextPart("a red circle").modality
+        <Modality.TEXT: 'text'>
+    """
 
     text: str
 
@@ -47,16 +52,24 @@ class TextPart(Struct, frozen=True):
 
     @property
     def modality(self) -> Modality:
+        """Always `Modality.TEXT`."""
         return Modality.TEXT
 
     @property
     def key(self) -> str:
-        """The content that makes parts of one modality the same: the text."""
+        """Identity of the content among parts of one modality: the text."""
         return self.text
 
 
 class MediaPart(Struct, frozen=True):
-    """An image, a sound or a clip: bytes known by their sha256 (hex), in a file at `path`."""
+    """An image, a sound or a clip in a file.
+
+    Attributes:
+        modality: image, audio or video; ValueError for text.
+        sha256: hash of the bytes of the file, in hex.
+        mime: MIME type, such as image/png.
+        path: the file, absolute.
+    """
 
     modality: Modality
     sha256: str
@@ -65,11 +78,11 @@ class MediaPart(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.modality is Modality.TEXT:
-            raise ValueError("text is kept in a TextPart, not in a file")
+            raise ValueError("a MediaPart cannot be text: use a TextPart")
 
     @property
     def key(self) -> str:
-        """The content that makes parts of one modality the same: the sha256 (hex) of the bytes."""
+        """Identity of the content among parts of one modality: the sha256 (hex) of the bytes."""
         return self.sha256
 
 
@@ -81,14 +94,19 @@ def _text_of(parts: Sequence[Part]) -> str:
 
 
 class Message(Struct, frozen=True):
-    """One turn of a conversation: a role and its parts in order."""
+    """One message of a conversation: the role of its author, and its parts in order.
+
+    Example:
+        >>> Message("user", (TextPart("Describe it."), TextPart("Be brief."))).text
+        'Describe it.\\n\\nBe brief.'
+    """
 
     role: Literal["system", "user", "assistant"]
     parts: tuple[Part, ...]
 
     @property
     def key(self) -> list[object]:
-        """The content that makes messages the same, fit for `sha256_of`."""
+        """Identity of the content, as a value that `sha256_of` can hash."""
         return [self.role, [part.key for part in self.parts]]
 
     @property
@@ -98,55 +116,75 @@ class Message(Struct, frozen=True):
 
 
 class Contract(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which modalities a response must, may and must not have; one named nowhere is forbidden."""
+    """Modalities that a response must, may and must not have; one in none of the lists is forbidden.
+
+    ValueError if a modality is in two lists, or a response may have none.
+
+    Example:
+        >>> contract = Contract(required=(Modality.TEXT,), allowed=(Modality.IMAGE,))
+        >>> contract.sharp
+        False
+    """
 
     required: tuple[Modality, ...] = ()
     allowed: tuple[Modality, ...] = ()
     forbidden: tuple[Modality, ...] = ()
 
     def __post_init__(self) -> None:
-        for one, other in (
+        for first, second in (
             ("required", "forbidden"),
             ("required", "allowed"),
             ("allowed", "forbidden"),
         ):
-            both = set(getattr(self, one)) & set(getattr(self, other))
-            if both:
-                names = ", ".join(sorted(both))
-                raise ValueError(f"contract contradicts itself: {names} is both {one} and {other}")
+            overlap = set(getattr(self, first)) & set(getattr(self, second))
+            if overlap:
+                names = ", ".join(sorted(overlap))
+                raise ValueError(f"contract contradicts itself: {names} is both {first} and {second}")
         if not self.required and not self.allowed:
-            raise ValueError("contract names no modality that a response may have")
+            raise ValueError("contract allows no modality: name one as required or allowed")
 
     @property
     def sharp(self) -> bool:
-        """Whether exactly one combination of modalities keeps the contract."""
+        """Whether exactly one combination of modalities satisfies the contract."""
         return not self.allowed
 
 
 ANYTHING = Contract(allowed=MODALITIES)
-"""Of a response that may have any modality."""
+"""Contract that every non-empty response satisfies."""
 
 
 class FromTurn(Struct, frozen=True):
-    """In a later question: what the model itself gave in an earlier turn (1 is its first answer), all of
-    its text or the first medium of the modality."""
+    """Placeholder in a later question for the model's own answer in an earlier turn (1 is its first
+    answer): all of its text, or its first medium of the modality."""
 
     modality: Modality
     turn: int
 
 
 class Turn(Struct, frozen=True):
-    """A further question of the user. In a `fresh` one the model is not shown what was said before."""
+    """A further question of the user. If `fresh`, it is asked without the conversation before it."""
 
     parts: tuple[Part | FromTurn, ...]
     fresh: bool = False
 
 
 class Sample(Struct, frozen=True):
-    """One item of a task. Samples that share a `source_id` are one cluster: not independent.
+    """One item of a task.
 
-    `turns` are asked after `messages`, one after another, each once the answer before it is there. Then
-    a scorer gets the sample with the messages that the last answer was given to.
+    Attributes:
+        id: unique in its task.
+        messages: the conversation up to the answer; the last message is the user's.
+        contract: the modalities that a response must, may and must not have.
+        targets: reference answers and other data for scorers, never shown to the model.
+        metadata: properties of the sample for grouping and controls, never shown to the model.
+        source_id: samples that share it form one cluster: they are not independent.
+        turns: further questions after `messages`, each asked after the answer to the one before it. A
+            scorer gets such a sample with the messages that the last answer was given to.
+
+    Example:
+        >>> question = Message("user", (TextPart("Name a primary colour."),))
+        >>> contract = Contract(required=(Modality.TEXT,))
+        >>> sample = Sample("colours-1", (question,), contract, targets={"answer": ["red", "blue"]})
     """
 
     id: str
@@ -171,7 +209,8 @@ FailureKind = Literal[
 
 
 class Failure(Struct, frozen=True):
-    """Why the model has no usable response to a sample: the sample scores the floor."""
+    """Reason why a model has no usable response to a sample. Such a sample scores the floor of each
+    metric."""
 
     kind: FailureKind
     message: str
@@ -181,13 +220,18 @@ class Failure(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """Tokens that answering took, as the model counts them. None, absent in files: not known."""
+    """Numbers of tokens that a response took, as the model counts them. None (absent in files): unknown.
+
+    Example:
+        >>> Usage(100, 20) + Usage(50)
+        Usage(input=150, output=20)
+    """
 
     input: int | None = None
     output: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together; what is known of one alone counts as it is."""
+        """Sum of both; a number that only one of them has is that number."""
         return Usage(_added(self.input, other.input), _added(self.output, other.output))
 
 
@@ -199,10 +243,10 @@ def _added(first: int | None, second: int | None) -> int | None:
 
 
 class Latency(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Seconds that a response took. None, absent in files: not measured.
+    """Durations of a response in seconds. None (absent in files): not measured.
 
-    `total` is from the request to the last byte. A stream also has the times until its first piece
-    came, of anything and of each modality; an agent, those of its planner and of each generator.
+    `total` is from the request to the last byte. A stream also has the times to its first token and to
+    the first piece of each modality; an agent has those of its planner (`plan`) and its generators.
     """
 
     total: float | None = None
@@ -218,13 +262,23 @@ class Latency(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Response(Struct, frozen=True):
-    """What a model answered: its parts in order, and how that went.
+    """Answer of a model to one sample, with its costs and its failure, if any.
 
-    `order_known` is False where the source does not tell the order of parts of different modality.
-    `details` is what else the record should keep, such as the prompts of generators.
+    For a sample with several turns it is the answer to the last one; `usage` and the total latency are
+    sums over all of them.
 
-    Where a sample has several turns this is the answer to the last one; `turns` holds the parts of the
-    answers before it, `usage` and the total latency are of all of them.
+    Attributes:
+        parts: the content in order.
+        order_known: False if the order of parts of different modality is not known.
+        stop_reason: the model's reason for ending the answer, such as "length".
+        error: the failure, if there is no usable answer.
+        details: further data for the record, such as the prompts of generators.
+        turns: the parts of the answers before the last one.
+
+    Example:
+        >>> response = Response((TextPart("A red circle."),))
+        >>> response.modalities, response.text, response.first(Modality.IMAGE)
+        ((<Modality.TEXT: 'text'>,), 'A red circle.', None)
     """
 
     parts: tuple[Part, ...] = ()
@@ -248,15 +302,27 @@ class Response(Struct, frozen=True):
         return _text_of(self.parts)
 
     def first(self, modality: Modality) -> MediaPart | None:
-        """The first medium of that modality, if there is one."""
+        """The first medium of a modality, None if there is none."""
         return next((p for p in self.parts if isinstance(p, MediaPart) and p.modality is modality), None)
 
 
 class Score(Struct, frozen=True, omit_defaults=True):
-    """One number about one response. `value` is None when the judge failed: unscored, never guessed.
+    """Value of one metric for one response.
 
-    A scorer sets value, explanation and details; the engine adds judge, range and direction from
-    the metric's declaration.
+    A scorer sets `value`, `explanation` and `details`; the engine adds the rest from the declaration of
+    the metric. ValueError for a value that is not finite.
+
+    Attributes:
+        value: the score, or None if it could not be computed, such as when a judge model failed.
+        judge: name of the judge.
+        range: lowest and highest possible value.
+        better: whether higher or lower values are better.
+        explanation: a sentence for readers of the record.
+        details: further data for the record.
+
+    Example:
+        >>> Score(0.5, explanation="one of two objects is there").value
+        0.5
     """
 
     value: float | None = msgspec.field()
@@ -269,7 +335,7 @@ class Score(Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"a score must be a finite number or None, not {self.value}")
-        if self.value is not None and type(self.value) is not float:  # of numpy, or a bool
+        if self.value is not None and type(self.value) is not float:  # a number of numpy, or a bool
             msgspec.structs.force_setattr(self, "value", float(self.value))
         _clean(self, "explanation")
 
@@ -290,10 +356,16 @@ class _RecordFields(Struct, frozen=True, kw_only=True):
 
 
 class Record(_RecordFields, frozen=True, kw_only=True):
-    """One line of a run's log: a sample, the response of the model, and its scores.
+    """One line of a run's log: the id of a sample, the response of the model, and its scores.
 
-    `item` is the sha256 of messages, template and media: two runs are paired on it. `groups` are the
-    sample's values of the task's `group_by` keys. `turns` are the parts of the answers before the last.
+    Attributes:
+        repeat: index of the answer, from 0, where a run asks for several per sample.
+        item: sha256 of messages, template and media; two runs are paired by it.
+        source_id: cluster of the sample.
+        scores: by metric.
+        groups: values of the sample for the keys in the task's `group_by`.
+        parts: the answer.
+        turns: the parts of the answers before the last one.
     """
 
     parts: tuple[Part, ...]
@@ -301,9 +373,19 @@ class Record(_RecordFields, frozen=True, kw_only=True):
 
 
 class Metric(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number that a scorer gives: its range, which direction is good, and its floor.
+    """Declaration of a metric. ValueError for an empty range or a floor outside of it.
 
-    A sample that the model failed scores the floor; unless given, that is the bad end of the range.
+    Attributes:
+        range: lowest and highest possible value.
+        better: whether higher or lower values are better.
+        floor: score of a sample that the model failed; the worst value in the range if None.
+        description: a sentence for listings.
+
+    Example:
+        >>> Metric(range=(0.0, 1.0), floor=0.25).worst
+        0.25
+        >>> Metric(range=(0.0, 2.0), better="lower").worst
+        2.0
     """
 
     range: tuple[float, float]
@@ -320,7 +402,7 @@ class Metric(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def worst(self) -> float:
-        """What a failed sample scores."""
+        """Score of a failed sample."""
         if self.floor is not None:
             return self.floor
         return self.range[0] if self.better == "higher" else self.range[1]

@@ -1,4 +1,13 @@
-"""Errors that a user sees: one message each (what, where, how to mend it) and an exit code."""
+"""Errors that end a command with one message (what, where, how to fix it) and an exit code.
+
+EvalError
+├── UserError                  wrong input (exit code 2)
+│   ├── FileProblemsError      mistakes in a file, each with its line
+│   └── MissingDataError       a data set that is not on this machine
+├── InfrastructureError        disk, network or server failed (exit code 4)
+│   └── ServerError            one request to a server failed
+└── BudgetError                the money of --budget is spent (exit code 5)
+"""
 
 from __future__ import annotations
 
@@ -28,16 +37,21 @@ class UserError(EvalError):
 
 
 class InfrastructureError(EvalError):
-    """Disk, network or server failed: what was not done stays pending, a resume retries it."""
+    """Disk, network or server failed: unfinished work stays pending, and a resumed run retries it."""
 
     exit_code = Exit.INFRASTRUCTURE
 
 
 class ServerError(InfrastructureError):
-    """A server does not answer, or answers with its own failure: that one request stays pending."""
+    """A server does not answer, or reports an internal error: this one request stays pending."""
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean X?" for the known names nearest to a wrong one, or an empty string."""
-    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+def near(name: str, choices: Iterable[str]) -> str:
+    """Suggestion for an unknown name, with a space before it; empty if no choice is similar.
+
+    Example:
+        >>> near("selecton", ["selection", "synergy"])
+        ' Did you mean selection?'
+    """
+    closest = difflib.get_close_matches(name, sorted(set(choices)), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(closest)}?" if closest else ""

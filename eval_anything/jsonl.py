@@ -44,11 +44,11 @@ class PartJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
         if (self.modality is Modality.TEXT) != (self.text is not None) or (
             (self.path is None) == (self.text is None)
         ):
-            raise ValueError('a part holds "text" if its modality is text, and a "path" if not')
+            raise ValueError('a part has "text" if its modality is text, and a "path" if not')
 
 
 class MessageJson(Struct, forbid_unknown_fields=True):
-    """A message as files hold it."""
+    """A message in a file."""
 
     role: Literal["system", "user", "assistant"]
     parts: list[PartJson]
@@ -70,7 +70,7 @@ class _TurnPartJson(PartJson):
         if self.from_turn is None:
             super().__post_init__()
         elif (self.text, self.path) != (None, None):
-            raise ValueError('a part holds "from_turn", or content of its own: keep one')
+            raise ValueError('a part has either "from_turn" or its own content: keep one')
 
 
 class _TurnJson(Struct, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class RecordRow(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
     """One line of a replay file: the saved response to one sample; `turns` are the answers before it.
-    Its parts still name files."""
+    Its parts are not read yet."""
 
     sample_id: str
     parts: list[PartJson]
@@ -105,7 +105,7 @@ class ReplayRow(Struct, forbid_unknown_fields=True):
 
 class LabelRow(_SampleJson):
     """One line of a file of labels: a sample with one response and its label, or with two responses
-    and which of them is preferred. Its parts still name files."""
+    and the preferred one. The parts of the responses are not read yet."""
 
     parts: list[PartJson] | None = None
     label: float | None = None
@@ -114,65 +114,90 @@ class LabelRow(_SampleJson):
     preferred: Literal["a", "b", "tie"] | None = None
 
     def __post_init__(self) -> None:
-        one = [self.parts is not None, self.label is not None]
-        two = [self.a is not None, self.b is not None, self.preferred is not None]
-        if not (all(one) and not any(two)) and not (all(two) and not any(one)):
+        grade_fields = [self.parts is not None, self.label is not None]
+        pair_fields = [self.a is not None, self.b is not None, self.preferred is not None]
+        if not (all(grade_fields) and not any(pair_fields)) and not (
+            all(pair_fields) and not any(grade_fields)
+        ):
             raise ValueError('a row has "parts" and "label", or "a", "b" and "preferred"')
         if self.label is not None and not math.isfinite(self.label):
             raise ValueError("the label must be a finite number")
 
 
+_KEYS = (
+    *("id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh", "role"),
+    *("parts", "modality", "text", "path", "required", "allowed", "forbidden"),
+)
+
+
 _record_decoder = msgspec.json.Decoder(RecordRow)
 
 
-def _part_from_json(data: PartJson, root: Path) -> Part:
+def _part_from_json(part: PartJson, root: Path) -> Part:
     from eval_anything.media import MediaError, media_part
 
-    if data.text is not None:
-        return TextPart(data.text)
-    assert data.path is not None
-    part = media_part(path_inside(root, data.path), data.modality)
-    for name, claimed, found in (
-        ("sha256", data.sha256, part.sha256),
-        ("mime", data.mime, part.mime),
+    if part.text is not None:
+        return TextPart(part.text)
+    assert part.path is not None
+    medium = media_part(path_inside(root, part.path), part.modality)
+    for name, claimed, actual in (
+        ("sha256", part.sha256, medium.sha256),
+        ("mime", part.mime, medium.mime),
     ):
-        if claimed not in (None, found):
-            raise MediaError(f"{part.path} has the {name} {found}, not {claimed}")
-    return part
+        if claimed not in (None, actual):
+            raise MediaError(f"{medium.path} has the {name} {actual}, not {claimed}")
+    return medium
 
 
-def _part_from_record(data: PartJson, run: Path) -> Part:
-    """A part that the engine wrote: its medium, known by its sha256, is not read again."""
-    if data.text is not None:
-        return TextPart(data.text)
-    if data.path is None or data.sha256 is None or data.mime is None:
+def _part_from_record(part: PartJson, run: Path) -> Part:
+    """A part that the engine wrote. The file of a medium is not read, since its sha256 is on record."""
+    if part.text is not None:
+        return TextPart(part.text)
+    if part.path is None or part.sha256 is None or part.mime is None:
         raise ValueError("a medium in a record has a path, a sha256 and a mime type")
-    return MediaPart(data.modality, data.sha256, data.mime, path_inside(run, data.path))
+    return MediaPart(part.modality, part.sha256, part.mime, path_inside(run, part.path))
 
 
 def parts_from_json(parts: Sequence[PartJson], root: Path) -> tuple[Part, ...]:
-    """Parts as users write them: media are read and checked. ValueError (MediaError for a medium)
-    says what is wrong."""
+    """Parts that a user wrote, with paths relative to `root`; media are read and checked.
+
+    Raises:
+        ValueError: for a path outside of `root` (MediaError for a medium that cannot be used).
+    """
     return tuple(_part_from_json(part, root) for part in parts)
 
 
 def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Sample:
-    """One line of samples.jsonl. `contract` is the task's own, for lines without one.
+    """Sample of one line of samples.jsonl.
 
-    Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
+    Args:
+        line: the JSON text.
+        root: folder that paths of media are relative to.
+        contract: contract of the task, for a line without its own.
+
+    Raises:
+        msgspec.DecodeError: for invalid JSON (its subclass ValidationError for unknown or wrong keys).
+        ValueError: for wrong content, such as a missing contract or medium.
+
+    Example:
+        >>> parts = [{"modality": "text", "text": "Name a primary colour."}]
+        >>> line = {"id": "colours-1", "messages": [{"role": "user", "parts": parts}]}
+        >>> contract = Contract(required=(Modality.TEXT,))
+        >>> sample_from_json(msgspec.json.encode(line), Path("."), contract).source_id
+        'colours-1'
     """
-    data = msgspec.json.decode(line, type=_ScriptJson)
-    sample = _sample(data, root, contract)
-    turns = tuple(_turn(turn, number, root) for number, turn in enumerate(data.turns, start=2))
+    row = msgspec.json.decode(line, type=_ScriptJson)
+    sample = _sample(row, root, contract)
+    turns = tuple(_turn(turn, number, root) for number, turn in enumerate(row.turns, start=2))
     return msgspec.structs.replace(sample, turns=turns) if turns else sample
 
 
-def _turn(data: _TurnJson, number: int, root: Path) -> Turn:
-    """The question that the answer `number` is given to."""
-    if not data.parts:
+def _turn(turn: _TurnJson, number: int, root: Path) -> Turn:
+    """The question of turn `number`, 2 being the first one after the messages of the sample."""
+    if not turn.parts:
         raise ValueError(f"turn {number} is empty: give it parts")
     parts: list[Part | FromTurn] = []
-    for part in data.parts:
+    for part in turn.parts:
         if part.from_turn is None:
             parts.append(_part_from_json(part, root))
         elif 1 <= part.from_turn < number:
@@ -180,39 +205,39 @@ def _turn(data: _TurnJson, number: int, root: Path) -> Turn:
         else:
             before = "1" if number == 2 else f"1 to {number - 1}"
             raise ValueError(f"from_turn must be {before} in turn {number}, not {part.from_turn}")
-    return Turn(tuple(parts), data.fresh)
+    return Turn(tuple(parts), turn.fresh)
 
 
 def label_row_from_json(line: bytes, root: Path, contract: Contract) -> tuple[LabelRow, Sample]:
-    """One line of a file of labels, and its sample; as `sample_from_json`."""
+    """Row of one line of a file of labels, and its sample. Arguments and errors: `sample_from_json`."""
     row = msgspec.json.decode(line, type=LabelRow)
     return row, _sample(row, root, contract)
 
 
-def _sample(data: _SampleJson, root: Path, contract: Contract | None) -> Sample:
-    if not data.id:
+def _sample(row: _SampleJson, root: Path, default: Contract | None) -> Sample:
+    if not row.id:
         raise ValueError("the id is empty")
-    if not data.messages or data.messages[-1].role != "user":
+    if not row.messages or row.messages[-1].role != "user":
         raise ValueError("messages must end with one of the user")
-    own = data.contract or contract
-    if own is None:
+    sample_contract = row.contract or default
+    if sample_contract is None:
         raise ValueError("no contract, and task.yaml has none either")
-    messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in data.messages)
-    return Sample(data.id, messages, own, data.targets, data.metadata, data.source_id or data.id)
+    messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in row.messages)
+    return Sample(row.id, messages, sample_contract, row.targets, row.metadata, row.source_id or row.id)
 
 
 def record_from_json(line: bytes, run: Path) -> Record:
-    """One line of records.jsonl in the run directory `run`."""
-    data = _record_decoder.decode(line)
-    fields = {name: getattr(data, name) for name in _RecordFields.__struct_fields__}
+    """Record of one line of records.jsonl in the run directory `run`."""
+    row = _record_decoder.decode(line)
+    fields = {name: getattr(row, name) for name in _RecordFields.__struct_fields__}
     parts, *turns = (
-        tuple(_part_from_record(part, run) for part in given) for given in (data.parts, *data.turns)
+        tuple(_part_from_record(part, run) for part in answer) for answer in (row.parts, *row.turns)
     )
     return Record(**fields, parts=parts, turns=tuple(turns))
 
 
 def record_to_json(record: Record, run: Path) -> bytes:
-    """The line (without its end) that `record_from_json` reads back to an equal record."""
+    """Line of records.jsonl without its newline; `record_from_json` reads it back to an equal record."""
     fields = msgspec.structs.asdict(record) | {"parts": parts_to_json(record.parts, run)}
     del fields["turns"]
     if record.turns:
@@ -221,7 +246,7 @@ def record_to_json(record: Record, run: Path) -> bytes:
 
 
 def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:
-    """Parts for a file in the folder `run`, in or below which their media lie."""
+    """Parts for a file in the folder `run`, which must contain their media."""
     return [
         PartJson(Modality.TEXT, text=p.text)
         if isinstance(p, TextPart)
@@ -230,37 +255,39 @@ def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:
     ]
 
 
-def json_message(error: Exception, more: Sequence[str] = ()) -> str:
-    """What is wrong with a line of samples.jsonl, or of a file whose rows have `more` keys."""
+def json_message(error: Exception, extra_keys: Sequence[str] = ()) -> str:
+    """Message for a decoding error of a line of samples.jsonl, or of a file with further keys."""
     text = str(error)
     unknown = re.search(r"unknown field `(.+?)`", text)
     if unknown:
-        known = ["id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh"]
-        known += [*more, "role", "parts", "modality", "text", "path", "required", "allowed", "forbidden"]
-        return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], known)}"
+        return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], (*_KEYS, *extra_keys))}"
     if isinstance(error, msgspec.ValidationError):
         return text[:1].lower() + text[1:]
     return f"not valid JSON: {text}"
 
 
 def read_lines(
-    data: bytes,
+    content: bytes,
     mistakes: Mistakes,
     parse: Callable[[bytes, int], T],
     explain: Callable[[Exception], str] = json_message,
     most: int = 20,
 ) -> Iterator[tuple[int, T]]:
-    """The number (from 1) and the row of each line that `parse` takes; empty lines do not count.
+    """Line number (from 1) and row of each line that is valid; empty lines are skipped.
 
-    `parse` gets a line and its number. What it raises is a mistake of the line: the message of a
-    ValueError as it is, of an error of decoding as `explain` puts it. After `most` mistakes no more
-    lines are read.
+    Args:
+        content: the lines.
+        mistakes: list to which a mistake is added for each line that is not valid.
+        parse: makes a row from a line and its number. It raises ValueError, whose message is the
+            mistake, or an error of decoding.
+        explain: makes a message from an error of decoding.
+        most: number of mistakes after which no more lines are read.
     """
-    for number, line in enumerate(data.split(b"\n"), start=1):
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         if len(mistakes) >= most:
-            mistakes.add_line(number, "too many mistakes: the rest was not read")
+            mistakes.add_line(number, "too many mistakes: the lines after this one were not read")
             return
         try:
             row = parse(line, number)

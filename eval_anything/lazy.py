@@ -1,4 +1,4 @@
-"""Front doors of packages: each name is imported, from where it is defined, when it is first used."""
+"""Lazy imports for the `__init__.py` of a package: each name is imported at its first use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from pathlib import Path
 
 
 def lazy_names(package: str, file: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose `__init__.py` imports its names for type checkers.
+    """Functions `__getattr__` and `__dir__` for a package that imports its names under `TYPE_CHECKING`.
 
-    Checkers and editors see the imports; at run time each is carried out at its name's first use.
+    Type checkers and editors see the imports; at run time each is executed at the first use of its name.
 
-    Example:
+    Args:
+        package: `__name__` of the package.
+        file: `__file__` of the package.
+
+    Example (in `__init__.py`):
         if TYPE_CHECKING:
             from eval_anything.content import Score as Score
 
@@ -35,7 +39,7 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], object], Callab
 
 @cache
 def homes(file: Path) -> dict[str, str]:
-    """The module from which a package's `__init__.py` imports each of its names; the file is not run."""
+    """Module from which an `__init__.py` imports each of its names. The file is parsed, not executed."""
     import ast
 
     return {

@@ -265,11 +265,15 @@ def test_a_name_that_two_packages_use_is_an_error_that_names_both(
 ) -> None:
     doubled = cli("run", "--model", "parrot", "--tasks", "open/selection")
     assert doubled.code == 2
-    for words in ("two packages bring a model 'parrot'", "parrot (parrot.model:", "rival (rival:words)"):
+    for words in (
+        "two packages register a model 'parrot'",
+        "parrot (parrot.model:",
+        "rival (rival:words)",
+    ):
         assert words in doubled.err
     rows = write_jsonl(tmp_path / "rows.jsonl", [])
     command = cli("data", "check", rows)
-    assert "two packages bring a command 'check': " in command.err
+    assert "two packages register a command 'check': " in command.err
     assert "eval-anything (align_plugins.data.check:check)" in command.err
     found = cli("doctor", "--json").json["plugins"]
     problems = {plugin["name"]: plugin["problem"] for plugin in found if plugin["problem"]}

@@ -74,7 +74,7 @@ def read_labels(path: Path, limit: int | None = None) -> Labels:
     mistakes = Mistakes(path)
     lines: dict[str, int] = {}
     for number, row in read_lines(
-        data, mistakes, lambda line, _: _row(line, root), partial(json_message, more=_KEYS)
+        data, mistakes, lambda line, _: _row(line, root), partial(json_message, extra_keys=_KEYS)
     ):
         first = lines.setdefault(row.sample.id, number)
         if first != number:
