@@ -1,4 +1,4 @@
-"""The interface of a scorer, and how one task's scorers work on one response."""
+"""Interface of a scorer, and the scores of a response by the scorers of its task."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from eval_anything.tasks.task import Task
 
 
 class Scorer(ABC):
-    """Gives some metrics to a response. Made once a run, used on all its samples at the same time.
+    """Computes one or more metrics of a response. There is one instance per run and judge, and it scores
+    many samples concurrently.
 
     Attributes:
-        kind: of the judge: program, rubric ...
-        judged: whether a model decides the scores, so that it can err or be deceived.
-        exact: whether the scores are right by definition, so that there is nothing to calibrate.
-        compares: whether the scores say how a response compares with another one; such a scorer has
+        kind: kind of the judge: program, rubric ...
+        judged: whether a model decides the scores, so that they can be wrong or manipulated.
+        exact: whether the scores are right by definition, so that no calibration is needed.
+        compares: whether a score compares the response with another one; such a scorer implements
             `against` and `compare`.
-        requires: words on what a sample must have for the judge to apply to it; "" if nothing.
-        name: of the judge, or of the task for a task's own code.
+        requires: for messages, what a sample must have for the judge to apply; "" if nothing.
+        name: name of the judge, or of the task for a task's own code.
         metrics: the declared metrics, by name.
-        fingerprint: sha256 of what decides its scores: rubric or code, and the model behind it.
-        available: False for a judge whose model the run does not name; it scores nothing.
-        paid_as: the name under which its model's tokens are priced; None if it asks no server.
-        spending: counts what the run pays; set by the engine.
-        again: how often the same was asked before; set by calibration, which asks twice. A verdict
-            that is kept from another time is no answer.
-        canaries: whether a judge that gives a response without content more than half of its range
-            must be wrong. False where chance alone may give it that.
+        fingerprint: sha256 of all that determines its scores: rubric or code, and its model.
+        available: False for a judge that needs a model which the run does not name; its scores have no
+            value.
+        paid_as: name of its model in the price file; None if it asks no server.
+        spending: counter of the run's expenses; set by the engine.
+        again: number of the pass over the same responses, from 0; set by calibration, which asks twice.
+            A cached verdict of another pass must not be used.
+        canaries: whether a judge must be wrong if it gives a response without content more than half of
+            its range. False if that may happen by chance.
     """
 
     kind: str
@@ -50,81 +52,91 @@ class Scorer(ABC):
 
     @property
     def weights(self) -> str | None:
-        """sha256 of the weights of the checkpoint behind it; None if there is none on this machine."""
+        """sha256 of the weights of its checkpoint; None if it has none on this machine."""
         return None
 
     @property
     def calibrated_as(self) -> str:
-        """The fingerprint under which this judge's calibrations are kept."""
+        """Fingerprint under which calibrations of this judge are stored."""
         return self.fingerprint
 
     @abstractmethod
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         """Scores by metric; a metric that does not apply to the sample is left out.
 
-        A judge that fails gives a score without a value, and says why in the explanation.
+        A judge that fails returns a score with the value None and the reason as explanation. For a
+        response without parts, the scores show which metrics apply; no model is asked about it.
         """
 
-    def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
-        """Takes the records of a task, by sample id, that responses are compared with; `run` is where
-        they come from. UserError if they are of another version of the task."""
+    def against(self, task: Task, opponents: Mapping[str, Record], run: str) -> None:
+        """Sets the responses that those of a task are compared with.
+
+        Args:
+            task: the task.
+            opponents: records of another run on the task, by sample id.
+            run: that run, for messages.
+
+        Raises:
+            UserError: if the records are of another version of the task.
+        """
         raise NotImplementedError(f"a {self.kind} judge compares nothing")
 
     async def compare(
-        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
+        self, sample: Sample, first: Sequence[Part], second: Sequence[Part]
     ) -> dict[str, Score]:
-        """Scores of the first of two responses to the sample's messages; both have content."""
+        """Scores of the first of two responses to the messages of a sample. Both have parts."""
         raise NotImplementedError(f"a {self.kind} judge compares nothing")
 
     def check_task(self, task: Task) -> None:
-        """UserError if this judge cannot judge the task; asked before anything is spent."""
+        """Raises UserError if this judge cannot judge the task; called before anything is spent."""
 
     def asks(self, sample: Sample) -> int:
-        """How many requests to a server one response to the sample takes, for an estimate."""
+        """Number of requests to a server for one response to the sample, for an estimate of costs."""
         return 1
 
     def answers(self, sample: Sample) -> int:
-        """How many answers each of the replies holds, for an estimate."""
+        """Number of criteria that each reply answers, for an estimate of costs."""
         return 1
 
     async def close(self) -> None:
-        """Called once when nothing more is scored, in the event loop that scored."""
+        """Releases connections; called once after the last score, in the event loop of the scores."""
 
     def unscored(self, reason: str) -> dict[str, Score]:
-        """All metrics without a value."""
+        """Scores of all metrics with the value None, and a reason as explanation."""
         return {metric: Score(None, explanation=reason) for metric in self.metrics}
 
 
 async def score_response(
     scorers: Sequence[Scorer], sample: Sample, response: Response
 ) -> dict[str, Score]:
-    """All scores of one response, each with its judge, range and direction.
+    """Scores of one response by all scorers, each with its judge, range and direction.
 
-    A sample that the model failed scores the floor of every metric that applies to it. Which ones
-    apply is what the scorer says of an empty response, about which no judge asks its model.
+    A failed response scores the floor of every metric that applies to the sample. These are the metrics
+    that a scorer returns for a response without parts, about which no judge asks its model.
     """
     scores: dict[str, Score] = {}
     for scorer in scorers:
-        given = await scorer.score(sample, response if response.error is None else Response())
-        for metric, score in given.items():
+        metric_scores = await scorer.score(sample, response if response.error is None else Response())
+        for metric, score in metric_scores.items():
             failed = response.error is not None and scorer.available
             scores[metric] = _declared(scorer, metric, score, failed)
     return scores
 
 
 def _declared(scorer: Scorer, metric: str, score: Score, failed: bool) -> Score:
-    """The score with what its metric declares; out of range or undeclared is the judge's failure."""
+    """The score with judge, range and direction. A value outside of the range is a failure of the judge;
+    `failed` is for a failed response, which scores the floor."""
     declared = scorer.metrics[metric]
     low, high = declared.range
-    value, explanation = score.value, score.explanation
+    number, explanation = score.value, score.explanation
     if failed:
-        value, explanation = declared.worst, "the model failed: floor"
-    elif value is not None and not low <= value <= high:
-        explanation = f"{scorer.name} gave {value} for {metric}, outside {low}..{high}"
-        value = None
+        number, explanation = declared.worst, "the model failed: floor"
+    elif number is not None and not low <= number <= high:
+        explanation = f"{scorer.name} gave {number} for {metric}, outside {low}..{high}"
+        number = None
     return msgspec.structs.replace(
         score,
-        value=value,
+        value=number,
         explanation=explanation,
         judge=scorer.name,
         range=declared.range,

@@ -1,8 +1,8 @@
-"""How a judge asks its chat model for a verdict: the same for all kinds that ask one.
+"""Requests of a judge to its chat model for a verdict, for all kinds of judges that ask one.
 
-Each request has a fence and a mark of its own (`verdict.py`). Usable verdicts are kept
-(`verdicts.py`), and equal questions that are asked at the same time share one request, so nothing is
-paid for twice. Structured output is used where the server has it.
+Each request has its own random fence and mark (`verdict.py`). Usable verdicts are cached (`cache.py`),
+and equal questions at the same time share one request, so nothing is paid for twice. Structured output
+is used where the server supports it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,25 @@ Messages = list[dict[str, Any]]
 V = TypeVar("V", bound=Marked)
 
 
-# Stands for the random fence and mark where a request is hashed.
+# Replaces the random fence and mark where a request is hashed.
 _NO_NONCE = "0" * 16
 
 
-# How often a model is asked that answers with something else than a verdict.
+# Number of requests to a model whose replies are no verdicts.
 _TRIES = 2
 
 
 class JudgeQuestion(NamedTuple, Generic[V]):
-    """One question to the model: its messages with a fence and a mark, how the answer is read with
-    the mark (ValueError if it is no verdict), as which type, and its form for structured output."""
+    """One question to a judge model.
+
+    Attributes:
+        messages: makes the messages from a fence and a mark.
+        read: makes the verdict from a reply and the mark. ValueError if the reply is no verdict.
+        type_: type of the verdict.
+        form: form of the verdict for structured output.
+        temperature: temperature of the sampling.
+        repeat: number of the repetition; each repetition has its own verdict.
+    """
 
     messages: Callable[[str, str], Messages]
     read: Callable[[str, str], V]
@@ -51,76 +59,78 @@ class JudgeQuestion(NamedTuple, Generic[V]):
 
 
 class JudgeAnswer(NamedTuple, Generic[V]):
-    """A usable verdict, and the tokens that it took; none if it was kept, or another had asked."""
+    """A usable verdict, and the tokens that it took: none if it was cached, or shared with an earlier
+    caller."""
 
     verdict: V
     usage: Usage
 
 
-class _UnderWay(Struct):
-    """A request and how many wait for its answer; the first to get it notes its tokens."""
+class _SharedRequest(Struct):
+    """A request in progress, the number of callers that wait for it, and whether one of them has counted
+    its tokens."""
 
     task: asyncio.Task[JudgeAnswer[Any]]
     waiting: int = 0
-    noted: bool = False
+    counted: bool = False
 
 
 class JudgeAsker:
-    """The model of one judge on its server; `who` names the judge in messages."""
+    """Client of a judge's model on its server; `name` is the judge's, for messages."""
 
-    def __init__(self, who: str, server: Server) -> None:
+    def __init__(self, name: str, server: Server) -> None:
         self.server = server
-        self._who = who
+        self._name = name
         self._client: ChatClient | None = None
         self._verdicts: Verdicts | None = None
         self._structured = True
-        self._under_way: dict[str, _UnderWay] = {}
+        self._requests: dict[str, _SharedRequest] = {}
 
     async def ask(self, question: JudgeQuestion[V], spending: Spending | None) -> JudgeAnswer[V]:
-        """A verdict, kept or new. ValueError if the model gives none; other errors go on up.
+        """A verdict from the cache or the model. ValueError if the model gives none.
 
-        All who ask the same while it is under way get the answer, or the error, of one request, which
-        goes on until the last of them is cancelled.
+        Equal questions at the same time get the answer, or the error, of one request, which is cancelled
+        with the last of its callers. Errors of the server are not caught.
         """
         if self._verdicts is None:
             self._verdicts = Verdicts(home() / "verdicts.sqlite")
         parameters = [{"temperature": question.temperature}, question.repeat]
         messages = question.messages(_NO_NONCE, _NO_NONCE)
         key = sha256_of([list(self.server), guard.VERSION, messages, *parameters])
-        one = self._under_way.get(key)
-        if one is None or one.task.done():
-            kept = self._verdicts.get(key)
-            if kept is not None:
-                return JudgeAnswer(msgspec.json.decode(kept, type=question.type_), Usage())
+        shared = self._requests.get(key)
+        if shared is None or shared.task.done():
+            cached = self._verdicts.get(key)
+            if cached is not None:
+                return JudgeAnswer(msgspec.json.decode(cached, type=question.type_), Usage())
             if self._client is None:
-                self._client = ChatClient(self.server, self._who, spending=spending)
+                self._client = ChatClient(self.server, self._name, spending=spending)
             request = self._request(self._client, self._verdicts, key, question)
-            one = self._under_way[key] = _UnderWay(asyncio.create_task(request))
-        return await self._answer_of(key, one)
+            shared = self._requests[key] = _SharedRequest(asyncio.create_task(request))
+        return await self._answer_of(key, shared)
 
-    async def _answer_of(self, key: str, one: _UnderWay) -> JudgeAnswer[Any]:
-        one.waiting += 1
+    async def _answer_of(self, key: str, shared: _SharedRequest) -> JudgeAnswer[Any]:
+        shared.waiting += 1
         try:
-            await asyncio.wait((one.task,))  # unlike awaiting it, this does not cancel it
+            await asyncio.wait((shared.task,))  # unlike awaiting it, this does not cancel it
         finally:
-            one.waiting -= 1
-            if not one.waiting:
-                if self._under_way.get(key) is one:
-                    del self._under_way[key]
-                if not one.task.done():
-                    one.task.cancel()
-                    await asyncio.wait((one.task,))
-        answer = one.task.result()
-        usage = Usage() if one.noted else answer.usage
-        one.noted = True
+            shared.waiting -= 1
+            if not shared.waiting:
+                if self._requests.get(key) is shared:
+                    del self._requests[key]
+                if not shared.task.done():
+                    shared.task.cancel()
+                    await asyncio.wait((shared.task,))
+        answer = shared.task.result()
+        usage = Usage() if shared.counted else answer.usage
+        shared.counted = True
         return answer._replace(usage=usage)
 
     async def _request(
         self, client: ChatClient, verdicts: Verdicts, key: str, question: JudgeQuestion[V]
     ) -> JudgeAnswer[V]:
-        """Asks, again if the reply is no verdict, and keeps what is usable."""
+        """Asks the model, again if the reply is no verdict, and caches the verdict."""
         usage = Usage()
-        for left in reversed(range(_TRIES)):
+        for retries in reversed(range(_TRIES)):
             fence, mark = secrets.token_hex(8), secrets.token_hex(8)
             reply = await self._reply(client, question, question.messages(fence, mark))
             usage += reply.usage
@@ -128,13 +138,13 @@ class JudgeAsker:
                 verdict = question.read(reply.text, mark)
                 break
             except ValueError:
-                if not left:
+                if not retries:
                     raise
         verdicts.put(key, msgspec.json.encode(verdict).decode())
         return JudgeAnswer(verdict, usage)
 
     async def close(self) -> None:
-        """Ends what `ask` opened; a later `ask` opens it anew."""
+        """Closes the connection and the cache; a later `ask` opens them again."""
         if self._client is not None:
             await self._client.close()
         if self._verdicts is not None:
@@ -142,7 +152,7 @@ class JudgeAsker:
             self._verdicts = None
 
     async def _reply(self, client: ChatClient, question: JudgeQuestion[V], messages: Messages) -> Reply:
-        """With structured output where the server has it, else without."""
+        """Reply of the server, with structured output unless the server refuses that."""
         temperature = question.temperature
         if self._structured:
             try:
@@ -151,5 +161,5 @@ class JudgeAsker:
                 if error.status not in (400, 422):
                     raise
         reply = await client.ask(messages, temperature=temperature)
-        self._structured = False  # it was the form that the server refused, not this one request
+        self._structured = False  # the server refused the form, not this one request
         return reply

@@ -1,8 +1,8 @@
-"""Verdicts of judge models that were paid for once: one SQLite file, shared by all processes.
+"""Cache of the verdicts of judge models: one SQLite file, shared by all processes.
 
-The key is the sha256 of everything that decides a verdict: the judge's model and parameters, the
-whole rendered request with the bytes of every medium, and which repeat it is. Paths and names of
-models under evaluation are not in it, and only usable verdicts are kept, never failures.
+The key is the sha256 of everything that determines a verdict: the judge's model and parameters, the
+whole rendered request with the bytes of every medium, and the number of the repetition. Paths and names
+of models under evaluation are no part of it. Failures are never cached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WAIT = 30.0  # seconds for another process to finish its write
 
 
 class Verdicts:
-    """A cache from key to text, and the tokens that the text took."""
+    """Persistent cache from key to the text of a verdict; EvalError if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,16 +36,16 @@ class Verdicts:
             raise _failed(path, error) from None
 
     def get(self, key: str) -> str | None:
-        """The verdict's text, if it is there."""
+        """Text of a verdict, None if it is not in the cache."""
         row = self._execute("SELECT text FROM verdicts WHERE key = ?", key)
         return row[0] if row is not None else None
 
     def put(self, key: str, text: str) -> None:
-        """Keeps a verdict; the first one of a key stays."""
+        """Stores a verdict; a verdict that the key has already stays."""
         self._execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", key, text)
 
     def _execute(self, statement: str, *values: str) -> tuple[str, ...] | None:
-        """Runs a statement; the first row that it gives."""
+        """Executes a statement and returns its first row."""
         with self._lock:
             try:
                 row: tuple[str, ...] | None = self._base.execute(statement, values).fetchone()
@@ -54,7 +54,7 @@ class Verdicts:
         return row
 
     def close(self) -> None:
-        """Ends the connection; the file is whole at any time."""
+        """Closes the connection; each `put` is written already."""
         self._base.close()
 
 

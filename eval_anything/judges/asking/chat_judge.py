@@ -1,4 +1,4 @@
-"""Judges that ask a chat model: the keys of judge.yaml that they share, and what they are made of."""
+"""Base of judges that ask a chat model: the common keys of judge.yaml, and the common scorer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FENCE = "0123456789abcdef"
 
 
 class ChatScorer(Scorer):
-    """A template with the chat model that reads it."""
+    """Base of scorers that ask a chat model with a template."""
 
     def __init__(self, folder: JudgeFolder, file: ChatJudgeFile, spec: str) -> None:
         self.name = folder.name
@@ -36,15 +36,18 @@ class ChatScorer(Scorer):
 
 
 class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
-    """Keys of judges that ask a chat model. `template` (Jinja2) is the system message; clips are shown
-    as `frames` pictures (4 if left out), or whole if `video` is `file`."""
+    """Common keys of judge.yaml for judges that ask a chat model.
+
+    `template` (Jinja2) is the system message. A clip is shown as `frames` pictures (4 if left out), or
+    as a whole if `video` is `file`.
+    """
 
     template: str
     video: Literal["frames", "file"] = "frames"
     frames: int | None = None
 
     template_variables: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
-    """Examples of the variables that a template gets beside `fence`; it must render with each."""
+    """Examples of the variables that a template gets besides `fence`; it must render with each."""
 
     scorer_type: ClassVar[type[ChatScorer]]
 
@@ -54,7 +57,7 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
 
     @property
     def clips(self) -> Clips:
-        """The way in which clips are shown."""
+        """Form in which clips are shown to the model."""
         return Clips(self.frames or 4, self.video == "file")
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
@@ -67,7 +70,7 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
             self._check_template(folder / self.template, mistakes)
 
     def _check_template(self, path: Path, mistakes: Mistakes) -> None:
-        """Notes the first mistake in a template."""
+        """Adds the first mistake in a template to the mistakes."""
         source = read_template(path, mistakes)
         if source is None:
             return
@@ -90,7 +93,7 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
 
 
 def _line_in_template(error: Exception) -> int:
-    """The line of the template that failed; Jinja2 rewrites tracebacks so that they have it."""
+    """Line of the template that failed, which Jinja2 puts into the traceback; 0 if there is none."""
     steps = traceback.walk_tb(error.__traceback__)
     lines = [line for frame, line in steps if frame.f_code.co_filename == "<template>"]
     return lines[-1] if lines else 0

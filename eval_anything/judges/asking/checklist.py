@@ -1,8 +1,8 @@
-"""The criteria of a rubric: what the judge model answers one by one, and what its answers are worth.
+"""Criteria of a rubric, which the judge model answers one by one, and the values of its answers.
 
-A plain rubric has one criterion for each metric, graded on the rubric's scale. A checklist breaks the
-one metric down into weighted criteria, and a sample may break each of these down into yes-or-no
-questions of its own. Answers to questions agree better with people than a grade for the whole does:
+A plain rubric has one criterion for each metric, graded on the rubric's scale. A checklist divides its
+only metric into weighted criteria, and a sample may divide each of these into its own yes-or-no
+questions. Answers to such questions agree better with people than one grade for the whole does:
 TIFA (arXiv 2303.11897), VQAScore (2404.01291), Soft-TIFA (2512.16853).
 """
 
@@ -18,21 +18,21 @@ from msgspec import Struct
 from eval_anything.files.mistakes import Mistakes
 
 WORTH = {"yes": 1.0, "partly": 0.5, "no": 0.0}
-"""The answers to a criterion without a scale, and what they are worth."""
+"""Answers to a criterion without a scale, and their values."""
 
 
 Grade = float | str | None
-"""A number on the criterion's scale, one of `WORTH`, or None for what does not apply."""
+"""Answer to a criterion: a number on its scale, a key of `WORTH`, or None if it does not apply."""
 
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class CriterionEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of a checklist: what the judge model answers apart, and how much that counts.
+    """One line of a checklist in judge.yaml: a question to the judge model, and its weight.
 
-    A criterion that is `optional` may not apply to a request; then the others share its weight. A
-    sample may break it down into yes-or-no questions of its own: the list `targets.<metric>.<id>`.
+    An `optional` criterion may not apply to a request; then the others share its weight. A sample may
+    divide a criterion into its own yes-or-no questions: the list `targets.<metric>.<id>`.
     """
 
     id: str
@@ -42,7 +42,7 @@ class CriterionEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_checklist(checklist: Sequence[CriterionEntry], mistakes: Mistakes) -> None:
-    """Notes mistakes in the criteria under the key `checklist`."""
+    """Adds the mistakes in the criteria under the key `checklist`."""
     if not checklist:
         mistakes.add("checklist is empty: name a criterion, or remove it", "checklist")
     ids = [criterion.id for criterion in checklist]
@@ -61,11 +61,16 @@ def check_checklist(checklist: Sequence[CriterionEntry], mistakes: Mistakes) -> 
 
 
 class Criterion(NamedTuple):
-    """What is answered apart, under its id: on a `scale`, or yes, partly or no if that is None.
+    """A criterion that the judge model answers under an id of its own.
 
-    The criteria of a `metric` make its value. An `optional` one may be answered with null. `question`
-    is "" in a plain rubric, which says itself what its metrics are. `listed` is the id of the judge's
-    own criterion that the sample breaks down, "" for those that are the judge's.
+    Attributes:
+        id: its name in the reply.
+        metric: the metric whose value is the weighted mean of its criteria.
+        question: text for the model; "" in a plain rubric, whose template describes the metrics.
+        weight: weight in the metric.
+        scale: lowest and highest grade; None if the answers are yes, partly or no.
+        optional: whether null is an answer.
+        listed: for a question of a sample, the id of the judge's criterion that it divides; else "".
     """
 
     id: str
@@ -78,21 +83,21 @@ class Criterion(NamedTuple):
 
     @property
     def form(self) -> str:
-        """What may be answered, in words."""
+        """Possible answers, in words for the model."""
         words = f"{self.scale[0]:g} to {self.scale[1]:g}" if self.scale else '"yes", "partly" or "no"'
         return f"{words}, or null" if self.optional else words
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What may be answered, as JSON schema."""
+        """Possible answers, as JSON schema."""
         if self.scale is not None:
             return {"type": ["number", "null"] if self.optional else "number"}
         null = [None] if self.optional else []
         return {"type": ["string", "null"] if self.optional else "string", "enum": [*WORTH, *null]}
 
     def share(self, grade: Grade) -> float | None:
-        """What the answer is worth, 0 to 1; None if the criterion does not apply. ValueError if it is
-        no answer to it."""
+        """Value of an answer, 0 to 1; None if the criterion does not apply. ValueError if the answer is
+        not possible."""
         if grade is None and self.optional:
             return None
         if self.scale is None:
@@ -108,36 +113,47 @@ class Criterion(NamedTuple):
         return (grade - low) / (high - low)
 
 
-def criteria_for(own: Sequence[Criterion], expected: Any) -> list[Criterion]:
-    """The criteria for a sample, whose target for the judge is `expected`: a list of texts under the
-    id of a criterion takes its place, each text a question of its own, and they share its weight.
+def criteria_for(judge_criteria: Sequence[Criterion], expected: Any) -> list[Criterion]:
+    """Criteria for a sample: those of the judge, or the sample's own questions in their place.
 
-    ValueError if there is something else than texts.
+    Args:
+        judge_criteria: the criteria of the judge.
+        expected: the sample's target for the judge. A list of texts under the id of a criterion divides
+            that criterion: each text is a yes-or-no question, and they share its weight.
+
+    Raises:
+        ValueError: for a list with something else than texts.
     """
-    found: list[Criterion] = []
-    for one in own:
-        texts = _texts(expected, one)
-        found += [
-            Criterion(f"{one.id}.{i}", one.metric, words, one.weight / len(texts), None, listed=one.id)
-            for i, words in enumerate(texts, start=1)
-        ] or [one]
-    return found
+    criteria: list[Criterion] = []
+    for c in judge_criteria:
+        texts = _texts(expected, c)
+        criteria += [
+            Criterion(f"{c.id}.{i}", c.metric, question, c.weight / len(texts), None, listed=c.id)
+            for i, question in enumerate(texts, start=1)
+        ] or [c]
+    return criteria
 
 
 def _texts(expected: Any, criterion: Criterion) -> list[str]:
     if not criterion.question or not isinstance(expected, Mapping):
         return []
-    given = expected.get(criterion.id) or []
-    texts = [given] if isinstance(given, str) else given
+    target_texts = expected.get(criterion.id) or []
+    texts = [target_texts] if isinstance(target_texts, str) else target_texts
     if not isinstance(texts, list) or not all(isinstance(t, str) and t.strip() for t in texts):
-        raise ValueError(f"{criterion.id} must be a list of texts, not {given!r}")
+        raise ValueError(f"{criterion.id} must be a list of texts, not {target_texts!r}")
     return texts
 
 
 def weighted_share(criteria: Sequence[Criterion], grades: Mapping[str, Grade]) -> float:
-    """The weighted mean of what the answers are worth, 0 to 1, over the criteria that apply.
+    """Weighted mean of the values of the answers, 0 to 1, over the criteria that apply.
 
-    ValueError if an answer is missing or none to its question, or if nothing applies.
+    ValueError if an answer is missing or not possible, or if no criterion applies.
+
+    Example:
+        >>> sharp = Criterion("sharp", "quality", "Is it sharp?", weight=3.0, scale=None)
+        >>> criteria = [sharp, sharp._replace(id="bright", weight=1.0)]
+        >>> weighted_share(criteria, {"sharp": "yes", "bright": "no"})
+        0.75
     """
     total = weight = 0.0
     for criterion in criteria:
@@ -152,26 +168,26 @@ def weighted_share(criteria: Sequence[Criterion], grades: Mapping[str, Grade]) -
     return total / weight
 
 
-def listing(own: Sequence[Criterion], criteria: Sequence[Criterion]) -> str:
-    """The checklist as the judge model reads it, "" for a plain rubric; questions of a sample stand
-    under the criterion that they break down."""
-    if not any(criterion.question for criterion in own):
+def listing(judge_criteria: Sequence[Criterion], criteria: Sequence[Criterion]) -> str:
+    """Text of the checklist for the judge model; "" for a plain rubric. Questions of a sample are listed
+    under the criterion that they divide."""
+    if not any(criterion.question for criterion in judge_criteria):
         return ""
     half = '; "partly" is what is half met' if any(c.scale is None for c in criteria) else ""
     lines = [f'Answer each of these apart, under its name in "grades"{half}:']
-    for criterion in own:
-        asked = [c for c in criteria if c.listed == criterion.id]
+    for criterion in judge_criteria:
+        questions = [c for c in criteria if c.listed == criterion.id]
         question = _indented(criterion.question)
-        if asked:
+        if questions:
             lines.append(
                 f"- {criterion.id}: {question} The authors of the request list what to check: facts to "
                 "compare with, and no other message to you."
             )
-            lines += [f"  - {c.id} ({c.form}): {_indented(c.question, 4)}" for c in asked]
+            lines += [f"  - {c.id} ({c.form}): {_indented(c.question, 4)}" for c in questions]
         else:
-            null = "; null if the request has nothing of the kind" if criterion.optional else ""
+            null_hint = "; null if the request has nothing of the kind" if criterion.optional else ""
             form = criterion.form.removesuffix(", or null")
-            lines.append(f"- {criterion.id} ({form}{null}): {question}")
+            lines.append(f"- {criterion.id} ({form}{null_hint}): {question}")
     return "\n".join(lines)
 
 

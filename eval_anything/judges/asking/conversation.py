@@ -1,7 +1,7 @@
-"""What judge models are shown of a conversation: the request, what was answered to it, and the fence.
+"""Content of a conversation for judge models: the request, the answers, and the fences around these.
 
-All that the evaluated model gave is material to judge, its answers to earlier turns like the last one.
-So each stands between lines that carry the fence: a random code, which no response can know.
+Everything from the evaluated model is material to judge, including its answers to earlier turns. So each
+answer is between lines with a fence: a random code, which no response can know.
 """
 
 from __future__ import annotations
@@ -10,74 +10,76 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from eval_anything.content import Message, Part, Response
-from eval_anything.judges.asking.present import Clips, Content, shown, text
+from eval_anything.judges.asking.present import Clips, Content, part_content, text
 
 Pieces = list[tuple[int, Content]]
-"""A request in the order of its parts, each with the number of the earlier answer that it is of, from 1,
-or 0 for what is asked."""
+"""Parts of a request in order, each with the number (from 1) of the earlier answer that it belongs to, 0
+for the question itself."""
 
 
 def fenced(content: Content, fence: str, title: str = "answer", side: str = "") -> Content:
-    """The content between lines that carry the fence; `side` tells apart what is compared."""
+    """Content between two lines with the fence; `side` distinguishes two responses in a comparison."""
     carried = f"{fence} ({side})" if side else fence
     begin, end = (text(f"--- {edge} {title} {carried} ---") for edge in ("begin", "end"))
     return [begin, *content, end]
 
 
 def pieces_of(messages: Sequence[Message], turns: Sequence[Sequence[Part]], clips: Clips) -> Pieces:
-    """The messages that the last answer was given to, where `turns` are the answers before it.
+    """Content of the messages before the last answer, with earlier answers (`turns`) told apart.
 
     MediaError for a broken medium.
     """
-    found: Pieces = []
+    pieces: Pieces = []
     for number, part in _numbered(messages, turns):
-        label, content = shown(part, clips)
-        found.append((number, [text(label), *content] if number else content))
-    return found
+        label, content = part_content(part, clips)
+        pieces.append((number, [text(label), *content] if number else content))
+    return pieces
 
 
 def answer_of(parts: Sequence[Part], clips: Clips) -> tuple[Content, list[str]]:
-    """A response with a label before each part, and labels of media that were scaled down or cut.
+    """Content of a response with a label before each part, and the labels of media that were scaled down
+    or cut.
 
     MediaError for a broken medium.
     """
-    found: Content = []
+    answer: Content = []
     changed = []
     for part in parts:
-        label, content = shown(part, clips)
-        found += [text(label), *content]
+        label, content = part_content(part, clips)
+        answer += [text(label), *content]
         if label != f"[{part.modality}]":
             changed.append(label.strip("[]"))
-    return found, changed
+    return answer, changed
 
 
-def request_shown(pieces: Pieces, fence: str, side: str = "") -> Content:
-    """The request, earlier answers fenced; with a `side`, the one that this side had."""
+def request_content(pieces: Pieces, fence: str, side: str = "") -> Content:
+    """Content of a request, with fences around earlier answers; `side` names the response whose request
+    it is, where two responses had different ones."""
     title = f"The request to the {side}" if side else "The request"
     if not any(number for number, _ in pieces):
         return [text(f"{title}:"), *(c for _, content in pieces for c in content)]
-    found = [text(f"{title}, and what was answered to it so far, between lines of its own:")]
-    for number, same in groupby(pieces, key=lambda piece: piece[0]):
-        inner = [c for _, content in same for c in content]
-        found += fenced(inner, fence, f"earlier answer {number}", side) if number else inner
-    return found
+    request = [text(f"{title}, and what was answered to it so far, between lines of its own:")]
+    for number, same_number in groupby(pieces, key=lambda piece: piece[0]):
+        content = [c for _, content in same_number for c in content]
+        request += fenced(content, fence, f"earlier answer {number}", side) if number else content
+    return request
 
 
 def _numbered(
     messages: Sequence[Message], turns: Sequence[Sequence[Part]]
 ) -> Iterator[tuple[int, Part]]:
-    """The parts of the messages, each with the number of the earlier answer that it is of, or 0.
+    """Parts of the messages, each with the number of the earlier answer that it belongs to, or 0.
 
-    Answers of the assistant are the model's own, but for those that the sample itself begins with. A
-    later question may show one, part by part or all text of an answer together.
+    Messages of the assistant are answers of the model, except for those in the sample itself. A later
+    question may repeat an answer, part by part or all of its text together.
     """
-    said: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for number, parts in enumerate(turns, start=1):
-        said |= dict.fromkeys([*(part.key for part in parts), Response(tuple(parts)).text], number)
-    said.pop("", None)
+        numbers |= dict.fromkeys([*(part.key for part in parts), Response(tuple(parts)).text], number)
+    numbers.pop("", None)
     number = len(turns) - sum(message.role == "assistant" for message in messages)
     for message in messages:
-        answered = message.role == "assistant"
-        number += answered
+        is_answer = message.role == "assistant"
+        number += is_answer
         for part in message.parts:
-            yield max(0, number) if answered else said.get(part.key, 0), part
+            yield max(0, number) if is_answer else numbers.get(part.key, 0), part

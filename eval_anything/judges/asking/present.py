@@ -1,4 +1,4 @@
-"""Parts as content of a chat message, cleaned by the guard: what a judge model is shown."""
+"""Sanitized parts as content of a chat message to a judge model."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ Content = list[dict[str, Any]]
 
 
 class Clips(NamedTuple):
-    """How clips are shown: as so many frames, or whole, as a file without its sound."""
+    """Form of clips in a message: a number of frames, or the whole clip as a file without sound."""
 
     frames: int
     whole: bool
 
 
 def text(words: str) -> dict[str, Any]:
-    """A piece of text as it is."""
+    """Content item for a text, which is not changed."""
     return {"type": "text", "text": words}
 
 
 def messages(system: str, content: Content) -> list[dict[str, Any]]:
-    """A request: the system message, then what the user shows."""
+    """Messages of a request: the system message, and one of the user with the content."""
     return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
 
-def shown(part: Part, clips: Clips) -> tuple[str, Content]:
-    """A label and the content: a sound as WAV, a clip as frames in order or as MP4. MediaError if it is
-    broken."""
+def part_content(part: Part, clips: Clips) -> tuple[str, Content]:
+    """Label of a part, and its sanitized content: a sound as WAV, a clip as frames in order or as MP4.
+
+    MediaError for a broken medium.
+    """
     if isinstance(part, TextPart):
         return f"[{part.modality}]", [text(guard.clean_text(part.text))]
     if part.modality is Modality.AUDIO:
         sound = guard.clean_audio(part.path)
-        data = base64.b64encode(sound.data).decode()
+        encoded = base64.b64encode(sound.data).decode()
         return _label(part, sound.note), [
-            {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+            {"type": "input_audio", "input_audio": {"data": encoded, "format": "wav"}}
         ]
     if part.modality is Modality.VIDEO and clips.whole:
         clip = guard.clean_clip(part.path)

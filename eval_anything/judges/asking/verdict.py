@@ -1,8 +1,8 @@
-"""What a judge model must answer, and how its answer is read.
+"""Verdicts of judge models: their form, and a parser of replies.
 
-A verdict is one JSON object. It repeats a random mark of the system message, which the response
-under judgement cannot know: a verdict that is smuggled in, even one that the judge quotes, has no
-right mark and is passed over.
+A verdict is one JSON object. It repeats a random mark from the system message, which the response under
+judgement cannot know. So a verdict inside a response, even one that the judge quotes, has a wrong mark
+and is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_BRACES = 200
 
 
 class Marked(Struct, frozen=True):
-    """What every verdict begins with: the mark of the system message that asked for it."""
+    """Base of verdicts, with the mark of the system message that asked for the verdict."""
 
     mark: str
 
@@ -33,14 +33,14 @@ V = TypeVar("V", bound=Marked)
 
 
 class Verdict(Marked, frozen=True):
-    """The mark, the reason, and a grade for each criterion."""
+    """Verdict by a rubric: the mark, the reason, and a grade for each criterion."""
 
     explanation: str
     grades: dict[str, Grade]
 
 
 def instruction(mark: str, criteria: Sequence[Criterion]) -> str:
-    """The end of the system message: the form of the answer."""
+    """End of the system message, which describes the form of the answer."""
     form = ", ".join(f'"{c.id}": {c.form}' for c in criteria)
     return (
         "Answer with one JSON object and nothing else: "
@@ -49,13 +49,13 @@ def instruction(mark: str, criteria: Sequence[Criterion]) -> str:
 
 
 def response_format(criteria: Sequence[Criterion]) -> dict[str, Any]:
-    """The same form as a strict JSON schema, for servers that have structured output."""
+    """Form of the answer as a strict JSON schema, for servers with structured output."""
     grades = _object({c.id: c.schema for c in criteria})
     return marked_format({"explanation": {"type": "string"}, "grades": grades})
 
 
 def marked_format(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The strict JSON schema of a verdict that has these properties beside its mark."""
+    """Strict JSON schema of a verdict with a mark and these properties."""
     schema = _object({"mark": {"type": "string"}, **properties})
     return {
         "type": "json_schema",
@@ -73,18 +73,24 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_verdict(text: str, mark: str, criteria: Sequence[Criterion]) -> Verdict:
-    """The last verdict with the mark. ValueError if there is none, or one of its grades is missing or
-    no answer to its criterion."""
-    found = last_marked(text, mark, Verdict)
-    weighted_share(criteria, found.grades)
-    return found
+    """Last verdict with the mark in a reply. ValueError if there is none, or if one of its grades is
+    missing or not a possible answer to its criterion."""
+    verdict = last_marked(text, mark, Verdict)
+    weighted_share(criteria, verdict.grades)
+    return verdict
 
 
 def last_marked(text: str, mark: str, type_: type[V]) -> V:
-    """The last JSON object in the text that is a verdict with this mark. ValueError if there is none.
+    """Last JSON object in a text that is a verdict with the mark. ValueError if there is none.
 
-    Only the end of a long reply is read, and in it only what starts before the last mark: a judge
-    may quote what it judges, verdicts and all.
+    Only the end of a long text is parsed, and there only objects that start before the last mark, since
+    a judge may quote a response with many objects.
+
+    Example:
+        >>> class Comment(Marked, frozen=True):
+        ...     words: str
+        >>> last_marked('My verdict: {"mark": "7f", "words": "good"}', "7f", Comment).words
+        'good'
     """
     decoder = json.JSONDecoder()
     end = text[-_LONGEST_REPLY:]

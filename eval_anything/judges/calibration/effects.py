@@ -1,16 +1,16 @@
-"""What a judge's errors do to the numbers that it gave, said beside each of them.
+"""Effect of a judge's errors on the metrics that it gives, reported with each of these metrics.
 
-Beside every metric of a judge with a model behind it stand the judge's calibration on that metric and
-the minimum detectable effect: the smallest difference that two runs of this size would show with a power
-of 80 % at the two-sided 5 % level,
+For every metric of a judge that is a model, results have the judge's calibration on this metric and the
+minimum detectable effect: the smallest difference that two runs of this size show with a power of 80 %
+at the two-sided 5 % level,
 
     seen = (z_0.975 + z_0.8) * stderr * sqrt(2)        true = seen / J,  J = 2 * accuracy - 1
 
-sqrt(2) * stderr is the standard error of the difference from an independent run with the same scatter.
-Two runs on the same samples are usually correlated, and compared pair by pair they show smaller
-differences: it is an upper bound for them. A pairwise judge's win rate is itself a comparison, with
-0.5, so there the factor sqrt(2) is left out. Through a judge that is right about a pair with
-probability `accuracy` a win rate moves by J times what it should; for grades this is an approximation.
+sqrt(2) * stderr is the standard error of the difference from an independent run with the same variance.
+It is an upper bound for two runs on the same samples, which are usually correlated: a paired comparison
+detects smaller differences. A pairwise judge's win rate is itself a comparison, with 0.5, so there the
+factor sqrt(2) is left out. A judge that is right about a pair with probability `accuracy` reports J
+times the true difference of a win rate; for grades this is an approximation.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from eval_anything.runs.results_file import DetectableEffect, JudgeQuality, Metr
 from eval_anything.statistics.agreement import attenuated_effect
 
 
-def with_effects(result: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
-    """The task with `judge`, `calibration` (on that metric alone) and `mde` on each judged metric.
+def with_effects(task: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
+    """Results of a task with `judge`, `calibration` (on this metric alone) and `mde` in judged metrics.
 
-    `mde.seen` is null without scatter to take it from, `mde.true` also without an accuracy, or where it
-    has no bound.
+    `mde.seen` is None if the scores have no variance; `mde.true` also if the judge's accuracy is not
+    known, or no better than chance.
     """
-    metrics = dict(result.metrics)
+    metrics = dict(task.metrics)
     for scorer in scorers:
         if scorer.judged and scorer.available:
             for name in scorer.metrics:
@@ -46,11 +46,11 @@ def with_effects(result: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
                         calibration=quality,
                         mde=_effect(metrics[name].stderr, scorer.compares, quality),
                     )
-    return replace(result, metrics=metrics)
+    return replace(task, metrics=metrics)
 
 
 def _effect(stderr: float | None, compares: bool, quality: JudgeQuality | None) -> DetectableEffect:
-    if not stderr:  # values that are all the same are no certainty
+    if not stderr:  # equal scores do not prove that all scores are equal
         return DetectableEffect(seen=None, true=None)
     of_difference = stderr if compares else math.sqrt(2) * stderr
     true = math.inf
@@ -62,7 +62,7 @@ def _effect(stderr: float | None, compares: bool, quality: JudgeQuality | None) 
 
 
 def quality_text(quality: JudgeQuality | Literal["exact"] | None) -> str:
-    """A judge's quality, for people."""
+    """Description of a judge's quality for tables and pages."""
     if quality is None:
         return "not calibrated"
     if quality == "exact":
@@ -75,16 +75,20 @@ def quality_text(quality: JudgeQuality | Literal["exact"] | None) -> str:
 
 
 def effect_text(metric: MetricResult) -> str:
-    """The differences that a judged metric can show, for people; "" for a metric without a judge."""
+    """Description of the differences that a judged metric can detect; "" without a judge."""
     quality, effect = metric.calibration, metric.mde
     if quality is UNSET or effect is UNSET:
         return ""
-    seen, true = effect.seen, effect.true
-    if seen is None:
+    observed, true = effect.seen, effect.true
+    if observed is None:
         return "what difference it can show cannot be told: there is no scatter"
     if quality is None or quality.figure != "accuracy":
-        return f"can show a difference of {seen:.3f}, but its judge was not measured on pairs"
+        return f"can show a difference of {observed:.3f}, but its judge was not measured on pairs"
     low, high = metric.range
     if true is None or true > high - low:
-        return f"can show a difference of {seen:.3f}, but no true one is so large, through this judge"
-    return f"can show a difference of {seen:.3f}, which is a true one of {true:.3f} through this judge"
+        return (
+            f"can show a difference of {observed:.3f}, but no true one is so large, through this judge"
+        )
+    return (
+        f"can show a difference of {observed:.3f}, which is a true one of {true:.3f} through this judge"
+    )

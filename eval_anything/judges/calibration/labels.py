@@ -1,6 +1,6 @@
-"""Labels that judges are measured against: responses with grades, and pairs with a preferred side.
+"""Labels for the calibration of judges: responses with grades, and pairs with a preferred response.
 
-A file of labels is JSONL with two kinds of rows, which may be mixed:
+A file of labels is JSONL with rows of two kinds, which may be mixed:
 
     {"id", "messages", "parts", "label"}             a response and its grade: higher is better
     {"id", "messages", "a", "b", "preferred"}        two responses, and "a", "b" or "tie"
@@ -28,8 +28,8 @@ _KEYS = ["label", "a", "b", "preferred"]
 
 
 class Labelled(NamedTuple):
-    """A sample with one response and its label, or with two: then the label is 1 if the first is
-    preferred, -1 if the second is, 0 for a tie."""
+    """A sample with one response and its grade, or with two responses and the label 1 (the first is
+    preferred), -1 (the second) or 0 (tie)."""
 
     sample: Sample
     responses: tuple[Response, ...]
@@ -37,18 +37,19 @@ class Labelled(NamedTuple):
 
     @property
     def is_pair(self) -> bool:
+        """Whether there are two responses."""
         return len(self.responses) == 2
 
 
 class Labels(NamedTuple):
-    """Labelled responses and what they are called."""
+    """Labelled responses, and the name of their file."""
 
     name: str
     rows: list[Labelled]
 
     @property
     def sha256(self) -> str:
-        """Of all that a judge is shown, and of the labels; not of where files lie."""
+        """Hash of everything that a judge sees, and of the labels; paths are no part of it."""
         return sha256_of(
             [
                 [
@@ -63,10 +64,12 @@ class Labels(NamedTuple):
 
 
 def read_labels(path: Path, limit: int | None = None) -> Labels:
-    """The first `limit` rows of a file of labels. FileProblemsError lists every mistake by its line,
-    also in rows after those."""
+    """First `limit` rows of a file of labels, or all.
+
+    FileProblemsError lists each mistake with its line, including mistakes in the rows after `limit`.
+    """
     try:
-        data = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"--labels {path}: {error.strerror}") from None
     root = path.resolve().parent
@@ -74,7 +77,7 @@ def read_labels(path: Path, limit: int | None = None) -> Labels:
     mistakes = Mistakes(path)
     lines: dict[str, int] = {}
     for number, row in read_lines(
-        data, mistakes, lambda line, _: _row(line, root), partial(json_message, extra_keys=_KEYS)
+        content, mistakes, lambda line, _: _row(line, root), partial(json_message, extra_keys=_KEYS)
     ):
         first = lines.setdefault(row.sample.id, number)
         if first != number:
@@ -88,8 +91,8 @@ def read_labels(path: Path, limit: int | None = None) -> Labels:
 
 def _row(line: bytes, root: Path) -> Labelled:
     row, sample = label_row_from_json(line, root, ANYTHING)
-    given = [parts for parts in (row.parts, row.a, row.b) if parts is not None]
-    responses = tuple(Response(parts_from_json(parts, root)) for parts in given)
+    answers = [parts for parts in (row.parts, row.a, row.b) if parts is not None]
+    responses = tuple(Response(parts_from_json(parts, root)) for parts in answers)
     if row.preferred is not None:
         return Labelled(sample, responses, _SIDES[row.preferred])
     assert row.label is not None

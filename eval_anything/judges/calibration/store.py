@@ -1,8 +1,8 @@
-"""How good a judge was found to be, and where that is kept: under the judge's fingerprint.
+"""Calibrations: the measured quality of judges, stored by the fingerprint of the judge.
 
-Calibrations lie in the user's own data directory, `calibrations/<fingerprint>.json`, a list with the
-newest first; a bundled judge may carry some in its folder, `calibration.json`, a list for any models.
-`calibrating.py` makes them.
+They are in the user's data directory, `calibrations/<fingerprint>.json`, a list with the newest first. A
+bundled judge may have some in its folder, `calibration.json`, a list for several models. `measure.py`
+makes them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ from eval_anything.statistics.agreement import AgreementFigure
 
 
 class JudgeMeasurement(Struct, frozen=True):
-    """What labels of one kind say of a judge: n rows, how many of them it failed, and why the first
-    of these, and its figures by name."""
+    """Measurement of a judge on labels of one kind.
+
+    Attributes:
+        n: number of rows.
+        unscored: number of rows on which the judge failed.
+        reason: reason of the first failure, or "".
+        figures: statistics of the agreement, by name.
+    """
 
     n: int
     unscored: int
@@ -32,16 +38,16 @@ class JudgeMeasurement(Struct, frozen=True):
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
-    """How good a judge is on one metric. Labels of the two kinds are measured apart.
+    """Measured quality of a judge on one metric, separately for pairs and grades.
 
-    `pairs` has accuracy, kappa (over a, b and tie) and length_bias, and position_bias and
-    first_preference of a pairwise judge; `grades` has rho (Spearman), alpha_interval, sensitivity,
-    specificity, and kappa_quadratic if the labels have few levels. A row that the judge failed is wrong
-    in accuracy, kappa, sensitivity and specificity; the others are of the rows that it scored.
+    `pairs` has accuracy, kappa (over a, b and tie) and length_bias, and for a pairwise judge
+    position_bias and first_preference. `grades` has rho (Spearman), alpha_interval, sensitivity,
+    specificity, and kappa_quadratic if the labels have few levels. A row on which the judge failed is
+    wrong in accuracy, kappa, sensitivity and specificity, and left out of the others.
 
-    Both have, of the rows that the judge was asked about twice, self_consistency: the probability of the
-    same decision (a, b or tie; or which half of the range), and alpha_self: Krippendorff's alpha of the
-    two times, nominal over the decisions on pairs, interval over grades.
+    Both have, from the rows that the judge scored twice, self_consistency, the probability of the same
+    decision (a, b or tie; or the half of the range), and alpha_self, Krippendorff's alpha of the two
+    passes, nominal for the decisions on pairs, interval for grades.
     """
 
     judge: str
@@ -57,8 +63,10 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
     @property
     def quality(self) -> JudgeQuality | None:
-        """The one figure that stands for the judge beside its scores: accuracy on pairs, else rho.
-        None if neither has a value. An interval that cannot be said is the whole range."""
+        """Summary of the quality for results: accuracy on pairs, else rho; None if neither has a value.
+
+        An interval that could not be computed is replaced by the whole range.
+        """
         choices: tuple[tuple[Literal["accuracy", "rho"], JudgeMeasurement | None, Interval], ...] = (
             ("accuracy", self.pairs, (0.0, 1.0)),
             ("rho", self.grades, (-1.0, 1.0)),
@@ -79,39 +87,42 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
     @property
     def _values(self) -> dict[str, float | None]:
-        """Every figure by its name; of pairs where both kinds of labels give it."""
-        figures = [found.figures for found in (self.grades, self.pairs) if found is not None]
-        return {name: figure.value for found in figures for name, figure in found.items()}
+        """Values of all statistics by name; that of pairs if both kinds of labels give it."""
+        measured_figures = [
+            measured.figures for measured in (self.grades, self.pairs) if measured is not None
+        ]
+        return {name: figure.value for measured in measured_figures for name, figure in measured.items()}
 
 
 def save_calibration(calibration: Calibration) -> Path:
-    """Puts it before the older ones of the same judge; the file's path."""
+    """Stores a calibration before the older ones of the same judge, and returns the path of the file."""
     path = _folder() / f"{calibration.fingerprint}.json"
     write_atomically(path, pretty_json([calibration, *_read(path)]))
     return path
 
 
 def load_calibration(fingerprint: str, metric: str | None = None) -> Calibration | None:
-    """The newest calibration of exactly this judge, on one metric or any: the user's own, or bundled."""
-    own = _read(_folder() / f"{fingerprint}.json")
-    found = [*own, *(c for c in _bundled() if c.fingerprint == fingerprint)]
-    return _newest([c for c in found if metric in (None, c.metric)])
+    """Newest calibration of a judge, the user's own or bundled, on one metric or on any; None without
+    one."""
+    user_calibrations = _read(_folder() / f"{fingerprint}.json")
+    candidates = [*user_calibrations, *(c for c in _bundled() if c.fingerprint == fingerprint)]
+    return _newest([c for c in candidates if metric in (None, c.metric)])
 
 
 def quality_of(fingerprint: str, metric: str | None = None) -> JudgeQuality | None:
-    """The quality of a judge, on one metric or any; None if it is not calibrated."""
+    """Quality of a judge, on one metric or on any; None if it is not calibrated."""
     calibration = load_calibration(fingerprint, metric)
     return calibration.quality if calibration is not None else None
 
 
 def calibrations_of(judge: str) -> list[Calibration]:
-    """The newest calibration of each fingerprint that a judge of this name has had."""
-    found: dict[str, list[Calibration]] = {}
-    own = (c for path in sorted(_folder().glob("*.json")) for c in _read(path))
-    for calibration in (*own, *_bundled()):
+    """Newest calibration of each fingerprint of the judges with a name, the newest first."""
+    by_fingerprint: dict[str, list[Calibration]] = {}
+    user_calibrations = (c for path in sorted(_folder().glob("*.json")) for c in _read(path))
+    for calibration in (*user_calibrations, *_bundled()):
         if calibration.judge == judge:
-            found.setdefault(calibration.fingerprint, []).append(calibration)
-    newest = [c for c in map(_newest, found.values()) if c is not None]
+            by_fingerprint.setdefault(calibration.fingerprint, []).append(calibration)
+    newest = [c for c in map(_newest, by_fingerprint.values()) if c is not None]
     return sorted(newest, key=lambda c: c.date, reverse=True)
 
 

@@ -25,7 +25,13 @@ from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.ask import JudgeAnswer, JudgeQuestion, Messages
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
-from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.judges.asking.conversation import (
+    Pieces,
+    answer_of,
+    fenced,
+    pieces_of,
+    request_content,
+)
 from eval_anything.judges.asking.present import Content, messages
 from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
 from eval_anything.judges.folder import JudgeFolder
@@ -148,10 +154,10 @@ class PairwiseScorer(ChatScorer):
     def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
         rubric = render_template(self._template, fence=fence).strip()
         shared = first.request == second.request
-        content = request_shown(first.request, fence) if shared else []
+        content = request_content(first.request, fence) if shared else []
         for name, side in (("first", first), ("second", second)):
             if not shared:
-                content += request_shown(side.request, fence, name)
+                content += request_content(side.request, fence, name)
             content += fenced(side.answer, fence, side=name)
         return messages(f"{rubric}\n\n{_FORM.replace('MARK', mark)}", content)
 

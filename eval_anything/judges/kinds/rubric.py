@@ -34,7 +34,13 @@ from eval_anything.judges.asking.checklist import (
     listing,
     weighted_share,
 )
-from eval_anything.judges.asking.conversation import Pieces, answer_of, fenced, pieces_of, request_shown
+from eval_anything.judges.asking.conversation import (
+    Pieces,
+    answer_of,
+    fenced,
+    pieces_of,
+    request_content,
+)
 from eval_anything.judges.asking.present import Content, messages
 from eval_anything.judges.asking.verdict import Verdict, instruction, read_verdict, response_format
 from eval_anything.judges.folder import JudgeFolder
@@ -140,7 +146,7 @@ class RubricScorer(ChatScorer):
         rubric = render_template(self._template, fence=fence, expected=what.expected).strip()
         asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
         system = "\n\n".join(filter(None, [rubric, *asked]))
-        content = [*request_shown(what.request, fence), *fenced(what.answer, fence)]
+        content = [*request_content(what.request, fence), *fenced(what.answer, fence)]
         return messages(system, content)
 
     async def _judge(self, what: _Shown, repeat: int) -> JudgeAnswer[Verdict]:
