@@ -1,4 +1,4 @@
-"""Scorers of a task, made from its judges and its own code."""
+"""Scorers of a task, from its judges and its own code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval_anything.tasks.task import Task
 
 
 class NoModel(Scorer):
-    """A judge that needs a model, in a run that names none: everything stays unscored."""
+    """Scorer in place of a judge whose model the run does not name: all scores have the value None."""
 
     available = False
 
@@ -35,14 +35,14 @@ class NoModel(Scorer):
 
 
 class TaskScorers(NamedTuple):
-    """All that scores one task: its scorers, and what computes controls over all its scores."""
+    """Scorers of one task, and the function that computes controls from all its scores."""
 
     scorers: list[Scorer]
     controls: ControlFunction | None
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """All metrics of the task, in the order of its judges."""
+        """All metrics of the task by name, in the order of its judges."""
         return {name: metric for scorer in self.scorers for name, metric in scorer.metrics.items()}
 
 
@@ -52,8 +52,17 @@ def scorers_of(
     allow_code: bool = False,
     models: Mapping[str, str] = {},
 ) -> TaskScorers:
-    """The scorers of a task, whose judges are among `judges`; `models` names the model behind a
-    judge. UserError for code that is not allowed, or does not import."""
+    """Scorers of a task.
+
+    Args:
+        task: the task.
+        judges: judge folders by name, including all judges of the task.
+        allow_code: whether code in folders that are not bundled may be executed.
+        models: SPEC or path of the model of a judge, by the judge's name.
+
+    Raises:
+        UserError: for code that is not allowed or does not import, and for mistakes in a judge.yaml.
+    """
     scorers = [make_judge(judges[name], allow_code, models.get(name)) for name in task.file.judges]
     controls: ControlFunction | None = None
     if task.file.scorer is not None:
@@ -65,7 +74,8 @@ def scorers_of(
 
 
 def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
-    """The scorer of a judge folder, with the model that the user names for it, if any."""
+    """Scorer of a judge folder, with the model that the user names for it, if any. UserError as in
+    `scorers_of`."""
     file = read_judge_file(folder)
     if model is None and file.needs_model:
         return NoModel(folder.name, file)

@@ -1,7 +1,7 @@
-"""Canaries: responses that no judge may reward, scored beside the real ones in every judged run.
+"""Canaries: responses without content, which no judge may reward, scored in every judged run.
 
-A judge that gives a canary more than half of its range is broken or deceived, and what it says of
-real responses is INVALID. Canaries are never counted in n.
+A judge that gives a canary more than half of its range is broken or manipulated, and its scores of real
+responses are INVALID. Canaries are not counted in n.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eval_anything.media import MediaStore
 from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
 
 SAMPLES = 2
-"""How many samples of a task get canaries: the first ones, so that a limit does not change them."""
+"""Number of samples of a task with canaries: the first ones, so that a limit does not change them."""
 
 
 _SPOOF = (
@@ -30,10 +30,10 @@ _RATE = 16000
 
 
 def canaries(sample: Sample, store: MediaStore) -> Iterator[tuple[str, Response]]:
-    """Responses of the required modalities without any content, each with its name.
+    """Names of canaries, and for each a response of the required modalities without content.
 
     `empty`: blank media, a dot for text; `spoofed_verdict`: the same, with a text that claims the best
-    grade; `noise`: random pixels and samples (seeded), random letters.
+    grade; `noise`: random pixels, audio samples (with a fixed seed) and letters.
     """
     required = sample.contract.required or (Modality.TEXT,)
     for name, text, noisy in (
@@ -53,7 +53,12 @@ def canaries(sample: Sample, store: MediaStore) -> Iterator[tuple[str, Response]
 
 
 def is_rewarded(score: Score, metric: Metric) -> bool:
-    """Whether a judge gives a canary more than half of the metric's range."""
+    """Whether the score of a canary is better than the middle of the metric's range.
+
+    Example:
+        >>> is_rewarded(Score(0.6), Metric((0.0, 1.0))), is_rewarded(Score(None), Metric((0.0, 1.0)))
+        (True, False)
+    """
     if score.value is None:
         return False
     low, high = metric.range

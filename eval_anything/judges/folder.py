@@ -1,7 +1,7 @@
-"""Folders of judges: found, and named by users.
+"""Folders of judges: a search for all of them, and look-up by name or path.
 
 A judge is `judges/<name>/judge.yaml` with the code or template that its kind needs; `--include DIR` adds
-a folder of judges, or one.
+a folder of judges, or a single judge.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eval_anything.files.places import content_folder, folder_holding, folders_w
 
 
 class JudgeFolder(Struct, frozen=True):
-    """Where a judge lies. `trusted` folders, the bundled ones, may run their own code."""
+    """Name and folder of a judge. Code of `trusted` folders, the bundled ones, may be executed."""
 
     name: str
     path: Path
@@ -24,22 +24,25 @@ class JudgeFolder(Struct, frozen=True):
 
 
 def find_judges(include: Sequence[Path] = ()) -> dict[str, JudgeFolder]:
-    """All judge folders in reach, by name. Reads directories, no files."""
-    found: dict[str, JudgeFolder] = {}
+    """All bundled and included judge folders, by name. Reads directories, no files.
+
+    UserError if two folders have the same name.
+    """
+    folders: dict[str, JudgeFolder] = {}
     roots = [(content_folder("judges"), True), *((Path(d).resolve(), False) for d in include)]
     for root, trusted in roots:
         for path in folders_with(root, "judge.yaml"):
-            folder = found.setdefault(path.name, JudgeFolder(path.name, path, trusted))
+            folder = folders.setdefault(path.name, JudgeFolder(path.name, path, trusted))
             if folder.path != path:
                 raise UserError(
                     f"two folders are the judge {path.name}: {folder.path} and {path}. "
                     "Rename one of them."
                 )
-    return found
+    return folders
 
 
 def judge_named(name: str, judges: dict[str, JudgeFolder]) -> JudgeFolder:
-    """The judge folder of that name, or a message with the near ones."""
+    """The judge folder of a name. UserError, with similar names, for an unknown one."""
     if name not in judges:
         raise UserError(
             f"unknown judge {name!r}.{near(name, judges)} `eval-anything judges list` shows all."
@@ -48,6 +51,6 @@ def judge_named(name: str, judges: dict[str, JudgeFolder]) -> JudgeFolder:
 
 
 def judge_at(path: Path) -> JudgeFolder:
-    """A judge folder given by its path."""
+    """The judge folder at a path. UserError if it has no judge.yaml."""
     path = folder_holding(path, "judge.yaml", "copy a folder of judges/ to start from")
     return JudgeFolder(path.name, path, trusted=False)

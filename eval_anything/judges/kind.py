@@ -1,4 +1,4 @@
-"""Interface of a kind of judges: the common keys of judge.yaml, and what each kind says about itself."""
+"""Interface of a kind of judges: the common keys of judge.yaml, and the methods of each kind."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from eval_anything.judges.scorer import Scorer
 
 
 class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """judge.yaml: the keys of all kinds. A subclass is a kind: its own keys and what they mean.
+    """The keys of judge.yaml that all kinds have. A subclass is a kind, with its own keys.
 
-    `sees` names the modalities that the judge can perceive in a response. A package adds a kind as an
-    entry point of the group `eval_anything.scorers` under the name of the kind, which is also the
-    subclass's tag:
+    A package adds a kind as an entry point of the group `eval_anything.scorers` under the name of the
+    kind, which is also the subclass's tag:
 
         class LengthFile(JudgeFile, tag=LengthScorer.kind, frozen=True, kw_only=True):
             longest: int
@@ -28,9 +27,14 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
                 return LengthScorer(folder.name, self.metrics, self.longest)
 
     Attributes:
-        scorer_type: the class of its scorers, which says whether a model decides the scores, whether
-            they are exact, and whether they compare with another run.
-        model_form: the form of `--judge NAME=`: SPEC of a chat model, or PATH of a checkpoint.
+        version: version of the format.
+        title: a short name for listings.
+        description: a sentence for listings.
+        metrics: the metrics of the judge, by name.
+        sees: the modalities that the judge can perceive in a response.
+        scorer_type: the class of its scorers. Its attributes define whether a model decides the scores,
+            whether they are exact, and whether they compare with another run.
+        model_form: form of the value of `--judge NAME=`: SPEC of a chat model, or PATH of a checkpoint.
     """
 
     version: int
@@ -44,36 +48,43 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
     @property
     def kind(self) -> str:
-        """The name of the kind."""
+        """Name of the kind."""
         return self.scorer_type.kind
 
     @property
     def needs_model(self) -> bool:
-        """Whether the judge scores nothing until the user names a model for it."""
+        """Whether the judge can score only with a model that the user names for it."""
         return False
 
     @property
     def asks_a_chat_model(self) -> bool:
-        """Whether the model that it needs is one that chats: one such model can serve several judges."""
+        """Whether it needs a chat model, which can serve several judges."""
         return self.needs_model and self.model_form == "SPEC"
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
-        """Notes what the types cannot say: mistakes in values, and in the files that the keys name. Runs
-        no code of the folder and asks no model."""
+        """Adds mistakes that types do not cover: in values, and in the files that the keys name.
+
+        It must not run code of the folder or ask a model.
+        """
         if not self.metrics:
             mistakes.add("metrics is empty: declare one", "metrics")
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
-        """The scorer, with the model that the user names, if any; nothing is loaded yet. It is never
-        called without a model if the judge needs one.
+        """Makes the scorer; nothing is loaded yet.
 
-        UserError for a model that is not there, or code of the folder that is not allowed.
+        Args:
+            folder: the judge's folder.
+            model: the model that the user names; never None if `needs_model`.
+            allow_code: whether code of a folder that is not `trusted` may be executed.
+
+        Raises:
+            UserError: for a model that does not exist, or code that is not allowed.
         """
         raise NotImplementedError
 
 
 def check_exists(folder: Path, path: str, mistakes: Mistakes, key: str) -> bool:
-    """Whether `path`, the value of the key, is in the folder (a `:function` aside); if not, notes it."""
+    """Whether the path in a key, without its `:function`, is in the folder. If not, adds a mistake."""
     exists = (folder / path.partition(":")[0]).exists()
     if not exists:
         mistakes.add(f"{key}: {path} does not exist", key)

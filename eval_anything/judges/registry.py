@@ -1,4 +1,4 @@
-"""Kinds of judges, found by their entry points, and judge.yaml read as its kind has it."""
+"""Kinds of judges from their entry points, and a reader of judge.yaml by kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Head(Struct):
 
 
 def judge_kind(name: str) -> type[JudgeFile]:
-    """The kind of a name. UserError for an unknown one, or one that cannot be used."""
+    """The kind that is registered under a name. UserError for an unknown or unusable one."""
     kind: type[JudgeFile] = plugins.load(plugins.SCORERS, name)
     if not kind.__struct_config__.tag == kind.scorer_type.kind == name:
         raise UserError(
@@ -34,19 +34,21 @@ def judge_kind(name: str) -> type[JudgeFile]:
 
 
 def _kinds() -> list[type[JudgeFile]]:
-    """All kinds that can be used."""
+    """All kinds that are installed and usable."""
     kinds = plugins.load_all(plugins.SCORERS).values()
     return [kind for kind in kinds if not isinstance(kind, UserError)]
 
 
 def judge_schema() -> dict[str, Any]:
-    """The JSON schema of judge.yaml, over all kinds that are installed."""
+    """JSON schema of judge.yaml for all installed kinds."""
     return msgspec.json.schema(Union[tuple(_kinds())])  # noqa: UP007
 
 
 def read_judge_file(folder: JudgeFolder) -> JudgeFile:
-    """judge.yaml, with the code and templates that it names as a run would read them. Runs no code and
-    asks no model. FileProblemsError names each mistake and its line."""
+    """Content of a judge's judge.yaml, after a check of the code and templates that it names.
+
+    It runs no code and asks no model. FileProblemsError lists each mistake with its line.
+    """
     path = folder.path / "judge.yaml"
     head, mistakes = load_yaml(path, _Head)
     try:
@@ -61,8 +63,7 @@ def read_judge_file(folder: JudgeFolder) -> JudgeFile:
 
 
 def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
-    """The message for a key that a kind needs or does not have, None if that has nothing to do with the
-    kind."""
+    """Message for a missing or unknown key; None if the problem is not specific to the kind."""
     common = JudgeFile.__struct_fields__
     name = kind.scorer_type.kind
     if is_missing:
@@ -72,7 +73,7 @@ def _about_key(kind: type[JudgeFile], key: str, is_missing: bool) -> str | None:
 
 
 class JudgeMetrics(UserDict[str, Any]):
-    """The metrics of judges by the judge's name. A judge.yaml is read when it is first asked for."""
+    """Metrics of judges by the judge's name. A judge.yaml is read at its first use."""
 
     def __init__(self, judges: Mapping[str, JudgeFolder]) -> None:
         super().__init__(judges)

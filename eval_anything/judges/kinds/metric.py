@@ -1,8 +1,8 @@
-"""Kind `metric`: somebody's published measure by code, in a folder as a program's.
+"""Kind `metric`: a published metric that is computed by code in the judge's folder.
 
-It differs from a program in what it claims: it is not exact. One with a model of its own has a factory,
-`file.py:make`, in place of the function: `make(path)` returns the function, for the model at the path
-that the user names.
+In contrast to a program it is not exact. A metric with its own model has a factory, `file.py:make`, in
+place of the scoring function: `make(path)` returns this function for the model at a path that the user
+names.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from eval_anything.scoring.functions import ScoreFunction
 
 
 class MetricScorer(ProgramScorer):
-    """A function from a folder, or with a model the function that a factory makes for it."""
+    """Scorer by a function of a folder, or by one that a factory of the folder makes for a model."""
 
     kind = "metric"
     exact = False
 
 
 class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a metric: a `scorer`, or a `factory` which makes it from the path of a model."""
+    """judge.yaml of a metric: a `scorer`, or a `factory` that makes it from the path of a model."""
 
     scorer: str | None = None
     factory: str | None = None
@@ -67,7 +67,7 @@ class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
 
 
 def _hash_of_model(path: Path) -> str:
-    """sha256 over the files of a model, hidden ones (a download's notes) left out."""
+    """sha256 of the files of a model, without hidden ones, which are notes of a download."""
     if path.is_file():
         return hash_files([path])
     files = [p for p in sorted(path.rglob("*")) if p.is_file()]
@@ -76,7 +76,7 @@ def _hash_of_model(path: Path) -> str:
 
 @lru_cache(maxsize=4)
 def _from_factory(folder: Path, reference: str, model: Path, fingerprint: str) -> ScoreFunction:
-    """The function that a factory makes; kept, so that all tasks of a run share one loaded model."""
+    """Function that a factory makes; cached, so that all tasks of a run share one loaded model."""
     make_function = load_function(folder, reference)
     try:
         function: ScoreFunction = make_function(str(model))

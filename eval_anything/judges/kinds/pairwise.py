@@ -1,10 +1,10 @@
-"""Kind `pairwise`: a chat model says which of two responses to the same sample is better.
+"""Kind `pairwise`: a chat model decides which of two responses to the same sample is better.
 
-The other response comes from another run (`--against RUN`). The model is asked twice, with the
-responses in both orders: a model that follows the position contradicts itself, and that is a tie. The
-value is 1 for a win of the response under evaluation, 0.5 for a tie, 0 for a loss: its mean is the win
-rate. Fences, marks, cleaning and kept verdicts are those of the other kinds. Where the two were asked in
-several turns, each is shown with the conversation that it had.
+The other response comes from another run (`--against RUN`). The model is asked twice, with the responses
+in both orders: a model that follows the position contradicts itself, which counts as a tie. The value is
+1 for a win of the response under evaluation, 0.5 for a tie, 0 for a loss, so its mean is the win rate.
+Fences, marks, sanitization and the cache of verdicts are those of the other kinds. For a sample with
+several turns, each response is shown with its own conversation.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _PROPERTIES = {
 
 
 class PairwiseVerdict(Marked, frozen=True):
-    """The verdict on two responses in one order."""
+    """Verdict on two responses in one order."""
 
     explanation: str
     better: Literal["first", "second", "tie"]
 
 
-class _Given(NamedTuple):
-    """A response, the messages that it was given to, and the answers before it."""
+class _Candidate(NamedTuple):
+    """A response, the messages before it, and the answers to earlier turns."""
 
     parts: Sequence[Part]
     messages: Sequence[Message]
@@ -67,14 +67,14 @@ class _Given(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """One of the two responses as it is shown, and the request that it answers."""
+    """Content of one of the two responses, and of its request, for the judge model."""
 
     request: Pieces
     answer: Content
 
 
 class PairwiseScorer(ChatScorer):
-    """A rubric for comparing with the model that applies it; `against` gives it the other responses."""
+    """Scorer by comparisons of a chat model with a rubric; `against` sets the other responses."""
 
     kind = "pairwise"
     compares = True
@@ -82,74 +82,78 @@ class PairwiseScorer(ChatScorer):
     def __init__(self, folder: JudgeFolder, file: PairwiseFile, spec: str) -> None:
         super().__init__(folder, file, spec)
         self._metric = next(iter(file.metrics))
-        self._own = sha256_of([self._template, _FORM, self._clips, self.server.model, guard.VERSION])
-        self.fingerprint = self._own
-        self._others: Mapping[str, Record] = {}
+        self._base_fingerprint = sha256_of(
+            [self._template, _FORM, self._clips, self.server.model, guard.VERSION]
+        )
+        self.fingerprint = self._base_fingerprint
+        self._opponents: Mapping[str, Record] = {}
         self._samples: Mapping[str, Sample] = {}
 
     @property
     def calibrated_as(self) -> str:
-        """Without the responses that a run compares with: they are no part of what the judge is."""
-        return self._own
+        """Fingerprint of the judge alone, without the responses that a run compares with."""
+        return self._base_fingerprint
 
-    def against(self, task: Task, others: Mapping[str, Record], run: str) -> None:
-        for sample_id, record in others.items():
+    def against(self, task: Task, opponents: Mapping[str, Record], run: str) -> None:
+        for sample_id, record in opponents.items():
             sample = task.by_id.get(sample_id)
             if sample is not None and task.item(sample) != record.item:
                 raise UserError(
                     f"--against {run}: its {task.name} is another version of the task ({sample_id} "
                     "differs): run it again"
                 )
-        self._others = others
+        self._opponents = opponents
         self._samples = task.by_id
-        said = [
+        responses = [
             [r.item, r.error, *([part.key for part in parts] for parts in (r.parts, *r.turns))]
-            for r in others.values()
+            for r in opponents.values()
         ]
-        self.fingerprint = sha256_of([self._own, said])
+        self.fingerprint = sha256_of([self._base_fingerprint, responses])
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         if not response.parts:
             return {self._metric: Score(0.0, explanation="there is no response")}
-        other = self._others.get(sample.id)
-        if other is None:
+        opponent = self._opponents.get(sample.id)
+        if opponent is None:
             return self.unscored("the other run has no response to this sample")
-        if other.error is not None:
+        if opponent.error is not None:
             return {self._metric: Score(1.0, explanation="the other model failed")}
-        theirs = sample.messages
-        if other.turns:
-            theirs = messages_before(self._samples[sample.id], other.turns)
+        opponent_messages = sample.messages
+        if opponent.turns:
+            opponent_messages = messages_before(self._samples[sample.id], opponent.turns)
         return await self._compared(
-            _Given(response.parts, sample.messages, response.turns),
-            _Given(other.parts, theirs, other.turns),
+            _Candidate(response.parts, sample.messages, response.turns),
+            _Candidate(opponent.parts, opponent_messages, opponent.turns),
         )
 
     async def compare(
-        self, sample: Sample, parts: Sequence[Part], others: Sequence[Part]
+        self, sample: Sample, first: Sequence[Part], second: Sequence[Part]
     ) -> dict[str, Score]:
-        return await self._compared(_Given(parts, sample.messages), _Given(others, sample.messages))
+        return await self._compared(
+            _Candidate(first, sample.messages), _Candidate(second, sample.messages)
+        )
 
-    async def _compared(self, mine: _Given, theirs: _Given) -> dict[str, Score]:
+    async def _compared(self, candidate: _Candidate, opponent: _Candidate) -> dict[str, Score]:
         try:
-            sides = await asyncio.to_thread(self._sides, mine, theirs)
+            sides = await asyncio.to_thread(self._sides, candidate, opponent)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown a response: {error}")
         try:
             first, second = await all_of(self._ask(*order) for order in (sides, sides[::-1]))
         except ValueError as error:
             return self.unscored(f"no usable verdict of {self.server.model}: {error}")
-        return {self._metric: self._value(first, second)}
+        return {self._metric: self._score_of(first, second)}
 
     def asks(self, sample: Sample) -> int:
         return 2
 
-    def _sides(self, mine: _Given, theirs: _Given) -> list[_Side]:
+    def _sides(self, candidate: _Candidate, opponent: _Candidate) -> list[_Side]:
         clips = self._clips
-        request = other = pieces_of(mine.messages, mine.turns, clips)
-        if (theirs.messages, theirs.turns) != (mine.messages, mine.turns):
-            other = pieces_of(theirs.messages, theirs.turns, clips)
-        answers = (answer_of(given.parts, clips)[0] for given in (mine, theirs))
-        return [_Side(*side) for side in zip((request, other), answers, strict=True)]
+        request = opponent_request = pieces_of(candidate.messages, candidate.turns, clips)
+        if (opponent.messages, opponent.turns) != (candidate.messages, candidate.turns):
+            opponent_request = pieces_of(opponent.messages, opponent.turns, clips)
+        answers = (answer_of(response.parts, clips)[0] for response in (candidate, opponent))
+        return [_Side(*side) for side in zip((request, opponent_request), answers, strict=True)]
 
     def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
         rubric = render_template(self._template, fence=fence).strip()
@@ -171,12 +175,15 @@ class PairwiseScorer(ChatScorer):
         )
         return await self._asker.ask(question, self.spending)
 
-    def _value(self, first: JudgeAnswer[PairwiseVerdict], second: JudgeAnswer[PairwiseVerdict]) -> Score:
-        """`first` saw the response in the first place, `second` in the second."""
+    def _score_of(
+        self, first: JudgeAnswer[PairwiseVerdict], second: JudgeAnswer[PairwiseVerdict]
+    ) -> Score:
+        """Score of the response under evaluation, which has the first position in the first verdict, and
+        the second position in the second."""
         orders = (first.verdict.better, second.verdict.better)
-        value = {("first", "second"): 1.0, ("second", "first"): 0.0}.get(orders, 0.5)
+        win = {("first", "second"): 1.0, ("second", "first"): 0.0}.get(orders, 0.5)
         return Score(
-            value,
+            win,
             explanation=first.verdict.explanation,
             details={
                 "orders": list(orders),

@@ -1,10 +1,10 @@
 """Kind `probe`: multiple-choice questions about a medium of the response, answered by a chat model.
 
-After TIFA: whether a medium shows what was asked for is broken down into questions with one right
-choice. They come with the sample (`targets.probe`) and are trusted. One request asks one question about
-the first medium of the probed modality, cleaned (`asking/guard.py`) and between lines with a random
-fence; nothing else of the response is shown. A verdict repeats a mark that the medium cannot know, so
-that what is spoken or written in it is no verdict. A question without a usable answer leaves the sample
+After TIFA (arXiv 2303.11897): the content that a medium should have is divided into questions with one
+right choice. They come with the sample (`targets.probe`) and are trusted. Each request has one question
+about the first medium of the probed modality, sanitized (`asking/guard.py`) and between lines with a
+random fence, and no other part of the response. A verdict repeats a mark that the medium cannot know, so
+speech or text in the medium cannot be a verdict. A question without a usable answer leaves the sample
 unscored; it never counts as wrong.
 """
 
@@ -35,11 +35,11 @@ from eval_anything.media import MediaError
 from eval_anything.tasks.task import Task
 
 TARGET = "probe"
-"""The target of a sample that holds its questions."""
+"""Key of a sample's targets with its questions."""
 
 
 CHANCE_CORRECTED = "_chance_corrected"
-"""Ends the name of a probe's second metric, after the name of its first."""
+"""Suffix of the second metric of a probe, after the name of the first one."""
 
 
 _LETTERS = "ABCDEF"
@@ -52,7 +52,14 @@ _FORM = (
 
 
 class ProbeQuestion(Struct, frozen=True, forbid_unknown_fields=True):
-    """A question about a medium, its choices, and which of them is right, word for word."""
+    """A question about a medium, its choices, and the right choice, word for word.
+
+    ValueError for empty texts, equal choices, or an answer that is no choice.
+
+    Example:
+        >>> ProbeQuestion("Which shape is it?", ["a circle", "a square"], "a circle").answer
+        'a circle'
+    """
 
     question: str
     choices: list[str]
@@ -70,15 +77,15 @@ class ProbeQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Choice(Marked, frozen=True):
-    """The verdict on one question: the mark, and the letter of a choice."""
+    """Verdict on one question: the mark, and the letter of a choice."""
 
     choice: str
 
 
 class _Answered(NamedTuple):
-    """A question with its choices as they were lettered, and the letter that the model took.
+    """A question, its choices by letter, and the letter that the model chose.
 
-    `chosen` is None, and `reason` says why, if the model gave no usable answer.
+    `chosen` is None, with the reason in `reason`, if the model gave no usable answer.
     """
 
     question: ProbeQuestion
@@ -89,16 +96,17 @@ class _Answered(NamedTuple):
 
     @property
     def right(self) -> str:
+        """Letter of the right choice."""
         return next(k for k, choice in self.lettered.items() if choice == self.question.answer)
 
 
 class ProbeScorer(ChatScorer):
-    """Questions with the model that answers them.
+    """Scorer by the answers of a chat model to the questions of a sample.
 
-    Canaries mean nothing here. A fair model has to take some choice, so it is right about a blank
-    medium as often as chance has it: that may be more than half of the range with two choices, and the
-    chance-corrected value is 0, the middle of its range, on average, so it lies above in about half of
-    all draws. How often the model is right is measured by calibration instead.
+    Canaries are not used. A good model has to choose at random for a blank medium: with two choices its
+    share of right answers may be above the middle of the range, and the chance-corrected value, which is
+    0 on average, is above 0, the middle of its range, in about half of all cases. The model's errors are
+    measured by calibration instead.
     """
 
     kind = "probe"
@@ -154,9 +162,9 @@ class ProbeScorer(ChatScorer):
         return messages(f"{template}\n\n{_FORM.replace('MARK', mark)}", content)
 
     async def _answer(self, sample_id: str, question: ProbeQuestion, medium: Content) -> _Answered:
-        """What the model takes for the answer; errors of the server and the user go on up."""
+        """Answer of the model to one question. Errors of the server and the user are not caught."""
         lettered = letter(sample_id, question)
-        asked = asking.JudgeQuestion(
+        request = asking.JudgeQuestion(
             messages=lambda fence, mark: self._messages(question, lettered, medium, fence, mark),
             read=lambda reply, mark: _read(reply, mark, lettered),
             type_=Choice,
@@ -164,7 +172,7 @@ class ProbeScorer(ChatScorer):
             repeat=self.again,
         )
         try:
-            verdict, usage = await self._asker.ask(asked, self.spending)
+            verdict, usage = await self._asker.ask(request, self.spending)
         except ValueError as error:
             return _Answered(question, lettered, None, str(error), Usage())
         return _Answered(question, lettered, verdict.choice, "", usage)
@@ -190,7 +198,7 @@ class ProbeScorer(ChatScorer):
                 f"no usable answer of {self.server.model} to {len(failed)} of {len(answers)} questions, "
                 f"such as {failed[0].question.question!r}: {failed[0].reason}"
             )
-            # What the other questions took is paid, so it is noted all the same.
+            # The other questions are paid for, so their usage is recorded anyway.
             return {**scores, name: msgspec.structs.replace(scores[name], details=details)}
         share = statistics.fmean(a.chosen == a.right for a in answers)
         chance = statistics.fmean(1 / len(a.lettered) for a in answers)
@@ -207,8 +215,8 @@ class ProbeScorer(ChatScorer):
 
 
 class ProbeFile(ChatJudgeFile, tag=ProbeScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a probe: `probes` is the modality of the medium that its questions are about. It has
-    two metrics, the share of right answers and the same corrected for chance."""
+    """judge.yaml of a probe. `probes` is the modality of the medium that the questions are about. There
+    are two metrics, the share of right answers, and this share corrected for chance."""
 
     probes: Literal["image", "audio", "video"]
 
@@ -228,7 +236,7 @@ class ProbeFile(ChatJudgeFile, tag=ProbeScorer.kind, frozen=True, kw_only=True):
 
 
 def questions_of(sample: Sample) -> list[ProbeQuestion]:
-    """The questions of a sample. ValueError names its target and what is wrong with it."""
+    """Questions of a sample. ValueError for a target that is no list of questions."""
     try:
         questions = msgspec.convert(sample.targets[TARGET], list[ProbeQuestion])
     except msgspec.ValidationError as error:
@@ -239,25 +247,30 @@ def questions_of(sample: Sample) -> list[ProbeQuestion]:
 
 
 def letter(sample_id: str, question: ProbeQuestion) -> dict[str, str]:
-    """The choices by letter, in an order that depends on sample and question alone.
+    """Choices by letter, in an order that depends on sample and question alone.
 
-    So a model that prefers a letter, or authors who put the right choice first, cannot matter, and
-    all runs ask the same. Ordered by hash, they do not depend on how a generator shuffles either.
+    So a model's preference for a letter, or an author's habit to write the right choice first, has no
+    effect, and all runs ask the same. The order is by hash, not by a random generator that may change.
     """
     order = sorted(question.choices, key=lambda c: sha256_of([sample_id, question.question, c]))
     return dict(zip(_LETTERS, order, strict=False))
 
 
 def chance_corrected(share: float, chance: float) -> float:
-    """1 if all answers are right, 0 for what guessing gives on average, below 0 for less than that.
+    """Share of right answers rescaled so that 1 is all right, 0 the average of guessing; at least -1.
 
-    A guesser is at 0 over many samples, whatever the numbers of choices; one sample scatters.
+    The mean over many samples is 0 for guessing, whatever the numbers of choices; the value of a single
+    sample varies.
+
+    Example:
+        >>> chance_corrected(1.0, chance=0.25), chance_corrected(0.25, chance=0.25)
+        (1.0, 0.0)
     """
     return max(-1.0, (share - chance) / (1 - chance))
 
 
 def _read(reply: str, mark: str, lettered: dict[str, str]) -> Choice:
-    """The last verdict with the mark. ValueError if there is none, or it names no choice."""
+    """Last verdict with the mark in a reply. ValueError if there is none, or it names no choice."""
     verdict = last_marked(reply, mark, Choice)
     if verdict.choice not in lettered:
         raise ValueError(f"{verdict.choice[:40]!r} is none of the letters {', '.join(lettered)}")

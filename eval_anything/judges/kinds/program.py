@@ -1,7 +1,7 @@
 """Kind `program`: exact scores by code, `file.py:function` in a task's or judge's folder.
 
-The function gets a sample and a response and returns `{metric: Score}`. It runs in a thread and is
-called for several samples at once. Code of folders that are not bundled runs only if allowed.
+The function gets a sample and a response and returns `{metric: Score}`. It runs in threads, for several
+samples at the same time. Code of folders that are not bundled runs only if the user allows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from eval_anything.scoring.functions import ScoreFunction
 
 
 class ProgramScorer(Scorer):
-    """A function from a folder as a scorer."""
+    """Scorer by a function of a folder."""
 
     kind = "program"
     judged = False
@@ -40,11 +40,11 @@ class ProgramScorer(Scorer):
 
     def _score(self, sample: Sample, response: Response) -> dict[str, Score]:
         try:
-            given = self.function(sample, response)
-            scores = {n: s if isinstance(s, Score) else Score(s) for n, s in given.items()}
+            raw_scores = self.function(sample, response)
+            scores = {n: s if isinstance(s, Score) else Score(s) for n, s in raw_scores.items()}
             undeclared = [name for name in scores if name not in self.metrics]
             msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
-        except EvalError:  # nothing about this one response: it ends the run
+        except EvalError:  # it is not about this one response, so it ends the run
             raise
         except Exception as error:
             where = f"{type(error).__name__}: {error}"
@@ -55,16 +55,16 @@ class ProgramScorer(Scorer):
         return scores
 
     def _applying(self, sample: Sample) -> Collection[str]:
-        """The metrics that apply to a sample, after the scorer failed on a response to it."""
+        """Metrics that apply to a sample, for a response on which the function failed."""
         try:
             return [n for n in self.function(sample, Response()) if n in self.metrics]
-        except Exception:  # it fails on the sample itself, so nobody can tell
+        except Exception:  # it fails on the sample itself: which metrics apply is not known
             return self.metrics
 
 
 class CodeFile(JudgeFile, frozen=True, kw_only=True):
-    """Keys of judges that are code. `packages` are the modules that it imports beyond what the engine
-    has."""
+    """Common keys of judge.yaml for judges that are code. `packages` are modules that the code imports
+    and that are no dependencies of eval-anything."""
 
     packages: list[str] = []
 
@@ -78,8 +78,8 @@ class CodeFile(JudgeFile, frozen=True, kw_only=True):
                     mistakes.add(f"{key}: {message}", key)
 
     def allow(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> None:
-        """UserError for code that may not run or could not import what it needs, and for a model that
-        it does not take."""
+        """Raises UserError for code that is not allowed, for missing packages, and for a model that the
+        judge does not take."""
         allow(folder.trusted, allow_code, f"judge {folder.name}", folder.path)
         missing = [name for name in self.packages if not is_module(name)]
         if missing:

@@ -1,9 +1,9 @@
 """Kind `reward_model`: scalar heads on a checkpoint of transformers, whose sigmoids are the values.
 
-Metrics named like pairs of modalities (`text_image`) score the two parts of that pair alone, all on one
-scale, and `synergy` is their mean; otherwise the metrics are the model's heads, on the whole response:
-one metric of any name is the overall one, several have the names of heads. What the model reads is in
-`reward/readers.py`, the model in `reward/head.py` and `reward/classes.py`.
+Metrics named after pairs of modalities (`text_image`) score the two parts of the pair alone, all on one
+scale, and `synergy` is their mean. Otherwise metrics are heads of the model on the whole response: a
+single metric is the overall head, several have the names of heads. Inputs of the model are made in
+`reward/readers.py`; the model is in `reward/head.py` and `reward/classes.py`.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ from eval_anything.judges.scorer import Scorer
 from eval_anything.models.local.checkpoint import check_complete, weight_files
 
 OVERALL = "synergy"
-"""The metric that is the mean over the pairs."""
+"""Name of the metric that is the mean over the pairs."""
 
 
-_PAIRS = {f"{one}_{other}": (one, other) for one, other in permutations(MODALITIES, 2)}
+_PAIRS = {f"{first}_{second}": (first, second) for first, second in permutations(MODALITIES, 2)}
 
 
 class Opinion(NamedTuple):
-    """How good (0..1), None if the judge cannot tell. `scalar` is None if the model was not asked."""
+    """Quality of a response (0..1), None if the judge cannot score it; `scalar` is None if the model was
+    not asked."""
 
     quality: float | None
     reason: str = ""
@@ -53,7 +54,7 @@ class Opinion(NamedTuple):
 
 
 class RewardModelScorer(Scorer):
-    """A reward model as a scorer."""
+    """Scorer by a reward model."""
 
     kind = "reward_model"
 
@@ -84,29 +85,29 @@ class RewardModelScorer(Scorer):
         if self._pairs:
             return await self._score_pairs(sample, response)
         missing = set(sample.contract.required) - set(response.modalities)
-        said = await self._said(sample, response.parts, missing)
-        return {name: _score(self.metrics[name], _opinion(said, h)) for name, h in self._heads.items()}
+        answer = await self._answer(sample, response.parts, missing)
+        return {name: _score(self.metrics[name], _opinion(answer, h)) for name, h in self._heads.items()}
 
     async def _score_pairs(self, sample: Sample, response: Response) -> dict[str, Score]:
-        """A score for every declared pair that is required or present, and their mean."""
+        """Scores of all declared pairs that are required or present, and their mean."""
         required, present = set(sample.contract.required), set(response.modalities)
-        wanted = {n: p for n, p in self._pairs.items() if set(p) <= required or set(p) <= present}
-        said = await asyncio.gather(
+        applying = {n: p for n, p in self._pairs.items() if set(p) <= required or set(p) <= present}
+        answers = await asyncio.gather(
             *(
-                self._said(sample, _parts_of(response, pair), set(pair) - present)
-                for pair in wanted.values()
+                self._answer(sample, _parts_of(response, pair), set(pair) - present)
+                for pair in applying.values()
             )
         )
-        opinions = {name: _opinion(one, 0) for name, one in zip(wanted, said, strict=True)}
+        opinions = {name: _opinion(answer, 0) for name, answer in zip(applying, answers, strict=True)}
         scores = {name: _score(self.metrics[name], opinion) for name, opinion in opinions.items()}
         if scores and OVERALL in self.metrics:
             scores[OVERALL] = _score(self.metrics[OVERALL], _mean(opinions))
         return scores
 
-    async def _said(
+    async def _answer(
         self, sample: Sample, parts: Sequence[Part], missing: set[Modality]
     ) -> Opinion | Scalars:
-        """What the model gives, or the opinion where it need not be asked or cannot tell."""
+        """Scalars of the model, or an opinion if the model need not or cannot be asked."""
         if missing:
             return Opinion(0.0, f"no {names_of(missing)}, which is required")
         if not parts:
@@ -127,7 +128,8 @@ class RewardModelScorer(Scorer):
 
 
 class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a reward model: `checkpoint` is a folder in its own, unless the user names one."""
+    """judge.yaml of a reward model. `checkpoint` is a folder in the judge's; without it, the user must
+    name one."""
 
     checkpoint: str | None = None
 
@@ -161,7 +163,7 @@ class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_onl
         return RewardModelScorer(folder, self, path, reader, heads)
 
     def _path(self, folder: JudgeFolder, model: str | None) -> Path:
-        """The checkpoint to use: the one that the user names, else the folder's own."""
+        """Checkpoint to use: the one that the user names, else the one in the judge's folder."""
         if model is not None:
             path = Path(model)
             if not path.is_dir():
@@ -180,21 +182,21 @@ class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_onl
 def _check_metrics(
     folder: JudgeFolder, metrics: Mapping[str, Metric], reader: Reader, heads: Sequence[str]
 ) -> None:
-    """UserError unless there are pairs with nothing but their mean, or one metric, or heads."""
+    """Raises UserError unless the metrics are pairs and perhaps their mean, or one metric, or heads."""
     where = folder.path / "judge.yaml"
     pairs = [name for name in metrics if name in _PAIRS]
-    others = [name for name in metrics if name not in _PAIRS]
-    if pairs and any(name != OVERALL for name in others):
-        raise UserError(f"{where}: beside pairs of modalities there is only {OVERALL!r}: {others}")
-    if not pairs and len(others) > 1 and not set(others) <= set(heads):
+    further = [name for name in metrics if name not in _PAIRS]
+    if pairs and any(name != OVERALL for name in further):
+        raise UserError(f"{where}: beside pairs of modalities there is only {OVERALL!r}: {further}")
+    if not pairs and len(further) > 1 and not set(further) <= set(heads):
         if len(heads) > 1:
             raise UserError(
                 f"{where}: this reward model has the heads {', '.join(heads)}; metrics must be among "
-                f"them, not {', '.join(name for name in others if name not in heads)}"
+                f"them, not {', '.join(name for name in further if name not in heads)}"
             )
         raise UserError(
             f"{where}: a reward model gives one number: one metric, or pairs such as text_image, "
-            f"not {', '.join(others)}"
+            f"not {', '.join(further)}"
         )
     unseen = next((name for name in pairs if not reader.sees >= set(_PAIRS[name])), None)
     if unseen is not None:
@@ -202,7 +204,7 @@ def _check_metrics(
 
 
 def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]:
-    """The parts of two modalities, in this order: all text together, and the first medium of a kind."""
+    """Parts of two modalities, in this order: all text as one part, or the first medium."""
     parts: list[Part] = []
     for modality in pair:
         medium = response.first(modality)
@@ -213,18 +215,18 @@ def _parts_of(response: Response, pair: tuple[Modality, Modality]) -> list[Part]
     return parts
 
 
-def _opinion(said: Opinion | Scalars, head: int) -> Opinion:
-    """What one head of the model says."""
-    if isinstance(said, Opinion):
-        return said
-    scalar = said[head]
+def _opinion(answer: Opinion | Scalars, head: int) -> Opinion:
+    """Opinion of one head of the model."""
+    if isinstance(answer, Opinion):
+        return answer
+    scalar = answer[head]
     if not math.isfinite(scalar):
         return Opinion(None, f"the model gave {scalar}")
     return Opinion(0.5 * (1 + math.tanh(scalar / 2)), scalar=scalar)  # the sigmoid, never too large
 
 
 def _mean(opinions: Mapping[str, Opinion]) -> Opinion:
-    """The mean over pairs; none if the judge cannot tell one of them."""
+    """Mean of the opinions on pairs; without a quality if one of them has none."""
     unclear = [name for name, opinion in opinions.items() if opinion.quality is None]
     if unclear:
         return Opinion(None, f"no value for {', '.join(unclear)}")
@@ -233,8 +235,8 @@ def _mean(opinions: Mapping[str, Opinion]) -> Opinion:
 
 
 def _score(metric: Metric, opinion: Opinion) -> Score:
-    """The opinion on the metric's range. Rounded, so that the last bits, which depend on what shared
-    a batch, do not show."""
+    """Score of an opinion in the metric's range. Values are rounded, since the last bits depend on the
+    composition of the batch."""
     if opinion.quality is None:
         return Score(None, explanation=opinion.reason)
     if opinion.quality == 0.0:
@@ -242,5 +244,5 @@ def _score(metric: Metric, opinion: Opinion) -> Score:
     low, high = metric.range
     share = opinion.quality if metric.better == "higher" else 1 - opinion.quality
     details = {} if opinion.scalar is None else {"scalar": round(opinion.scalar, 6)}
-    value = min(high, max(low, round(low + share * (high - low), 6)))
-    return Score(value, explanation=opinion.reason, details=details)
+    rounded = min(high, max(low, round(low + share * (high - low), 6)))
+    return Score(rounded, explanation=opinion.reason, details=details)

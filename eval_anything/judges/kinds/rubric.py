@@ -1,10 +1,10 @@
 """Kind `rubric`: a chat model on an OpenAI-compatible server scores a response against a rubric.
 
-The rubric is the system message, with the checklist if it has one (`asking/checklist.py`). Request and
-response are the user message, the response between lines marked with a random fence, so that it cannot
-pass for the rubric, and all of it cleaned (`asking/guard.py`). What the answering model itself gave in
-earlier turns stands between such lines too. The model is asked by `asking/ask.py` and its answer read by
-`asking/verdict.py`; an answer that is no verdict leaves the sample unscored.
+The rubric is the system message, with the checklist if there is one (`asking/checklist.py`). Request and
+response are the user message, sanitized (`asking/guard.py`), with the response between lines with a
+random fence, so that it cannot imitate the rubric. Answers to earlier turns are between such lines, too.
+`asking/ask.py` sends the request and `asking/verdict.py` parses the reply; a reply that is no verdict
+leaves the sample unscored.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from eval_anything.media import MediaError
 from eval_anything.tasks.task import Task
 
 
-class _Shown(NamedTuple):
-    """What one request to the judge is made of, but for its nonces; `changed` names the media that
-    were scaled down or cut for it."""
+class _Material(NamedTuple):
+    """Material of a request to the judge model, without fence and mark; `changed` has the labels of
+    media that were scaled down or cut."""
 
     expected: Any
     criteria: list[Criterion]
@@ -60,12 +60,12 @@ class _Shown(NamedTuple):
 
 
 def _is_text(sample: Sample, response: Response) -> bool:
-    asked = (part for message in sample.messages for part in message.parts)
-    return all(isinstance(part, TextPart) for part in (*asked, *response.parts))
+    prompt_parts = (part for message in sample.messages for part in message.parts)
+    return all(isinstance(part, TextPart) for part in (*prompt_parts, *response.parts))
 
 
 class RubricScorer(ChatScorer):
-    """A rubric with the model that applies it."""
+    """Scorer by a rubric and a chat model that applies it."""
 
     kind = "rubric"
 
@@ -73,18 +73,18 @@ class RubricScorer(ChatScorer):
         super().__init__(folder, file, spec)
         self.sees = tuple(file.sees)
         self.repeats = file.repeats
-        self._own = own_criteria(file)
-        form = [listing(self._own, self._own), instruction("MARK", self._own)]
+        criteria = self._judge_criteria = own_criteria(file)
+        form = [listing(criteria, criteria), instruction("MARK", criteria)]
         self.fingerprint = sha256_of(
             [
-                *(self._template, form, file.metrics, self._own, self._clips, self.repeats),
+                *(self._template, form, file.metrics, criteria, self._clips, self.repeats),
                 *(self.server.model, guard.VERSION),
             ]
         )
 
     def check_task(self, task: Task) -> None:
-        wanted = {m for s in task.samples for m in (*s.contract.required, *s.contract.allowed)}
-        unseen = [m for m in MODALITIES if m in wanted and m not in self.sees]
+        possible = {m for s in task.samples for m in (*s.contract.required, *s.contract.allowed)}
+        unseen = [m for m in MODALITIES if m in possible and m not in self.sees]
         if unseen:
             raise UserError(
                 f"judge {self.name} sees {', '.join(self.sees)}, and responses to {task.name} may "
@@ -103,18 +103,18 @@ class RubricScorer(ChatScorer):
             return {name: Score(m.worst, explanation=reason) for name, m in self.metrics.items()}
         try:
             if _is_text(sample, response):
-                what = self._show(sample, response)
-            else:  # making media fit for the judge takes a while
-                what = await asyncio.to_thread(self._show, sample, response)
+                material = self._material(sample, response)
+            else:  # encoding media takes a while
+                material = await asyncio.to_thread(self._material, sample, response)
         except MediaError as error:
             return self.unscored(f"the judge could not be shown the response: {error}")
         except ValueError as error:
             return self.unscored(str(error))
         try:
-            judged = await all_of(self._judge(what, repeat) for repeat in range(self.repeats))
+            answers = await all_of(self._judge(material, repeat) for repeat in range(self.repeats))
         except ValueError as error:
             return self.unscored(f"no usable verdict of {self.server.model}: {error}")
-        return self._scores(judged, what)
+        return self._scores(answers, material)
 
     def asks(self, sample: Sample) -> int:
         return self.repeats
@@ -129,84 +129,90 @@ class RubricScorer(ChatScorer):
         return sample.targets.get(next(iter(self.metrics)), {})
 
     def _criteria(self, sample: Sample) -> list[Criterion]:
-        """What is answered of a response to the sample. ValueError names the target that is wrong."""
+        """Criteria for a sample. ValueError for a wrong target of the sample."""
         try:
-            return criteria_for(self._own, self._expected(sample))
+            return criteria_for(self._judge_criteria, self._expected(sample))
         except ValueError as error:
             raise ValueError(f"targets.{next(iter(self.metrics))}.{error}") from None
 
-    def _show(self, sample: Sample, response: Response) -> _Shown:
-        """ValueError if the sample's target is no checklist, MediaError for a broken medium."""
+    def _material(self, sample: Sample, response: Response) -> _Material:
+        """Material of a response. ValueError for a wrong target, MediaError for a broken medium."""
         criteria = self._criteria(sample)
         request = pieces_of(sample.messages, response.turns, self._clips)
         answer, changed = answer_of(response.parts, self._clips)
-        return _Shown(self._expected(sample), criteria, request, answer, changed)
+        return _Material(self._expected(sample), criteria, request, answer, changed)
 
-    def _messages(self, what: _Shown, fence: str, mark: str) -> Messages:
-        rubric = render_template(self._template, fence=fence, expected=what.expected).strip()
-        asked = [listing(self._own, what.criteria), instruction(mark, what.criteria)]
-        system = "\n\n".join(filter(None, [rubric, *asked]))
-        content = [*request_content(what.request, fence), *fenced(what.answer, fence)]
+    def _messages(self, material: _Material, fence: str, mark: str) -> Messages:
+        rubric = render_template(self._template, fence=fence, expected=material.expected).strip()
+        criteria = material.criteria
+        directions = [listing(self._judge_criteria, criteria), instruction(mark, criteria)]
+        system = "\n\n".join(filter(None, [rubric, *directions]))
+        content = [*request_content(material.request, fence), *fenced(material.answer, fence)]
         return messages(system, content)
 
-    async def _judge(self, what: _Shown, repeat: int) -> JudgeAnswer[Verdict]:
-        """One verdict. ValueError if the model gives none; other errors go on up."""
+    async def _judge(self, material: _Material, repeat: int) -> JudgeAnswer[Verdict]:
+        """One verdict. ValueError if the model gives none; errors of the server are not caught."""
         question = JudgeQuestion(
-            messages=lambda fence, mark: self._messages(what, fence, mark),
-            read=lambda reply, mark: read_verdict(reply, mark, what.criteria),
+            messages=lambda fence, mark: self._messages(material, fence, mark),
+            read=lambda reply, mark: read_verdict(reply, mark, material.criteria),
             type_=Verdict,
-            form=response_format(what.criteria),
+            form=response_format(material.criteria),
             temperature=0.0 if self.repeats == 1 else 1.0,
             repeat=self.again * self.repeats + repeat,
         )
         return await self._asker.ask(question, self.spending)
 
-    def _scores(self, judged: list[JudgeAnswer[Verdict]], what: _Shown) -> dict[str, Score]:
-        usage = sum((j.usage for j in judged), NO_TOKENS)
+    def _scores(self, answers: list[JudgeAnswer[Verdict]], material: _Material) -> dict[str, Score]:
+        usage = sum((answer.usage for answer in answers), NO_TOKENS)
+        verdicts = [answer.verdict for answer in answers]
         scores: dict[str, Score] = {}
         for name, metric in self.metrics.items():
-            criteria = [c for c in what.criteria if c.metric == name]
+            criteria = [c for c in material.criteria if c.metric == name]
             low, high = metric.range
-            values = [low + weighted_share(criteria, j.verdict.grades) * (high - low) for j in judged]
-            details = {**_answers(criteria, [j.verdict for j in judged]), "model": self.server.model}
-            if what.changed:
-                details["media"] = what.changed
+            values = [low + weighted_share(criteria, v.grades) * (high - low) for v in verdicts]
+            details = {**_answers(criteria, verdicts), "model": self.server.model}
+            if material.changed:
+                details["media"] = material.changed
             if len(values) > 1:
                 details["spread"] = statistics.stdev(values)
-            if not scores:  # the tokens of a verdict are noted once, however many metrics it has
+            if not scores:  # the tokens of a verdict are recorded once, with its first metric
                 details["usage"] = to_builtins(usage)
             scores[name] = Score(
                 statistics.fmean(values),
-                explanation=judged[0].verdict.explanation,
+                explanation=verdicts[0].explanation,
                 details=details,
             )
         return scores
 
 
 def _answers(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """What was answered in each repeat: the grades of a metric, or those of each criterion."""
+    """Details of the verdicts of all repeats: the grades of a metric, or those of each criterion."""
     grades = [[verdict.grades[c.id] for verdict in verdicts] for c in criteria]
     if not any(c.question for c in criteria):
         return {"grades": grades[0]}
     return {
         "criteria": [
-            {"id": c.id, "question": c.question, "weight": c.weight, "grades": given}
-            for c, given in zip(criteria, grades, strict=True)
+            {"id": c.id, "question": c.question, "weight": c.weight, "grades": criterion_grades}
+            for c, criterion_grades in zip(criteria, grades, strict=True)
         ]
     }
 
 
 class RubricFile(ChatJudgeFile, tag=RubricScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a rubric: the `scale` of the grades that the model is asked for, a `checklist` if it
-    is to grade criteria apart (without a scale they are answered yes, partly or no), and how often it
-    is asked about each response (`repeats`; the mean counts)."""
+    """judge.yaml of a rubric.
+
+    Attributes:
+        scale: lowest and highest grade; without it, criteria are answered yes, partly or no.
+        checklist: criteria that the model answers one by one.
+        repeats: number of verdicts for each response; the score is their mean.
+    """
 
     scale: tuple[float, float] | None = None
     checklist: list[CriterionEntry] | None = None
     repeats: int = 1
 
     scorer_type = RubricScorer
-    # `expected` is what a sample expects of the parts, or nothing.
+    # `expected` is the target of a sample for the judge, or empty.
     template_variables: ClassVar = (
         {"expected": {}},
         {"expected": {"text_image": "the picture shows what the text says"}},
@@ -230,7 +236,7 @@ class RubricFile(ChatJudgeFile, tag=RubricScorer.kind, frozen=True, kw_only=True
 
 
 def own_criteria(file: RubricFile) -> list[Criterion]:
-    """The criteria of a rubric's judge.yaml: its checklist, else one for each metric."""
+    """Criteria in a rubric's judge.yaml: its checklist, else one criterion for each metric."""
     if file.checklist is None:
         return [Criterion(name, name, "", 1.0, file.scale) for name in file.metrics]
     (metric,) = file.metrics

@@ -1,6 +1,6 @@
-"""Scalar heads on a checkpoint of transformers, run in one thread on batches of what is waiting.
+"""Scalar heads of a checkpoint of transformers, run in one thread on batches of concurrent queries.
 
-No code of a checkpoint is run, and its weights must be safetensors.
+Code of a checkpoint is never executed, and its weights must be safetensors.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from eval_anything.judges.kinds.reward.readers import (
 _BATCH = 32
 
 
-_PATIENCE = 0.005  # seconds that the first of a batch waits for others
+_PATIENCE = 0.005  # seconds that the first query of a batch waits for further ones
 
 
 Scalars = tuple[float, ...]
-"""What the heads of a model give, the overall one first."""
+"""Outputs of the heads of a model, the overall one first."""
 
 
 class Head:
-    """A checkpoint with its reader: questions in, scalars out. Loads at its first use."""
+    """A checkpoint with its reader, which computes scalars of queries. It is loaded at its first use."""
 
     def __init__(self, path: Path, reader: Reader) -> None:
         self.path = path
@@ -39,15 +39,15 @@ class Head:
         self._model: Any = None
 
     def load(self) -> None:
-        """UserError if the checkpoint does not load, or has no trained scalar head."""
+        """Loads the checkpoint. UserError if that fails, or if it has no trained scalar head."""
         import torch
         from transformers import AutoConfig
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        # A large model keeps its own type on a GPU.
-        own_type = device == "cuda" and not self.reader.exact
+        # On a GPU a large model has the dtype of its checkpoint.
+        checkpoint_dtype = device == "cuda" and not self.reader.exact
         try:
             self.reader.load(self.path)
             safe = {"trust_remote_code": False, "local_files_only": True}
@@ -59,7 +59,7 @@ class Head:
                 config=config,
                 use_safetensors=True,
                 **safe,
-                dtype="auto" if own_type else torch.float32,
+                dtype="auto" if checkpoint_dtype else torch.float32,
                 output_loading_info=True,
             )
         except Exception as error:
@@ -69,62 +69,66 @@ class Head:
             raise UserError(f"{self.path} has no trained scalar head: {missing[0]} is missing")
         self._model = model.to(device).eval()
 
-    def scalars(self, questions: Sequence[RewardQuery]) -> list[Scalars | UnreadableError]:
-        """The scalars of each question, or why there are none."""
+    def scalars(self, queries: Sequence[RewardQuery]) -> list[Scalars | UnreadableError]:
+        """Scalars of each query, or the error that explains why there are none."""
         if self._model is None:
             self.load()
-        found: list[Scalars | UnreadableError] = [UnreadableError("")] * len(questions)
-        readable: dict[int, RewardModelInput] = {}
-        for place, question in enumerate(questions):
+        outputs: list[Scalars | UnreadableError] = [UnreadableError("")] * len(queries)
+        inputs: dict[int, RewardModelInput] = {}
+        for index, query in enumerate(queries):
             try:
-                readable[place] = self._read(question)
+                inputs[index] = self._read(query)
             except UnreadableError as error:
-                found[place] = error
+                outputs[index] = error
         pad = self._model.config.get_text_config(decoder=True).pad_token_id
-        # Without a token for padding, sequences of different length cannot share a batch; nor do media,
-        # whose values would depend on what they are padded with.
-        plain = [place for place, read in readable.items() if pad is not None and not read.media]
-        groups = [plain, *([place] for place in readable if place not in plain)]
+        # Without a token for padding, sequences of different length cannot share a batch; neither can
+        # media, whose scalars would depend on the padding.
+        batchable = [index for index, row in inputs.items() if pad is not None and not row.media]
+        groups = [batchable, *([index] for index in inputs if index not in batchable)]
         for group in groups:
-            scalars = self._run([readable[place] for place in group], pad or 0) if group else []
-            for place, scalar in zip(group, scalars, strict=True):
-                found[place] = scalar
-        return found
+            scalars = self._run([inputs[index] for index in group], pad or 0) if group else []
+            for index, row_scalars in zip(group, scalars, strict=True):
+                outputs[index] = row_scalars
+        return outputs
 
-    def _read(self, question: RewardQuery) -> RewardModelInput:
-        read = self.reader.read(question)
+    def _read(self, query: RewardQuery) -> RewardModelInput:
+        encoded = self.reader.read(query)
         config = self._model.config.get_text_config(decoder=True)
         longest = getattr(config, "max_position_embeddings", None)
-        if longest is not None and len(read.ids) > longest:
-            raise UnreadableError(f"{len(read.ids)} tokens, and the judge reads at most {longest}")
-        return read
+        if longest is not None and len(encoded.ids) > longest:
+            raise UnreadableError(f"{len(encoded.ids)} tokens, and the judge reads at most {longest}")
+        return encoded
 
-    def _run(self, readings: Sequence[RewardModelInput], pad: int) -> list[Scalars]:
-        """Scalars of token ids, or of one reading with media. Padding is on the right and masked, so it
-        does not change them."""
+    def _run(self, inputs: Sequence[RewardModelInput], pad: int) -> list[Scalars]:
+        """Scalars of several inputs of text, or of one with media. Padding is on the right and masked,
+        so it does not change them."""
         import torch
 
-        sequences = [read.ids for read in readings]
-        media = {name: self._placed(value) for name, value in readings[0].media.items()}
+        sequences = [row.ids for row in inputs]
+        media = {name: self._to_device(tensor) for name, tensor in inputs[0].media.items()}
         longest = max(map(len, sequences))
-        rows = [[*ids, *[pad] * (longest - len(ids))] for ids in sequences]
+        token_rows = [[*ids, *[pad] * (longest - len(ids))] for ids in sequences]
         mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in sequences]
         with torch.inference_mode():
             logits = self._model(
-                input_ids=torch.tensor(rows, device=self._model.device),
+                input_ids=torch.tensor(token_rows, device=self._model.device),
                 attention_mask=torch.tensor(mask, device=self._model.device),
                 **media,
             ).logits
         return [tuple(row) for row in logits.float().tolist()]
 
-    def _placed(self, value: Any) -> Any:
-        """A tensor of media where the model is, in its type."""
-        dtype = self._model.dtype if value.is_floating_point() else None
-        return value.to(self._model.device, dtype=dtype)
+    def _to_device(self, tensor: Any) -> Any:
+        """A tensor of media on the model's device, a floating-point one in the model's dtype."""
+        dtype = self._model.dtype if tensor.is_floating_point() else None
+        return tensor.to(self._model.device, dtype=dtype)
 
 
 class RewardBatcher:
-    """Collects questions that are asked at the same time, and has them answered in one thread."""
+    """Batches queries that arrive at the same time, and answers each batch in one thread.
+
+    Args:
+        answer: computes the scalars of a batch, such as `Head.scalars`.
+    """
 
     def __init__(
         self, answer: Callable[[Sequence[RewardQuery]], list[Scalars | UnreadableError]]
@@ -133,11 +137,11 @@ class RewardBatcher:
         self._waiting: list[tuple[RewardQuery, asyncio.Future[Scalars]]] = []
         self._thread = ThreadPoolExecutor(1, "reward-model")
 
-    async def __call__(self, question: RewardQuery) -> Scalars:
-        """The scalars of a question. UnreadableError, or whatever the model raises."""
+    async def __call__(self, query: RewardQuery) -> Scalars:
+        """Scalars of a query. Raises UnreadableError, and every exception of the model."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Scalars] = loop.create_future()
-        self._waiting.append((question, future))
+        self._waiting.append((query, future))
         if len(self._waiting) >= _BATCH:
             self._start()
         else:
@@ -145,25 +149,25 @@ class RewardBatcher:
         return await future
 
     def _start(self) -> None:
-        """Sends off what is waiting; whoever waited for less has been served by another's call."""
+        """Sends the waiting queries to the thread; none may be left after an earlier call."""
         batch, self._waiting = self._waiting, []
         if batch:
-            questions = [question for question, _ in batch]
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, questions)
-            work.add_done_callback(lambda done: _deliver(done, [future for _, future in batch]))
+            queries = [query for query, _ in batch]
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, queries)
+            work.add_done_callback(lambda answered: _deliver(answered, [future for _, future in batch]))
 
 
 def _deliver(
-    done: asyncio.Future[list[Scalars | UnreadableError]], futures: Sequence[asyncio.Future[Scalars]]
+    answered: asyncio.Future[list[Scalars | UnreadableError]], futures: Sequence[asyncio.Future[Scalars]]
 ) -> None:
-    for place, future in enumerate(futures):
-        if future.done():  # who asked is gone
+    for index, future in enumerate(futures):
+        if future.done():  # the caller was cancelled
             continue
-        if done.cancelled():
+        if answered.cancelled():
             future.cancel()
-        elif (error := done.exception()) is not None:
+        elif (error := answered.exception()) is not None:
             future.set_exception(error)
-        elif isinstance(answer := done.result()[place], UnreadableError):
+        elif isinstance(answer := answered.result()[index], UnreadableError):
             future.set_exception(answer)
         else:
             future.set_result(answer)

@@ -1,8 +1,8 @@
-"""What a reward model reads: a prompt and parts of a response as token ids, and perhaps as media.
+"""Readers of reward models: prompt and response as token ids and tensors of media.
 
 A package adds a reader for its own checkpoints as an entry point of the group
-`eval_anything.reward_readers`. Of the others one with a processor reads what that takes, and any other
-is a text reward model.
+`eval_anything.reward_readers`. Other checkpoints are read by their processor if they have one, and else
+as text reward models.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from eval_anything.judges.asking import guard
 
 
 class UnreadableError(ValueError):
-    """What this judge cannot be shown; the message says why."""
+    """The model cannot read the query, for the reason in the message: the response stays unscored."""
 
 
 class NothingShownError(UnreadableError):
-    """The response has a part that shows nothing of the judge's world: it is to blame."""
+    """The response has a part without content for this model, which is the response's fault: it scores
+    the worst value."""
 
 
 class RewardQuery(NamedTuple):
-    """A prompt, and the parts of a response that are judged together."""
+    """A prompt, and the parts of a response to score together."""
 
     messages: Sequence[Message]
     parts: Sequence[Part]
@@ -45,20 +46,20 @@ _PARTS = {
 
 
 class RewardModelInput(NamedTuple):
-    """Token ids, and the tensors that the model takes beside them, each of one row or of media."""
+    """Token ids of one sequence, and further input tensors by name, each of one row or of media."""
 
     ids: list[int]
     media: Mapping[str, Any] = {}
 
 
 class Reader(ABC):
-    """Turns a question into what a model takes.
+    """Converts queries to inputs of a reward model.
 
     Attributes:
         sees: the modalities that the model perceives.
-        files: names of the checkpoint's files that decide what it reads, for the judge's fingerprint.
-        exact: whether its model is so small that it runs in float32 everywhere.
-        about: words for the model in messages.
+        files: names of the checkpoint's files that determine its inputs, for the judge's fingerprint.
+        exact: whether the model is small enough to run in float32 on every device.
+        about: the model in words, for messages.
     """
 
     sees: frozenset[Modality]
@@ -68,20 +69,20 @@ class Reader(ABC):
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> Reader | None:
-        """The reader of a checkpoint, not loaded yet; None if the checkpoint is none of its own."""
+        """A reader for a checkpoint, not loaded yet; None if this class does not support it."""
         return None
 
     @abstractmethod
     def load(self, path: Path) -> None:
-        """Reads what it needs from the checkpoint. Any exception says that this is not possible."""
+        """Loads tokenizer or processor from the checkpoint. It may raise any exception."""
 
     @abstractmethod
-    def read(self, question: RewardQuery) -> RewardModelInput:
-        """What the model is given. UnreadableError if that is nothing."""
+    def read(self, query: RewardQuery) -> RewardModelInput:
+        """Input of the model for a query. UnreadableError if the model cannot read it."""
 
 
 def reader_of(path: Path) -> Reader:
-    """The reader of a checkpoint: one that a package brings for it, else by its processor."""
+    """Reader of a checkpoint: one of an installed package, else by the checkpoint's processor."""
     for cls in plugins.load_all(plugins.REWARD_READERS).values():
         reader: Reader | None = None if isinstance(cls, UserError) else cls.from_checkpoint(path)
         if reader is not None:
@@ -90,7 +91,7 @@ def reader_of(path: Path) -> Reader:
 
 
 class TextReader(Reader):
-    """For text reward models: prompt and response in the tokenizer's chat template."""
+    """Reader for text reward models: prompt and response in the tokenizer's chat template."""
 
     sees = frozenset({Modality.TEXT})
     about = "a text reward model"
@@ -104,9 +105,9 @@ class TextReader(Reader):
 
         self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
 
-    def read(self, question: RewardQuery) -> RewardModelInput:
-        turns = [_turn(m.role, m.parts) for m in question.messages]
-        turns.append(_turn("assistant", question.parts))
+    def read(self, query: RewardQuery) -> RewardModelInput:
+        turns = [_turn(m.role, m.parts) for m in query.messages]
+        turns.append(_turn("assistant", query.parts))
         if not self.tokenizer.chat_template:
             text = "\n\n".join(turn["content"] for turn in turns)
             return RewardModelInput(list(self.tokenizer(text)["input_ids"]))
@@ -117,13 +118,13 @@ class TextReader(Reader):
         return RewardModelInput(list(encoded["input_ids"]))
 
     def save(self, folder: Path) -> None:
-        """Writes what `load` reads."""
+        """Writes the files that `load` reads."""
         self.tokenizer.save_pretrained(folder)
 
 
 class MediaReader(Reader):
-    """For checkpoints that see or hear: prompt and response through processor and chat template, as
-    the evaluation asks such models; media of the response stand in the assistant's turn."""
+    """Reader for checkpoints with a processor: prompt and response through processor and chat template,
+    as in an evaluation of such models, with the media of the response in the assistant's turn."""
 
     files: tuple[str, ...] = (*TextReader.files, _PROCESSOR)
 
@@ -144,30 +145,30 @@ class MediaReader(Reader):
         self.family, self.tokenizer = family, family.tokenizer
         self.sees = frozenset(family.inputs)
 
-    def check(self, question: RewardQuery) -> None:
-        """UnreadableError for a prompt that it cannot see."""
-        strange = {part.modality for turn in question.messages for part in turn.parts} - self.sees
-        if strange:
-            raise UnreadableError(f"the prompt has {names_of(strange)}, which this judge cannot see")
+    def check(self, query: RewardQuery) -> None:
+        """Raises UnreadableError for a prompt with modalities that the model does not see."""
+        unseen = {part.modality for turn in query.messages for part in turn.parts} - self.sees
+        if unseen:
+            raise UnreadableError(f"the prompt has {names_of(unseen)}, which this judge cannot see")
 
-    def read(self, question: RewardQuery) -> RewardModelInput:
-        self.check(question)
-        turns = [*question.messages, Message("assistant", tuple(question.parts))]
+    def read(self, query: RewardQuery) -> RewardModelInput:
+        self.check(query)
+        turns = [*query.messages, Message("assistant", tuple(query.parts))]
         try:
-            found = dict(self.family.conversation([_clean(turn) for turn in turns]))
+            tensors = dict(self.family.conversation([_clean(turn) for turn in turns]))
         except Exception as error:  # a template may raise anything, and so may a processor
             raise UnreadableError(f"the processor refuses this conversation: {error}") from None
-        found.pop("attention_mask")
-        ids: list[int] = found.pop("input_ids")[0].tolist()
-        return RewardModelInput(ids, found)
+        tensors.pop("attention_mask")
+        ids: list[int] = tensors.pop("input_ids")[0].tolist()
+        return RewardModelInput(ids, tensors)
 
     def save(self, folder: Path) -> None:
-        """Writes what `load` reads."""
+        """Writes the files that `load` reads."""
         self.family.processor.save_pretrained(folder)
 
 
 def media_of(path: Path) -> set[Modality]:
-    """The media that the processor of a checkpoint takes; none if it has no processor."""
+    """Modalities of media that the processor of a checkpoint takes; empty without a processor."""
     file = path / _PROCESSOR
     saved = json.loads(file.read_bytes()) if file.is_file() else {}
     return {modality for modality, part in _PARTS.items() if saved.get(part)}
@@ -188,5 +189,10 @@ def _turn(role: str, parts: Sequence[Part]) -> dict[str, str]:
 
 
 def names_of(modalities: set[Modality]) -> str:
-    """Modalities for people, in their usual order."""
+    """Names of modalities for messages, in the order of `Modality`.
+
+    Example:
+        >>> names_of({Modality.AUDIO, Modality.TEXT})
+        'text, audio'
+    """
     return ", ".join(m for m in MODALITIES if m in modalities)
