@@ -508,7 +508,7 @@ def test_own_judges_are_valid_and_not_run(cli: Cli, tmp_path: Path) -> None:
             {"rubric.jinja": RUBRIC + "\n{% if expected %}{{ expected.text.x }}{% endif %}"},
             "rubric.jinja:5: template: ",
         ),
-        (RUBRIC_YAML, {"rubric.jinja": "Grade it."}, "rubric.jinja: template: {{ fence }} is nowhere"),
+        (RUBRIC_YAML, {"rubric.jinja": "Grade it."}, "rubric.jinja: template: {{ fence }} is missing"),
         (
             RUBRIC_YAML.replace("scale: [0, 10]", "scale: [9, 1]"),
             {"rubric.jinja": RUBRIC},

@@ -452,7 +452,7 @@ def test_validate(old: str, new: str, message: str, cli: Cli, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("Look.", "{{ fence }} is nowhere"),
+        ("Look.", "{{ fence }} is missing"),
         ("{{ fence }} {{ expected }}", "a probe knows `fence`"),
     ],
 )

@@ -84,7 +84,7 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
                 mistakes.append(Problem(path, _line_in_template(error), message))
                 return
         if _FENCE not in rendered:
-            message = "template: {{ fence }} is nowhere: the judge must be told what marks the answer"
+            message = "template: {{ fence }} is missing: the model needs it to recognise the response"
             mistakes.append(Problem(path, 0, message))
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:

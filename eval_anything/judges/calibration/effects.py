@@ -81,7 +81,7 @@ def effect_text(metric: MetricResult) -> str:
         return ""
     observed, true = effect.seen, effect.true
     if observed is None:
-        return "what difference it can show cannot be told: there is no scatter"
+        return "its smallest detectable difference is not known: all scores are equal"
     if quality is None or quality.figure != "accuracy":
         return f"can show a difference of {observed:.3f}, but its judge was not measured on pairs"
     low, high = metric.range

@@ -111,6 +111,7 @@ class PairwiseScorer(ChatScorer):
         self.fingerprint = sha256_of([self._base_fingerprint, responses])
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Score of a response against that of the other run: 1 win, 0.5 tie, 0 loss."""
         if not response.parts:
             return {self._metric: Score(0.0, explanation="there is no response")}
         opponent = self._opponents.get(sample.id)

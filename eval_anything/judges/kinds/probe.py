@@ -131,6 +131,8 @@ class ProbeScorer(ChatScorer):
             )
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Share of the sample's questions that the model answers right, and this share corrected for
+        chance; no scores for a sample without questions."""
         if TARGET not in sample.targets:
             return {}
         try:

@@ -36,6 +36,7 @@ class ProgramScorer(Scorer):
         self.function: ScoreFunction = load_function(folder, reference)
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Scores of the function; if it raises, scores without a value and the exception as reason."""
         return await asyncio.to_thread(self._score, sample, response)
 
     def _score(self, sample: Sample, response: Response) -> dict[str, Score]:

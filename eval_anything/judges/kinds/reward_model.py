@@ -82,6 +82,8 @@ class RewardModelScorer(Scorer):
         return hash_files(weight_files(self._path))
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Sigmoids of the model's scalars, scaled to the ranges of the metrics; the worst score for a
+        response without a required modality."""
         if self._pairs:
             return await self._score_pairs(sample, response)
         missing = set(sample.contract.required) - set(response.modalities)

@@ -97,6 +97,8 @@ class RubricScorer(ChatScorer):
                 raise UserError(f"{task.name}, sample {sample.id!r}: {error}") from None
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
+        """Mean grades over all repeats, scaled to the ranges of the metrics; the worst score for a
+        response without a required modality."""
         missing = [m for m in sample.contract.required if m not in response.modalities]
         if missing or not response.parts:
             reason = f"no {', '.join(missing) or 'response'}, which is required"
