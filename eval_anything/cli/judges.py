@@ -71,10 +71,10 @@ def calibrate_judge(options: Namespace) -> Exit:
     from eval_anything.evaluation.estimate import estimate_calibration
     from eval_anything.judges.assemble import make_judge
     from eval_anything.judges.calibration.measure import (
-        asked_again,
         calibrate,
         check_labels,
         metric_to_measure,
+        repeated_rows,
     )
     from eval_anything.judges.calibration.store import save_calibration
     from eval_anything.servers.prices import Spending
@@ -90,7 +90,7 @@ def calibrate_judge(options: Namespace) -> Exit:
     spending.must_know([scorer.paid_as] if scorer.paid_as is not None else [])
     with _labels(options, progress) as labels:
         check_labels(scorer, labels)
-        again = asked_again(labels.rows, options.again)
+        again = repeated_rows(labels.rows, options.again)
         if options.dry_run:
             rows = [*labels.rows, *(labels.rows[index] for index in again)]
             estimated = estimate_calibration(scorer, rows)

@@ -115,8 +115,8 @@ def same_pairs(first: Sequence[str | None], second: Sequence[str | None]) -> flo
     None equals nothing. Both sequences have the same length.
 
     Example:
-        >>> same_pairs(["red", "red", None], ["red", "red", "red"])
-        0.6666666666666666
+        >>> same_pairs(["red", "blue"], ["blue", "red"]), same_pairs(["red", "blue"], ["red", "blue"])
+        (1.0, 0.0)
     """
     pairs = list(combinations(range(len(first)), 2))
     return mean([float(first[i] is not None and first[i] == second[j]) for i, j in pairs])

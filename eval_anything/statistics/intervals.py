@@ -102,7 +102,7 @@ def mean_interval(
     Example:
         >>> estimate = mean_interval([1, 1, 0, 1], ["a", "b", "c", "d"], (0.0, 1.0))
         >>> estimate.value, round(estimate.low, 2), round(estimate.high, 2)
-        (0.75, 0.19, 0.97)
+        (0.75, 0.13, 0.98)
     """
     n = len(values)
     low, high = bounds
