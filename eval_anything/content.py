@@ -141,7 +141,7 @@ class Contract(Struct, frozen=True, forbid_unknown_fields=True):
                 names = ", ".join(sorted(overlap))
                 raise ValueError(f"contract contradicts itself: {names} is both {first} and {second}")
         if not self.required and not self.allowed:
-            raise ValueError("contract allows no modality: name one as required or allowed")
+            raise ValueError("contract names no modality that a response may have")
 
     @property
     def sharp(self) -> bool:

@@ -196,7 +196,7 @@ def test_messages_must_end_with_the_user() -> None:
 )
 def test_a_part_has_a_text_or_a_path_as_its_modality_says(part: dict[str, str]) -> None:
     row = {"id": "a", "messages": [{"role": "user", "parts": [part]}]}
-    with pytest.raises(msgspec.ValidationError, match="a part holds"):
+    with pytest.raises(msgspec.ValidationError, match="a part has"):
         sample_from_json(json.dumps(row).encode(), Path("/nowhere"), CONTRACT)
 
 

@@ -241,7 +241,7 @@ def test_a_sample_interrupted_between_turns_is_done_anew(
         ([turn("x"), turn(("image", 0))], "from_turn must be 1 to 2 in turn 3, not 0"),
         ([{"parts": []}], "turn 2 is empty"),
         ([{"parts": [{"modality": "text", "text": "x", "from_turn": 1}]}], "keep one"),
-        ([{"parts": [{"modality": "image"}]}], "a part holds"),
+        ([{"parts": [{"modality": "image"}]}], "a part has"),
         ([{"parts": [], "role": "user"}], "unknown key 'role'"),
         ([turn(("video", 1))], "has video in its messages: add it to `inputs`"),
     ],
