@@ -248,7 +248,7 @@ def test_a_plugin_that_does_not_import_is_named_and_the_others_work(
     broken = cli(*run, "broken/x")
     assert broken.code == 2
     assert "the model 'broken' (rival.not_there:BrokenModel) does not import: No module" in broken.err
-    assert "of the package rival" in broken.err
+    assert "to the package rival" in broken.err
     assert "'wrong' (rival:words) of the package rival is no model" in cli(*run, "wrong").err
     listed = {row["name"]: row["about"] for row in cli("models", "list", "--json").json}
     assert {"hf", "replay", "broken", "wrong"} <= set(listed)
