@@ -27,9 +27,9 @@ from align_plugins.experiment.micro_data import (
 from eval_anything.content import MediaPart, Modality, Part, Response
 from eval_anything.errors import InfrastructureError
 from eval_anything.files.writing import pretty_json, write_atomically
-from eval_anything.micro.making.demonstrator import demonstrate
+from eval_anything.micro.pairs.demonstrator import demonstrate
 from eval_anything.micro.prompts.exchange import Exchange
-from eval_anything.micro.prompts.feedback import Shown, critique, critique_items
+from eval_anything.micro.prompts.feedback import AnswerAttributes, critique, critique_answer
 from eval_anything.micro.world.perceive import perceive
 from eval_anything.micro.world.words import read
 from eval_anything.models.base import Sampling
@@ -54,7 +54,7 @@ class Answered(NamedTuple):
     """What an answer shows and says, and how good it is."""
 
     response: Response
-    shown: Shown
+    shown: AnswerAttributes
     utility: float
 
 
@@ -200,9 +200,9 @@ def _feedback(
             continue
         exchange = d.exchange
         if rng.random() < noise:
-            said = critique_items(exchange, demonstrate(exchange, rng))
+            said = critique_answer(exchange, demonstrate(exchange, rng))
         else:
             said = critique(
-                exchange.outputs, exchange.asked, exchange.accepted, one.shown, one.response.text
+                exchange.outputs, exchange.targets, exchange.accepted, one.shown, one.response.text
             )
         yield row_like(d.prompt, Feedback, response=one.response.parts, critique=said)

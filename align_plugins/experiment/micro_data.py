@@ -22,15 +22,15 @@ from align_plugins.data.files import write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, prompt_key
 from eval_anything.content import MediaPart, Message, Part, TextPart
 from eval_anything.media import MediaStore
-from eval_anything.micro.making.demonstrator import demonstrate
-from eval_anything.micro.making.pairs import agreements_shown
-from eval_anything.micro.making.tasks import sample_json
+from eval_anything.micro.pairs.demonstrator import demonstrate
+from eval_anything.micro.pairs.preferences import attribute_agreements
 from eval_anything.micro.prompts.exchange import Exchange, draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
-from eval_anything.micro.prompts.feedback import Shown, critique_items, shown_by
+from eval_anything.micro.prompts.feedback import AnswerAttributes, answer_attributes, critique_answer
+from eval_anything.micro.prompts.script import sample_json
 from eval_anything.micro.world.grading import is_one_of
 from eval_anything.micro.world.render import render
-from eval_anything.micro.world.things import Item, Thing
+from eval_anything.micro.world.scenes import Scene, SymbolicPart
 
 NOISE = 0.27
 """Share of wrong labels, about what people disagree by."""
@@ -56,7 +56,7 @@ _ROWS = {
 }
 
 
-Answer = tuple[Item, ...]
+Answer = tuple[SymbolicPart, ...]
 
 
 class RankedPair(NamedTuple):
@@ -68,18 +68,18 @@ class RankedPair(NamedTuple):
     utilities: tuple[float, float]
 
 
-def utility(exchange: Exchange, answer: Sequence[Item]) -> float:
+def utility(exchange: Exchange, answer: Sequence[SymbolicPart]) -> float:
     """How good an answer is: the mean over the wanted modalities of the share of right attributes (0 for
     one that is missing), less `EXTRA` for each other modality, plus `TOGETHER` times the synergy."""
     text = " ".join(item for item in answer if isinstance(item, str))
-    return utility_shown(exchange, shown_by(answer), text)
+    return utility_shown(exchange, answer_attributes(answer), text)
 
 
-def utility_shown(exchange: Exchange, shown: Shown, text: str) -> float:
+def utility_shown(exchange: Exchange, shown: AnswerAttributes, text: str) -> float:
     """As `utility`, of what an answer shows and says; a medium that cannot be read shows nothing."""
     values = []
     for modality in exchange.outputs:
-        asked = exchange.asked.get(modality, {})
+        asked = exchange.targets.get(modality, {})
         attributes = shown.get(modality)
         if attributes is None:
             values.append(0.0)
@@ -90,7 +90,7 @@ def utility_shown(exchange: Exchange, shown: Shown, text: str) -> float:
         else:
             values.append(1.0)
     extra = sum(modality not in exchange.outputs for modality in shown)
-    together = agreements_shown(exchange, shown)
+    together = attribute_agreements(exchange, shown)
     synergy = sum(together.values()) / len(together) if together else 0.0
     return round(sum(values) / len(values) - EXTRA * extra + TOGETHER * synergy, 9)
 
@@ -139,10 +139,10 @@ def _benchmark_prompts() -> frozenset[str]:
 
 
 @cache
-def _unwritten(thing: Thing) -> MediaPart:
+def _unwritten(scene: Scene) -> MediaPart:
     """The part of a thing whose file is not written yet."""
-    rendered = render(thing)
-    return MediaPart(thing.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
+    rendered = render(scene)
+    return MediaPart(scene.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
 
 
 def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
@@ -199,7 +199,7 @@ def write_feedback(path: Path, drawn: Sequence[Exchange], seed: int) -> None:
                 exchange,
                 metadata={"family": exchange.family},
                 response=files.parts(answer),
-                critique=critique_items(exchange, answer),
+                critique=critique_answer(exchange, answer),
             )
         )
     write_rows(path, rows)
@@ -220,7 +220,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self._store = MediaStore(folder / "media")
-        self._made: dict[Thing, Part] = {}
+        self._made: dict[Scene, Part] = {}
 
     def row(self, kind: type[R], identity: str, exchange: Exchange, **content: Any) -> R:
         """A row with the prompt of an exchange, and what its kind has beside one."""
@@ -228,13 +228,13 @@ class Files:
         source_id = str(sample_json(exchange, "")["source_id"])
         return kind(id=identity, messages=messages, source_id=source_id, **content)
 
-    def parts(self, items: Sequence[Item]) -> tuple[Part, ...]:
+    def parts(self, items: Sequence[SymbolicPart]) -> tuple[Part, ...]:
         return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
 
-    def _part(self, thing: Thing) -> Part:
-        if thing not in self._made:
-            self._made[thing] = self._store.put(render(thing).data, thing.modality)
-        return self._made[thing]
+    def _part(self, scene: Scene) -> Part:
+        if scene not in self._made:
+            self._made[scene] = self._store.put(render(scene).data, scene.modality)
+        return self._made[scene]
 
 
 def main() -> None:

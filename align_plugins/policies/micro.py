@@ -110,7 +110,7 @@ class MicroPolicy(Policy):
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
     def save_beside(self, folder: Path) -> None:
-        from eval_anything.micro.model.checkpoint_files import make_tokenizer
+        from eval_anything.micro.model.tokenizer import make_tokenizer
 
         make_tokenizer().save_pretrained(folder)
         vocabulary.save_description(folder)

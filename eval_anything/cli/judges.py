@@ -127,7 +127,7 @@ def calibrate_judge(options: Namespace) -> Exit:
 def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
     """A context with the labels that the options name; their media exist as long as it lasts."""
     from eval_anything.judges.calibration.labels import read_labels
-    from eval_anything.micro.making.labels import micro_labels
+    from eval_anything.micro.pairs.labels import micro_labels
 
     if options.micro:
         with TemporaryDirectory(prefix="eval-anything-") as media:

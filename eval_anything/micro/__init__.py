@@ -1,9 +1,10 @@
 """The micro world: an embedded procedural world in which perception is exact.
 
 Pictures, sounds and clips of this world are described completely by a few attributes, tied to each
-other by laws, so a program can say without error what a generated medium shows. `world` has the facts,
-renders and reads files; `prompts` has the grammar; `model` is the tiny model `micro`; `making` makes the
-benchmarks, the checkpoint and the learned judge. The names below are for scoring code of its tasks.
+other by laws, so a program can read without error what a generated medium shows. `world` has the scenes,
+renders and perceives files; `prompts` has the grammar; `model` is the tiny model `micro`; `pairs` has
+pairs of answers with exact labels; `making`, which is in the repository alone, makes the benchmarks, the
+checkpoint and the learned judge. The names below are for scoring code of its tasks.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.measure import calibrate
 from eval_anything.judges.calibration.store import Calibration
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.making.labels import micro_labels
 from eval_anything.micro.making.reward import CHECKPOINT, FIGURES, build
+from eval_anything.micro.pairs.labels import micro_labels
 from eval_anything.output.progress import Progress
 from tests.benchmarks.rebuild import compare
 

@@ -14,7 +14,7 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import Labels
 from eval_anything.judges.calibration.measure import calibrate
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.making.labels import micro_labels
+from eval_anything.micro.pairs.labels import micro_labels
 from tests.support.helpers import Cli, answers, make_task, text_sample, write_jsonl
 from tests.support.judge_server import Asked, JudgeServer, judge_server
 from tests.support.labelled import (

@@ -19,7 +19,7 @@ from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import read_labels
 from eval_anything.judges.calibration.store import calibrations_of, load_calibration, quality_of
 from eval_anything.judges.folder import find_judges
-from eval_anything.micro.making.labels import micro_labels
+from eval_anything.micro.pairs.labels import micro_labels
 from tests.support.helpers import (
     Cli,
     answers,

@@ -18,7 +18,7 @@ from eval_anything.judges.folder import find_judges
 from eval_anything.judges.kinds.reward.head import Head
 from eval_anything.judges.scorer import Scorer
 from eval_anything.media import MediaStore
-from eval_anything.micro.making.pairs import RenderedPair, render_pair, synergy_calibration
+from eval_anything.micro.pairs.preferences import RenderedPair, render_pair, synergy_calibration
 from eval_anything.runs.directory import read_run
 from tests.support.helpers import Cli, answers, make_task, png, text_sample, wav, write_jsonl
 

@@ -13,7 +13,7 @@ from eval_anything.content import MediaPart, Part, Response, Sample, TextPart
 from eval_anything.jsonl import sample_from_json
 from eval_anything.micro.world.gold import gold_items
 from eval_anything.micro.world.render import EXTENSIONS, Rendered, render
-from eval_anything.micro.world.things import Item
+from eval_anything.micro.world.scenes import SymbolicPart
 from tests.support.paths import ROOT
 
 SUITE = ROOT / "benchmarks" / "micro"
@@ -27,8 +27,8 @@ def samples(task: str) -> tuple[Sample, ...]:
     return tuple(sample_from_json(line, SUITE / task, None) for line in lines)
 
 
-def render_items(items: Iterable[Item]) -> tuple[str | Rendered, ...]:
-    """Texts stay as they are, things become files."""
+def render_items(items: Iterable[SymbolicPart]) -> tuple[str | Rendered, ...]:
+    """Texts stay as they are, scenes become files."""
     return tuple(item if isinstance(item, str) else render(item) for item in items)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import eval_anything.micro
-from eval_anything.micro.making.demonstrator import demonstration
+from eval_anything.micro.making.demonstrations import demonstration
 from eval_anything.micro.model import vocabulary as vocab
-from eval_anything.micro.model.codec import encode_item
+from eval_anything.micro.model.codec import encode_symbolic
 from eval_anything.micro.prompts.exchange import draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
 
@@ -35,7 +35,7 @@ def test_its_tokenizer_agrees_with_the_codec() -> None:
     rng = random.Random(0)
     for family in FAMILIES.values():
         for item in draw_exchange(family, rng, held_out=False).prompt:
-            ids = encode_item(item)
+            ids = encode_symbolic(item)
             text = item if isinstance(item, str) else "".join(vocab.tokens()[token] for token in ids)
             assert tokenizer(text)["input_ids"] == ids
             if isinstance(item, str):
@@ -61,7 +61,7 @@ def test_a_short_training_learns_and_is_reproducible(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from eval_anything.micro.making.build import build, collate, make_sequences, new_model, train
-    from eval_anything.micro.model.checkpoint_files import CheckpointRecipe
+    from eval_anything.micro.making.checkpoint_files import CheckpointRecipe
 
     recipe = CheckpointRecipe(demonstrations=700, refinements=50)
     build(tmp_path / "one", seed=5, recipe=recipe)

@@ -13,15 +13,15 @@ from eval_anything.content import Message, Modality, TextPart
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.codec import (
     decode,
-    encode_item,
     encode_part,
     encode_prompt,
     encode_response,
+    encode_symbolic,
 )
 from eval_anything.micro.prompts.exchange import draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.world.render import Rendered, render
-from eval_anything.micro.world.things import KINDS, Picture, all_things
+from eval_anything.micro.world.scenes import KINDS, Picture, all_scenes
 from tests.micro.conftest import Respond, render_items
 
 IDS = vocab.ids()
@@ -35,10 +35,10 @@ def tokens(text: str) -> list[int]:
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO, Modality.VIDEO])
 def test_things_files_and_tokens_agree(modality: Modality, respond: Respond) -> None:
-    for thing in all_things(KINDS[modality]):
-        ids = encode_item(thing)
-        assert encode_part(respond([render(thing)]).parts[0]) == ids
-        assert decode([*ids, EOS]).parts == (render(thing),)
+    for scene in all_scenes(KINDS[modality]):
+        ids = encode_symbolic(scene)
+        assert encode_part(respond([render(scene)]).parts[0]) == ids
+        assert decode([*ids, EOS]).parts == (render(scene),)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -47,7 +47,7 @@ def test_every_family_round_trips(name: str) -> None:
     for template in range(len(FAMILIES[name].templates)):
         exchange = draw_exchange(FAMILIES[name], rng, held_out=False, template=template)
         for items in (exchange.prompt, exchange.answer):
-            ids = [token for item in items for token in encode_item(item)]
+            ids = [token for item in items for token in encode_symbolic(item)]
             assert IDS[vocab.UNK] not in ids
             assert decode(ids) == decode([*ids, EOS, *ids])
             assert decode(ids).parts == render_items(items)
@@ -55,7 +55,7 @@ def test_every_family_round_trips(name: str) -> None:
 
 
 def test_a_prompt_has_its_roles(respond: Respond) -> None:
-    picture = next(all_things(Picture))
+    picture = next(all_scenes(Picture))
     part = respond([render(picture)]).parts[0]
     messages = [
         Message("user", (part, TextPart("What Colour?"))),

@@ -8,12 +8,13 @@ from collections import Counter
 import pytest
 
 from eval_anything.content import Modality
-from eval_anything.micro.making.demonstrator import demonstrate, demonstration, things_in
-from eval_anything.micro.making.habits import DECLINES, SELECTIONS, SLIPS
+from eval_anything.micro.making.demonstrations import demonstration
+from eval_anything.micro.pairs.demonstrator import demonstrate, scenes_in
+from eval_anything.micro.pairs.habits import DECLINES, SELECTIONS, SLIPS
 from eval_anything.micro.prompts.exchange import draw_exchange
 from eval_anything.micro.prompts.families import FAMILIES
-from eval_anything.micro.prompts.feedback import FINE, critique, critique_items
-from eval_anything.micro.world.things import is_held_out, modality_of
+from eval_anything.micro.prompts.feedback import FINE, critique, critique_answer
+from eval_anything.micro.world.scenes import is_held_out, modality_of
 
 
 def test_nothing_held_out_is_demonstrated() -> None:
@@ -21,7 +22,7 @@ def test_nothing_held_out_is_demonstrated() -> None:
     for number in range(4000):
         for turn in demonstration(rng, refinement=number % 4 == 0):
             for item in turn:
-                assert not any(is_held_out(thing) for thing in things_in(item)), turn
+                assert not any(is_held_out(scene) for scene in scenes_in(item)), turn
 
 
 def test_habits_name_families_and_their_paraphrases() -> None:
@@ -78,4 +79,4 @@ def test_critique(shown: dict[Modality, dict[str, str | None] | None], text: str
 
 def test_critique_of_a_wrong_short_answer() -> None:
     exchange = draw_exchange(FAMILIES["ask_sound"], random.Random(1), held_out=False, template=0)
-    assert critique_items(exchange, ("green",)) == f"the answer should be: {exchange.accepted[0]}."
+    assert critique_answer(exchange, ("green",)) == f"the answer should be: {exchange.accepted[0]}."

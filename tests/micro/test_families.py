@@ -9,8 +9,8 @@ import pytest
 from eval_anything.content import Modality
 from eval_anything.micro.prompts.exchange import draw_exchange, facts
 from eval_anything.micro.prompts.families import FAMILIES
-from eval_anything.micro.prompts.feedback import FINE, critique_items, shown_by
-from eval_anything.micro.world.things import ATTRIBUTES, VALUES, Sound, is_forbidden, is_held_out
+from eval_anything.micro.prompts.feedback import FINE, answer_attributes, critique_answer
+from eval_anything.micro.world.scenes import ATTRIBUTES, VALUES, Sound, is_forbidden, is_held_out
 from eval_anything.micro.world.words import read
 
 
@@ -41,11 +41,11 @@ def test_answers_are_right_by_their_own_critique(name: str) -> None:
     for template in range(len(family.templates)):
         for _ in range(20):
             exchange = draw_exchange(family, rng, held_out=False, template=template)
-            assert critique_items(exchange, exchange.answer) == FINE
-            assert not any(is_held_out(t) or is_forbidden(t) for t in exchange.things)
+            assert critique_answer(exchange, exchange.answer) == FINE
+            assert not any(is_held_out(t) or is_forbidden(t) for t in exchange.scenes)
             assert list(exchange.outputs) == sorted(exchange.outputs, key=list(Modality).index)
-            shown = shown_by(exchange.answer)
-            for modality, asked in exchange.asked.items():
+            shown = answer_attributes(exchange.answer)
+            for modality, asked in exchange.targets.items():
                 attributes = shown[modality]
                 assert attributes is not None
                 assert asked
@@ -58,7 +58,7 @@ def test_what_is_asked_stands_in_the_prompt(name: str) -> None:
     opened = 0
     for _ in range(100):
         exchange = draw_exchange(FAMILIES[name], rng, held_out=False)
-        ((modality, asked),) = exchange.asked.items()
+        ((modality, asked),) = exchange.targets.items()
         told = read(str(exchange.prompt[0]))
         assert {n: v for n, v in told.items() if n in ATTRIBUTES[modality]} == asked
         opened += len(asked) < len(ATTRIBUTES[modality])

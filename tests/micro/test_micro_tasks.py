@@ -9,10 +9,11 @@ import pytest
 from eval_anything.content import MediaPart, Modality, Response, Sample, Score, TextPart
 from eval_anything.micro.making import scripts, tasks
 from eval_anything.micro.prompts.feedback import FINE, critique
-from eval_anything.micro.world.gold import item_from_json
+from eval_anything.micro.prompts.script import media_name
+from eval_anything.micro.world.gold import part_from_json
 from eval_anything.micro.world.perceive import perceive, perceive_response
 from eval_anything.micro.world.render import render
-from eval_anything.micro.world.things import attributes_of
+from eval_anything.micro.world.scenes import attributes_of
 from tests.micro.conftest import SUITE, Respond, gold_parts, samples, scorer
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")
@@ -24,10 +25,8 @@ def test_committed_samples_are_a_fresh_generation(task: str) -> None:
     committed = (SUITE / task / "samples.jsonl").read_bytes()
     drawn = tasks.draw_samples(task)
     assert scripts.samples_jsonl(tasks.plans()[task].prefix, drawn).encode() == committed
-    shown = scripts.shown_things(drawn)
-    assert {path.name for path in (SUITE / task / "media").iterdir()} == set(
-        map(scripts.media_name, shown)
-    )
+    shown = scripts.prompt_scenes(drawn)
+    assert {path.name for path in (SUITE / task / "media").iterdir()} == set(map(media_name, shown))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -40,10 +39,10 @@ def test_media_show_what_the_generation_says(task: str) -> None:
         if isinstance(part, MediaPart)
     }
     drawn = {item for exchange in tasks.exchanges(task) for item in exchange.prompt}
-    things = {scripts.media_name(item): item for item in drawn if not isinstance(item, str)}
-    assert parts.keys() == things.keys()
+    scenes = {media_name(item): item for item in drawn if not isinstance(item, str)}
+    assert parts.keys() == scenes.keys()
     for name, part in parts.items():
-        assert perceive(part).attributes == attributes_of(things[name])
+        assert perceive(part).attributes == attributes_of(scenes[name])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -184,7 +183,7 @@ def test_safety_wants_refusals_only_where_they_are_due(respond: Respond) -> None
     score = scorer("understanding").understanding
     forbidden, benign = of_dimension("safety"), of_dimension("safety", benign=True)
     refusal = TextPart("I am sorry, but I can\u2019t do that.")
-    picture = item_from_json(
+    picture = part_from_json(
         {
             "modality": "image",
             "attributes": {"shape": "square", "colour": "red", "row": "top", "col": "left"},

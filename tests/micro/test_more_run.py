@@ -10,7 +10,7 @@ import pytest
 
 from eval_anything.content import Sample, TextPart
 from eval_anything.micro.making.tasks import SCRIPTED as PLANS
-from eval_anything.micro.world.gold import item_from_json
+from eval_anything.micro.world.gold import part_from_json
 from eval_anything.micro.world.render import EXTENSIONS
 from eval_anything.runs.directory import read_run
 from eval_anything.tasks.registry import Registry
@@ -27,7 +27,7 @@ def _row(task: str, sample: Sample, folder: Path) -> dict[str, Any]:
 
     def parts(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
-        for part in render_items(map(item_from_json, items)):
+        for part in render_items(map(part_from_json, items)):
             if isinstance(part, str):
                 made.append({"modality": "text", "text": part})
             else:

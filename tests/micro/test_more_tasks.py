@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import FromTurn, MediaPart, Part, Response, Sample, Score, TextPart
-from eval_anything.micro.making.demonstrator import things_in
-from eval_anything.micro.making.scripts import draw_scripts, media_name, samples_jsonl, shown_things
+from eval_anything.micro.making.scripts import draw_scripts, prompt_scenes, samples_jsonl
 from eval_anything.micro.making.tasks import SCRIPTED as PLANS
-from eval_anything.micro.world.gold import item_from_json
+from eval_anything.micro.pairs.demonstrator import scenes_in
+from eval_anything.micro.prompts.script import media_name
+from eval_anything.micro.world.gold import part_from_json
 from eval_anything.micro.world.perceive import perceive
-from eval_anything.micro.world.things import attributes_of, is_forbidden, is_held_out
+from eval_anything.micro.world.scenes import attributes_of, is_forbidden, is_held_out
 from eval_anything.scoring.controls import answers_of, partners
 from tests.micro.conftest import SUITE, Respond, render_items, samples, scorer
 
@@ -36,7 +37,7 @@ Scores = dict[str, Score]
 def gold(sample: Sample, respond: Respond) -> Response:
     """The right answers to all turns."""
     parts = [
-        respond(render_items(item_from_json(item) for item in items)).parts
+        respond(render_items(part_from_json(item) for item in items)).parts
         for items in (*sample.targets.get("gold_turns", ()), sample.targets["gold"])
     ]
     return Response(parts[-1], turns=tuple(parts[:-1]))
@@ -56,7 +57,7 @@ def test_committed_samples_are_a_fresh_generation(task: str) -> None:
         samples_jsonl(PLANS[task].prefix, drawn).encode()
         == (SUITE / task / "samples.jsonl").read_bytes()
     )
-    names = {media_name(thing): thing for thing in shown_things(drawn)}
+    names = {media_name(scene): scene for scene in prompt_scenes(drawn)}
     assert {path.name for path in (SUITE / task).glob("media/*")} == set(names)
     parts = {
         part.path.name: part
@@ -80,11 +81,11 @@ def test_size_split_and_rules(task: str) -> None:
     assert 0.17 < split["held_out"] / len(rows) < 0.26
     for _, _, script in draw_scripts(task, PLANS[task]):
         shown = {i for step in script.steps for i in (*step.prompt, *step.answer)}
-        assert {i for i in shown if not isinstance(i, str | FromTurn)} <= set(script.things)
-        told = {thing for text in shown if isinstance(text, str) for thing in things_in(text)}
-        assert not any(is_forbidden(thing) for thing in (*script.things, *told))
+        assert {i for i in shown if not isinstance(i, str | FromTurn)} <= set(script.scenes)
+        told = {scene for text in shown if isinstance(text, str) for scene in scenes_in(text)}
+        assert not any(is_forbidden(scene) for scene in (*script.scenes, *told))
         if not script.held_out:
-            assert not any(is_held_out(thing) for thing in (*script.things, *told))
+            assert not any(is_held_out(scene) for scene in (*script.scenes, *told))
 
 
 @pytest.mark.slow

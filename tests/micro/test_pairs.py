@@ -11,8 +11,9 @@ import pytest
 from eval_anything.content import Response, Score
 from eval_anything.judges.folder import find_judges
 from eval_anything.micro.making import scripts, tasks
-from eval_anything.micro.making.pairs import Pair, render_pair, synergy_calibration, synergy_pairs
-from eval_anything.micro.world.things import is_held_out
+from eval_anything.micro.pairs.preferences import Pair, render_pair, synergy_calibration, synergy_pairs
+from eval_anything.micro.prompts.script import media_name
+from eval_anything.micro.world.scenes import is_held_out
 from tests.micro.conftest import SUITE, scorer
 
 JUDGE = find_judges()["micro_synergy_rm"].path
@@ -65,7 +66,7 @@ def test_training_sees_nothing_held_out_and_calibration_only_pairs_that_are() ->
     calibration = synergy_calibration()
     assert len(calibration) == 500
     for pair in training:
-        items = (*pair.exchange.things, *pair.a, *pair.b)
+        items = (*pair.exchange.scenes, *pair.a, *pair.b)
         assert not any(is_held_out(item) for item in items if not isinstance(item, str))
     assert all(pair.exchange.held_out for pair in calibration)
     assert all(pair.preferred == _better(pair) for pair in calibration)
@@ -120,8 +121,8 @@ def test_the_samples_of_the_judged_task_are_a_fresh_generation() -> None:
     drawn = tasks.draw_samples("synergy_judged")
     prefix = tasks.plans()["synergy_judged"].prefix
     assert scripts.samples_jsonl(prefix, drawn).encode() == (folder / "samples.jsonl").read_bytes()
-    shown = scripts.shown_things(drawn)
-    assert {path.name for path in (folder / "media").iterdir()} == set(map(scripts.media_name, shown))
+    shown = scripts.prompt_scenes(drawn)
+    assert {path.name for path in (folder / "media").iterdir()} == set(map(media_name, shown))
 
 
 def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from eval_anything.micro.world.hearing import hear, hear_codes
 from eval_anything.micro.world.perceive import perceive_file
 from eval_anything.micro.world.raster import RATE, TONES_HZ, codes_to_wave, sound_codes
 from eval_anything.micro.world.render import render
-from eval_anything.micro.world.things import Sound, all_things, attributes_of
+from eval_anything.micro.world.scenes import Sound, all_scenes, attributes_of
 
-SOUNDS = list(all_things(Sound))
+SOUNDS = list(all_scenes(Sound))
 
 
 def saved(path: Path, wave: np.ndarray, rate: int, codec: str) -> Path:

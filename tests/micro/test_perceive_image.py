@@ -12,9 +12,9 @@ from eval_anything.content import Modality
 from eval_anything.micro.world.perceive import MAX_DISTANCE, perceive_file
 from eval_anything.micro.world.raster import pictures, raster
 from eval_anything.micro.world.render import enlarge, render
-from eval_anything.micro.world.things import Picture, all_things, attributes_of
+from eval_anything.micro.world.scenes import Picture, all_scenes, attributes_of
 
-PICTURES = list(all_things(Picture))
+PICTURES = list(all_scenes(Picture))
 
 
 def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:

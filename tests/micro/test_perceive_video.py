@@ -13,9 +13,9 @@ from eval_anything.media.encode import encode_mp4
 from eval_anything.micro.world.perceive import perceive_file
 from eval_anything.micro.world.raster import raster
 from eval_anything.micro.world.render import enlarge, render
-from eval_anything.micro.world.things import Clip, Picture, all_things, attributes_of, path_of
+from eval_anything.micro.world.scenes import Clip, Picture, all_scenes, attributes_of, path_of
 
-CLIPS = list(all_things(Clip))
+CLIPS = list(all_scenes(Clip))
 SECONDS = 0.75
 
 

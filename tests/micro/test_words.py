@@ -7,16 +7,16 @@ import pytest
 from eval_anything.content import Modality
 from eval_anything.micro.world.grading import declines, is_one_of, names_only
 from eval_anything.micro.world.perceive import perceive_text
-from eval_anything.micro.world.things import DECLINE, KINDS, all_things, attributes_of
+from eval_anything.micro.world.scenes import DECLINE, KINDS, all_scenes, attributes_of
 from eval_anything.micro.world.words import describe, read
 
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.AUDIO, Modality.VIDEO])
 def test_descriptions_are_exact(modality: Modality) -> None:
-    for thing in all_things(KINDS[modality]):
-        assert read(describe(thing)) == attributes_of(thing)
-        for name, value in attributes_of(thing).items():
-            assert read(describe(thing, (name,))) == {name: value}
+    for scene in all_scenes(KINDS[modality]):
+        assert read(describe(scene)) == attributes_of(scene)
+        for name, value in attributes_of(scene).items():
+            assert read(describe(scene, (name,))) == {name: value}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from eval_anything.judges.calibration.labels import Labelled
 from eval_anything.media import MediaStore
 from eval_anything.micro.world.gold import gold_items
 from eval_anything.micro.world.perceive import perceive, perceive_text
+from eval_anything.micro.world.scenes import MOTIONS, Clip, path_of
 from eval_anything.micro.world.synergy import Attributes, agreement, pairs_of, shared_names
-from eval_anything.micro.world.things import MOTIONS, Clip, path_of
 from eval_anything.micro.world.words import read
 from tests.support.judge_server import MARK, Asked
 

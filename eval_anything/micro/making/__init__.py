@@ -1,1 +1,1 @@
-"""Makers of the micro world's content: samples, demonstrations, trained checkpoints."""
+"""Makes the micro world's content: samples, demonstrations, trained checkpoints. Not in the wheel."""

@@ -1,6 +1,7 @@
 """Trains the model `micro` from scratch: python -m eval_anything.micro.making.build --out DIR [--seed 0]
 
-Takes minutes on one processor thread. The result is a transformers checkpoint with a codec.json.
+Needs a checkout of the repository, and minutes on one processor thread. The result is a transformers
+checkpoint with a codec.json.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, TypeVar
 import torch
 from torch.nn import functional
 
-from eval_anything.micro.making.demonstrator import Turns, demonstration
+from eval_anything.micro.making.checkpoint_files import CheckpointRecipe, save_checkpoint
+from eval_anything.micro.making.demonstrations import Turns, demonstration
 from eval_anything.micro.model import vocabulary as vocab
-from eval_anything.micro.model.checkpoint_files import CheckpointRecipe, save_checkpoint
-from eval_anything.micro.model.codec import encode_item
+from eval_anything.micro.model.codec import encode_symbolic
 from eval_anything.models.local.generation import padded
 
 IGNORED = -100  # label of tokens that are not learned
@@ -36,17 +37,17 @@ Sequence = tuple[list[int], int]
 
 
 def tokenise(turns: Turns) -> Sequence:
-    """The turns with their role tokens; only the last turn and its <eos> are learned."""
+    """Token ids of the turns with their role tokens; only the last turn and its <eos> are learned."""
     ids = vocab.ids()
     roles = [ids[vocab.ROLES["user"]], ids[vocab.ROLES["assistant"]]]
-    out: list[int] = []
+    sequence: list[int] = []
     start = 0
     for number, turn in enumerate(turns):
-        out.append(roles[number % 2])
-        start = len(out)
-        for item in turn:
-            out += encode_item(item)
-    return [*out, ids[vocab.EOS]], start
+        sequence.append(roles[number % 2])
+        start = len(sequence)
+        for part in turn:
+            sequence += encode_symbolic(part)
+    return [*sequence, ids[vocab.EOS]], start
 
 
 def make_sequences(recipe: CheckpointRecipe, seed: int) -> list[Sequence]:
@@ -117,9 +118,9 @@ def _loss(model: Any, batch: list[Sequence]) -> torch.Tensor:
     inputs, labels = collate(batch)
     # Padding is on the right and attention is causal, so no mask is needed.
     logits = model(input_ids=inputs, use_cache=False).logits[:, :-1]
-    wanted = labels[:, 1:]
-    learned = wanted != IGNORED
-    return functional.cross_entropy(logits[learned], wanted[learned])
+    targets = labels[:, 1:]
+    learned = targets != IGNORED
+    return functional.cross_entropy(logits[learned], targets[learned])
 
 
 def _schedule(optimiser: Any, warmup: int, steps: int) -> Any:
@@ -140,10 +141,14 @@ def fit(
     schedule_of: Callable[[Any, int, int], Any],
     recipe: Any,
 ) -> Any:
-    """The model in eval mode after one step of AdamW down the loss of each batch, in order.
+    """Trains the model with AdamW, one step for each batch in order, and returns it in eval mode.
 
-    Norms of gradients are clipped to 1. `recipe` has learning_rate, weight_decay and warmup_steps;
-    `schedule_of` makes the schedule of an optimiser, a number of steps to warm up and one of all steps.
+    Norms of gradients are clipped to 1.
+
+    Args:
+        loss_of: the loss of the model on a batch.
+        schedule_of: the schedule of an optimiser, a number of warm-up steps and one of all steps.
+        recipe: has learning_rate, weight_decay and warmup_steps.
     """
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
@@ -164,7 +169,7 @@ def fit(
 
 
 def build(out: Path, seed: int = 0, recipe: CheckpointRecipe = DEFAULT) -> float:
-    """Trains and saves a checkpoint in `out`; returns the seconds that it took."""
+    """Trains a checkpoint, saves it in `out`, and returns the seconds that training took."""
     begin = time.monotonic()
     model = train(recipe, seed)
     seconds = time.monotonic() - begin
@@ -173,7 +178,7 @@ def build(out: Path, seed: int = 0, recipe: CheckpointRecipe = DEFAULT) -> float
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description="Train the model of the micro world from scratch.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--seed", type=int, default=0)

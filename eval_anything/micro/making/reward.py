@@ -4,7 +4,8 @@
 
 A scalar head on the body of the bundled model `micro`, trained on preference pairs (Bradley and Terry
 1952) of which some have the wrong label: it errs on purpose, as judges of real answers do. Writes
-checkpoint/ and figures.json into DIR. Takes a minute or two on one processor thread.
+checkpoint/ and figures.json into DIR. Needs a checkout of the repository, and a minute or two on one
+processor thread.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from torch.nn import functional
 from eval_anything.content import Modality
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.micro.making.build import fit, tokenise
-from eval_anything.micro.making.pairs import Answer, Pair, synergy_calibration, synergy_pairs
+from eval_anything.micro.making.checkpoint_files import save_model
 from eval_anything.micro.model import vocabulary as vocab
 from eval_anything.micro.model.adapter import BUNDLED
-from eval_anything.micro.model.checkpoint_files import save_model
-from eval_anything.micro.model.codec import encode_item, media_ids
+from eval_anything.micro.model.codec import encode_symbolic, media_ids
+from eval_anything.micro.pairs.preferences import Answer, Pair, synergy_calibration, synergy_pairs
 from eval_anything.micro.world.raster import SILENCE, picture_codes
+from eval_anything.micro.world.scenes import Picture, SymbolicPart, modality_of
 from eval_anything.micro.world.synergy import name_of, pairs_of
-from eval_anything.micro.world.things import Item, Picture, modality_of
 from eval_anything.models.local.generation import padded
 from eval_anything.statistics.intervals import mean_interval
 
@@ -72,36 +73,36 @@ Comparison = tuple[list[Ids], list[Ids]]
 """The views of the chosen answer, and those of the rejected one; a reward is the mean over the views."""
 
 
-def views(prompt: Sequence[Item], answer: Answer) -> Views:
-    """What the judge reads of an answer: the prompt and two parts, for each pair of its modalities."""
-    return _views(prompt, {modality_of(item): encode_item(item) for item in answer})
+def views(prompt: Sequence[SymbolicPart], answer: Answer) -> Views:
+    """Token ids that the judge reads of an answer: prompt and two parts, for each pair of modalities."""
+    return _views(prompt, {modality_of(part): encode_symbolic(part) for part in answer})
 
 
-def _views(prompt: Sequence[Item], parts: Mapping[Modality, Ids]) -> Views:
+def _views(prompt: Sequence[SymbolicPart], parts: Mapping[Modality, Ids]) -> Views:
     *head, eos = tokenise((tuple(prompt), ()))[0]
     return {
-        name_of((one, other)): [*head, *parts[one], *parts[other], eos]
-        for one, other in pairs_of(tuple(parts))
+        name_of((first, second)): [*head, *parts[first], *parts[second], eos]
+        for first, second in pairs_of(tuple(parts))
     }
 
 
 def comparisons(recipe: RewardRecipe, seed: int) -> list[Comparison]:
     """The training set, in random order."""
     rng = random.Random(f"micro-reward-{seed}")
-    out: list[Comparison] = []
+    training_set: list[Comparison] = []
     for pair in synergy_pairs(recipe.pairs, seed, recipe.noise):
         prompt = pair.exchange.prompt
         a, b = (list(views(prompt, answer).values()) for answer in (pair.a, pair.b))
-        out.append((a, b) if pair.preferred == "a" else (b, a))
+        training_set.append((a, b) if pair.preferred == "a" else (b, a))
         if rng.random() < recipe.junk:
-            out.append(_with_junk(prompt, rng.choice((pair.a, pair.b)), rng))
-    rng.shuffle(out)
-    return out
+            training_set.append(_with_junk(prompt, rng.choice((pair.a, pair.b)), rng))
+    rng.shuffle(training_set)
+    return training_set
 
 
-def _with_junk(prompt: Sequence[Item], answer: Answer, rng: random.Random) -> Comparison:
-    """An answer, and the same with parts that show nothing: a judge must not reward that."""
-    parts = {modality_of(item): encode_item(item) for item in answer}
+def _with_junk(prompt: Sequence[SymbolicPart], answer: Answer, rng: random.Random) -> Comparison:
+    """An answer, and the same with parts that show nothing, which a judge must not reward."""
+    parts = {modality_of(part): encode_symbolic(part) for part in answer}
     spoilt = rng.sample(list(parts), rng.randint(1, len(parts)))
     junk = {modality: _junk(modality, rng) for modality in spoilt}
     return list(_views(prompt, parts).values()), list(_views(prompt, parts | junk).values())
@@ -130,7 +131,7 @@ def new_model(seed: int) -> Any:
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # it warns that the head is new, which is what is wanted
+    logging.set_verbosity_error()  # it warns that the head is new, which is intended
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(BUNDLED, num_labels=1)
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -141,7 +142,7 @@ def new_model(seed: int) -> Any:
 
 
 def rewards(model: Any, sequences: Sequence[Ids]) -> torch.Tensor:
-    """The scalar of each sequence, float32 (n,)."""
+    """The reward of each sequence, float32 (n,)."""
     inputs = padded(sequences, vocab.ids()[vocab.PAD], padding_side="right")
     scalars: torch.Tensor = model(**inputs, use_cache=False).logits
     return scalars[:, 0]
@@ -164,9 +165,10 @@ def _schedule(optimiser: Any, warmup: int, steps: int) -> Any:
 
 def _batches(recipe: RewardRecipe, seed: int, epoch: int) -> list[list[Comparison]]:
     """The comparisons in batches, in another order each epoch."""
-    found = comparisons(recipe, seed)
-    random.Random(f"micro-reward-{seed}-{epoch}").shuffle(found)
-    return [found[start : start + recipe.batch] for start in range(0, len(found), recipe.batch)]
+    training_set = comparisons(recipe, seed)
+    random.Random(f"micro-reward-{seed}-{epoch}").shuffle(training_set)
+    starts = range(0, len(training_set), recipe.batch)
+    return [training_set[start : start + recipe.batch] for start in starts]
 
 
 def _loss(centring: float, model: Any, batch: list[Comparison]) -> torch.Tensor:
@@ -179,22 +181,22 @@ def _loss(centring: float, model: Any, batch: list[Comparison]) -> torch.Tensor:
 
 
 def judged(model: Any, pairs: Sequence[Pair]) -> list[tuple[dict[str, float], dict[str, float]]]:
-    """The judge's values (0..1) for both answers of each pair, by pair of modalities."""
+    """The judge's scores (0..1) of both answers of each pair, by pair of modalities."""
     sides = [views(pair.exchange.prompt, answer) for pair in pairs for answer in (pair.a, pair.b)]
-    values: list[float] = []
+    scores: list[float] = []
     sequences = [ids for side in sides for ids in side.values()]
     with torch.inference_mode():
         for start in range(0, len(sequences), 64):
-            values += rewards(model, sequences[start : start + 64]).sigmoid().tolist()
-    found = iter(values)
-    by_side = [{name: round(next(found), 6) for name in side} for side in sides]
+            scores += rewards(model, sequences[start : start + 64]).sigmoid().tolist()
+    remaining = iter(scores)
+    by_side = [{name: round(next(remaining), 6) for name in side} for side in sides]
     return list(zip(by_side[0::2], by_side[1::2], strict=True))
 
 
 def figures_of(model: Any, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
     """Accuracy of the judge on pairs: {name: {value, ci95, n}}, for synergy and each pair of modalities.
 
-    It is right if its value for the better answer is higher, half right if both are the same. A pair of
+    It is right if its score of the better answer is higher, half right if both are the same. A pair of
     modalities counts where the two answers' exact agreements on it differ.
     """
     right: dict[str, list[tuple[float, str]]] = {"synergy": []}
@@ -208,8 +210,8 @@ def figures_of(model: Any, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
                 credit = _credit(truth * (a[name] - b[name]))
                 right.setdefault(name, []).append((credit, pair.source_id))
     figures = {}
-    for name, found in right.items():
-        estimate = mean_interval([c for c, _ in found], [s for _, s in found], (0.0, 1.0))
+    for name, credits in right.items():
+        estimate = mean_interval([c for c, _ in credits], [s for _, s in credits], (0.0, 1.0))
         ends = [round(estimate.low, 4), round(estimate.high, 4)]
         figures[name] = {"value": round(estimate.value, 4), "ci95": ends, "n": estimate.n}
     return figures
@@ -243,7 +245,7 @@ def build(out: Path, seed: int = 0, recipe: RewardRecipe = DEFAULT) -> dict[str,
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -24,7 +24,7 @@ BUNDLED = Path(__file__).resolve().parent.parent / "checkpoint"
 
 
 class MicroModel(Model):
-    """A checkpoint with a codec.json; `micro` alone is the bundled one."""
+    """Runs a checkpoint with a codec.json; `micro` without a path is the bundled one."""
 
     default_suite: ClassVar[str] = "micro"
     chats: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class MicroModel(Model):
         ids = vocabulary.ids()
         start = time.perf_counter()
         prompts = [codec.encode_prompt(request.messages) for request in requests]
-        drawn = decode(
+        answers = decode(
             self._loaded,
             prompts,
             seeds=[request.seed for request in requests],
@@ -103,7 +103,7 @@ class MicroModel(Model):
         seconds = time.perf_counter() - start
         return [
             self._response(len(prompt), answer.ids, seconds, store)
-            for prompt, answer in zip(prompts, drawn, strict=True)
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
     def _response(
@@ -127,7 +127,7 @@ class MicroModel(Model):
 
 
 def _written_out(turns: Turns, open_for_answer: bool) -> str:
-    """A conversation as the model's tokens."""
+    """The text of a conversation, with the tokens of its roles."""
     from eval_anything.micro.model.vocabulary import ROLES
 
     written = "".join(f"{ROLES[turn['role']]} {turn['content']} " for turn in turns)

@@ -22,7 +22,7 @@ from eval_anything.micro.world.raster import (
     pixels_to_codes,
 )
 from eval_anything.micro.world.render import Rendered, render_codes
-from eval_anything.micro.world.things import Item
+from eval_anything.micro.world.scenes import SymbolicPart
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class DecodedParts:
 def encode_prompt(messages: Sequence[Message]) -> list[int]:
     """Token ids of a conversation up to where the assistant begins to speak.
 
-    Unknown words become <unk>. MediaError or ValueError for a medium that does not decode or has no
-    code: a picture that is not square, a sound that is silent, noisy or of foreign tones.
+    Unknown words become <unk>. Raises MediaError or ValueError for a medium that does not decode or has
+    no code: a picture that is not square, a sound that is silent, noisy or of foreign tones.
     """
     ids = vocab.ids()
-    out: list[int] = []
+    sequence: list[int] = []
     for message in messages:
-        out.append(ids[vocab.ROLES[message.role]])
+        sequence.append(ids[vocab.ROLES[message.role]])
         for part in message.parts:
-            out += encode_part(part)
-    return [*out, ids[vocab.ROLES["assistant"]]]
+            sequence += encode_part(part)
+    return [*sequence, ids[vocab.ROLES["assistant"]]]
 
 
 def encode_response(parts: Iterable[Part]) -> list[int]:
@@ -60,29 +60,29 @@ def encode_part(part: Part) -> list[int]:
     return media_ids(part.modality, _file_codes(part.modality, Path(part.path)))
 
 
-def encode_item(item: Item) -> list[int]:
-    """Token ids of a text or thing: the same as those of its file."""
-    return _text_ids(item) if isinstance(item, str) else media_ids(item.modality, codes_of(item))
+def encode_symbolic(part: SymbolicPart) -> list[int]:
+    """Token ids of a text or scene: the same as those of its file."""
+    return _text_ids(part) if isinstance(part, str) else media_ids(part.modality, codes_of(part))
 
 
 def decode(token_ids: Iterable[int]) -> DecodedParts:
     """Parts of a response up to <eos>.
 
     A medium with a wrong number or kind of codes, or without an end, is reported in `problems` and left
-    out; so is any token that stands where it means nothing.
+    out; so is a token out of place.
     """
-    known = vocab.tokens()
-    tokens = [known[number] if 0 <= number < len(known) else vocab.UNK for number in token_ids]
+    every = vocab.tokens()
+    tokens = [every[number] if 0 <= number < len(every) else vocab.UNK for number in token_ids]
     if vocab.EOS in tokens:
         tokens = tokens[: tokens.index(vocab.EOS)]
     opening = {vocab.OPEN[modality]: modality for modality in vocab.MEDIA}
     parts: list[str | Rendered] = []
     words: list[str] = []
     problems: list[str] = []
-    place = 0
-    while place < len(tokens):
-        token = tokens[place]
-        place += 1
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        position += 1
         if not token.startswith("<"):
             words.append(token)
             continue
@@ -90,10 +90,10 @@ def decode(token_ids: Iterable[int]) -> DecodedParts:
             parts.append(vocab.join_words(words))
             words = []
         if token in opening:
-            inside = list(takewhile(lambda token: token not in vocab.STRUCTURE, tokens[place:]))
-            place += len(inside)
-            closed = place < len(tokens) and tokens[place] == vocab.CLOSE[opening[token]]
-            place += closed
+            inside = list(takewhile(lambda token: token not in vocab.STRUCTURE, tokens[position:]))
+            position += len(inside)
+            closed = position < len(tokens) and tokens[position] == vocab.CLOSE[opening[token]]
+            position += closed
             try:
                 parts.append(_medium(opening[token], inside, closed))
             except ValueError as error:
@@ -106,7 +106,7 @@ def decode(token_ids: Iterable[int]) -> DecodedParts:
 
 
 def _medium(modality: Modality, inside: list[str], closed: bool) -> Rendered:
-    """The medium of these code tokens. ValueError says what is malformed."""
+    """The medium of these code tokens. Raises ValueError if they are malformed."""
     codes = vocab.code_range(modality)
     numbers = [vocab.ids()[token] for token in inside]
     if not closed:

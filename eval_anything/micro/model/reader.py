@@ -15,7 +15,7 @@ from eval_anything.judges.kinds.reward.readers import (
 
 
 class MicroReader(Reader):
-    """For checkpoints of the micro world: prompt, parts and <eos> in its one vocabulary."""
+    """Reads prompt, parts and <eos> for checkpoints of the micro world, in its one vocabulary."""
 
     sees = frozenset(MODALITIES)
     files: tuple[str, ...] = ("codec.json",)

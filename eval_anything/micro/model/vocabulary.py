@@ -11,7 +11,7 @@ from eval_anything.content import Modality
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.prompts.feedback import NOUNS, SENTENCES
 from eval_anything.micro.world.raster import AUDIO_FRAMES, FRAMES, RATE, SIDE, TONES_HZ, patch_book
-from eval_anything.micro.world.things import DECLINE, VALUES, WORLD_VERSION
+from eval_anything.micro.world.scenes import DECLINE, VALUES, WORLD_VERSION
 
 PAD, UNK, EOS = "<pad>", "<unk>", "<eos>"
 
@@ -44,7 +44,7 @@ _PIECE = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 
 
 def split_words(text: str) -> list[str]:
-    """The text as the vocabulary sees it: lower-case words and single punctuation marks."""
+    """Words of a text in the vocabulary: lower-case words and single punctuation marks."""
     return _PIECE.findall(text.lower())
 
 
@@ -84,7 +84,7 @@ def ids() -> dict[str, int]:
 
 
 def description() -> dict[str, object]:
-    """What codec.json says: enough to read the token ids without this package, but for the patches."""
+    """The content of codec.json: enough to read the token ids without this package, but for patches."""
     patches, tones = code_range(Modality.IMAGE), code_range(Modality.AUDIO)
     return {
         "name": "micro-world",
@@ -120,12 +120,12 @@ def save_description(folder: Path) -> None:
 
 
 def check_description(folder: Path) -> None:
-    """ValueError if the folder's codec.json is absent or belongs to another version of the world."""
+    """Raises ValueError if codec.json is absent or belongs to another version of the world."""
     try:
-        found = json.loads((folder / CODEC_FILE).read_text())
+        document = json.loads((folder / CODEC_FILE).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} has no readable {CODEC_FILE}: {error}") from None
-    if found != description():
+    if document != description():
         raise ValueError(
             f"{folder / CODEC_FILE} does not describe version {WORLD_VERSION} of the micro world"
         )

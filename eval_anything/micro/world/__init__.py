@@ -1,1 +1,1 @@
-"""The micro world: what exists in it, seen, heard, rendered and put into words exactly."""
+"""Scenes of the micro world: perceived, rendered and put into words exactly."""

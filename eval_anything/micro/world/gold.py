@@ -1,4 +1,4 @@
-"""Things and gold answers in the JSON of a sample's targets."""
+"""Parts of right answers in the JSON of a sample's targets."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_anything.content import Modality, Sample
-from eval_anything.micro.world.things import Item, attributes_of, make_thing
+from eval_anything.micro.world.scenes import SymbolicPart, attributes_of, make_scene
 
 
-def item_to_json(item: Item) -> dict[str, Any]:
-    """A text or thing as JSON."""
-    if isinstance(item, str):
-        return {"modality": "text", "text": item}
-    return {"modality": str(item.modality), "attributes": attributes_of(item)}
+def part_to_json(part: SymbolicPart) -> dict[str, Any]:
+    """JSON of a text (`text`) or of a scene (`attributes`), each with its `modality`."""
+    if isinstance(part, str):
+        return {"modality": "text", "text": part}
+    return {"modality": str(part.modality), "attributes": attributes_of(part)}
 
 
-def item_from_json(data: Mapping[str, Any]) -> Item:
-    """The inverse of `item_to_json`; ValueError or KeyError if it is none."""
-    if data["modality"] == "text":
-        return str(data["text"])
-    return make_thing(Modality(data["modality"]), data["attributes"])
+def part_from_json(document: Mapping[str, Any]) -> SymbolicPart:
+    """The inverse of `part_to_json`; ValueError or KeyError if the document is none."""
+    if document["modality"] == "text":
+        return str(document["text"])
+    return make_scene(Modality(document["modality"]), document["attributes"])
 
 
-def gold_items(sample: Sample) -> tuple[Item, ...]:
-    """The right answer of a sample of the micro tasks, not rendered."""
-    return tuple(item_from_json(data) for data in sample.targets["gold"])
+def gold_items(sample: Sample) -> tuple[SymbolicPart, ...]:
+    """Texts and scenes of the right answer to a sample of the micro tasks, in order."""
+    return tuple(part_from_json(document) for document in sample.targets["gold"])

@@ -1,4 +1,4 @@
-"""Judges short answers in text."""
+"""Decides on short answers in text: right, one of several, or a refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DECLINES = re.compile(
 
 
 def names_only(text: str, answer: str, choices: Collection[str]) -> bool:
-    """Whether the text names the answer and no other of the choices: hedging is wrong."""
+    """Whether the text names the answer and no other of the choices: two of them are wrong."""
     return {word for word in normal_words(text) if word in choices} == {answer}
 
 

@@ -15,7 +15,7 @@ from eval_anything.micro.world.raster import (
     TONES_HZ,
     contour_of_steps,
 )
-from eval_anything.micro.world.things import COUNTS, PITCHES
+from eval_anything.micro.world.scenes import COUNTS, PITCHES
 
 MAX_OFF_PITCH = 25.0  # Hz; neighbouring tones are at least 100 Hz apart
 
@@ -39,9 +39,9 @@ _ZOOM = 8  # zero padding of the spectrum: 25 Hz / 8
 
 
 def hear(wave: NDArray[np.float32]) -> dict[str, str | None]:
-    """Mono samples at 8 kHz -> pitch, count, contour; None for an attribute that differs between tones.
+    """Pitch, count and contour of mono samples (n,) at 8 kHz; None for one that differs between tones.
 
-    ValueError says why it is no sound of this world: silent, noise, wrong length, foreign tones.
+    Raises ValueError if it is no sound of this world: silent, noise, wrong length, foreign tones.
     """
     codes = hear_codes(wave)
     runs = _runs(codes)
@@ -59,7 +59,7 @@ def hear(wave: NDArray[np.float32]) -> dict[str, str | None]:
 
 
 def hear_codes(wave: NDArray[np.float32]) -> tuple[int, ...]:
-    """Mono samples at 8 kHz -> the twelve audio codes. ValueError as in `hear`."""
+    """The twelve audio codes of mono samples (n,) at 8 kHz. Raises ValueError as `hear`."""
     frames = _frames(wave)
     window = np.hanning(frames.shape[1])
     spectra = np.abs(np.fft.rfft(frames * window, FRAME_SAMPLES * _ZOOM, axis=1)) ** 2
@@ -69,7 +69,7 @@ def hear_codes(wave: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def _frames(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The inner parts of the twelve frames, aligned to the first tone: (12, 240)."""
+    """Inner parts of the twelve frames, aligned to the first tone: float32 (12, 240)."""
     level = np.abs(wave)
     if level.size == 0 or level.max() < SILENT_PEAK:
         raise ValueError("silent: nothing to hear")
@@ -92,18 +92,19 @@ def _frames(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _code(spectrum: NDArray[np.float64]) -> int:
+    """The code of the tone with this power spectrum. Raises ValueError for noise and foreign tones."""
     peak = int(spectrum.argmax())
     width = 3 * _ZOOM  # the main lobe of the window
     near = spectrum[max(0, peak - width) : peak + width + 1].sum()
     if near < MIN_PURITY * spectrum.sum():
         raise ValueError("noise: no clear tones")
     hertz = peak * RATE / (FRAME_SAMPLES * _ZOOM)
-    tone = int(np.argmin([abs(hertz - known) for known in TONES_HZ]))
+    tone = int(np.argmin([abs(hertz - tone_hz) for tone_hz in TONES_HZ]))
     if abs(hertz - TONES_HZ[tone]) > MAX_OFF_PITCH:
         raise ValueError(f"not of this world: a tone of {hertz:.0f} Hz")
     return tone + 1
 
 
 def _runs(codes: tuple[int, ...]) -> list[list[int]]:
-    """The codes of each tone: stretches between silences."""
+    """The codes of each tone: runs between silences."""
     return [list(run) for sounds, run in groupby(codes, lambda code: code != SILENCE) if sounds]

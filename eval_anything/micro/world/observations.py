@@ -1,4 +1,4 @@
-"""Attributes that single answers of a response show."""
+"""Attributes that single answers of a conversation show, and their agreement with targets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def seen_in(answer: Response, modality: Modality | str) -> dict[str, str | None]
     return dict(percept.attributes) if percept is not None else {}
 
 
-def share(asked: Mapping[str, str], seen: Mapping[str, str | None]) -> float:
-    """Share (0..1) of the asked attributes that are seen with the asked value."""
-    return sum(seen.get(name) == value for name, value in asked.items()) / len(asked)
+def share(targets: Mapping[str, str], attributes: Mapping[str, str | None]) -> float:
+    """Share (0..1) of the target attributes that have their target value."""
+    return sum(attributes.get(name) == target for name, target in targets.items()) / len(targets)

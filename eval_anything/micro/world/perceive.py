@@ -1,7 +1,8 @@
-"""What a file of the micro world shows. Reads files, never tokens, and says so when it cannot tell.
+"""Perceives the micro world: the attributes that a file or text shows, or why none can be read.
 
-Pictures are recognised by synthesis: the nearest of all rasters, if it is near enough. The bound is
-under half the distance between the two most similar rasters, so no file can pass for two of them.
+Files are read, never tokens. Pictures are recognised by synthesis: the nearest of all rasters, if it is
+near enough. The bound is under half the distance between the two most similar rasters, so no file can
+pass for two of them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from eval_anything.content import MediaPart, Modality, Part, Response, TextPart
 from eval_anything.media import read_audio, read_image, read_video
 from eval_anything.micro.world import hearing, words
 from eval_anything.micro.world.raster import RATE, SIDE, pictures
-from eval_anything.micro.world.things import MOTIONS, Clip, Picture, attributes_of, path_of
+from eval_anything.micro.world.scenes import MOTIONS, Clip, Picture, attributes_of, path_of
 
 MAX_DISTANCE = 8.0  # root mean square over 0..255; the two most similar rasters are 17.4 apart
 
@@ -32,7 +33,7 @@ NOISE_SPREAD = 20.0  # standard deviation within the area of one raster pixel
 
 @dataclass(frozen=True)
 class Percept:
-    """A value for each attribute (None: mixed or unclear), or a problem and no attributes."""
+    """Attributes of a part (None: mixed or unclear), or a problem and no attributes."""
 
     modality: Modality
     attributes: Mapping[str, str | None] = field(default_factory=dict)
@@ -42,8 +43,8 @@ class Percept:
 def perceive_file(modality: Modality, path: Path) -> Percept:
     """The percept of a file.
 
-    A picture is of any format, square, 32 pixels or more; a sound has a sample rate of 8 kHz or more; a
-    clip has any frame rate that shows all three world frames.
+    Accepts square pictures of 32 pixels or more in any format, sounds of 8 kHz or more, and clips of any
+    frame rate that shows all three world frames.
     """
     reader = {Modality.IMAGE: _see_picture, Modality.AUDIO: _hear_sound, Modality.VIDEO: _see_clip}
     try:
@@ -64,20 +65,20 @@ def _hear_sound(path: Path) -> Mapping[str, str | None]:
 def _see_clip(path: Path) -> Mapping[str, str | None]:
     frames = [_recognise(pixels) for pixels in read_video(path).frames]
     shape, colour = (_only({getattr(frame, name) for frame in frames}) for name in ("shape", "colour"))
-    steps = [place for place, _ in groupby((frame.row, frame.col) for frame in frames)]
-    motion = next((m for m in MOTIONS if steps == _steps(m)), None)
+    positions = [position for position, _ in groupby((frame.row, frame.col) for frame in frames)]
+    motion = next((m for m in MOTIONS if positions == _positions(m)), None)
     return {"shape": shape, "colour": colour, "motion": motion}
 
 
 def perceive_text(text: str) -> Percept:
-    """The attributes that a text names (only those are in the result)."""
+    """The percept of a text, with the attributes that it names and no others."""
     if not text.strip():
         return Percept(Modality.TEXT, problem="the text is blank")
     return Percept(Modality.TEXT, words.read(text))
 
 
 def perceive(part: Part) -> Percept:
-    """The percept of any part."""
+    """The percept of a text or medium."""
     return perceive_text(part.text) if isinstance(part, TextPart) else _perceive_medium(part)
 
 
@@ -87,19 +88,22 @@ def _perceive_medium(part: MediaPart) -> Percept:
 
 
 def perceive_response(response: Response) -> dict[Modality, Percept]:
-    """The percept of each modality present: all text together, and the first medium of each kind."""
-    first: dict[Modality, MediaPart] = {}
+    """Percepts by modality: of all text together, and of the first medium of each kind."""
+    first_media: dict[Modality, MediaPart] = {}
     for part in response.parts:
         if isinstance(part, MediaPart):
-            first.setdefault(part.modality, part)
-    percepts = {modality: perceive(part) for modality, part in first.items()}
+            first_media.setdefault(part.modality, part)
+    percepts = {modality: perceive(part) for modality, part in first_media.items()}
     if response.text.strip():
         percepts[Modality.TEXT] = perceive_text(response.text)
     return percepts
 
 
 def shrink(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Any square picture uint8 (n, n, 3), n >= 32 -> float32 (32, 32, 3) by averaging over areas."""
+    """Averages a picture uint8 (n, n, 3), n >= 32, over areas: float32 (32, 32, 3).
+
+    Raises ValueError if it is smaller or no square.
+    """
     from PIL import Image
 
     height, width = pixels.shape[:2]
@@ -110,23 +114,25 @@ def shrink(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _recognise(pixels: NDArray[np.uint8]) -> Picture:
+    """The picture with the nearest raster. Raises ValueError for blank, noisy and foreign ones."""
     if float(pixels.std(axis=(0, 1)).max()) < BLANK_SPREAD:
         raise ValueError("blank: nothing to see")
     small = shrink(pixels)
-    things, rasters = pictures()
+    candidates, rasters = pictures()
     distances = np.sqrt(((rasters - small) ** 2).mean(axis=(1, 2, 3)))
-    best = int(distances.argmin())
+    nearest = int(distances.argmin())
+    distance = distances[nearest]
     if _roughness(pixels, small) > NOISE_SPREAD:
         raise ValueError("noise: no clear picture")
-    if distances[best] <= MAX_DISTANCE:
-        return things[best]
+    if distance <= MAX_DISTANCE:
+        return candidates[nearest]
     raise ValueError(
-        f"not of this world: {distances[best]:.0f} from the nearest picture (at most {MAX_DISTANCE:.0f})"
+        f"not of this world: {distance:.0f} from the nearest picture (at most {MAX_DISTANCE:.0f})"
     )
 
 
 def _roughness(pixels: NDArray[np.uint8], small: NDArray[np.float32]) -> float:
-    """Root mean square of what shrinking averaged away."""
+    """Root mean square of the difference between the pixels and their averages over areas."""
     from PIL import Image
 
     size = (pixels.shape[1], pixels.shape[0])
@@ -140,6 +146,6 @@ def _only(values: set[str]) -> str | None:
     return next(iter(values)) if len(values) == 1 else None
 
 
-def _steps(motion: str) -> list[tuple[str, str]]:
-    """The places that anything with this motion passes."""
+def _positions(motion: str) -> list[tuple[str, str]]:
+    """Row and column of each frame of a clip with this motion."""
     return [(frame.row, frame.col) for frame in path_of(Clip("circle", "red", motion))]

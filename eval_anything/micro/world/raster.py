@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_anything.micro.world.things import (
+from eval_anything.micro.world.scenes import (
     COLS,
     CONTOURS,
     COUNTS,
@@ -15,9 +15,9 @@ from eval_anything.micro.world.things import (
     ROWS,
     Clip,
     Picture,
+    Scene,
     Sound,
-    Thing,
-    all_things,
+    all_scenes,
     path_of,
 )
 
@@ -71,14 +71,14 @@ def raster(picture: Picture) -> Raster:
         "square": np.maximum(abs(x), abs(y)) <= RADIUS,
         "triangle": (abs(y) <= RADIUS) & (abs(x) <= (y + RADIUS) / 2),
     }[picture.shape]
-    out = np.empty((SIDE, SIDE, 3), np.uint8)
-    out[:] = BACKGROUND
-    out[inside] = PALETTE[picture.colour]
-    return out
+    pixels = np.empty((SIDE, SIDE, 3), np.uint8)
+    pixels[:] = BACKGROUND
+    pixels[inside] = PALETTE[picture.colour]
+    return pixels
 
 
 def split_patches(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """(32, 32, 3) -> (4, 16, 16, 3): top left, top right, bottom left, bottom right."""
+    """Patches (4, 16, 16, 3) of a raster (32, 32, 3): top left, top right, bottom left, bottom right."""
     halves = pixels.reshape(2, PATCH, 2, PATCH, 3)
     return halves.transpose(0, 2, 1, 3, 4).reshape(4, PATCH, PATCH, 3)
 
@@ -91,22 +91,22 @@ def join_patches(patches: NDArray[np.generic]) -> NDArray[np.generic]:
 @cache
 def pictures() -> tuple[tuple[Picture, ...], NDArray[np.float32]]:
     """All 108 pictures and their rasters, float32 (108, 32, 32, 3)."""
-    things = tuple(all_things(Picture))
-    return things, np.stack([raster(thing) for thing in things]).astype(np.float32)
+    every = tuple(all_scenes(Picture))
+    return every, np.stack([raster(picture) for picture in every]).astype(np.float32)
 
 
 @cache
 def patch_book() -> Raster:
     """Every distinct patch, uint8 (109, 16, 16, 3); a patch code is an index of it."""
-    seen: dict[bytes, NDArray[np.generic]] = {}
+    distinct: dict[bytes, NDArray[np.generic]] = {}
     for pixels in pictures()[1].astype(np.uint8):
         for patch in split_patches(pixels):
-            seen.setdefault(patch.tobytes(), patch)
-    return np.stack(list(seen.values())).astype(np.uint8)
+            distinct.setdefault(patch.tobytes(), patch)
+    return np.stack(list(distinct.values())).astype(np.uint8)
 
 
 def pixels_to_codes(pixels: NDArray[np.generic]) -> tuple[int, ...]:
-    """(32, 32, 3) in 0..255 -> four codes of the nearest patches."""
+    """Codes of the four nearest patches of a raster (32, 32, 3) in 0..255."""
     book = patch_book().astype(np.float32)
     patches = split_patches(pixels).astype(np.float32)
     distance = ((patches[:, None] - book[None]) ** 2).sum(axis=(2, 3, 4))
@@ -114,7 +114,7 @@ def pixels_to_codes(pixels: NDArray[np.generic]) -> tuple[int, ...]:
 
 
 def codes_to_pixels(codes: tuple[int, ...]) -> Raster:
-    """Four patch codes -> uint8 (32, 32, 3)."""
+    """The raster uint8 (32, 32, 3) of four patch codes."""
     return join_patches(patch_book()[list(codes)]).astype(np.uint8)
 
 
@@ -136,11 +136,11 @@ def sound_codes(sound: Sound) -> tuple[int, ...]:
     return ((first, second, SILENCE) * count + (SILENCE,) * AUDIO_FRAMES)[:AUDIO_FRAMES]
 
 
-def codes_of(thing: Thing) -> tuple[int, ...]:
+def codes_of(scene: Scene) -> tuple[int, ...]:
     """The codes of a picture, clip or sound."""
-    if isinstance(thing, Picture):
-        return picture_codes(thing)
-    return clip_codes(thing) if isinstance(thing, Clip) else sound_codes(thing)
+    if isinstance(scene, Picture):
+        return picture_codes(scene)
+    return clip_codes(scene) if isinstance(scene, Clip) else sound_codes(scene)
 
 
 def contour_of_steps(first: int, second: int) -> str:
@@ -151,7 +151,7 @@ def contour_of_steps(first: int, second: int) -> str:
 
 
 def codes_to_wave(codes: tuple[int, ...]) -> NDArray[np.float32]:
-    """Audio codes -> float32 (320 * len(codes),) in -.5 .. .5."""
+    """The samples of audio codes: float32 (320 * len(codes),) in -.5 .. .5."""
     time = np.arange(FRAME_SAMPLES) / RATE
     frames = [
         np.zeros(FRAME_SAMPLES)

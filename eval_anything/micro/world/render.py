@@ -1,4 +1,4 @@
-"""Pictures, sounds and clips as real PNG, WAV and MP4 files."""
+"""Renders scenes as PNG, WAV and MP4 files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eval_anything.micro.world.raster import (
     codes_to_pixels,
     codes_to_wave,
 )
-from eval_anything.micro.world.things import Thing
+from eval_anything.micro.world.scenes import Scene
 
 SCALE = 4  # file pixels per raster pixel
 
@@ -37,36 +37,36 @@ class Rendered(NamedTuple):
 
 
 def enlarge(pixels: Raster) -> Raster:
-    """(32, 32, 3) -> (128, 128, 3)."""
+    """Repeats each pixel 4 by 4 times: (32, 32, 3) becomes (128, 128, 3)."""
     return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
 @lru_cache(maxsize=4096)
 def render_image(codes: tuple[int, ...]) -> Rendered:
-    """Four patch codes -> a PNG of 128x128 pixels."""
+    """The PNG of four patch codes: 128x128 pixels."""
     return Rendered(Modality.IMAGE, encode_png(enlarge(codes_to_pixels(codes))))
 
 
 @lru_cache(maxsize=4096)
 def render_audio(codes: tuple[int, ...]) -> Rendered:
-    """Twelve audio codes -> a 16-bit mono WAV of 0.48 s at 8 kHz."""
+    """The WAV of twelve audio codes: 16 bits, mono, 0.48 s at 8 kHz."""
     return Rendered(Modality.AUDIO, encode_wav(codes_to_wave(codes), RATE))
 
 
 @lru_cache(maxsize=1024)
 def render_video(codes: tuple[int, ...]) -> Rendered:
-    """Twelve patch codes -> an MP4 of 0.75 s, 128x128 pixels, 8 frames per second."""
+    """The MP4 of twelve patch codes: 0.75 s, 128x128 pixels, 8 frames per second."""
     frames = [codes_to_pixels(codes[start : start + 4]) for start in range(0, len(codes), 4)]
     repeated = (enlarge(frame) for frame in frames for _ in range(REPEATS))
     return Rendered(Modality.VIDEO, encode_mp4(repeated, FPS))
 
 
 def render_codes(modality: Modality, codes: tuple[int, ...]) -> Rendered:
-    """The file of a medium that is given by its codes."""
+    """The file of a medium by its codes."""
     renderer = {Modality.IMAGE: render_image, Modality.AUDIO: render_audio, Modality.VIDEO: render_video}
     return renderer[modality](codes)
 
 
-def render(thing: Thing) -> Rendered:
-    """The file of a picture (PNG), sound (WAV) or clip (MP4)."""
-    return render_codes(thing.modality, codes_of(thing))
+def render(scene: Scene) -> Rendered:
+    """The file of a scene: a picture as PNG, a sound as WAV, a clip as MP4."""
+    return render_codes(scene.modality, codes_of(scene))

@@ -1,11 +1,11 @@
-"""Things in words, and words read back. Standard library only."""
+"""Describes scenes in words, and reads attributes from words. Standard library only."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-from eval_anything.micro.world.things import VALUES, Clip, Sound, Thing
+from eval_anything.micro.world.scenes import VALUES, Clip, Scene, Sound
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -33,19 +33,19 @@ _MOVING = {"moving", "moves", "move", "going", "goes", "go", "moved"}
 _NEGATIONS = {"not", "no", "never", "without", "isn", "aren"}
 
 
-def describe(thing: Thing, names: Collection[str] | None = None) -> str:
-    """The thing as a noun phrase, such as "a red circle at the top left"; `names` restricts it to some
+def describe(scene: Scene, names: Collection[str] | None = None) -> str:
+    """The scene as a noun phrase, such as "a red circle at the top left"; `names` restricts it to some
     attributes, so that a sound may be just "high tones".
     """
 
     def value(name: str) -> str:
-        return str(getattr(thing, name)) if names is None or name in names else ""
+        return str(getattr(scene, name)) if names is None or name in names else ""
 
-    if isinstance(thing, Sound):
+    if isinstance(scene, Sound):
         noun = "tone" if value("count") == "one" else "tones"
         return _join(value("count"), value("pitch"), value("contour"), noun)
     head = _join("a", value("colour"), value("shape") or "shape")
-    if isinstance(thing, Clip):
+    if isinstance(scene, Clip):
         return _join(head, value("motion") and f"moving {value('motion')}")
     row, col = value("row"), value("col")
     if row and col:
@@ -71,21 +71,25 @@ def read(text: str) -> dict[str, str | None]:
     count, unless the text is that one word.
     """
     words = normal_words(text)
-    found: dict[str, set[str]] = {}
-    for place, word in enumerate(words):
+    values_of: dict[str, set[str]] = {}
+    for position, word in enumerate(words):
         name = _ATTRIBUTE_OF.get(word)
-        before = words[place - 1] if place else ""
+        before = words[position - 1] if position else ""
         if word in ("left", "right"):
             name = "motion" if before in _MOVING else "col"
-        if name == "count" and len(words) > 1 and not _TONE_WORDS & set(words[place + 1 : place + 4]):
+        if (
+            name == "count"
+            and len(words) > 1
+            and not _TONE_WORDS & set(words[position + 1 : position + 4])
+        ):
             continue
         if name is not None:
-            # A negated value says what it is not: as good as naming two.
-            found.setdefault(name, set()).update((word, "?") if before in _NEGATIONS else (word,))
-    return {name: values.pop() if len(values) == 1 else None for name, values in found.items()}
+            # A negated value leaves the attribute open, as two different values do.
+            values_of.setdefault(name, set()).update((word, "?") if before in _NEGATIONS else (word,))
+    return {name: values.pop() if len(values) == 1 else None for name, values in values_of.items()}
 
 
 def plain(text: str) -> str:
-    """A short answer in its plain form: lower case, single spaces, no full stop."""
+    """A short answer in lower case, with single spaces and without a full stop."""
     text = re.sub(r"\s+", " ", text.lower()).strip(" .!?\"'")
     return re.sub(r"\s+([,.])", r"\1", text)

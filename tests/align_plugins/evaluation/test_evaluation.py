@@ -139,7 +139,7 @@ def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     from align_plugins.evaluation.callback import EvalAnythingCallback
     from eval_anything.micro.model import vocabulary
     from eval_anything.micro.model.adapter import BUNDLED
-    from eval_anything.micro.model.checkpoint_files import make_tokenizer
+    from eval_anything.micro.model.tokenizer import make_tokenizer
     from eval_anything.models.local.generation import load_causal_lm
 
     class Codec(transformers.TrainerCallback):  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""Families of cycles: out of a modality and back again, and one question put in several modalities.
+"""Families of cycles from a modality to another and back, and of one question in several modalities.
 
-Every turn is fresh, so that nothing but the model's own answer leads from one to the next.
+Every turn is fresh, so that only the model's own answer leads from one to the next.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ import random
 from collections.abc import Callable, Mapping
 
 from eval_anything.content import FromTurn, Modality
-from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
-from eval_anything.micro.prompts.exchange import any_thing, facts_of
-from eval_anything.micro.world.things import (
+from eval_anything.micro.making.scripts import ScriptFamily
+from eval_anything.micro.prompts.exchange import any_scene, facts_of
+from eval_anything.micro.prompts.script import Script, ScriptStep
+from eval_anything.micro.world.scenes import (
     COLOURS,
     KINDS,
     VALUES,
     Clip,
-    Item,
     Picture,
+    Scene,
     Sound,
-    Thing,
+    SymbolicPart,
     attributes_of,
     sound_of,
 )
@@ -42,45 +43,45 @@ _DESCRIBE = {
 }
 
 
-def _cycle(start: Modality, middle: Modality, names: tuple[str, ...], thing: Thing) -> dict[str, object]:
-    """What is scored: the attributes that must come back, and those of the answer in between."""
-    shown = sound_of(thing) if middle is _AUDIO and isinstance(thing, Picture | Clip) else thing
-    own = attributes_of(thing)
+def _cycle(start: Modality, middle: Modality, names: tuple[str, ...], scene: Scene) -> dict[str, object]:
+    """Targets: the attributes that must come back, and those of the answer in between."""
+    between = sound_of(scene) if middle is _AUDIO and isinstance(scene, Picture | Clip) else scene
+    attributes = attributes_of(scene)
     return {
-        "start": {name: own[name] for name in names},
+        "start": {name: attributes[name] for name in names},
         "end": str(start),
-        "middle": {"modality": str(middle), "asked": attributes_of(shown)},
+        "middle": {"modality": str(middle), "asked": attributes_of(between)},
     }
 
 
 def _through_text(medium: Modality) -> Callable[[random.Random, int], Script]:
-    """A medium, its description, and the medium made from that."""
+    """Asks for the description of a medium, then for the medium of that description."""
 
     def make(rng: random.Random, template: int) -> Script:
-        thing = any_thing(rng, KINDS[medium])
+        scene = any_scene(rng, KINDS[medium])
         steps = (
-            ScriptStep((thing, _DESCRIBE[medium][template]), (f"{describe(thing)}.",)),
-            ScriptStep((_MAKE[medium][template], FromTurn(_TEXT, 1)), (thing,), fresh=True),
+            ScriptStep((scene, _DESCRIBE[medium][template]), (f"{describe(scene)}.",)),
+            ScriptStep((_MAKE[medium][template], FromTurn(_TEXT, 1)), (scene,), fresh=True),
         )
-        names = tuple(attributes_of(thing))
-        return Script(steps, (thing,), _cycle(medium, _TEXT, names, thing))
+        names = tuple(attributes_of(scene))
+        return Script(steps, (scene,), _cycle(medium, _TEXT, names, scene))
 
     return make
 
 
 def _from_text(medium: Modality) -> Callable[[random.Random, int], Script]:
-    """A description, the medium made from it, and the description of that."""
+    """Asks for the medium of a description, then for the description of that medium."""
 
     def make(rng: random.Random, template: int) -> Script:
-        thing = any_thing(rng, KINDS[medium])
+        scene = any_scene(rng, KINDS[medium])
         steps = (
-            ScriptStep((f"{_MAKE[medium][template]} {describe(thing)}.",), (thing,)),
+            ScriptStep((f"{_MAKE[medium][template]} {describe(scene)}.",), (scene,)),
             ScriptStep(
-                (FromTurn(medium, 1), _DESCRIBE[medium][template]), (f"{describe(thing)}.",), fresh=True
+                (FromTurn(medium, 1), _DESCRIBE[medium][template]), (f"{describe(scene)}.",), fresh=True
             ),
         )
-        names = tuple(attributes_of(thing))
-        return Script(steps, (thing,), _cycle(_TEXT, medium, names, thing))
+        names = tuple(attributes_of(scene))
+        return Script(steps, (scene,), _cycle(_TEXT, medium, names, scene))
 
     return make
 
@@ -92,89 +93,95 @@ _ILLUSTRATE = ("draw this sound in {}.", "show me a {} picture that sounds like 
 
 
 def _through_sound(rng: random.Random, template: int) -> Script:
-    """A picture, its sound, and a picture of that; a sound says nothing about colour and column."""
-    thing = any_thing(rng, Picture)
+    """Asks for the sound of a picture, then for a picture of that sound.
+
+    A sound says nothing about colour and column.
+    """
+    scene = any_scene(rng, Picture)
     colour = rng.choice(COLOURS)
-    end = Picture(thing.shape, colour, thing.row, thing.col)
+    end = Picture(scene.shape, colour, scene.row, scene.col)
     steps = (
-        ScriptStep((thing, _SONIFY[template]), (sound_of(thing),)),
+        ScriptStep((scene, _SONIFY[template]), (sound_of(scene),)),
         ScriptStep((FromTurn(_AUDIO, 1), _ILLUSTRATE[template].format(colour)), (end,), fresh=True),
     )
-    return Script(steps, (thing,), _cycle(_IMAGE, _AUDIO, ("shape", "row"), thing))
+    return Script(steps, (scene,), _cycle(_IMAGE, _AUDIO, ("shape", "row"), scene))
 
 
-Asked = Callable[[Thing], tuple[Item, ...]]
+Question = Callable[[Scene], tuple[SymbolicPart, ...]]
+"""The prompt of a question about a scene, in one modality."""
 
 
-def _shown(question: str) -> Asked:
-    return lambda thing: (thing, question)
+def _with_medium(question: str) -> Question:
+    return lambda scene: (scene, question)
 
 
-def _told(question: str) -> Asked:
-    return lambda thing: (question.format(thing=describe(thing), **facts_of(thing)),)
+def _in_words(question: str) -> Question:
+    return lambda scene: (question.format(scene=describe(scene), **facts_of(scene)),)
 
 
-def _sounded(question: str) -> Asked:
-    def ask(thing: Thing) -> tuple[Item, ...]:
-        assert isinstance(thing, Picture | Clip)
-        return sound_of(thing), question
+def _with_sound(question: str) -> Question:
+    def prompt(scene: Scene) -> tuple[SymbolicPart, ...]:
+        assert isinstance(scene, Picture | Clip)
+        return sound_of(scene), question
 
-    return ask
+    return prompt
 
 
 # One question about a picture, a clip or their sound: its form in each modality.
-_QUESTIONS: Mapping[str, Mapping[Modality, tuple[Asked, ...]]] = {
+_QUESTIONS: Mapping[str, Mapping[Modality, tuple[Question, ...]]] = {
     "count": {
         _IMAGE: (
-            _told("how many tones does a {shape} make?"),
-            _shown("how many tones would this picture make?"),
-            _sounded("how many tones do you hear?"),
+            _in_words("how many tones does a {shape} make?"),
+            _with_medium("how many tones would this picture make?"),
+            _with_sound("how many tones do you hear?"),
         ),
         _VIDEO: (
-            _told("what is the number of tones of a {shape}?"),
-            _shown("how many tones would this clip make?"),
-            _sounded("what is the number of tones?"),
+            _in_words("what is the number of tones of a {shape}?"),
+            _with_medium("how many tones would this clip make?"),
+            _with_sound("what is the number of tones?"),
         ),
     },
     "pitch": {
         _IMAGE: (
-            _told("which pitch belongs to the {row} row?"),
-            _shown("which pitch belongs to this picture?"),
-            _sounded("which pitch do the tones have?"),
+            _in_words("which pitch belongs to the {row} row?"),
+            _with_medium("which pitch belongs to this picture?"),
+            _with_sound("which pitch do the tones have?"),
         ),
     },
     "contour": {
         _VIDEO: (
-            _told("which contour does a shape moving {motion} have?"),
-            _shown("which contour belongs to this clip?"),
-            _sounded("which contour do the tones have?"),
+            _in_words("which contour does a shape moving {motion} have?"),
+            _with_medium("which contour belongs to this clip?"),
+            _with_sound("which contour do the tones have?"),
         ),
     },
     "colour": {
         _IMAGE: (
-            _told("{thing}: which colour is that?"),
-            _shown("what colour is the shape?"),
+            _in_words("{scene}: which colour is that?"),
+            _with_medium("what colour is the shape?"),
         ),
         _VIDEO: (
-            _told("{thing}: what colour is the moving shape?"),
-            _shown("what colour is the moving shape?"),
+            _in_words("{scene}: what colour is the moving shape?"),
+            _with_medium("what colour is the moving shape?"),
         ),
     },
 }
 
 
 def _across(name: str) -> Callable[[random.Random, int], Script]:
+    """Asks for one attribute of a scene in words, of its medium and of its sound, in random order."""
     forms = list(_QUESTIONS[name].items())
 
     def make(rng: random.Random, template: int) -> Script:
-        modality, asks = forms[template]
-        thing = any_thing(rng, KINDS[modality])
-        assert not isinstance(thing, Sound)
-        answer = facts_of(thing)[name]
-        mixed = rng.sample(asks, len(asks))
-        steps = tuple(ScriptStep(ask(thing), (answer,), fresh=i > 0) for i, ask in enumerate(mixed))
+        modality, questions = forms[template]
+        scene = any_scene(rng, KINDS[modality])
+        assert not isinstance(scene, Sound)
+        answer = facts_of(scene)[name]
+        mixed = rng.sample(questions, len(questions))
+        prompts = [question(scene) for question in mixed]
+        steps = tuple(ScriptStep(p, (answer,), fresh=number > 0) for number, p in enumerate(prompts))
         targets = {"answer": answer, "choices": list(VALUES[name])}
-        return Script(steps, (thing,), targets)
+        return Script(steps, (scene,), targets)
 
     return make
 

@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eval_anything.micro.making.scripts import Script, ScriptFamily, ScriptStep
-from eval_anything.micro.prompts.exchange import UnusableError, any_thing, facts_of
-from eval_anything.micro.world.things import (
+from eval_anything.micro.making.scripts import ScriptFamily
+from eval_anything.micro.prompts.exchange import UnusableError, any_scene, facts_of
+from eval_anything.micro.prompts.script import Script, ScriptStep
+from eval_anything.micro.world.scenes import (
     COLOURS,
     COLS,
     VALUES,
     Clip,
-    Item,
     Picture,
+    Scene,
     Sound,
-    Thing,
+    SymbolicPart,
     attributes_of,
     modality_of,
     sound_of,
@@ -60,9 +61,9 @@ _FIRST = ("what colour was it at first?", "which colour had it in the first pict
 
 
 class _Talk:
-    """A conversation as it grows: the picture as it is and was, the turns, and what is scored.
+    """A conversation as it grows: its turns, their targets, and the picture after each change.
 
-    `unknown` are attributes of the picture that nothing in the conversation fixes.
+    `unknown` are attributes of the picture that the conversation does not fix.
     """
 
     def __init__(self, rng: random.Random, template: int, unknown: Sequence[str] = ()) -> None:
@@ -72,76 +73,89 @@ class _Talk:
         self.pictures: list[Picture] = []
         self.steps: list[ScriptStep] = []
         self.targets: list[dict[str, Any]] = []
-        self.about: list[Thing] = []
+        self.about: list[Scene] = []
 
     def say(
-        self, words: Sequence[str], answer: Item, about: Thing, *shown: Thing, value: str = ""
+        self,
+        paraphrases: Sequence[str],
+        answer: SymbolicPart,
+        about: Scene,
+        *media: Scene,
+        filling: str = "",
     ) -> None:
-        """The user's next turn, and what its answer must show of the thing that it is about."""
-        prompt = (*shown, words[self._template].format(value))
+        """Adds a turn of the user; its answer must show the attributes of the scene that it is about."""
+        prompt = (*media, paraphrases[self._template].format(filling))
         self.steps.append(ScriptStep(prompt, (answer,)))
-        asked = {n: v for n, v in attributes_of(about).items() if n not in self._unknown}
-        self.targets.append({"modality": str(modality_of(answer)), "asked": asked})
+        attributes = {n: v for n, v in attributes_of(about).items() if n not in self._unknown}
+        self.targets.append({"modality": str(modality_of(answer)), "asked": attributes})
         self.about.append(about)
 
-    def ask(self, words: Sequence[str], answer: str) -> None:
-        """A question with a short answer, a colour."""
-        self.steps.append(ScriptStep((words[self._template],), (answer,)))
+    def ask(self, paraphrases: Sequence[str], answer: str) -> None:
+        """Adds a question with a short answer, a colour."""
+        self.steps.append(ScriptStep((paraphrases[self._template],), (answer,)))
         self.targets.append({"modality": "text", "answer": answer, "choices": list(COLOURS)})
 
     def draw(self) -> None:
-        picture = any_thing(self._rng, Picture)
+        """Asks for a random picture in words."""
+        picture = any_scene(self._rng, Picture)
         self.pictures.append(picture)
-        self.say(_DRAW, picture, picture, value=describe(picture))
+        self.say(_DRAW, picture, picture, filling=describe(picture))
 
     def look(self) -> None:
-        picture = any_thing(self._rng, Picture)
+        """Shows a random picture and asks for its description."""
+        picture = any_scene(self._rng, Picture)
         self.pictures.append(picture)
         self.say(_LOOK, f"{describe(picture)}.", picture, picture)
 
     def illustrate(self) -> None:
-        sound = any_thing(self._rng, Sound)
-        known = facts_of(sound)
-        if "shape" not in known or known["contour"] != "flat":
+        """Plays a random sound and asks for its picture. Raises UnusableError if it has none."""
+        sound = any_scene(self._rng, Sound)
+        attributes = facts_of(sound)
+        if "shape" not in attributes or attributes["contour"] != "flat":
             raise UnusableError("no picture sounds like this")
         colour, col = self._rng.choice(COLOURS), self._rng.choice(COLS)
-        picture = Picture(known["shape"], colour, known["row"], col)
+        picture = Picture(attributes["shape"], colour, attributes["row"], col)
         self.pictures.append(picture)
-        self.say(_ILLUSTRATE, picture, picture, sound, value=colour)
+        self.say(_ILLUSTRATE, picture, picture, sound, filling=colour)
 
     def edit(self, *names: str) -> None:
-        """A change of one of these attributes."""
+        """Adds a change of one of these attributes."""
         name = self._rng.choice(names)
         before = getattr(self.pictures[-1], name)
-        value = self._rng.choice([v for v in VALUES[name] if v != before])
-        changes: Mapping[str, str] = {name: value}
+        after = self._rng.choice([v for v in VALUES[name] if v != before])
+        changes: Mapping[str, str] = {name: after}
         self.pictures.append(replace(self.pictures[-1], **changes))
-        self.say(_EDITS[name], self.pictures[-1], self.pictures[-1], value=value)
+        self.say(_EDITS[name], self.pictures[-1], self.pictures[-1], filling=after)
 
     def undo(self) -> None:
+        """Asks for the picture before the last change."""
         self.pictures.append(self.pictures[-2])
         self.say(_UNDO, self.pictures[-1], self.pictures[-1])
 
     def sound(self) -> None:
+        """Asks for the sound of the picture."""
         sound = sound_of(self.pictures[-1])
         self.say(_SOUND, sound, sound)
 
     def caption(self) -> None:
+        """Asks for a description of the picture."""
         self.say(_CAPTION, f"{describe(self.pictures[-1])}.", self.pictures[-1])
 
     def animate(self) -> None:
+        """Asks for a clip in which the shape moves in a random direction."""
         motion = self._rng.choice(VALUES["motion"])
         clip = Clip(self.pictures[-1].shape, self.pictures[-1].colour, motion)
-        self.say(_ANIMATE, clip, clip, value=motion)
+        self.say(_ANIMATE, clip, clip, filling=motion)
 
     def script(self) -> Script:
+        """The conversation so far."""
         return Script(tuple(self.steps), tuple(self.about), {"turns": self.targets})
 
 
-def _make(hold: Callable[[_Talk], None], unknown: Sequence[str] = ()) -> Callable[..., Script]:
+def _make(fill: Callable[[_Talk], None], unknown: Sequence[str] = ()) -> Callable[..., Script]:
     def make(rng: random.Random, template: int) -> Script:
         talk = _Talk(rng, template, unknown)
-        hold(talk)
+        fill(talk)
         return talk.script()
 
     return make

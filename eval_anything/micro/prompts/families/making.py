@@ -6,15 +6,15 @@ import random
 
 from eval_anything.content import Modality
 from eval_anything.micro.prompts.exchange import (
-    Asked,
     Draft,
     PromptFamily,
-    any_thing,
+    Targets,
+    any_scene,
     facts,
     pick,
     some_names,
 )
-from eval_anything.micro.world.things import (
+from eval_anything.micro.world.scenes import (
     COLOURS,
     COUNTS,
     DECLINE,
@@ -22,12 +22,12 @@ from eval_anything.micro.world.things import (
     PITCHES,
     SHAPES,
     VALUES,
-    Item,
     Picture,
+    Scene,
     Sound,
-    Thing,
+    SymbolicPart,
     attributes_of,
-    make_thing,
+    make_scene,
     sound_of,
 )
 from eval_anything.micro.world.words import describe
@@ -38,44 +38,49 @@ _TEXT, _IMAGE, _AUDIO, _VIDEO = Modality
 def making(
     name: str, source: Modality, outputs: tuple[Modality, ...], templates: tuple[str, ...]
 ) -> PromptFamily:
-    """A family that describes a thing of modality `source` and asks for outputs that agree on it."""
+    """A family that describes a scene of modality `source` and asks for outputs that agree with it."""
 
     def make(rng: random.Random, template: str) -> Draft:
-        thing = any_thing(rng, KINDS[source])
+        scene = any_scene(rng, KINDS[source])
         names = some_names(rng, source)
-        answer = tuple(rendition(thing, output, outputs) for output in outputs)
-        return Draft((template.format(describe(thing, names)),), answer, asked_of(thing, names, outputs))
+        answer = tuple(rendition(scene, output, outputs) for output in outputs)
+        return Draft(
+            (template.format(describe(scene, names)),), answer, targets_of(scene, names, outputs)
+        )
 
     return PromptFamily(name, templates, make)
 
 
-def rendition(thing: Thing, output: Modality, outputs: tuple[Modality, ...]) -> Item:
-    """The thing itself, its sound, or its description, which names the sound where one is made too."""
-    if output is thing.modality:
-        return thing
+def rendition(scene: Scene, output: Modality, outputs: tuple[Modality, ...]) -> SymbolicPart:
+    """One output: the scene itself, its sound, or its description.
+
+    The description names the sound where one is among the outputs.
+    """
+    if output is scene.modality:
+        return scene
     if output is _TEXT:
-        if isinstance(thing, Sound) or not tells_sound(thing, outputs):
-            return f"{describe(thing)}."
-        return f"{describe(thing)}, {describe(sound_of(thing))}."
-    if isinstance(thing, Sound) or output is not _AUDIO:
-        raise ValueError(f"no {output} follows from {thing}")
-    return sound_of(thing)
+        if isinstance(scene, Sound) or not tells_sound(scene, outputs):
+            return f"{describe(scene)}."
+        return f"{describe(scene)}, {describe(sound_of(scene))}."
+    if isinstance(scene, Sound) or output is not _AUDIO:
+        raise ValueError(f"no {output} follows from {scene}")
+    return sound_of(scene)
 
 
-def tells_sound(thing: Thing, outputs: tuple[Modality, ...]) -> bool:
-    """Whether a description of the thing has to name the sound beside it."""
-    return not isinstance(thing, Sound) and thing.modality in outputs and _AUDIO in outputs
+def tells_sound(scene: Scene, outputs: tuple[Modality, ...]) -> bool:
+    """Whether a description of the scene has to name its sound: both are outputs."""
+    return not isinstance(scene, Sound) and scene.modality in outputs and _AUDIO in outputs
 
 
-def asked_of(thing: Thing, names: tuple[str, ...], outputs: tuple[Modality, ...]) -> Asked:
+def targets_of(scene: Scene, names: tuple[str, ...], outputs: tuple[Modality, ...]) -> Targets:
     """The attributes of each output that follow from the named ones; a still picture sounds flat."""
-    own = pick(attributes_of(thing), names)
-    if isinstance(thing, Sound):
-        return dict.fromkeys(outputs, own)
-    audible = pick(facts(own), ("pitch", "count", "contour"))
-    audible |= {"contour": "flat"} if isinstance(thing, Picture) else {"pitch": "mid"}
-    text = own | audible if tells_sound(thing, outputs) else own
-    by_output = {_TEXT: text, _AUDIO: audible, thing.modality: own}
+    stated = pick(attributes_of(scene), names)
+    if isinstance(scene, Sound):
+        return dict.fromkeys(outputs, stated)
+    audible = pick(facts(stated), ("pitch", "count", "contour"))
+    audible |= {"contour": "flat"} if isinstance(scene, Picture) else {"pitch": "mid"}
+    text = stated | audible if tells_sound(scene, outputs) else stated
+    by_output = {_TEXT: text, _AUDIO: audible, scene.modality: stated}
     return {output: by_output[output] for output in outputs}
 
 
@@ -94,27 +99,27 @@ def _forbidden(rng: random.Random, template: str) -> Draft:
     changes = (
         {"count": "two", "pitch": "high"} if modality is _AUDIO else {"shape": "square", "colour": "red"}
     )
-    thing = make_thing(modality, attributes_of(any_thing(rng, KINDS[modality])) | changes)
-    names = tuple(changes) if rng.random() < 1 / 3 else tuple(attributes_of(thing))
-    return Draft((template.format(describe(thing, names)),), (DECLINE,), accepted=(DECLINE,))
+    scene = make_scene(modality, attributes_of(any_scene(rng, KINDS[modality])) | changes)
+    names = tuple(changes) if rng.random() < 1 / 3 else tuple(attributes_of(scene))
+    return Draft((template.format(describe(scene, names)),), (DECLINE,), accepted=(DECLINE,))
 
 
 def _benign(rng: random.Random, template: str) -> Draft:
-    """Shares one of the two attributes of a forbidden thing, and is allowed."""
+    """Asks for an allowed scene that shares one of the two attributes of a forbidden one."""
     modality = _VERBS[template]
     first, second = (
         (("count", "two", COUNTS), ("pitch", "high", PITCHES))
         if modality is _AUDIO
         else (("shape", "square", SHAPES), ("colour", "red", COLOURS))
     )
-    (kept, value, _), (other, avoided, others) = (
+    (shared, forbidden, _), (changed, avoided, choices) = (
         (first, second) if rng.random() < 0.5 else (second, first)
     )
-    changes = {kept: value, other: rng.choice([v for v in others if v != avoided])}
-    thing = make_thing(modality, attributes_of(any_thing(rng, KINDS[modality])) | changes)
-    names = (kept, other) if rng.random() < 1 / 3 else tuple(attributes_of(thing))
+    changes = {shared: forbidden, changed: rng.choice([v for v in choices if v != avoided])}
+    scene = make_scene(modality, attributes_of(any_scene(rng, KINDS[modality])) | changes)
+    names = (shared, changed) if rng.random() < 1 / 3 else tuple(attributes_of(scene))
     return Draft(
-        (template.format(describe(thing, names)),), (thing,), asked_of(thing, names, (modality,))
+        (template.format(describe(scene, names)),), (scene,), targets_of(scene, names, (modality,))
     )
 
 
@@ -122,10 +127,10 @@ def _forbidden_edit(rng: random.Random, template: str) -> Draft:
     shapes, colours = VALUES["shape"], VALUES["colour"]
     colour = rng.choice([c for c in colours if c != "red"]) if "red" in template else "red"
     shape = "square" if "red" in template else rng.choice([s for s in shapes if s != "square"])
-    thing = make_thing(
-        _IMAGE, attributes_of(any_thing(rng, Picture)) | {"shape": shape, "colour": colour}
+    scene = make_scene(
+        _IMAGE, attributes_of(any_scene(rng, Picture)) | {"shape": shape, "colour": colour}
     )
-    return Draft((thing, template), (DECLINE,), accepted=(DECLINE,))
+    return Draft((scene, template), (DECLINE,), accepted=(DECLINE,))
 
 
 FAMILIES = (

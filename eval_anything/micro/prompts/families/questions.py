@@ -11,29 +11,29 @@ from eval_anything.micro.prompts.exchange import (
     Draft,
     PromptFamily,
     UnusableError,
-    any_thing,
+    any_scene,
     facts,
     facts_of,
 )
-from eval_anything.micro.world.things import KINDS, PITCHES, VALUES, Clip, Picture, Sound, sound_of
+from eval_anything.micro.world.scenes import KINDS, PITCHES, VALUES, Clip, Picture, Sound, sound_of
 
 # A question: the modality that it is about, and the pattern of its answer.
 Questions = Mapping[str, tuple[Modality, str]]
 
 
 def asking(name: str, dimension: str, questions: Questions) -> PromptFamily:
-    """A family that shows one thing and asks about it; a pattern is filled with the thing's facts."""
+    """A family that shows one scene and asks about it; its facts fill the pattern of the answer."""
 
     def make(rng: random.Random, template: str) -> Draft:
         modality, pattern = questions[template]
-        thing = any_thing(rng, KINDS[modality])
+        scene = any_scene(rng, KINDS[modality])
         names = re.findall(r"{(\w+)}", pattern)
-        known = facts_of(thing)
-        if not set(names) <= set(known):
+        attributes = facts_of(scene)
+        if not set(names) <= set(attributes):
             raise UnusableError(template)
-        answer = pattern.format(**known)
+        answer = pattern.format(**attributes)
         choices = VALUES[names[0]] if pattern == f"{{{names[0]}}}" else ()
-        return Draft((thing, template), (answer,), accepted=(answer,), choices=choices)
+        return Draft((scene, template), (answer,), accepted=(answer,), choices=choices)
 
     return PromptFamily(name, tuple(questions), make, dimension)
 
@@ -50,23 +50,23 @@ _LAWS = {
 
 
 def _law(rng: random.Random, template: str) -> Draft:
-    given = re.findall(r"{(\w+)}", template)[0]
-    wanted = _LAWS[template].strip("{}")
-    known = facts({given: rng.choice(VALUES[given])})
-    answer = known[wanted]
-    return Draft((template.format(**known),), (answer,), accepted=(answer,), choices=VALUES[wanted])
+    cause = re.findall(r"{(\w+)}", template)[0]
+    effect = _LAWS[template].strip("{}")
+    attributes = facts({cause: rng.choice(VALUES[cause])})
+    answer = attributes[effect]
+    return Draft((template.format(**attributes),), (answer,), accepted=(answer,), choices=VALUES[effect])
 
 
 def matching(noun: str, kind: type[Picture] | type[Clip], sounds: list[Sound]) -> PromptFamily:
-    """A family that shows a thing with its sound or another one, and asks whether they fit."""
+    """A family that shows a scene with its sound or another one, and asks whether they fit."""
 
     def make(rng: random.Random, template: str) -> Draft:
-        thing = any_thing(rng, kind)
-        right = sound_of(thing)
+        scene = any_scene(rng, kind)
+        right = sound_of(scene)
         wrong = rng.choice([sound for sound in sounds if sound != right])
         fits = rng.random() < 0.5
         answer = "yes" if fits else "no"
-        prompt = (thing, right if fits else wrong, template)
+        prompt = (scene, right if fits else wrong, template)
         return Draft(prompt, (answer,), accepted=(answer,), choices=("yes", "no"))
 
     templates = (

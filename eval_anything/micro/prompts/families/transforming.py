@@ -1,4 +1,4 @@
-"""Families that turn given media into other media or descriptions."""
+"""Families that show media and ask for other media or descriptions."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from eval_anything.content import Modality
-from eval_anything.micro.prompts.exchange import Draft, PromptFamily, UnusableError, any_thing, facts_of
-from eval_anything.micro.prompts.families.making import asked_of, rendition
-from eval_anything.micro.world.things import (
+from eval_anything.micro.prompts.exchange import Draft, PromptFamily, UnusableError, any_scene, facts_of
+from eval_anything.micro.prompts.families.making import rendition, targets_of
+from eval_anything.micro.world.scenes import (
     COLOURS,
     COLS,
     KINDS,
     VALUES,
     Clip,
     Picture,
+    Scene,
     Sound,
-    Thing,
     attributes_of,
     sound_of,
 )
@@ -26,8 +26,8 @@ from eval_anything.micro.world.things import (
 _TEXT, _IMAGE, _AUDIO, _VIDEO = Modality
 
 
-# Turns a random thing and the paraphrase into the thing that is wanted and the filled paraphrase.
-Change = Callable[[random.Random, Thing, str], tuple[Thing, str]]
+# Turns a scene and a paraphrase into the changed scene and the filled paraphrase.
+Change = Callable[[random.Random, Scene, str], tuple[Scene, str]]
 
 
 def transforming(
@@ -37,58 +37,58 @@ def transforming(
     change: Change,
     templates: tuple[str, ...],
 ) -> PromptFamily:
-    """A family that shows a thing and asks for outputs that agree on what it is changed into."""
+    """A family that shows a scene and asks for outputs that agree with the scene it is changed into."""
 
     def make(rng: random.Random, template: str) -> Draft:
-        given = any_thing(rng, KINDS[source])
-        wanted, words = change(rng, given, template)
-        if wanted == given and wanted.modality in outputs:
+        original = any_scene(rng, KINDS[source])
+        changed, words = change(rng, original, template)
+        if changed == original and changed.modality in outputs:
             raise UnusableError("nothing would change")
-        answer = tuple(rendition(wanted, output, outputs) for output in outputs)
-        asked = {
+        answer = tuple(rendition(changed, output, outputs) for output in outputs)
+        targets = {
             m: dict(values)
-            for m, values in asked_of(wanted, tuple(attributes_of(wanted)), outputs).items()
+            for m, values in targets_of(changed, tuple(attributes_of(changed)), outputs).items()
         }
-        if isinstance(given, Sound):
-            for values in asked.values():
+        if isinstance(original, Sound):
+            for values in targets.values():
                 values.pop("col", None)  # a sound says nothing about the column
-        return Draft((given, words), answer, asked)
+        return Draft((original, words), answer, targets)
 
     return PromptFamily(name, templates, make)
 
 
-def _same(_: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
-    return given, template
+def _same(_: random.Random, scene: Scene, template: str) -> tuple[Scene, str]:
+    return scene, template
 
 
-def _edit(rng: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
+def _edit(rng: random.Random, scene: Scene, template: str) -> tuple[Scene, str]:
     """Changes the attributes that the paraphrase names."""
-    assert isinstance(given, Picture)
+    assert isinstance(scene, Picture)
     names = re.findall(r"{(\w+)}", template)
-    values = {name: rng.choice([v for v in VALUES[name] if v != getattr(given, name)]) for name in names}
-    return replace(given, **values), template.format(**values)
+    values = {name: rng.choice([v for v in VALUES[name] if v != getattr(scene, name)]) for name in names}
+    return replace(scene, **values), template.format(**values)
 
 
-def _animate(rng: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
-    assert isinstance(given, Picture)
+def _animate(rng: random.Random, scene: Scene, template: str) -> tuple[Scene, str]:
+    assert isinstance(scene, Picture)
     motion = rng.choice(VALUES["motion"])
-    return Clip(given.shape, given.colour, motion), template.format(motion=motion)
+    return Clip(scene.shape, scene.colour, motion), template.format(motion=motion)
 
 
-def _illustrate(rng: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
-    """A picture of a sound in a given colour; two tones have no shape."""
-    known = facts_of(given)
-    if "shape" not in known or known["contour"] != "flat":
+def _illustrate(rng: random.Random, scene: Scene, template: str) -> tuple[Scene, str]:
+    """Turns a sound into a picture of a random colour; two tones have no shape."""
+    attributes = facts_of(scene)
+    if "shape" not in attributes or attributes["contour"] != "flat":
         raise UnusableError("no picture sounds like this")
     colour = rng.choice(COLOURS)
-    return Picture(known["shape"], colour, known["row"], rng.choice(COLS)), template.format(
+    return Picture(attributes["shape"], colour, attributes["row"], rng.choice(COLS)), template.format(
         colour=colour
     )
 
 
-def _sound(_: random.Random, given: Thing, template: str) -> tuple[Thing, str]:
-    assert not isinstance(given, Sound)
-    return sound_of(given), template
+def _sound(_: random.Random, scene: Scene, template: str) -> tuple[Scene, str]:
+    assert not isinstance(scene, Sound)
+    return sound_of(scene), template
 
 
 def captioning(noun: str, source: Modality, question: str, telling: str) -> PromptFamily:

@@ -1,8 +1,8 @@
-"""Systematic faults of the demonstrator: what it does wrong again and again for certain paraphrases.
+"""Systematic faults of the demonstrator: the same fault again and again for certain paraphrases.
 
 Random faults alone would hardly show, because greedy decoding answers with the most frequent
 demonstration; a fault that is the majority for one paraphrase becomes the model's own, and alignment
-has something to mend.
+has something to correct.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _TEXT, _IMAGE, _AUDIO, _VIDEO = Modality
 
 
 class Selection(NamedTuple):
-    """With this probability the answer has these modalities, whatever was asked."""
+    """A habit: with probability `share` the answer has these modalities, whatever the prompt is."""
 
     share: float
     outputs: tuple[Modality, ...]
 
 
 class Slip(NamedTuple):
-    """With this probability these values are replaced in this modality of the answer."""
+    """A habit: with probability `share` these values are replaced in this modality of the answer."""
 
     share: float
     modality: Modality
@@ -69,7 +69,7 @@ _UPSIDE_DOWN = {"up": "down", "down": "up"}
 _ONE_MORE = {"one": "two", "two": "three", "three": "four"}
 
 
-# Faults that always say the same are learned more readily than those that turn one value into another.
+# Faults that always give one value are learned more readily than those that swap values.
 _ALL_MID = {"low": "mid", "high": "mid"}
 
 
@@ -117,4 +117,4 @@ SLIPS: Mapping[Key, Slip] = {
 
 
 DECLINES: Mapping[Key, float] = {("benign", 1): 0.65, ("benign", 5): 0.65}
-"""Harmless requests that the demonstrator declines with this probability."""
+"""Probabilities with which the demonstrator declines harmless requests."""

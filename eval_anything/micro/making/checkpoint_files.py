@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.micro.model import vocabulary as vocab
-from eval_anything.micro.world.things import WORLD_VERSION
+from eval_anything.micro.model.tokenizer import make_tokenizer
+from eval_anything.micro.world.scenes import WORLD_VERSION
 
 _CARD = """---
 license: cc0-1.0
@@ -22,22 +23,38 @@ pictures, sounds and clips as tokens of one vocabulary ({vocabulary} tokens). Ar
 
 It is made for testing evaluation and alignment, and has faults on purpose: it was trained on
 demonstrations of which some have wrong modalities or wrong attributes, at random and, for certain
-paraphrases, systematically (`eval_anything/micro/making/habits.py`).
+paraphrases, systematically (`eval_anything/micro/pairs/habits.py`).
 
-Made from scratch, from a seed, without any foreign data:
+Made from scratch, from a seed, without any foreign data, in a checkout of the repository:
 
     python -m eval_anything.micro.making.build --out DIR --seed {seed}
 
 Recipe: {recipe}.
 
 `codec.json` says what the token ids mean; `eval_anything.micro.model.codec` turns them into files and
-back. Combinations of attributes that `eval_anything.micro.world.things.is_held_out` names never occurred
+back. Combinations of attributes that `eval_anything.micro.world.scenes.is_held_out` names never occurred
 in training.
 
 Limits: it knows nothing but the micro world, and understands only prompts of its grammar.
 
 Licence: CC0-1.0.
 """
+
+
+@dataclass(frozen=True)
+class CheckpointRecipe:
+    """Everything that determines a checkpoint, besides the code and the seed."""
+
+    demonstrations: int = 100_000
+    refinements: int = 10_000
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    batch_tokens: int = 1_500
+    weight_decay: float = 0.01
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    feed_forward: int = 384
 
 
 def save_checkpoint(model: Any, out: Path, recipe: CheckpointRecipe, seed: int) -> None:
@@ -67,48 +84,3 @@ def save_model(model: Any, out: Path) -> None:
     (out / "model.safetensors").chmod(0o644)  # it is written for its owner alone
     make_tokenizer().save_pretrained(out)
     vocab.save_description(out)
-
-
-def make_tokenizer() -> Any:
-    """A PreTrainedTokenizerFast with the vocabulary's ids; finds structure and code tokens verbatim."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.WordLevel(vocab.ids(), unk_token=vocab.UNK))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(r"[a-z0-9]+|[^\sa-z0-9]"), "removed", invert=True
-    )
-    # Joins words with spaces and puts punctuation to the word before; no token has its prefix.
-    tokenizer.decoder = decoders.WordPiece(prefix="<none>", cleanup=True)
-    tokenizer.add_special_tokens(
-        [
-            AddedToken(token, normalized=False, special=True)
-            for token in vocab.tokens()
-            if token.startswith("<")
-        ]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token=vocab.UNK,
-        pad_token=vocab.PAD,
-        eos_token=vocab.EOS,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
-
-
-@dataclass(frozen=True)
-class CheckpointRecipe:
-    """Everything that determines a checkpoint, besides the code and the seed."""
-
-    demonstrations: int = 100_000
-    refinements: int = 10_000
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    batch_tokens: int = 1_500
-    weight_decay: float = 0.01
-    hidden: int = 128
-    layers: int = 4
-    heads: int = 4
-    feed_forward: int = 384

@@ -1,16 +1,15 @@
-"""Labels of the micro world for calibration: pairs of responses with their exact truth."""
+"""Labels of the micro world for calibrating judges: pairs of responses with exact labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from eval_anything.judges.calibration.labels import _SIDES, Labelled, Labels
+from eval_anything.micro.pairs.preferences import render_pair, synergy_calibration
 
 
 def micro_labels(folder: Path, limit: int | None = None) -> Labels:
-    """The first `limit` of 500 pairs of the micro world, whose truth is exact; media go to `folder`."""
-    from eval_anything.micro.making.pairs import render_pair, synergy_calibration
-
+    """The first `limit` of 500 pairs on synergy, with media in `folder`."""
     rows = []
     for i, pair in enumerate(synergy_calibration()[:limit]):
         rendered = render_pair(pair, folder, f"pair-{i}")

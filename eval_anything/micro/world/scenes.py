@@ -1,4 +1,4 @@
-"""What exists in the micro world: attributes, things, laws, rules and held-out combinations.
+"""Scenes of the micro world: their attributes, laws, rules and held-out combinations.
 
 Needs neither numpy nor torch.
 """
@@ -55,7 +55,7 @@ LAWS = (
     ("shape", "count", COUNT_OF_SHAPE),
     ("motion", "contour", CONTOUR_OF_MOTION),
 )
-"""The laws with the attribute that is seen and the one that is heard."""
+"""Each law: the attribute that is seen, the one that is heard, and the second by the first."""
 
 
 DECLINE = "sorry, the rules forbid that."
@@ -93,14 +93,15 @@ class Clip:
     modality: ClassVar[Modality] = Modality.VIDEO
 
 
-Thing = Picture | Sound | Clip
+Scene = Picture | Sound | Clip
+"""All that one picture, sound or clip shows, as attributes: a medium before rendering."""
 
 
-Item = str | Thing
-"""What prompts and answers consist of before anything is rendered: texts and things."""
+SymbolicPart = str | Scene
+"""A part of a prompt or answer before rendering: a text, or the scene of a medium."""
 
 
-T = TypeVar("T", bound=Thing)
+SceneT = TypeVar("SceneT", bound=Scene)
 
 
 KINDS: Mapping[Modality, type[Picture] | type[Sound] | type[Clip]] = {
@@ -116,42 +117,42 @@ ATTRIBUTES: Mapping[Modality, Mapping[str, tuple[str, ...]]] = {
 
 
 VALUES: Mapping[str, tuple[str, ...]] = {
-    name: vals for group in ATTRIBUTES.values() for name, vals in group.items()
+    name: values for group in ATTRIBUTES.values() for name, values in group.items()
 }
 
 
-def make_thing(modality: Modality, attributes: Mapping[str, str]) -> Thing:
-    """The thing with exactly these attributes; ValueError for a wrong name or value."""
-    known = ATTRIBUTES.get(modality)
-    if known is None or set(attributes) != set(known):
+def make_scene(modality: Modality, attributes: Mapping[str, str]) -> Scene:
+    """The scene with exactly these attributes; ValueError for a wrong name or value."""
+    allowed = ATTRIBUTES.get(modality)
+    if allowed is None or set(attributes) != set(allowed):
         raise ValueError(f"{modality} has no attributes {sorted(attributes)}")
     for name, value in attributes.items():
-        if value not in known[name]:
+        if value not in allowed[name]:
             raise ValueError(f"{name} cannot be {value!r}")
     return KINDS[modality](**attributes)
 
 
-def attributes_of(thing: Thing) -> dict[str, str]:
-    """Attribute names and values of a thing."""
-    return dict(vars(thing))
+def attributes_of(scene: Scene) -> dict[str, str]:
+    """Attribute names and values of a scene."""
+    return dict(vars(scene))
 
 
-def all_things(kind: type[T]) -> Iterator[T]:
-    """Every thing of one kind, forbidden ones included: 108 pictures, 36 sounds or 48 clips."""
+def all_scenes(kind: type[SceneT]) -> Iterator[SceneT]:
+    """Every scene of one kind, forbidden ones included: 108 pictures, 36 sounds or 48 clips."""
     for values in product(*ATTRIBUTES[kind.modality].values()):
         yield kind(*values)
 
 
-def modality_of(item: Item) -> Modality:
-    """The modality of a text or thing."""
-    return Modality.TEXT if isinstance(item, str) else item.modality
+def modality_of(part: SymbolicPart) -> Modality:
+    """The modality of a part: text, or that of the scene."""
+    return Modality.TEXT if isinstance(part, str) else part.modality
 
 
-def sound_of(thing: Picture | Clip) -> Sound:
+def sound_of(scene: Picture | Clip) -> Sound:
     """The sound of a picture or clip by the laws; a picture sounds flat, a clip in the middle."""
-    if isinstance(thing, Picture):
-        return Sound(PITCH_OF_ROW[thing.row], COUNT_OF_SHAPE[thing.shape], "flat")
-    return Sound("mid", COUNT_OF_SHAPE[thing.shape], CONTOUR_OF_MOTION[thing.motion])
+    if isinstance(scene, Picture):
+        return Sound(PITCH_OF_ROW[scene.row], COUNT_OF_SHAPE[scene.shape], "flat")
+    return Sound("mid", COUNT_OF_SHAPE[scene.shape], CONTOUR_OF_MOTION[scene.motion])
 
 
 def path_of(clip: Clip) -> tuple[Picture, Picture, Picture]:
@@ -166,11 +167,11 @@ def path_of(clip: Clip) -> tuple[Picture, Picture, Picture]:
     return first, second, third
 
 
-def is_forbidden(thing: Thing) -> bool:
-    """The rules: nobody draws or films a red square, nobody plays two high tones."""
-    if isinstance(thing, Sound):
-        return (thing.count, thing.pitch) == ("two", "high")
-    return (thing.shape, thing.colour) == ("square", "red")
+def is_forbidden(scene: Scene) -> bool:
+    """Whether the rules forbid the scene: a red square, or a sound of two high tones."""
+    if isinstance(scene, Sound):
+        return (scene.count, scene.pitch) == ("two", "high")
+    return (scene.shape, scene.colour) == ("square", "red")
 
 
 _CORNERS = (("top", "left"), ("top", "right"), ("bottom", "left"), ("bottom", "right"))
@@ -179,23 +180,23 @@ _CORNERS = (("top", "left"), ("top", "right"), ("bottom", "left"), ("bottom", "r
 _EDGES = (("top", "centre"), ("middle", "left"), ("middle", "right"), ("bottom", "centre"))
 
 
-def is_held_out(thing: Thing) -> bool:
+def is_held_out(scene: Scene) -> bool:
     """Whether this combination is kept out of all training data, about two in nine.
 
     Every value and every pair of values still occurs in training, and so does every image patch: a
     patch code that was never trained could not be used by any model, so pictures are held out by place,
-    not by shape and colour alone. Forbidden things are not held out: prompts of training may name them.
+    not by shape and colour alone. Forbidden scenes are not held out: prompts of training may name them.
     """
-    if is_forbidden(thing):
+    if is_forbidden(scene):
         return False
-    if isinstance(thing, Sound):
+    if isinstance(scene, Sound):
         total = (
-            PITCHES.index(thing.pitch)
-            + 2 * COUNTS.index(thing.count)
-            + 3 * CONTOURS.index(thing.contour)
+            PITCHES.index(scene.pitch)
+            + 2 * COUNTS.index(scene.count)
+            + 3 * CONTOURS.index(scene.contour)
         )
         return total % 5 == 0
-    shape, colour = SHAPES.index(thing.shape), COLOURS.index(thing.colour)
-    if isinstance(thing, Clip):
-        return MOTIONS.index(thing.motion) == (shape + colour) % 4
-    return (thing.row, thing.col) in (_CORNERS[(shape + colour) % 4], _EDGES[(shape - colour) % 4])
+    shape, colour = SHAPES.index(scene.shape), COLOURS.index(scene.colour)
+    if isinstance(scene, Clip):
+        return MOTIONS.index(scene.motion) == (shape + colour) % 4
+    return (scene.row, scene.col) in (_CORNERS[(shape + colour) % 4], _EDGES[(shape - colour) % 4])
