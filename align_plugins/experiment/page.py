@@ -30,7 +30,7 @@ _HEAD = """# Is language feedback worth more than binary preferences?
 `make experiment` asks this on the [micro world](micro.md), where every answer can be judged without
 error, and writes this page. Its plan is [experiment.yaml](../align_plugins/experiment/experiment.yaml),
 which was fixed before anything ran. What came of it can be written again with
-`python -m align_plugins.experiment page`.
+`python -m align_plugins.experiment page`; both need a checkout of the repository.
 
 Every arm starts from the bundled model `micro` and gets the same number of labels from annotators who
 are wrong with probability {noise:g}: which of two answers is better, or, in words, what is wrong with

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import time
 import venv
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,46 @@ def test_everything_bundled_is_installed(installed: Path, tmp_path: Path) -> Non
         ]
         assert json.loads(outputs[0]) == json.loads(outputs[1])
         assert len(json.loads(outputs[0])) >= 3
+
+
+MAKES_CONTENT = re.compile(
+    r"eval_anything/micro/making/|align_plugins/experiment/|eval_anything/_content/benchmarks/open/"
+    r"(cycle/make_cycle_media|understanding/(make_media|drawing|sounds))\.py"
+)
+
+
+def python_files(root: Path, folders: Iterable[str]) -> set[str]:
+    return {str(path.relative_to(root)) for folder in folders for path in (root / folder).rglob("*.py")}
+
+
+@pytest.mark.slow
+def test_code_that_makes_content_is_not_installed(installed: Path) -> None:
+    """All other code is. The lint checks that none of it imports what is missing."""
+    packages = ["eval_anything", "align_plugins"]
+    content = python_files(ROOT, ["benchmarks", "judges", "leaderboard"])
+    files = python_files(ROOT, packages) | {f"eval_anything/_content/{name}" for name in content}
+    missing = {name for name in files if MAKES_CONTENT.match(name)}
+    assert len(missing) > 20
+    site = next(installed.parent.glob("lib/python*/site-packages"))
+    assert python_files(site, packages) == files - missing
+    assert not (site / "align_plugins/experiment").exists()
+
+
+@pytest.mark.slow
+def test_judges_are_calibrated_on_pairs_of_the_micro_world(installed: Path, tmp_path: Path) -> None:
+    command = ["judges", "calibrate", "micro_synergy_rm", "--micro", "--limit", "20", "--json"]
+    done = subprocess.run(
+        [installed / "eval-anything", *command],
+        cwd=tmp_path,
+        env={**os.environ, "EVAL_ANYTHING_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    calibration = json.loads(done.stdout)
+    assert calibration["labels"] == "micro synergy pairs"
+    assert calibration["pairs"]["n"] == 20
+    assert len(list((tmp_path / "home/calibrations").iterdir())) == 1
 
 
 @pytest.mark.slow
