@@ -15,7 +15,7 @@ def build_site(options: Namespace) -> Exit:
 
     built = build(options.runs, options.out, single=options.single_file, include=options.include)
     for run in built.left_out:
-        print(f"left out: {run.folder}: {run.why}", file=sys.stderr)
+        print(f"left out: {run.folder}: {run.reason}", file=sys.stderr)
     if built.without_prompts:
         print(
             f"prompts are not shown of {', '.join(built.without_prompts)}: the tasks are not at hand, "

@@ -1,14 +1,19 @@
-"""The leaderboard: a static site built from runs. docs/leaderboard.md tells what is on its pages.
+"""The leaderboard: a static site built from runs. docs/leaderboard.md describes its pages.
 
-reading   the runs: which can be shown, and why others cannot
-media     the files that pages show: copies by content, thumbnails, posters, waveforms
-samples   the data of one run's samples, in chunks
-prompts   what the samples asked, shared by all runs
-board     the main table: columns, cells, which numbers can be compared
-ranks     ranks as intervals
-charts    drawings as trees of SVG
-chunks    data as files that a page loads without a server
-pages     index.html, and the site as one file
-site      the folder: replaced as a whole, or not at all
-build     all of it in order
+read_runs   runs that can be shown, and the reasons why others cannot
+media       files that pages show: copies named by their hash, thumbnails, posters
+loudness    loudness of sounds, for playing two at the same level
+samples     data of one run's samples, in chunks
+prompts     prompts of the samples, shared by all runs
+parts       parts of prompts and responses in the form that pages read
+board       the main table: columns, cells, and the numbers that can be compared
+ranks       ranks as intervals
+cards       data of one run's page
+charts      drawings as trees of SVG
+overview    charts over several runs
+reference   published numbers beside the measured ones
+chunks      data as files that a page loads without a server
+pages       index.html, and the site as one file
+site        the folder of the site, replaced in one step
+build       the whole build in order
 """

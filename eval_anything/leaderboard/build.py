@@ -1,6 +1,6 @@
-"""Builds the site: reads the runs, keeps what an older site has of them, writes the rest.
+"""Builds the site: reads the runs, reuses pieces of an older site, writes the others.
 
-The same runs give the same bytes, in whatever order they are named and whatever was there before.
+The same runs give the same bytes, whatever their order and whether or not there is an older site.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _FIRST_ROWS = 250_000  # bytes of rows that the page gets at once
 
 
 class CachedPiece(Struct):
-    """A piece of a site that does not depend on the rest: what it was made from, the keys of its
-    chunks, its files of media. `about` is what the rest of the site needs of it."""
+    """A piece of a site that does not depend on other pieces: the hash of its sources, the keys of its
+    chunks, the paths of its media. `about` holds the numbers that the board needs from it."""
 
     made_from: str
     keys: list[str]
@@ -57,7 +57,7 @@ class CachedPiece(Struct):
 
 class Manifest(Struct):
     """build.json: the pieces of a site, those of runs by their id, those of prompts by their task, and
-    what is known of its media by their path."""
+    the descriptions of its media by their path."""
 
     builder: str
     runs: dict[str, CachedPiece] = {}
@@ -66,7 +66,7 @@ class Manifest(Struct):
 
 
 class Built(NamedTuple):
-    """What a build came to, for the command."""
+    """Summary of a build: counts, the runs left out, tasks without prompts, the size in bytes."""
 
     site: Path
     runs: int
@@ -80,9 +80,16 @@ class Built(NamedTuple):
 def build(
     runs: Sequence[Path], out: Path, *, single: bool = False, include: Sequence[Path] = ()
 ) -> Built:
-    """Builds a site of these runs at `out`: a folder; with `single` one file, if `out` ends in .html.
+    """Builds a site of these runs.
 
-    UserError if no run can be shown, `out` holds something else, or one file would be too large.
+    Args:
+        runs: run directories, in any order.
+        out: the folder of the site, or with `single` the file, if its name ends in .html.
+        single: puts the whole site into one file.
+        include: folders with further tasks, read for their prompts.
+
+    Raises:
+        UserError: no run can be shown, `out` holds other files, or one file would be too large.
     """
     as_file = single and out.suffix.lower() in (".html", ".htm")
     if as_file:
@@ -94,13 +101,13 @@ def build(
     if single:
         with tempfile.TemporaryDirectory() as folder:
             builder = _Builder(entries, left_out, prompts, Path(folder), None)
-            data = single_file(Path(folder), builder.write())
+            page = single_file(Path(folder), builder.write())
         if as_file:
-            write_atomically(out, data)
+            write_atomically(out, page)
         else:
             with new_site(out) as site:
-                (site / "index.html").write_bytes(data)
-        return builder.built(out, len(data))
+                (site / "index.html").write_bytes(page)
+        return builder.built(out, len(page))
     with new_site(out) as site:
         builder = _Builder(entries, left_out, prompts, site, out)
         write_index(site, builder.write())
@@ -116,7 +123,7 @@ def _check_file(out: Path) -> None:
 
 
 class _Builder:
-    """One build: the pieces are made or taken over first, then what depends on all of them."""
+    """One build: first the pieces, new or reused, then the files that depend on all of them."""
 
     def __init__(
         self,
@@ -132,7 +139,7 @@ class _Builder:
         self._site = site
         self._old = old
         self._chunks = Chunks(site / "data")
-        self._before = _manifest(old)
+        self._before = _old_manifest(old)
         self._media = Media(site, old, self._before.media)
         self._now = Manifest(_builder_digest())
         self._samples: dict[tuple[str, str], TaskSamples] = {}
@@ -141,27 +148,27 @@ class _Builder:
         self._reused = 0
 
     def built(self, site: Path, size: int) -> Built:
-        missing = [task for task, kept in self._now.prompts.items() if not kept.about["known"]]
+        missing = [task for task, piece in self._now.prompts.items() if not piece.about["known"]]
         count = len(self._entries)
         return Built(
             site, count, len(self._columns), self._reused, self._left_out, sorted(missing), size
         )
 
     def write(self) -> dict[str, Any]:
-        """Everything but the page itself; what that shows without scripts."""
+        """Writes all files but the page itself; returns its table for browsers without scripts."""
         from tqdm import tqdm
 
-        kept = []
+        readable = []
         for entry in tqdm(self._entries, "runs", unit="run", leave=False, disable=None):
             try:
                 self._add_run(entry)
-                kept.append(entry)
+                readable.append(entry)
             except UserError as error:  # a damaged record
-                why = str(error).replace(str(entry.path), entry.folder)
-                self._left_out.append(LeftOut(entry.folder, why))
-        self._entries = kept
-        if not kept:
-            raise UserError(f"none of these runs can be shown: {self._left_out[0].why}")
+                reason = str(error).replace(str(entry.path), entry.folder)
+                self._left_out.append(LeftOut(entry.folder, reason))
+        self._entries = readable
+        if not readable:
+            raise UserError(f"none of these runs can be shown: {self._left_out[0].reason}")
         self._add_prompts()
         reference = read_reference()
         self._columns = columns_of(self._entries, self._samples, self._prompts, reference)
@@ -188,32 +195,32 @@ class _Builder:
                 self._reused += 1
                 return
             except (OSError, ValueError, msgspec.DecodeError):
-                pass  # the old site is damaged: the run is read anew
-        self._now.runs[entry.id] = self._written(entry, made_from)
+                pass  # the old site is damaged: the piece is written again
+        self._now.runs[entry.id] = self._make_piece(entry, made_from)
 
-    def _written(self, entry: SiteRun, made_from: str) -> CachedPiece:
-        kept = CachedPiece(made_from, [], [])
+    def _make_piece(self, entry: SiteRun, made_from: str) -> CachedPiece:
+        piece = CachedPiece(made_from, [], [])
         records = {task: read_run(entry.path, task) for task in entry.file.tasks}
-        own: dict[str, TaskSamples] = {}
-        for i, (task, found) in enumerate(records.items()):
+        task_samples: dict[str, TaskSamples] = {}
+        for i, (task, task_records) in enumerate(records.items()):
             primary = entry.results.tasks[task].primary
-            own[task], keys, files = write_samples(
-                found, primary, _key(entry, i), self._media, self._chunks
+            task_samples[task], keys, files = write_samples(
+                task_records, primary, _key(entry, i), self._media, self._chunks
             )
-            kept.keys += keys
-            kept.files += files
+            piece.keys += keys
+            piece.files += files
         charts = [*profile(entry, records, self._prompts), *dimensions(entry)]
-        self._chunks.write(f"cards/{entry.id}", card(entry, own, charts))
-        kept.keys = sorted({*kept.keys, f"cards/{entry.id}"})
-        kept.files = sorted(set(kept.files))
-        kept.about = {"latency": latency_of(records)}
-        self._samples |= {(entry.id, task): found for task, found in own.items()}
-        return kept
+        self._chunks.write(f"cards/{entry.id}", card(entry, task_samples, charts))
+        piece.keys = sorted({*piece.keys, f"cards/{entry.id}"})
+        piece.files = sorted(set(piece.files))
+        piece.about = {"latency": latency_of(records)}
+        self._samples |= {(entry.id, task): samples for task, samples in task_samples.items()}
+        return piece
 
     def _add_prompts(self) -> None:
         items: dict[str, set[str]] = {}
-        for (_, task), found in self._samples.items():
-            items.setdefault(task, set()).update(row.item for row in found.rows)
+        for (_, task), samples in self._samples.items():
+            items.setdefault(task, set()).update(row.item for row in samples.rows)
         for task in sorted(items):
             made_from = sha256_of([self._prompts.digest([task]), sorted(items[task])])
             before = self._before.prompts.get(task)
@@ -221,11 +228,15 @@ class _Builder:
                 self._now.prompts[task] = before
                 continue
             key = f"prompts/{sha256_of(task)[:12]}"
-            known, keys, files = self._prompts.write(task, key, items[task], self._media, self._chunks)
-            self._now.prompts[task] = CachedPiece(made_from, keys, files, {"known": known, "key": key})
+            prompt_count, keys, files = self._prompts.write(
+                task, key, items[task], self._media, self._chunks
+            )
+            self._now.prompts[task] = CachedPiece(
+                made_from, keys, files, {"known": prompt_count, "key": key}
+            )
 
     def _take_over(self, piece: CachedPiece) -> bool:
-        """Links a piece's files from the old site; False if one is gone."""
+        """Links a piece's files from the old site; False if one is missing."""
         assert self._old is not None
         names = [*(f"data/{key}.js" for key in piece.keys), *piece.files]
         try:
@@ -237,17 +248,17 @@ class _Builder:
             return False
         return True
 
-    # --- what depends on all runs --------------------------------------------------------------
+    # --- files that depend on all runs ---------------------------------------------------------
 
     def _write_board(
         self, cells: pd.DataFrame, by_cell: Mapping[tuple[str, str], Any], reference: Reference
     ) -> None:
         names = {entry.id: entry.name for entry in self._entries}
-        takes = {
+        costs = {
             "seconds an answer (median)": {e.id: self._latency(e) for e in self._entries},
             "money for 1,000 samples": {e.id: cost_of(e) for e in self._entries},
         }
-        scatters = write_scatters(cells, self._columns, names, takes, self._chunks)
+        scatters = write_scatters(cells, self._columns, names, costs, self._chunks)
         histories = write_histories(self._entries, cells, self._columns, self._chunks)
         rows = [
             [
@@ -267,7 +278,8 @@ class _Builder:
             "source": [reference.source, reference.url],
             "leftOut": self._left_out,
             "prompts": {
-                t: k.about["key"] if k.about["known"] else "" for t, k in self._now.prompts.items()
+                task: piece.about["key"] if piece.about["known"] else ""
+                for task, piece in self._now.prompts.items()
             },
             "currency": next(
                 (c.currency for e in self._entries if (c := e.results.cost) is not None and c.currency),
@@ -279,8 +291,8 @@ class _Builder:
         write_board(board, rows, self._chunks)
 
     def _latency(self, entry: SiteRun) -> float | None:
-        found: float | None = self._now.runs[entry.id].about["latency"]
-        return found
+        latency: float | None = self._now.runs[entry.id].about["latency"]
+        return latency
 
     def _write_exports(self, cells: pd.DataFrame) -> None:
         """leaderboard.csv and leaderboard.json: every cell, for other programs."""
@@ -298,19 +310,20 @@ class _Builder:
         """The main columns of the first rows as text, for browsers without scripts."""
         main = [column for column in self._columns if column.main and column.classes]
         rows = [
-            [f"{e.name} ({e.folder})", *(_words(by_cell.get((e.id, c.key))) for c in main)]
+            [f"{e.name} ({e.folder})", *(_cell_text(by_cell.get((e.id, c.key))) for c in main)]
             for e in self._entries[:_WITHOUT_SCRIPTS]
         ]
         return {"header": [c.key for c in main], "rows": rows, "count": len(self._entries)}
 
 
 def write_board(board: Mapping[str, Any], rows: Sequence[Any], chunks: Chunks) -> None:
-    """`board` with the first rows, so that the page shows these at once, and `board-<i>`, the rest."""
+    """Writes chunk `board` with the first rows, which the page shows at once, and the others as
+    `board-<i>`."""
     first = next(split(rows, _FIRST_ROWS), [])
-    rest = list(split(rows[len(first) :]))
-    chunks.write("board", {**board, "rows": first, "count": len(rows), "more": len(rest)})
-    for i, part in enumerate(rest):
-        chunks.write(f"board-{i}", part)
+    later = list(split(rows[len(first) :]))
+    chunks.write("board", {**board, "rows": first, "count": len(rows), "more": len(later)})
+    for i, batch in enumerate(later):
+        chunks.write(f"board-{i}", batch)
 
 
 def _key(entry: SiteRun, task: int) -> str:
@@ -318,25 +331,25 @@ def _key(entry: SiteRun, task: int) -> str:
 
 
 def _cell(cell: Any) -> list[Any] | None:
-    """[value, low, high, n, failed, rank_low, rank_high, class, invalid]; the last two if they say
-    anything. Five significant digits."""
+    """[value, low, high, n, failed, rank_low, rank_high, class, invalid] with five significant digits;
+    class 0 and an empty reason at the end are left out."""
     if cell is None:
         return None
-    found: list[Any] = [_short(cell.value), _short(cell.low), _short(cell.high)]
+    fields: list[Any] = [_short(cell.value), _short(cell.low), _short(cell.high)]
     counts = (cell.n, cell.failed, cell.rank_low, cell.rank_high)
-    found += [None if count != count else int(count) for count in counts]
+    fields += [None if count != count else int(count) for count in counts]
     if cell.group or cell.invalid:
-        found.append(int(cell.group))
+        fields.append(int(cell.group))
     if cell.invalid:
-        found.append(cell.invalid)
-    return found
+        fields.append(cell.invalid)
+    return fields
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None or value != value else float(f"{value:.5g}")
+def _short(number: float | None) -> float | None:
+    return None if number is None or number != number else float(f"{number:.5g}")
 
 
-def _words(cell: Any) -> str:
+def _cell_text(cell: Any) -> str:
     if cell is None:
         return ""
     if cell.value != cell.value:
@@ -345,24 +358,24 @@ def _words(cell: Any) -> str:
 
 
 def _no_formula(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """The text, quoted if a spreadsheet would read it as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _manifest(old: Path | None) -> Manifest:
-    """Of the old site; an empty one if there is none, or another version of the code built it."""
+def _old_manifest(old: Path | None) -> Manifest:
+    """Manifest of the old site; an empty one if there is none, or if other code built it."""
     empty = Manifest("")
     if old is None:
         return empty
     try:
-        found = msgspec.json.decode((old / _MANIFEST).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode((old / _MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return empty
-    return found if found.builder == _builder_digest() else empty
+    return manifest if manifest.builder == _builder_digest() else empty
 
 
 def _builder_digest() -> str:
-    """Changes with the code that writes the pieces."""
+    """A sha256 that changes with the code that writes the pieces."""
     digest = hashlib.sha256(__version__.encode())
     for folder in (Path(__file__).parent, content_folder("leaderboard")):
         for path in sorted(folder.rglob("*")):

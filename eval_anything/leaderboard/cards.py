@@ -1,5 +1,7 @@
-"""What the site says of one run: how it was made, its numbers with all that is known of them, its
-profile. Nothing here depends on other runs, so it is kept when these change."""
+"""Data of one run's page: settings of the run, its metrics with their judges, its profile.
+
+Nothing here depends on other runs, so a later build reuses it when only these change.
+"""
 
 from __future__ import annotations
 
@@ -35,21 +37,21 @@ def card(entry: SiteRun, samples: Mapping[str, TaskSamples], charts: Sequence[Tr
             "temperature": file.sampling.get("temperature"),
             "seed": file.seed,
             "answers a sample": file.repeats,
-            "arguments": ", ".join(f"{key} = {value}" for key, value in file.arguments.items()),
-            "versions": ", ".join(f"{key} {value}" for key, value in file.versions.items()),
+            "arguments": ", ".join(f"{key} = {argument}" for key, argument in file.arguments.items()),
+            "versions": ", ".join(f"{package} {version}" for package, version in file.versions.items()),
             "command": " ".join(file.command),
         },
         "tasks": {
             task: {
-                "primary": result.primary,
-                "metrics": _metrics(results, result, samples[task]),
-                "groups": result.groups or {},
+                "primary": task_result.primary,
+                "metrics": _metrics(results, task_result, samples[task]),
+                "groups": task_result.groups or {},
                 "fingerprints": file.fingerprints.get(task, {}),
-                "samples": result.samples,
-                "failed": result.failed,
+                "samples": task_result.samples,
+                "failed": task_result.failed,
             }
             for task in file.tasks
-            for result in [results.tasks[task]]
+            for task_result in [results.tasks[task]]
         },
         "aggregates": results.aggregates,
         "judges": results.judges,
@@ -59,56 +61,58 @@ def card(entry: SiteRun, samples: Mapping[str, TaskSamples], charts: Sequence[Tr
 
 
 def _metrics(results: Results, task: TaskResult, samples: TaskSamples) -> dict[str, Any]:
-    """As results.json has them, with the judge's name, its fingerprint and the words about both.
+    """Metrics of one task: those of results.json, with their judge and the words about its quality.
 
-    `detects` is the difference from an independent run of this size that shows with 80 % power.
+    `detects` is the smallest difference from an independent run of this size that is found with 80 %
+    power.
     """
     judges = {metric.name: metric.judge for metric in samples.metrics}
     cards: dict[str, dict[str, Any]] = {}
     for name, metric in task.metrics.items():
         judge = judges.get(name, "") if metric.judge is UNSET else metric.judge
-        about = results.judges.get(judge)
+        judge_result = results.judges.get(judge)
         cards[name] = {
             **to_builtins(replace(metric, calibration=UNSET)),
             "judge": judge,
-            "kind": about.kind if about is not None else "",
-            "fingerprint": about.fingerprint if about is not None else "",
+            "kind": judge_result.kind if judge_result is not None else "",
+            "fingerprint": judge_result.fingerprint if judge_result is not None else "",
         }
         if metric.calibration is not UNSET:
             cards[name]["quality"] = quality_text(metric.calibration)
             cards[name]["effect"] = effect_text(metric)
         elif metric.stderr:
             cards[name]["detects"] = attenuated_effect(math.sqrt(2) * metric.stderr)
-        if about is not None and about.calibration == "exact":
+        if judge_result is not None and judge_result.calibration == "exact":
             cards[name]["quality"] = quality_text("exact")
     return cards
 
 
 def latency_of(records: Mapping[str, Sequence[Record]]) -> float | None:
-    """The median of the seconds that a response took; None if no record tells."""
-    found = [r.latency.total for rs in records.values() for r in rs if r.latency.total]
-    return statistics.median(found) if found else None
+    """Median latency of a response in seconds; None if no record has one."""
+    seconds = [r.latency.total for rs in records.values() for r in rs if r.latency.total]
+    return statistics.median(seconds) if seconds else None
 
 
 def profile(entry: SiteRun, records: Mapping[str, Sequence[Record]], prompts: Prompts) -> list[Tree]:
-    """The primary metrics of all tasks, from the bad end of their range to the good one, by what a
-    sample gave the model to read, and by what the model wrote."""
+    """Charts of the primary metrics of all tasks, as shares of their range (1 is best): one by the
+    modalities of the prompt, one by those of the answer."""
     reads: dict[Modality, list[tuple[float, str]]] = {}
     writes: dict[Modality, list[tuple[float, str]]] = {}
-    for task, found in records.items():
+    for task, task_records in records.items():
         primary = entry.results.tasks[task].primary
-        for record in found:
+        for record in task_records:
             score = record.scores.get(primary)
             if score is None or score.value is None:
                 continue
             low, high = score.range
             share = (score.value - low) / (high - low)
-            item = (share if score.better == "higher" else 1 - share, f"{task} {record.source_id}")
+            good = share if score.better == "higher" else 1 - share
+            observation = (good, f"{task} {record.source_id}")
             answers = (*record.turns, record.parts)
             for modality in {part.modality for parts in answers for part in parts}:
-                writes.setdefault(modality, []).append(item)
+                writes.setdefault(modality, []).append(observation)
             for modality in prompts.inputs(task, record.item[:ITEM]):
-                reads.setdefault(modality, []).append(item)
+                reads.setdefault(modality, []).append(observation)
     charts = []
     for title, by_modality in (
         ("Score where the prompt holds …", reads),
@@ -120,25 +124,26 @@ def profile(entry: SiteRun, records: Mapping[str, Sequence[Record]], prompts: Pr
     return charts
 
 
-def _bar(label: str, items: Sequence[tuple[float, str]]) -> Bar:
-    found = mean_interval([v for v, _ in items], [cluster for _, cluster in items], (0.0, 1.0))
-    return Bar(label, found.value, found.low, found.high, f"{100 * found.value:.0f} %, n {found.n}")
+def _bar(label: str, observations: Sequence[tuple[float, str]]) -> Bar:
+    shares, clusters = zip(*observations, strict=True)
+    mean = mean_interval(shares, clusters, (0.0, 1.0))
+    return Bar(label, mean.value, mean.low, mean.high, f"{100 * mean.value:.0f} %, n {mean.n}")
 
 
 def dimensions(entry: SiteRun) -> list[Tree]:
-    """The primary metric of each task by the keys that the task groups by."""
+    """Charts of the primary metric of each task, one for each key that the task groups by."""
     charts = []
     for task in entry.file.tasks:
-        result = entry.results.tasks[task]
-        for key, groups in (result.groups or {}).items():
+        task_result = entry.results.tasks[task]
+        for key, groups in (task_result.groups or {}).items():
             rows = []
             for group, metric in groups.items():
                 if metric.value is None or metric.ci95 is None:
                     continue
                 low, high = metric.range
-                at, *ends = ((v - low) / (high - low) for v in (metric.value, *metric.ci95))
+                center, *ends = ((v - low) / (high - low) for v in (metric.value, *metric.ci95))
                 note = f"{metric.value:.3g}, n {metric.n}"
-                rows.append(Bar(group, at, ends[0], ends[1], note))
+                rows.append(Bar(group, center, ends[0], ends[1], note))
             if rows:
-                charts.append(bars(f"{task}: {result.primary} by {key}", rows[:40]))
+                charts.append(bars(f"{task}: {task_result.primary} by {key}", rows[:40]))
     return charts

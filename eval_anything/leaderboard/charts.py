@@ -1,7 +1,7 @@
 """Charts, drawn when the site is built, as trees of SVG (output/svg.py).
 
-The page makes elements of the trees, so no text in them is ever read as markup. Colours are the
-page's: classes say what a thing is. Every chart has a title and a description in words.
+The page makes elements from the trees, so no text in them is ever parsed as markup. Colours come from
+the page's style sheet: elements have classes. Every chart has a title and a description in words.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from eval_anything.output.svg import Tree, dot, line, number, path, svg, text
 _WIDTH = 640.0
 
 
+_LEFT, _RIGHT, _BOTTOM = 56.0, 20.0, 46.0  # margins of plots, for the labels of their axes
+
+
 class Bar(NamedTuple):
-    """A value with its interval on a scale from 0 to 1, and what to write beside it."""
+    """A value with its interval on a scale from 0 to 1, and the text beside it."""
 
     label: str
     value: float
@@ -26,7 +29,7 @@ class Bar(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A run in a scatter: x (cost or seconds), y with its interval, turned so that up is good."""
+    """A run in a chart: x (cost, seconds or step), y with its interval; higher is better in scatters."""
 
     run: str
     name: str
@@ -37,53 +40,42 @@ class Point(NamedTuple):
 
 
 def bars(title: str, rows: Sequence[Bar]) -> Tree:
-    """Dots with their intervals, a row each, from the bad end of the range to the good one."""
-    left, right, height = 190.0, 120.0, 30.0
-    span = _WIDTH - left - right
+    """Dots with their intervals, one row each, on a scale from the worst value to the best."""
+    label_width, note_width, height = 190.0, 120.0, 30.0
+    span = _WIDTH - label_width - note_width
     body: list[Tree] = []
     total = height * len(rows) + 26
     for share in (0, 0.25, 0.5, 0.75, 1):
-        x = left + span * share
+        x = label_width + span * share
         body.append(line(x, 4, x, total - 20, "grid"))
         body.append(text(x, total - 6, f"{100 * share:.0f} %", "tick", "middle"))
     for i, row in enumerate(rows):
         y = height * (i + 0.5) + 4
-        at = [left + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
-        body.append(text(left - 10, y + 4, _cut(row.label, 26), "label", "end"))
-        body.append(_pill(left, y - 4, span, "track"))
+        at = [label_width + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
+        body.append(text(label_width - 10, y + 4, _cut(row.label, 26), "label", "end"))
+        body.append(_pill(label_width, y - 4, span, "track"))
         body.append(_pill(at[0], y - 4, max(at[2] - at[0], 2), "band"))
         body.append(dot(at[1], y))
-        body.append(text(_WIDTH - right + 10, y + 4, row.note, "note", "start"))
+        body.append(text(_WIDTH - note_width + 10, y + 4, row.note, "note", "start"))
     words = "; ".join(f"{row.label}: {100 * row.value:.0f} %, {row.note}" for row in rows)
     return svg(_WIDTH, total, title, words, body)
 
 
 def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> Tree:
-    """Quality over what it takes, x on a log scale, with the efficient front: the runs for which no
-    other one is better and takes no more."""
-    left, right, top, bottom = 56.0, 20.0, 14.0, 46.0
-    height = 330.0
+    """Quality over cost, with a log scale, and the efficient front: the runs for which no other run is
+    better at no higher cost."""
     xs = [math.log10(p.x) for p in points]
-    x0, x1 = _widened(min(xs), max(xs), 0.15)
-    y0, y1 = _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
+    frame = _Frame(330.0, 14.0, _widened(min(xs), max(xs), 0.15), _y_range(points))
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return (
-            left + (math.log10(x) - x0) / (x1 - x0) * (_WIDTH - left - right),
-            height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom),
-        )
+        return frame.at(math.log10(x), y)
 
-    body: list[Tree] = []
-    for y in _ticks(y0, y1):
-        _, v = at(points[0].x, y)
-        body.append(line(left, v, _WIDTH - right, v, "grid"))
-        body.append(text(left - 8, v + 4, f"{y:g}", "tick", "end"))
-    for x in _log_ticks(x0, x1):
-        h, _ = at(x, y0)
-        body.append(line(h, top, h, height - bottom, "grid"))
-        body.append(text(h, height - bottom + 16, f"{x:g}", "tick", "middle"))
-    body.append(text((left + _WIDTH - right) / 2, height - 8, x_label, "axis", "middle"))
-    body.append(text(left, 10, y_label, "axis", "start"))
+    body = frame.y_grid()
+    for x in _log_ticks(*frame.x):
+        h, _ = at(x, frame.y[0])
+        body.append(line(h, frame.top, h, frame.height - _BOTTOM, "grid"))
+        body.append(text(h, frame.height - _BOTTOM + 16, f"{x:g}", "tick", "middle"))
+    body += frame.labels(x_label, y_label)
     best = front(points)
     corners = []
     for p, q in zip(best, [*best[1:], None], strict=True):
@@ -107,53 +99,79 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
         beside = (x - 9, "end") if x > _WIDTH - 160 else (x + 9, "start")
         body.append(text(beside[0], y - 8, _cut(p.name, 22), "label", beside[1]))
     words = "On the efficient front: " + ", ".join(f"{p.name} ({p.y:.3g} at {p.x:.3g})" for p in best)
-    return svg(_WIDTH, height, title, words, body)
+    return svg(_WIDTH, frame.height, title, words, body)
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other one beats: better at no more cost, from the cheapest on."""
-    kept: list[Point] = []
+    """Points for which no other one is better at no higher cost, sorted by cost."""
+    frontier: list[Point] = []
     for p in sorted(points, key=lambda p: (p.x, -p.y)):
-        if not kept or p.y > kept[-1].y:
-            kept.append(p)
-    return kept
+        if not frontier or p.y > frontier[-1].y:
+            frontier.append(p)
+    return frontier
 
 
 def history(title: str, y_label: str, points: Sequence[Point]) -> Tree:
     """A metric over training steps (x), with its interval as a band."""
-    left, right, top, bottom = 56.0, 20.0, 18.0, 46.0
-    height = 280.0
-    x0, x1 = _widened(min(p.x for p in points), max(p.x for p in points), 0.5)
-    y0, y1 = _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = left + (x - x0) / (x1 - x0) * (_WIDTH - left - right)
-        return across, height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
-
-    body: list[Tree] = []
-    for y in _ticks(y0, y1):
-        _, v = at(x0, y)
-        body.append(line(left, v, _WIDTH - right, v, "grid"))
-        body.append(text(left - 8, v + 4, f"{y:g}", "tick", "end"))
-    band = [at(p.x, p.high) for p in points] + [at(p.x, p.low) for p in reversed(points)]
+    xs = [p.x for p in points]
+    frame = _Frame(280.0, 18.0, _widened(min(xs), max(xs), 0.5), _y_range(points))
+    body = frame.y_grid()
+    band = [frame.at(p.x, p.high) for p in points] + [frame.at(p.x, p.low) for p in reversed(points)]
     body.append(path(band, "area", closed=True))
-    body.append(path((at(p.x, p.y) for p in points), "curve"))
+    body.append(path((frame.at(p.x, p.y) for p in points), "curve"))
     for p in points:
         words = f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})"
-        mark = [dot(*at(p.x, p.y)), ["title", {}, words]]
+        mark = [dot(*frame.at(p.x, p.y)), ["title", {}, words]]
         body.append(["g", {"class": "mark", "data-run": p.run}, mark])
     for p in points if len(points) <= 8 else (points[0], points[-1]):
-        body.append(text(at(p.x, y0)[0], height - bottom + 16, f"{p.x:g}", "tick", "middle"))
-    body.append(text((left + _WIDTH - right) / 2, height - 8, "training step", "axis", "middle"))
-    body.append(text(left, 10, y_label, "axis", "start"))
+        h, _ = frame.at(p.x, p.y)
+        body.append(text(h, frame.height - _BOTTOM + 16, f"{p.x:g}", "tick", "middle"))
+    body += frame.labels("training step", y_label)
     words = "; ".join(f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})" for p in points)
-    return svg(_WIDTH, height, title, words, body)
+    return svg(_WIDTH, frame.height, title, words, body)
+
+
+class _Frame(NamedTuple):
+    """The frame of a plot: its height with margins, its top margin, the ranges of its axes."""
+
+    height: float
+    top: float
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place of a point in the drawing."""
+        right = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return (
+            _LEFT + right * (_WIDTH - _LEFT - _RIGHT),
+            self.height - _BOTTOM - up * (self.height - self.top - _BOTTOM),
+        )
+
+    def y_grid(self) -> list[Tree]:
+        body: list[Tree] = []
+        for y in _ticks(*self.y):
+            _, v = self.at(self.x[0], y)
+            body.append(line(_LEFT, v, _WIDTH - _RIGHT, v, "grid"))
+            body.append(text(_LEFT - 8, v + 4, f"{y:g}", "tick", "end"))
+        return body
+
+    def labels(self, x_label: str, y_label: str) -> list[Tree]:
+        center = (_LEFT + _WIDTH - _RIGHT) / 2
+        return [
+            text(center, self.height - 8, x_label, "axis", "middle"),
+            text(_LEFT, 10, y_label, "axis", "start"),
+        ]
+
+
+def _y_range(points: Sequence[Point]) -> tuple[float, float]:
+    return _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
 
 
 def _pill(x: float, y: float, width: float, class_: str) -> Tree:
     """A bar of 8 units with round ends."""
-    place = {"x": number(x), "y": number(y), "width": number(width)}
-    return ["rect", place | {"height": "8", "rx": "4", "class": class_}, []]
+    geometry = {"x": number(x), "y": number(y), "width": number(width)}
+    return ["rect", geometry | {"height": "8", "rx": "4", "class": class_}, []]
 
 
 def _cut(words: str, longest: int) -> str:
@@ -177,11 +195,11 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten between 10^low and 10^high; only the powers if these are many."""
-    found = [
+    ticks = [
         m * 10.0**e
         for e in range(math.floor(low), math.ceil(high) + 1)
         for m in (1, 2, 5)
         if low <= math.log10(m * 10.0**e) <= high
     ]
-    powers = [x for x in found if f"{x:e}".startswith("1.0")]
-    return powers if len(found) > 8 and len(powers) > 1 else found
+    powers = [x for x in ticks if f"{x:e}".startswith("1.0")]
+    return powers if len(ticks) > 8 and len(powers) > 1 else ticks

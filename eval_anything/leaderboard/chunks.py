@@ -1,6 +1,6 @@
-"""Data as files that a page can load from a disk: each is a script that makes one call.
+"""Data in files that a page can load from a disk: each is a script that makes one call.
 
-A page from file:// may not read other files, but it may run scripts that lie beside it.
+A page from file:// must not read other files, but it may run scripts in its folder.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 LARGEST = 500_000
-"""Bytes of a chunk. A single item that is larger is a chunk of its own."""
+"""Largest size of a chunk in bytes. A single item that is larger is a chunk of its own."""
 
 
-_ROOM = 2_000  # for the call, and what chunks hold beside their items
+_ROOM = 2_000  # bytes for the call, and for the fields of a chunk beside its items
 
 
 _END = b");\n"
@@ -31,31 +31,36 @@ class Chunks:
         self.root = root
 
     def write(self, key: str, value: Any) -> None:
-        """One chunk, known to the page by its key (letters, digits, `/`, `-`, `_` and `.`)."""
+        """Writes one chunk. Pages load it by its key (letters, digits, `/`, `-`, `_` and `.`)."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b'EA.put("%s",' % key.encode() + json_for_pages(value) + _END)
 
     def read(self, key: str, type_: type[T]) -> T:
-        """What `write` wrote. OSError or msgspec.DecodeError if that is not there any more."""
-        data = self._path(key).read_bytes()
-        return msgspec.json.decode(data[data.index(b",") + 1 : -len(_END)], type=type_)
+        """Reads what `write` wrote. OSError or msgspec.DecodeError if it is missing or damaged."""
+        script = self._path(key).read_bytes()
+        return msgspec.json.decode(script[script.index(b",") + 1 : -len(_END)], type=type_)
 
     def _path(self, key: str) -> Path:
         return self.root / f"{key}.js"
 
 
 def json_for_pages(value: Any) -> bytes:
-    """JSON that may stand in a script or in HTML: `<` is escaped, so nothing in it ends an element."""
+    """JSON that is safe in a script or in HTML: `<` is escaped, so no text in it ends an element.
+
+    Example:
+        >>> json_for_pages({"text": "</script>"})
+        b'{"text":"\\\\u003c/script>"}'
+    """
     try:
-        data = msgspec.json.encode(value)
+        encoded = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        data = msgspec.json.encode(_clean(msgspec.to_builtins(value)))
-    return data.replace(b"<", b"\\u003c")
+        encoded = msgspec.json.encode(_clean(msgspec.to_builtins(value)))
+    return encoded.replace(b"<", b"\\u003c")
 
 
 def clean(text: str) -> str:
-    """The text with lone surrogates, which no file can hold, replaced by U+FFFD."""
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -63,12 +68,12 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_clean(key): _clean(element) for key, element in value.items()}
+    return [_clean(element) for element in value] if isinstance(value, list | tuple) else value
 
 
 def split(items: Iterable[T], largest: int = LARGEST) -> Iterator[list[T]]:
-    """The items in lists whose JSON is at most `largest` bytes each, as far as single items allow."""
+    """Splits items into lists whose JSON has at most `largest` bytes; a larger item stands alone."""
     part: list[T] = []
     size = _ROOM
     for item in items:

@@ -1,8 +1,8 @@
-"""How loud a sound is, for playing two at the same level.
+"""Integrated loudness of a sound, for playing two at the same level.
 
-Integrated loudness by ITU-R BS.1770-5: K-weighting (annex 1, coefficients for 48 kHz), mean squares
-of blocks of 400 ms with an overlap of 75 %, gates at -70 LUFS and 10 LU below the mean. A sound
-shorter than a block is one block.
+By ITU-R BS.1770-5: K-weighting (annex 1, coefficients for 48 kHz), mean squares of blocks of 400 ms
+with an overlap of 75 %, gates at -70 LUFS and 10 LU below the mean. A sound shorter than a block is
+one block.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SILENCE, _GATE = -70.0, -10.0
 
 
 def loudness(samples: np.ndarray) -> float | None:
-    """LUFS of a mono sound, float (n,), at 48 kHz; None for silence."""
+    """Loudness in LUFS of a mono sound, float (n,), at 48 kHz; None for silence."""
     import numpy as np
     from scipy.signal import lfilter
 
@@ -42,15 +42,15 @@ def loudness(samples: np.ndarray) -> float | None:
     starts = np.arange(0, max(len(weighted) - _BLOCK, 0) + 1, _STEP)
     ends = np.minimum(starts + _BLOCK, len(weighted))
     powers = (squares[ends] - squares[starts]) / np.maximum(ends - starts, 1)
-    heard = powers[_lufs(powers) > _SILENCE]
-    if not len(heard):
+    audible = powers[_lufs(powers) > _SILENCE]
+    if not len(audible):
         return None
-    kept = heard[_lufs(heard) > _lufs(heard.mean()) + _GATE]
-    return float(_lufs(kept.mean()))
+    gated = audible[_lufs(audible) > _lufs(audible.mean()) + _GATE]
+    return float(_lufs(gated.mean()))
 
 
 def _lufs(power: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    found: np.ndarray = -0.691 + 10 * np.log10(np.maximum(power, math.ulp(0)))
-    return found
+    lufs: np.ndarray = -0.691 + 10 * np.log10(np.maximum(power, math.ulp(0)))
+    return lufs

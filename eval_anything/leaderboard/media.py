@@ -1,7 +1,7 @@
-"""The media of a site: copies known by their content, with what pages show before they are played.
+"""Media of a site: copies named by their hash, with thumbnails, posters and waveforms.
 
-A medium is what its first bytes say. What is no picture, sound or clip that browsers know, such as
-SVG or HTML, never gets into the site: its place tells why.
+The type of a medium is read from its first bytes. A file that is no image, sound or video of a type
+that browsers play, such as SVG or HTML, is never copied into the site: the page shows the reason.
 """
 
 from __future__ import annotations
@@ -40,94 +40,98 @@ _FULL = 255
 
 
 class Media:
-    """What a site holds of media: `media/<aa>/<sha256>.<ext>`, and smaller pictures in `thumbs/`.
+    """Media of a site: `media/<aa>/<sha256>.<ext>`, and smaller pictures in `thumbs/`.
 
-    `known` are descriptions of what an older site at `old` holds, by path; its files are linked.
+    `descriptions` describe the media of an older site at `old`, by path; its files are linked.
     """
 
     def __init__(
-        self, root: Path, old: Path | None = None, known: Mapping[str, dict[str, Any]] | None = None
+        self,
+        root: Path,
+        old: Path | None = None,
+        descriptions: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self._root = root
         self._old = old
-        self._known = known or {}
+        self._old_files = descriptions or {}
         self._by_source: dict[tuple[Path, Modality], dict[str, Any]] = {}
         self._by_content: dict[tuple[str, Modality], dict[str, Any]] = {}
 
     def add(self, parts: Iterable[MediaPart]) -> None:
-        """Takes in the media of these parts, several at a time."""
+        """Copies the media of these parts into the site, several at a time."""
         new = {
             (part.path, part.modality): part
             for part in parts
             if (part.path, part.modality) not in self._by_source
         }
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-            for key, found in zip(new, threads.map(self._taken, new.values()), strict=True):
-                self._by_source[key] = found
+            for key, description in zip(new, threads.map(self._add, new.values()), strict=True):
+                self._by_source[key] = description
 
-    def shown(self, part: MediaPart) -> dict[str, Any]:
-        """What the page needs of a part that was added: {"m", "f", ...}, or {"m", "x": why not}."""
+    def for_page(self, part: MediaPart) -> dict[str, Any]:
+        """Description of a part that was added: {"m", "f", ...}, or {"m", "x": why it is missing}."""
         return self._by_source[part.path, part.modality]
 
-    def _taken(self, part: MediaPart) -> dict[str, Any]:
+    def _add(self, part: MediaPart) -> dict[str, Any]:
+        """Copies one medium, unless its content is in the site already; its description."""
         try:
             kind = checked_kind(head_of(part.path), part.modality, part.path.name)
-            data = part.path.read_bytes()
+            content = part.path.read_bytes()
         except (MediaError, OSError) as error:
             return {"m": part.modality, "x": _reason(error, part.path)}
-        sha256 = hashlib.sha256(data).hexdigest()
-        found = self._by_content.get((sha256, part.modality))
-        if found is None:
+        sha256 = hashlib.sha256(content).hexdigest()
+        description = self._by_content.get((sha256, part.modality))
+        if description is None:
             name = f"media/{sha256[:2]}/{sha256[:32]}.{kind.extension}"
             try:
-                found = self._taken_over(name)
-                if found is None:
-                    described = self._described(part, sha256[:32], len(data))
-                    found = {"m": part.modality, "f": name, **described}
-                    _put(self._root / name, data)
+                description = self._reused(name)
+                if description is None:
+                    preview = self._preview(part, sha256[:32], len(content))
+                    description = {"m": part.modality, "f": name, **preview}
+                    _put(self._root / name, content)
             except MediaError as error:
-                found = {"m": part.modality, "x": _reason(error, part.path)}
-            self._by_content[sha256, part.modality] = found
-        return found
+                description = {"m": part.modality, "x": _reason(error, part.path)}
+            self._by_content[sha256, part.modality] = description
+        return description
 
-    def _taken_over(self, name: str) -> dict[str, Any] | None:
-        """The description of a medium of the old site, its files now in this one; None without it."""
-        found = self._known.get(name)
-        if found is None or self._old is None:
+    def _reused(self, name: str) -> dict[str, Any] | None:
+        """Links a medium of the old site into this one; its description, or None if it is missing."""
+        description = self._old_files.get(name)
+        if description is None or self._old is None:
             return None
         try:
             for key in ("f", "th"):
-                if key in found:
-                    link(self._old / found[key], self._root / found[key])
+                if key in description:
+                    link(self._old / description[key], self._root / description[key])
         except FileNotFoundError:
             return None
-        return found
+        return description
 
     def described(self, files: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What is known of these files, by path; thumbnails have no description."""
-        new = {found["f"]: found for found in self._by_content.values() if "f" in found}
-        both = {name: new.get(name, self._known.get(name)) for name in sorted(set(files))}
-        return {name: found for name, found in both.items() if found is not None}
+        """Descriptions of these files by path; thumbnails have none."""
+        by_file = {**self._old_files, **{d["f"]: d for d in self._by_content.values() if "f" in d}}
+        return {name: by_file[name] for name in sorted(set(files)) if name in by_file}
 
-    def _described(self, part: MediaPart, name: str, size: int) -> dict[str, Any]:
+    def _preview(self, part: MediaPart, name: str, size: int) -> dict[str, Any]:
+        """Size, duration, loudness, thumbnail: the fields of the description by modality."""
         if part.modality is Modality.AUDIO:
             return _sound(part.path)
         if part.modality is Modality.VIDEO:
-            said = probe(part.path)
+            clip = probe(part.path)
             frame = read_frames(part.path, 1).frames[0]
-            assert said.size is not None
+            assert clip.size is not None
             return {
-                "w": said.size[0],
-                "h": said.size[1],
-                "d": round(said.duration or 0.0, 3),
+                "w": clip.size[0],
+                "h": clip.size[1],
+                "d": round(clip.duration or 0.0, 3),
                 "th": self._picture(frame, name, _POSTER),
             }
         pixels = read_image(part.path)
         height, width = pixels.shape[:2]
-        found: dict[str, Any] = {"w": width, "h": height}
+        preview: dict[str, Any] = {"w": width, "h": height}
         if max(width, height) > _THUMBNAIL or size > _SMALL:
-            found["th"] = self._picture(pixels, name, _THUMBNAIL)
-        return found
+            preview["th"] = self._picture(pixels, name, _THUMBNAIL)
+        return preview
 
     def _picture(self, pixels: np.ndarray, name: str, longest: int) -> str:
         from io import BytesIO
@@ -144,7 +148,8 @@ class Media:
 
 
 def _sound(path: Path) -> dict[str, Any]:
-    """Seconds, loudness in LUFS, and the outline of the waveform: base64 of bytes, 255 is full scale."""
+    """Duration in seconds, loudness in LUFS, and peaks of the waveform (base64 of bytes, 255 is full
+    scale)."""
     samples = read_audio(path, RATE)
     return {
         "d": round(len(samples) / RATE, 3),
@@ -154,7 +159,7 @@ def _sound(path: Path) -> dict[str, Any]:
 
 
 def peaks(samples: np.ndarray) -> bytes:
-    """The largest magnitude in each of 160 equal spans (all, if there are fewer samples)."""
+    """The largest magnitude in each of 160 equal spans, or of each sample if there are fewer."""
     import numpy as np
 
     count = min(_PEAKS, len(samples))
@@ -164,7 +169,7 @@ def peaks(samples: np.ndarray) -> bytes:
 
 
 def link(source: Path, target: Path) -> None:
-    """The same file under another path; FileNotFoundError if it is away."""
+    """Links a file under another path, or copies it. FileNotFoundError if it does not exist."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -176,13 +181,13 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _put(path: Path, data: bytes) -> None:
+def _put(path: Path, content: bytes) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.write_bytes(content)
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """Without the path: the site must not depend on where the runs lie."""
+    """The error's message without the folder: the site must not depend on where the runs are stored."""
     text = error.strerror or "" if isinstance(error, OSError) else str(error)
     return text.replace(str(path), path.name)

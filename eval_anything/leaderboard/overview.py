@@ -22,7 +22,7 @@ _STEP = re.compile(r"^(.*?)[-_.]?(?:checkpoint|global_step|step)[-_]?(\d+)$", re
 
 
 def cost_of(entry: SiteRun) -> float | None:
-    """Money for a thousand samples; None if nothing was paid or nobody knows the price."""
+    """Money for a thousand samples; None if nothing was paid or the price is unknown."""
     money = entry.results.cost.money if entry.results.cost is not None else None
     samples = sum(task.samples for task in entry.results.tasks.values())
     return 1000 * money / samples if money and samples else None
@@ -32,72 +32,81 @@ def write_scatters(
     cells: pd.DataFrame,
     columns: Sequence[Column],
     names: Mapping[str, str],
-    takes: Mapping[str, Mapping[str, float | None]],
+    costs: Mapping[str, Mapping[str, float | None]],
     chunks: Chunks,
 ) -> list[dict[str, Any]]:
-    """A chart for each main column and each thing that a run takes (`takes` maps what it is to the
-    numbers of the runs), where at least two comparable runs have both; what there is, for the page."""
-    found: list[dict[str, Any]] = []
+    """Writes a scatter chart for each main column and each kind of cost (`costs` maps its axis label to
+    the numbers by run id) with at least two comparable runs; returns the list of charts for the page."""
+    scatters: list[dict[str, Any]] = []
     for column in columns:
         if not column.main:
             continue
-        own = cells[(cells["column"] == column.key) & (cells["group"] == 0) & cells["value"].notna()]
+        column_cells = cells[
+            (cells["column"] == column.key) & (cells["group"] == 0) & cells["value"].notna()
+        ]
         sign = 1.0 if column.better == "higher" else -1.0
-        for what, numbers in takes.items():
+        for cost, numbers in costs.items():
             points = [
-                Point(row.run, names[row.run], x, sign * row.value, *ends)
-                for row in own.itertuples()
+                Point(row.run, names[row.run], amount, sign * row.value, *ends)
+                for row in column_cells.itertuples()
                 for ends in [sorted((sign * row.low, sign * row.high))]
-                if (x := numbers.get(row.run))
+                if (amount := numbers.get(row.run))
             ]
             if len(points) < 2:
                 continue
-            title = f"{column.key} against {what}"
+            title = f"{column.key} against {cost}"
             label = column.label if sign > 0 else f"minus {column.label}"
-            key = f"charts/scatter-{len(found)}"
-            chunks.write(key, scatter(title, what, label, points))
-            found.append(
-                {"key": key, "column": column.key, "what": what, "runs": [p.run for p in points]}
+            key = f"charts/scatter-{len(scatters)}"
+            chunks.write(key, scatter(title, cost, label, points))
+            scatters.append(
+                {"key": key, "column": column.key, "what": cost, "runs": [p.run for p in points]}
             )
-    return found
+    return scatters
 
 
 def write_histories(
     entries: Sequence[SiteRun], cells: pd.DataFrame, columns: Sequence[Column], chunks: Chunks
 ) -> list[dict[str, Any]]:
-    """Charts of the main columns for each family of at least two checkpoints of one training."""
-    families: dict[str, list[tuple[int, SiteRun]]] = {}
+    """Writes charts of the main columns over training steps, for each training with at least two
+    checkpoints; returns the list of charts for the page."""
+    trainings: dict[str, list[tuple[int, SiteRun]]] = {}
     for entry in entries:
-        step = training_step(entry.file.spec)
-        if step is not None:
-            families.setdefault(step[0], []).append((step[1], entry))
-    found: list[dict[str, Any]] = []
-    for family in sorted(families):
-        members = sorted(families[family], key=lambda m: (m[0], m[1].id))
+        checkpoint = training_step(entry.file.spec)
+        if checkpoint is not None:
+            training, step = checkpoint
+            trainings.setdefault(training, []).append((step, entry))
+    histories: list[dict[str, Any]] = []
+    for training in sorted(trainings):
+        members = sorted(trainings[training], key=lambda m: (m[0], m[1].id))
         if len({step for step, _ in members}) < 2:
             continue
         charts = [c for column in columns if column.main and (c := _history(column, members, cells))]
         if charts:
-            key = f"charts/history-{len(found)}"
+            key = f"charts/history-{len(histories)}"
             chunks.write(key, charts)
-            found.append({"key": key, "runs": [entry.id for _, entry in members]})
-    return found
+            histories.append({"key": key, "runs": [entry.id for _, entry in members]})
+    return histories
 
 
 def _history(column: Column, members: Sequence[tuple[int, SiteRun]], cells: pd.DataFrame) -> Tree | None:
-    own = cells[(cells["column"] == column.key) & cells["value"].notna()].set_index("run")
-    known = [(step, entry) for step, entry in members if entry.id in own.index]
-    classes = [own.loc[entry.id, "group"] for _, entry in known]
+    column_cells = cells[(cells["column"] == column.key) & cells["value"].notna()].set_index("run")
+    measured = [(step, entry) for step, entry in members if entry.id in column_cells.index]
+    classes = [column_cells.loc[entry.id, "group"] for _, entry in measured]
     points = [
-        Point(entry.id, entry.name, float(step), *(own.loc[entry.id, ["value", "low", "high"]]))
-        for step, entry in known
-        if own.loc[entry.id, "group"] == max(set(classes), key=classes.count)
+        Point(entry.id, entry.name, float(step), *(column_cells.loc[entry.id, ["value", "low", "high"]]))
+        for step, entry in measured
+        if column_cells.loc[entry.id, "group"] == max(set(classes), key=classes.count)
     ]
     return history(f"{column.key} over training", column.label, points) if len(points) > 1 else None
 
 
 def training_step(spec: str) -> tuple[str, int] | None:
-    """(what was trained, step) of a checkpoint by the name of its folder; None for other models."""
+    """Training and step of a checkpoint, by the name of its folder; None for other models.
+
+    Example:
+        >>> training_step("hf/out/sft/checkpoint-500")
+        ('out/sft', 500)
+    """
     path = PurePath(spec.removeprefix("hf/"))
     match = _STEP.match(path.name)
     return (str(path.parent / match[1]), int(match[2])) if match else None

@@ -13,7 +13,7 @@ from eval_anything.files.templates import page_templates
 from eval_anything.media.sniff import EXTENSIONS
 
 LARGEST_FILE = 25_000_000
-"""Bytes of a site in one file: what browsers still open at once."""
+"""Largest size in bytes of a site in one file: browsers still open it at once."""
 
 
 SCRIPTS = (
@@ -38,35 +38,35 @@ SCRIPTS = (
     "keys.js",
     "app.js",
 )
-"""In the order in which they run."""
+"""Scripts of the page, in the order in which they run."""
 
 
 _STYLES = ("base.css", "board.css", "pages.css")
 
 
 def write_index(site: Path, table: dict[str, Any]) -> None:
-    """index.html with its styles and scripts. `table` is what the page shows without scripts."""
+    """Writes index.html with its styles and scripts. `table` is for browsers without scripts."""
     content = content_folder("leaderboard")
     for folder, names in (("styles", (*_STYLES, "icon.svg")), ("scripts", SCRIPTS)):
         (site / folder).mkdir()
         for name in names:
             (site / folder / name).write_bytes((content / folder / name).read_bytes())
-    # Browsers differ in whether 'self' means files beside a page from a disk; file: says it to all.
-    own = "'self' file:"
-    policy = _policy(own, own, own)
+    # Not every browser takes 'self' to mean the files beside a page from a disk: `file:` allows them.
+    beside_page = "'self' file:"
+    policy = _policy(beside_page, beside_page, beside_page)
     page = _render(table, policy=policy, styles=_STYLES, scripts=SCRIPTS, inline=None)
     (site / "index.html").write_bytes(page)
 
 
 def single_file(site: Path, table: dict[str, Any]) -> bytes:
-    """The site in `site`, which has its data and media, as one page. UserError if it is too large."""
+    """Bytes of one page with all data and media of `site` inline. UserError above `LARGEST_FILE`."""
     content = content_folder("leaderboard")
     style = "".join((content / "styles" / name).read_text("utf-8") for name in _STYLES)
     script = "\n".join((content / "scripts" / name).read_text("utf-8") for name in SCRIPTS)
-    files = sorted(p for f in ("media", "thumbs") for p in (site / f).rglob("*") if p.is_file())
-    data = sorted(p for p in (site / "data").rglob("*.js"))
-    size = len(style) + len(script) + sum(p.stat().st_size for p in data)
-    size += sum(4 * (p.stat().st_size // 3 + 1) for p in files)
+    media_files = sorted(p for f in ("media", "thumbs") for p in (site / f).rglob("*") if p.is_file())
+    chunk_files = sorted(p for p in (site / "data").rglob("*.js"))
+    size = len(style) + len(script) + sum(p.stat().st_size for p in chunk_files)
+    size += sum(4 * (p.stat().st_size // 3 + 1) for p in media_files)
     if size > LARGEST_FILE:
         raise UserError(
             f"the site would be one file of {size / 1e6:.0f} MB; --single-file makes at most "
@@ -76,23 +76,23 @@ def single_file(site: Path, table: dict[str, Any]) -> bytes:
     inline = {
         "style": style,
         "script": script,
-        "data": [_call(p.read_bytes()) for p in data],
+        "data": [_call(p.read_bytes()) for p in chunk_files],
         "files": [
             (
                 p.relative_to(site).as_posix(),
                 EXTENSIONS[p.suffix[1:]],
                 base64.b64encode(p.read_bytes()).decode(),
             )
-            for p in files
+            for p in media_files
         ],
     }
     return _render(table, policy=policy, styles=(), scripts=(), inline=inline)
 
 
-def _call(data: bytes) -> tuple[str, str]:
+def _call(chunk: bytes) -> tuple[str, str]:
     """Key and JSON of a chunk `EA.put("key",JSON);`."""
-    head, _, rest = data.partition(b",")
-    return head.split(b'"')[1].decode(), rest[: rest.rindex(b");")].decode()
+    head, _, arguments = chunk.partition(b",")
+    return head.split(b'"')[1].decode(), arguments[: arguments.rindex(b");")].decode()
 
 
 def _hash(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Parts and texts as pages get them. A long text is a head, and the rest in chunks of its own."""
+"""Parts and texts in the form that pages read. A long text is split into an excerpt and chunks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from eval_anything.content import Part, TextPart
 from eval_anything.leaderboard.chunks import Chunks, clean
 from eval_anything.leaderboard.media import Media
 
-_INLINE = 8_000  # characters; what is longer is shown on demand
+_INLINE = 8_000  # characters; longer texts are loaded on demand
 
 
 _PIECE = 80_000  # characters of a chunk: six bytes each at worst
 
 
 class Texts:
-    """Texts of a site; `keys` are the chunks that were written for long ones."""
+    """Texts of a site; `keys` are the keys of the chunks that were written for long ones."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
         self.keys: set[str] = set()
 
-    def shown(self, text: str) -> str | dict[str, Any]:
-        """The text, or {"t": its head, "n": all characters, "k": the keys of chunks with all of it}."""
+    def for_page(self, text: str) -> str | dict[str, Any]:
+        """The text, or for a long one {"t": its beginning, "n": its length, "k": keys of its chunks}."""
         if len(text) <= _INLINE:
             return text
         text = clean(text)
@@ -36,8 +36,8 @@ class Texts:
         return {"t": text[:_INLINE], "n": len(text), "k": keys}
 
 
-def shown_part(part: Part, media: Media, texts: Texts) -> dict[str, Any]:
-    """{"m": "text", "t": text} or a medium as `Media.shown` has it; media must have been added."""
+def part_for_page(part: Part, media: Media, texts: Texts) -> dict[str, Any]:
+    """{"m": "text", "t": text}, or the description of a medium that was added to `media`."""
     if isinstance(part, TextPart):
-        return {"m": "text", "t": texts.shown(part.text)}
-    return media.shown(part)
+        return {"m": "text", "t": texts.for_page(part.text)}
+    return media.for_page(part)

@@ -1,7 +1,7 @@
-"""What the samples asked: records hold answers alone, so the tasks are read for their prompts.
+"""Prompts of the samples, read from the tasks, because records hold only answers.
 
-A prompt is found by the record's `item`, the sha256 of what the model was given: a task that has
-changed since shows no wrong prompts, but none.
+A prompt is looked up by the record's `item`, the sha256 of the model's input: for a task that has
+changed since the run, the page shows no prompt rather than a wrong one.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from eval_anything.judges.folder import find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media
-from eval_anything.leaderboard.parts import Texts, shown_part
+from eval_anything.leaderboard.parts import Texts, part_for_page
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 from eval_anything.tasks.task import Task
 
 ITEM = 16
-"""How much of an item's sha256 pages know it by."""
+"""Length of the prefix of an item's sha256 that identifies it on pages."""
 
 
 class TurnPrompt(NamedTuple):
-    """What one turn asks: (role, parts) of its messages. `FromTurn` stands for what the model gave
-    before; in a `fresh` turn it is shown nothing else of that."""
+    """Messages of one turn as (role, parts). `FromTurn` stands for an earlier answer of the model; in a
+    `fresh` turn the model sees no other part of the conversation."""
 
     messages: tuple[tuple[str, tuple[Part | FromTurn, ...]], ...]
     fresh: bool = False
 
 
 class Prompts:
-    """The prompts of all tasks in reach."""
+    """Prompts of the bundled tasks and of those in included folders."""
 
     def __init__(self, include: Sequence[Path] = ()) -> None:
         self._registry = Registry(include)
         self._judges = JudgeMetrics(find_judges(include))
-        self._of = lru_cache(maxsize=None)(self._read)
+        self._task_and_prompts = lru_cache(maxsize=None)(self._read)
 
     def task(self, name: str) -> Task | None:
-        """A task that is in reach."""
-        return self._of(name)[0]
+        """The task of this name; None if it is neither bundled nor in an included folder."""
+        return self._task_and_prompts(name)[0]
 
-    def inputs(self, name: str, item: str) -> tuple[Modality, ...]:
-        """The modalities that a prompt has, by the item's short sha256; empty if it is not known."""
-        found = {part.modality for part in _parts(self._of(name)[1].get(item, ()))}
-        return tuple(m for m in Modality if m in found)
+    def inputs(self, name: str, item_id: str) -> tuple[Modality, ...]:
+        """Modalities in a prompt, by the first `ITEM` characters of its sha256; () if it is unknown."""
+        present = {part.modality for part in _parts(self._task_and_prompts(name)[1].get(item_id, ()))}
+        return tuple(m for m in Modality if m in present)
 
     def digest(self, names: Iterable[str]) -> str:
-        """Changes when these tasks' prompts do."""
+        """A sha256 that changes when the prompts of these tasks do."""
         tasks = [self.task(name) for name in names]
         return sha256_of([t.parts_of_fingerprint if t is not None else None for t in tasks])
 
@@ -61,52 +61,59 @@ class Prompts:
         if folder is None:
             return None, {}
         task = load_task(folder, self._judges)
-        return task, {task.item(s)[:ITEM]: _questions(task, s) for s in task.samples}
+        return task, {task.item(s)[:ITEM]: _turn_prompts(task, s) for s in task.samples}
 
     def write(
         self, name: str, key: str, items: set[str], media: Media, chunks: Chunks
     ) -> tuple[int, list[str], list[str]]:
         """Writes the prompts of these items as chunks `<key>`, which maps an item to the number of its
-        chunk, and `<key>-<k>`. How many are known, the keys, and the files of media."""
-        known = {item: found for item, found in self._of(name)[1].items() if item in items}
-        shown_media = [p for q in known.values() for p in _parts(q) if isinstance(p, MediaPart)]
-        media.add(shown_media)
-        texts = Texts(chunks)
-        shown = [
-            [item, [_shown(question, media, texts) for question in questions]]
-            for item, questions in sorted(known.items())
+        chunk, and `<key>-<k>`.
+
+        Returns:
+            The number of prompts, the keys of the chunks, the paths of the media files used.
+        """
+        _, prompts_of_task = self._task_and_prompts(name)
+        prompts = {item_id: turns for item_id, turns in prompts_of_task.items() if item_id in items}
+        media_parts = [
+            p for turns in prompts.values() for p in _parts(turns) if isinstance(p, MediaPart)
         ]
-        places: dict[str, int] = {}
+        media.add(media_parts)
+        texts = Texts(chunks)
+        page_prompts = [
+            [item_id, [_turn_for_page(turn, media, texts) for turn in turns]]
+            for item_id, turns in sorted(prompts.items())
+        ]
+        chunk_of: dict[str, int] = {}
         keys = [key]
-        for k, part in enumerate(split(shown)):
+        for k, batch in enumerate(split(page_prompts)):
             keys.append(f"{key}-{k}")
-            rows: dict[str, Any] = {str(item): questions for item, questions in part}
+            rows: dict[str, Any] = {str(item_id): turns for item_id, turns in batch}
             chunks.write(keys[-1], rows)
-            places |= dict.fromkeys(rows, k)
-        chunks.write(key, places)
-        described = [media.shown(part) for part in shown_media]
-        files = {d[name] for d in described for name in ("f", "th") if name in d}
-        return len(known), sorted({*keys, *texts.keys}), sorted(files)
+            chunk_of |= dict.fromkeys(rows, k)
+        chunks.write(key, chunk_of)
+        described = [media.for_page(part) for part in media_parts]
+        files = {fields[name] for fields in described for name in ("f", "th") if name in fields}
+        return len(prompts), sorted({*keys, *texts.keys}), sorted(files)
 
 
-def _questions(task: Task, sample: Sample) -> tuple[TurnPrompt, ...]:
+def _turn_prompts(task: Task, sample: Sample) -> tuple[TurnPrompt, ...]:
     first = TurnPrompt(tuple((m.role, m.parts) for m in task.messages(sample)))
     return (first, *(TurnPrompt((("user", turn.parts),), turn.fresh) for turn in sample.turns))
 
 
-def _parts(questions: Iterable[TurnPrompt]) -> Iterator[Part | FromTurn]:
-    return (part for question in questions for _, parts in question.messages for part in parts)
+def _parts(turns: Iterable[TurnPrompt]) -> Iterator[Part | FromTurn]:
+    return (part for turn in turns for _, parts in turn.messages for part in parts)
 
 
-def _shown(question: TurnPrompt, media: Media, texts: Texts) -> dict[str, Any]:
+def _turn_for_page(prompt: TurnPrompt, media: Media, texts: Texts) -> dict[str, Any]:
     """{"asked": [[role, parts], ...], "fresh"}; a part of an earlier answer is {"m", "from": turn}."""
-    asked = []
-    for role, parts in question.messages:
-        shown = [
+    messages = []
+    for role, parts in prompt.messages:
+        page_parts = [
             {"m": part.modality, "from": part.turn}
             if isinstance(part, FromTurn)
-            else shown_part(part, media, texts)
+            else part_for_page(part, media, texts)
             for part in parts
         ]
-        asked.append([role, shown])
-    return {"asked": asked, "fresh": question.fresh}
+        messages.append([role, page_parts])
+    return {"asked": messages, "fresh": prompt.fresh}

@@ -1,4 +1,4 @@
-"""The runs that a site is built from: which can be shown, and why others cannot."""
+"""Reads the runs that a site is built from, with reasons for those that cannot be shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_NAME = 200
 
 
 class SiteRun(NamedTuple):
-    """A finished run. `id` is its own for good: it names the run in links and files."""
+    """A finished run. `id` depends on its content alone: it names the run in links and files."""
 
     id: str
     path: Path
@@ -28,16 +28,17 @@ class SiteRun(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A run that is not on the board: the name of its folder, and why."""
+    """A run that is not on the board: the name of its folder, and the reason."""
 
     folder: str
-    why: str
+    reason: str
 
 
 def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
-    """The runs by name, and those that are half written or damaged. The order of `paths` is nothing.
+    """Finished runs sorted by name, and runs that are unfinished or damaged. The order of `paths` has no
+    effect.
 
-    UserError for a path that is no run at all, and if no run is left.
+    UserError for a path that is no run at all, and if no run can be shown.
     """
     for path in paths:
         if not path.is_dir():
@@ -58,7 +59,7 @@ def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
         else:
             entries[entry.id] = entry
     if not entries:
-        reasons = "; ".join(f"{run.folder}: {run.why}" for run in left_out)
+        reasons = "; ".join(f"{run.folder}: {run.reason}" for run in left_out)
         raise UserError(f"none of these runs can be shown: {reasons}")
     return sorted(entries.values(), key=lambda e: (e.name, e.folder, e.id)), left_out
 
@@ -71,8 +72,8 @@ def _read_entry(path: Path) -> SiteRun:
     digest = hashlib.sha256()
     for part in (path / "run.json", path / "results.json", *(records_path(path, t) for t in file.tasks)):
         try:
-            with part.open("rb") as data:
-                digest.update(hashlib.file_digest(data, "sha256").digest())
+            with part.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise UserError(f"{part} cannot be read: {error.strerror}") from None
     name = clean(file.model)[:_LONGEST_NAME].strip() or "unnamed"

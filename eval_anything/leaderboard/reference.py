@@ -1,4 +1,4 @@
-"""Rows of numbers that others published: shown beside measured ones, never ranked with them."""
+"""Published numbers of other groups: shown beside measured ones, never ranked with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eval_anything.tasks.registry import Suite
 
 
 class ReferenceColumn(Struct, frozen=True, forbid_unknown_fields=True):
-    """A column: its key is that of a measured one (`suite/aggregate`, or `suite/task:metric`)."""
+    """A published column; `key` is that of the measured one: `suite/aggregate`, `suite/task:metric`."""
 
     key: str
     label: str
@@ -39,14 +39,14 @@ class Reference(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_reference() -> Reference:
-    """The paper's table."""
+    """The published table that comes with the package (reference.yaml)."""
     return read_yaml(content_folder("leaderboard") / "reference.yaml", Reference)
 
 
 class PublishedCell(NamedTuple):
-    """An aggregate of a published row: what is printed, and the exact value from the printed inputs.
+    """An aggregate of a published row: the printed value, and the exact one from the printed inputs.
 
-    `inputs` are by column, or the name of another aggregate (that one exact, not as it is printed).
+    The keys of `inputs` are columns, or names of other aggregates (with their exact value, unrounded).
     """
 
     model: str
@@ -62,7 +62,7 @@ class PublishedCell(NamedTuple):
 
 
 def published_cells(reference: Reference, suite: Suite) -> list[PublishedCell]:
-    """A cell for each row and each aggregate of the suite that is printed and whose inputs are."""
+    """Cells of each row and each aggregate of the suite for which value and inputs are printed."""
     columns = {column.key: i for i, column in enumerate(reference.columns)}
     printed = {key.rpartition("/")[2]: key for key in columns if ":" not in key}
     cells = []
@@ -70,21 +70,24 @@ def published_cells(reference: Reference, suite: Suite) -> list[PublishedCell]:
         row = {key: Decimal(str(values[i])) for key, i in columns.items()}
         exact: dict[str, Decimal] = {}
         for name, aggregate in suite.aggregates.items():
-            inputs = {key: _input(ref, suite, row, exact) for key, ref in aggregate.inputs.items()}
-            if name in printed and all(found is not None for found in inputs.values()):
-                known = {key: found for key, found in inputs.items() if found is not None}
+            inputs = {
+                key: name_and_number
+                for key, input_name in aggregate.inputs.items()
+                if (name_and_number := _input(input_name, suite, row, exact)) is not None
+            }
+            if name in printed and len(inputs) == len(aggregate.inputs):
                 formula = plugins.load(plugins.AGGREGATES, aggregate.formula)
-                exact[name] = formula({key: value for key, (_, value) in known.items()})
-                shown = row[printed[name]].quantize(Decimal("0.01"))
-                cells.append(PublishedCell(model, name, dict(known.values()), shown, exact[name]))
+                exact[name] = formula({key: number for key, (_, number) in inputs.items()})
+                rounded = row[printed[name]].quantize(Decimal("0.01"))
+                cells.append(PublishedCell(model, name, dict(inputs.values()), rounded, exact[name]))
     return cells
 
 
 def _input(
-    reference: str, suite: Suite, row: Mapping[str, Decimal], exact: Mapping[str, Decimal]
+    name: str, suite: Suite, row: Mapping[str, Decimal], exact: Mapping[str, Decimal]
 ) -> tuple[str, Decimal] | None:
     """An input's name and value: an aggregate computed before, or a column; None if it is neither."""
-    if reference in exact:
-        return reference, exact[reference]
-    full = reference if "/" in reference else f"{suite.name}/{reference}"
-    return (full, row[full]) if full in row else None
+    if name in exact:
+        return name, exact[name]
+    column = name if "/" in name else f"{suite.name}/{name}"
+    return (column, row[column]) if column in row else None

@@ -1,4 +1,4 @@
-"""The folder of a site: made beside the old one, and put in its place by one step of the kernel."""
+"""The folder of a site: built beside the old one, then exchanged with it by one system call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.writing import cannot_write, take_lock
 
 MARK = b'<meta name="generator" content="eval-anything leaderboard">'
-"""In index.html of every site: what has it may be replaced."""
+"""Mark in index.html of every site: a folder or page that has it may be replaced."""
 
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
@@ -25,10 +25,13 @@ _HERE = -100  # AT_FDCWD
 
 @contextlib.contextmanager
 def new_site(out: Path) -> Iterator[Path]:
-    """A new folder to build in; when the block ends it becomes `out`, and the old site is gone.
+    """Yields a new folder to build in; when the block ends, it replaces the site at `out`.
 
-    An error or a kill inside the block leaves the old site as it was. UserError if `out` holds
-    something else, or another build is under way.
+    An error or a kill inside the block leaves the old site as it was.
+
+    Raises:
+        UserError: `out` holds other files than a site, or another process builds it.
+        InfrastructureError: a file cannot be written.
     """
     out = out.resolve()
     check_out(out)
@@ -41,7 +44,7 @@ def new_site(out: Path) -> Iterator[Path]:
     try:
         take_lock(lock, f"{out} is being built by another process: wait for it")
         try:
-            _empty(building)  # what a kill has left
+            _empty(building)  # leftovers of a build that was killed
             yield building
             _put_in_place(building, out)
         except OSError as error:
@@ -53,7 +56,7 @@ def new_site(out: Path) -> Iterator[Path]:
 
 
 def check_out(out: Path) -> None:
-    """UserError if `out` is there and no site."""
+    """Raises UserError if `out` exists and is not a site."""
     if out.is_file():
         raise UserError(f"--out {out} is a file; it should be a directory")
     if out.is_dir() and any(out.iterdir()) and not is_site(out / "index.html"):
@@ -61,7 +64,7 @@ def check_out(out: Path) -> None:
 
 
 def is_site(page: Path) -> bool:
-    """Whether a file is a page that this package built."""
+    """True if a file is a page that this package built."""
     try:
         with page.open("rb") as file:
             return MARK in file.read(4096)
@@ -78,7 +81,7 @@ def _empty(folder: Path) -> None:
 
 
 def _put_in_place(building: Path, out: Path) -> None:
-    """Exchanges the two; the old site is then in `building`."""
+    """Exchanges the two folders; the old site is then in `building`."""
     if not out.exists():
         building.rename(out)
         return
@@ -95,11 +98,11 @@ def _put_in_place(building: Path, out: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> None:
+def _exchange(first: Path, second: Path) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     rename = getattr(library, "renameat2", None)  # of glibc 2.28 and musl 1.2.6
     if rename is None:
-        raise OSError(errno.ENOSYS, "no renameat2", str(one))
-    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) != 0:
+        raise OSError(errno.ENOSYS, "no renameat2", str(first))
+    if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) != 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(one))
+        raise OSError(code, os.strerror(code), str(first))

@@ -58,7 +58,7 @@ def test_media_are_copied_by_content(tmp_path: Path) -> None:
     parts = {name: _part(tmp_path / name, kinds[name[-3:]]) for name in files}
     media = Media(site)
     media.add(parts.values())
-    shown = {name: media.shown(part) for name, part in parts.items()}
+    shown = {name: media.for_page(part) for name, part in parts.items()}
     assert shown["a.png"] == shown["b.png"]
     assert (site / shown["a.png"]["f"]).read_bytes() == png()
     assert "th" not in shown["a.png"]
@@ -87,7 +87,7 @@ def test_what_is_no_picture_never_gets_into_the_site(data: bytes, tmp_path: Path
     part = _part(tmp_path / "a.png", Modality.IMAGE)
     media = Media(tmp_path / "site")
     media.add([part])
-    shown = media.shown(part)
+    shown = media.for_page(part)
     assert set(shown) == {"m", "x"}
     assert str(tmp_path) not in shown["x"]
     assert not (tmp_path / "site").exists()

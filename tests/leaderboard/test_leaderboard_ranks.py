@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval_anything.leaderboard.ranks import TaskDraws, rank_intervals
-from eval_anything.leaderboard.samples import MetricOf, SampleRow, TaskSamples
+from eval_anything.leaderboard.samples import SampleRow, ScoredMetric, TaskSamples
 
 
 def _run(values: list[float | None], clusters: list[str] | None = None, repeats: int = 1) -> TaskSamples:
@@ -17,7 +17,7 @@ def _run(values: list[float | None], clusters: list[str] | None = None, repeats:
         for i, v in enumerate(values)
         for repeat in range(repeats)
     ]
-    return TaskSamples([MetricOf("m", "j", (0.0, 1.0), "higher")], [0], rows)
+    return TaskSamples([ScoredMetric("m", "j", (0.0, 1.0), "higher")], [0], rows)
 
 
 def _ranks(runs: list[TaskSamples]) -> list[tuple[int, int]]:
