@@ -1,5 +1,6 @@
 """Labels by people: a local page asks for votes, preferences, grades and critiques.
 
-`questions` makes what is asked, `session` takes answers, `server` is the page's server, `log` keeps
-every answer, `export` turns the log into files for judges, tasks and training, `summary` counts.
+`questions` makes the questions, `session` takes answers, `server` serves the page, `log` stores
+every answer, `export` turns the log into files for judges, tasks and training, `summary` counts
+answers and agreement.
 """

@@ -1,9 +1,9 @@
-"""What a file of annotations becomes: labels for judges, votes for tasks, rows for training.
+"""Exports a file of annotations: labels for judges, votes for tasks, rows for training.
 
-Beside X.jsonl, with the media that are there already:
+The files are written beside X.jsonl and use its media:
 
     X.labels.jsonl      grades and preferences, for `judges calibrate --labels`
-    X.votes.jsonl       shares of votes a sample, in the form of a task's `targets.votes`
+    X.votes.jsonl       shares of votes for each sample, in the form of a task's `targets.votes`
     X.pairs.jsonl       preferences as preference pairs, for training
     X.feedback.jsonl    critiques as rows of feedback, for training
 """
@@ -17,15 +17,19 @@ from typing import Any
 
 import msgspec
 
-from eval_anything.annotate.log import Annotation, read_annotations, standing
+from eval_anything.annotate.log import Annotation, latest_answers, read_annotations
 from eval_anything.errors import UserError
 from eval_anything.files.writing import write_atomically
 
 
 def export(path: Path) -> dict[str, Path]:
-    """Writes the files that a file of annotations has something for, and returns them by what they
-    hold. A file of an earlier export that would be empty now is deleted."""
-    annotations = standing(read_annotations(path))
+    """Writes an export for each kind of answer in a file of annotations, and deletes those of an earlier
+    export that would be empty now.
+
+    Returns:
+        The files written by their kind: "labels", "votes", "pairs", "feedback".
+    """
+    annotations = latest_answers(read_annotations(path))
     rows = {
         "labels": _labels(annotations),
         "votes": _votes(annotations),
@@ -33,10 +37,10 @@ def export(path: Path) -> dict[str, Path]:
         "feedback": _feedback(annotations),
     }
     written = {}
-    for name, found in rows.items():
+    for name, kind_rows in rows.items():
         target = path.with_name(f"{path.stem}.{name}.jsonl")
-        if found:
-            write_atomically(target, b"".join(msgspec.json.encode(row) + b"\n" for row in found))
+        if kind_rows:
+            write_atomically(target, b"".join(msgspec.json.encode(row) + b"\n" for row in kind_rows))
             written[name] = target
         else:
             target.unlink(missing_ok=True)
@@ -44,7 +48,7 @@ def export(path: Path) -> dict[str, Path]:
 
 
 def check_name(path: Path) -> None:
-    """UserError for a name that an export would have."""
+    """Raises UserError for a path that has no name of a file of annotations, or that of an export."""
     if path.suffix != ".jsonl" or path.stem.endswith((".labels", ".votes", ".pairs", ".feedback")):
         raise UserError(
             f"{path}: a file of annotations is called X.jsonl; X.labels.jsonl, X.votes.jsonl, "
@@ -83,23 +87,23 @@ def _feedback(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
 
 
 def _common(a: Annotation) -> dict[str, Any]:
-    """Who said it about what. Ids differ between annotators and responses; `source_id` is the
-    sample's own, so that what belongs together stays one cluster."""
-    about: dict[str, Any] = {
+    """Fields of every row: annotator, sample and prompt. `id` differs between annotators and responses;
+    `source_id` is the sample's own, so that answers about one sample stay one cluster."""
+    source: dict[str, Any] = {
         "annotator": a.annotator,
         "time": a.time,
         "task": a.task,
         "sample_id": a.sample_id,
         "item": a.item,
-        "responses": [shown.name for shown in a.responses],
+        "responses": [response.name for response in a.responses],
     }
     if a.scale is not None:
-        about["scale"] = a.scale
+        source["scale"] = a.scale
     return {
         "id": f"{a.sample_id}/{a.key[:12]}/{a.annotator}",
         "source_id": a.source_id,
         "messages": a.messages,
-        "metadata": a.metadata | {"annotation": about},
+        "metadata": a.metadata | {"annotation": source},
     }
 
 
@@ -109,12 +113,12 @@ def _votes(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
         if a.kind == "vote":
             samples.setdefault((a.task, a.sample_id, a.item), []).append(a)
     rows = []
-    for (task, sample_id, item), votes in samples.items():
+    for (task, sample_id, item_id), votes in samples.items():
         counts = Counter(a.vote for a in votes if a.vote is not None)
         shares = {vote: count / len(votes) for vote, count in counts.most_common()}
         about = {
             "task": task,
-            "item": item,
+            "item": item_id,
             "votes": len(votes),
             "annotators": [a.annotator for a in votes],
         }

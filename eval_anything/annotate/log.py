@@ -1,7 +1,7 @@
-"""The file of annotations: one answer a line, append-only; the last one of an annotator counts.
+"""The file of annotations: one answer a line, append-only; the last answer of an annotator counts.
 
-A line holds all that was shown, so that exports need neither the task nor the runs. Media lie in
-`media/` beside the file, and paths are relative to its folder.
+A line holds the prompt and the responses, so that exports need neither the task nor the runs. Media
+are in `media/` beside the file, and paths are relative to its folder.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from eval_anything.jsonl import MessageJson, PartJson
 Kind = Literal["vote", "preference", "grade"]
 
 
-class Shown(Struct, frozen=True, forbid_unknown_fields=True):
-    """A response as it was shown; `name` is that of its run or file."""
+class AnnotatedResponse(Struct, frozen=True, forbid_unknown_fields=True):
+    """A response that the annotator saw; `name` is that of its run or file."""
 
     name: str
     parts: list[PartJson]
@@ -50,7 +50,7 @@ class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     contract: Contract
     targets: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    responses: list[Shown] = []
+    responses: list[AnnotatedResponse] = []
     shown_first: Literal["a", "b"] | None = None
     vote: str | None = None
     preferred: Literal["a", "b", "tie"] | None = None
@@ -61,9 +61,9 @@ class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     def __post_init__(self) -> None:
         answers = {"vote": self.vote, "preference": self.preferred, "grade": self.grade}
-        given = [kind for kind, value in answers.items() if value is not None]
-        if given != ([] if self.withdrawn else [self.kind]):
-            raise ValueError(f"a line of the kind {self.kind} holds that one answer, or is withdrawn")
+        answered = [kind for kind, answer in answers.items() if answer is not None]
+        if answered != ([] if self.withdrawn else [self.kind]):
+            raise ValueError(f"a line of the kind {self.kind} must have that answer alone, or withdrawn")
         if len(self.responses) != {"vote": 0, "grade": 1, "preference": 2}[self.kind]:
             raise ValueError(f"{len(self.responses)} responses do not belong to a {self.kind}")
 
@@ -72,30 +72,29 @@ _decoder = msgspec.json.Decoder(Annotation)
 
 
 _START = b'{"kind":"'
-"""How every line starts."""
+"""Start of every line."""
 
 
 def read_annotations(path: Path) -> list[Annotation]:
-    """All whole lines, in the order in which they were given. UserError names a damaged one."""
+    """Annotations of all complete lines, in their order. UserError names a damaged line."""
     try:
-        data = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    found = []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    annotations = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            found.append(_decoder.decode(line))
+            annotations.append(_decoder.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(
-                f"{path}:{number}: no annotation ({error}). It must be a file that "
+                f"{path}:{number}: this line is no annotation ({error}). The file must be one that "
                 "`eval-anything annotate` wrote; delete the line if it is damaged."
             ) from None
-    return found
+    return annotations
 
 
-def standing(annotations: list[Annotation]) -> list[Annotation]:
-    """The last answer of each annotator to each question, those withdrawn left out; in the order in
-    which they were given."""
+def latest_answers(annotations: list[Annotation]) -> list[Annotation]:
+    """The last answer of each annotator to each question, in their order, without withdrawn ones."""
     last: dict[tuple[str, str], Annotation] = {}
     for annotation in annotations:
         key = (annotation.annotator, annotation.key)
@@ -105,7 +104,8 @@ def standing(annotations: list[Annotation]) -> list[Annotation]:
 
 
 class Log:
-    """A file of annotations that this process holds, ready to take more."""
+    """A file of annotations that this process has locked; `before` are the annotations in it at the
+    start."""
 
     def __init__(self, path: Path, file: int) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class Log:
         self._file = file
 
     def append(self, annotation: Annotation) -> None:
-        """Adds one line, whole or not at all. InfrastructureError if it cannot."""
+        """Appends one line, completely or not at all. InfrastructureError if the disk fails."""
         try:
             append_whole(self._file, msgspec.json.encode(annotation) + b"\n")
         except OSError as error:
@@ -122,7 +122,10 @@ class Log:
 
 @contextlib.contextmanager
 def open_log(path: Path) -> Iterator[Log]:
-    """Takes hold of a file of annotations, new or old; a last line that a kill cut short is removed."""
+    """Opens and locks a file of annotations, new or old, and removes an incomplete last line.
+
+    UserError if it cannot be opened, is locked by another process, or holds something else.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -132,20 +135,20 @@ def open_log(path: Path) -> Iterator[Log]:
         take_lock(
             file, f"--out {path} is in use by another process: stop that one, or choose another file"
         )
-        _mend_end(path, file)
+        _fix_end(path, file)
         yield Log(path, file)
     finally:
         os.close(file)
 
 
-def _mend_end(path: Path, file: int) -> None:
-    """Cuts off a last line that a kill left without its end. UserError if that is not ours to cut."""
-    data = path.read_bytes()
-    torn = data[data.rfind(b"\n") + 1 :]
+def _fix_end(path: Path, file: int) -> None:
+    """Removes an incomplete last line, left by a kill. UserError if it is not that of an annotation."""
+    content = path.read_bytes()
+    torn = content[content.rfind(b"\n") + 1 :]
     try:
         _decoder.decode(torn)
         append_whole(file, b"\n")  # an editor took the last newline away
     except (msgspec.DecodeError, UnicodeDecodeError):
         if torn[: len(_START)] != _START[: len(torn)]:
-            raise UserError(f"--out {path} holds something else: choose another file") from None
-        os.ftruncate(file, len(data) - len(torn))
+            raise UserError(f"--out {path} is no file of annotations: choose another file") from None
+        os.ftruncate(file, len(content) - len(torn))

@@ -1,4 +1,4 @@
-"""What is asked: which modalities a prompt wants, which of two responses is better, how good one is."""
+"""Questions for annotators: modalities that suit a prompt, preferences between two responses, grades."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from eval_anything.tasks.task import Task
 
 
 class Candidate(NamedTuple):
-    """A response that is shown, and the name of its run or file."""
+    """A response to annotate, and the name of its run or file."""
 
     name: str
     parts: tuple[Part, ...]
 
 
 class Question(Struct, frozen=True):
-    """One thing to answer about a sample. The sample's messages are those that the response answers;
-    with `swapped` the second response is shown first."""
+    """One question about a sample. The sample's messages are those that the responses answer; with
+    `swapped` the second response is shown first."""
 
     kind: Kind
     key: str
@@ -47,8 +47,8 @@ class Question(Struct, frozen=True):
         return self.responses[::-1] if self.swapped else self.responses
 
 
-class Asked(NamedTuple):
-    """The questions in the order of an annotator, and how many were left out because a response is
+class QuestionList(NamedTuple):
+    """Questions in the order of an annotator, and the number of those left out because a response is
     missing or failed."""
 
     questions: list[Question]
@@ -63,19 +63,32 @@ def make_questions(
     store: MediaStore,
     annotator: str,
     seed: int,
-) -> Asked:
-    """Votes without outputs, preferences with something to compare them to, else grades.
+) -> QuestionList:
+    """Makes votes if there are no outputs, preferences if there is `against`, else grades.
 
     All media are put into the store. The order of the questions and of the sides depends on the seed
-    and the annotator alone. UserError if outputs belong to another version of the task.
+    and the annotator alone.
+
+    Args:
+        task: the task of the samples.
+        samples: the samples to ask about.
+        outputs: runs or files with responses.
+        against: a run or file whose responses the others are compared to.
+        store: receives the media, for the page.
+        annotator: the annotator's name.
+        seed: the seed of the orders.
+
+    Raises:
+        UserError: outputs belong to another version of the task, or two responses answer different
+            messages.
     """
-    kept = [_kept(sample, task.messages(sample), store) for sample in samples]
-    found = [] if outputs else [_question("vote", task, sample, sample) for sample in kept]
+    stored_samples = [_with_stored_media(sample, task.messages(sample), store) for sample in samples]
+    questions = [] if outputs else [_question("vote", task, sample, sample) for sample in stored_samples]
     missing = 0
-    rivals = [] if against is None else [_answers(task, kept, against, store)]
+    rivals = [] if against is None else [_answers(task, stored_samples, against, store)]
     kind: Kind = "preference" if rivals else "grade"
     for path in outputs:
-        for answers in zip(_answers(task, kept, path, store), *rivals, strict=True):
+        for answers in zip(_answers(task, stored_samples, path, store), *rivals, strict=True):
             present = [answer for answer in answers if answer is not None]
             if len(present) < len(answers):
                 missing += 1
@@ -88,10 +101,10 @@ def make_questions(
                 )
             original = task.by_id[present[0].sample.id]
             candidates = tuple(answer.candidate for answer in present)
-            found.append(_question(kind, task, original, present[0].sample, candidates))
-    unique = list({question.key: question for question in found}.values())
+            questions.append(_question(kind, task, original, present[0].sample, candidates))
+    unique = list({question.key: question for question in questions}.values())
     random.Random(f"{seed}\0{annotator}").shuffle(unique)
-    return Asked([_sided(question, annotator, seed) for question in unique], missing)
+    return QuestionList([_sided(question, annotator, seed) for question in unique], missing)
 
 
 class _Answer(NamedTuple):
@@ -100,12 +113,12 @@ class _Answer(NamedTuple):
 
 
 def _question(
-    kind: Kind, task: Task, original: Sample, shown: Sample, responses: tuple[Candidate, ...] = ()
+    kind: Kind, task: Task, original: Sample, shown_sample: Sample, responses: tuple[Candidate, ...] = ()
 ) -> Question:
-    item = task.item(original)
-    said = [[[part.key for part in response.parts]] for response in responses]
-    key = sha256_of([kind, task.name, original.id, item, said])
-    return Question(kind, key, shown, item, responses)
+    item_id = task.item(original)
+    part_keys = [[[part.key for part in response.parts]] for response in responses]
+    key = sha256_of([kind, task.name, original.id, item_id, part_keys])
+    return Question(kind, key, shown_sample, item_id, responses)
 
 
 def _sided(question: Question, annotator: str, seed: int) -> Question:
@@ -115,8 +128,8 @@ def _sided(question: Question, annotator: str, seed: int) -> Question:
     return msgspec.structs.replace(question, swapped=swapped)
 
 
-def _kept(sample: Sample, messages: Sequence[Message], store: MediaStore) -> Sample:
-    """The sample with what a model was asked, its media in the store."""
+def _with_stored_media(sample: Sample, messages: Sequence[Message], store: MediaStore) -> Sample:
+    """The sample with these messages, the media of which are put into the store."""
     stored = tuple(Message(m.role, _stored(m.parts, store)) for m in messages)
     return msgspec.structs.replace(sample, messages=stored)
 
@@ -134,8 +147,8 @@ def _stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
 def _answers(
     task: Task, samples: Sequence[Sample], path: Path, store: MediaStore
 ) -> list[_Answer | None]:
-    """What was answered to each sample at its first repeat, with the messages of its last turn; None
-    where that is missing or has failed."""
+    """The response to each sample at its first repeat, with the messages of its last turn; None where
+    it is missing or has failed."""
     if is_run(path):
         _check_items(task, path)
     model = ReplayModel.from_spec(str(path), path, {"allow_missing": "1"})
@@ -145,19 +158,19 @@ def _answers(
 
     async def ask() -> list[tuple[Request, Response]]:
         return await converse(
-            requests, by_key, lambda asked: model.generate(asked, store), lambda response: response
+            requests, by_key, lambda turn: model.generate(turn, store), lambda response: response
         )
 
-    found: list[_Answer | None] = []
+    answers: list[_Answer | None] = []
     for sample, (request, response) in zip(samples, asyncio.run(ask()), strict=True):
         if response.error is not None or not response.parts:
-            found.append(None)
+            answers.append(None)
             continue
-        shown = _kept(sample, request.messages, store)
-        found.append(_Answer(shown, Candidate(path.resolve().stem, response.parts)))
-    if not any(found):
+        shown_sample = _with_stored_media(sample, request.messages, store)
+        answers.append(_Answer(shown_sample, Candidate(path.resolve().stem, response.parts)))
+    if not any(answers):
         raise UserError(f"{path} has no response to {task.name} that can be shown")
-    return found
+    return answers
 
 
 def _check_items(task: Task, run: Path) -> None:
@@ -166,5 +179,5 @@ def _check_items(task: Task, run: Path) -> None:
     if changed:
         raise UserError(
             f"{run} answered another version of {task.name}: {len(changed)} of its samples, first "
-            f"{changed[0]!r}, are not as they were. Run the model again."
+            f"{changed[0]!r}, have changed since. Run the model again."
         )

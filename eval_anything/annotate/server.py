@@ -1,8 +1,9 @@
-"""The server of the annotation page: loopback only, and only for who knows the address.
+"""The server of the annotation page: on the loopback interface, for requests with a secret token.
 
-The address has a random token. A page of another site cannot guess it; a name of another site that
-was made to lead here (DNS rebinding) shows in the Host header and is refused. Nothing else than the
-page's own files, the questions and their media is served; media by sha256, never by path.
+The address contains the random token, which a page of another site cannot guess; a request through a
+foreign host name that resolves to this machine (DNS rebinding) is recognized by its Host header and
+refused. Only the page's own files, the questions and their media are served; media by sha256, never by
+path.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class AnnotationServer(ThreadingHTTPServer):
         return f"http://{_HOST}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of an answer is no error."""
+        """Ignores a browser that disconnects before it has read the reply."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -113,19 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None or name is None:
             return
         session = self.server.session
-        does: dict[str, Callable[[bytes], dict[str, Any]]] = {
+        actions: dict[str, Callable[[bytes], dict[str, Any]]] = {
             "submit": lambda body: session.submit(msgspec.json.decode(body, type=AnnotatorAnswer)),
             "skip": lambda body: session.skip(msgspec.json.decode(body, type=_Key).key),
             "undo": lambda body: session.undo(),
         }
-        if name not in does:
+        if name not in actions:
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here.")
             return
-        if self.headers.get_content_type() != "application/json":  # what a form elsewhere cannot send
+        if self.headers.get_content_type() != "application/json":  # no form of another site sends JSON
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The answer must be JSON.")
             return
         try:
-            self._send_json(HTTPStatus.OK, does[name](body))
+            self._send_json(HTTPStatus.OK, actions[name](body))
         except RefusedError as error:
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
     def _body(self) -> bytes | None:
-        """The whole body; None if there is none that can be read, and that was said."""
+        """The body of the request; None if it is missing or too long, after an error reply."""
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "The answer has no length.")
@@ -149,25 +150,25 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _name(self) -> str | None:
-        """What is asked for below the token; None if the request was refused."""
+        """The path below the token; None if the request was refused."""
         port = self.server.server_port
-        own = {f"{_HOST}:{port}", f"localhost:{port}"}
+        allowed_hosts = {f"{_HOST}:{port}", f"localhost:{port}"}
         hosts = self.headers.get_all("Host") or []
         origin = self.headers.get("Origin")
-        if len(hosts) != 1 or hosts[0] not in own:
+        if len(hosts) != 1 or hosts[0] not in allowed_hosts:
             self._refuse(HTTPStatus.FORBIDDEN, "This host is not served.")
             return None
-        if origin is not None and origin not in {f"http://{host}" for host in own}:
+        if origin is not None and origin not in {f"http://{host}" for host in allowed_hosts}:
             self._refuse(HTTPStatus.FORBIDDEN, "Another site asks.")
             return None
-        _, token, *rest = f"{self.path}/".split("/", 2)
-        if not rest or not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        _, token, *path_below = f"{self.path}/".split("/", 2)
+        if not path_below or not hmac.compare_digest(token.encode(), self.server.token.encode()):
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here.")
             return None
         return self.path[len(token) + 2 :]
 
     def _send_medium(self, part: MediaPart) -> None:
-        """The bytes, or the range of them that a player asks for."""
+        """Sends a medium, or the range of its bytes that the request asks for."""
         try:
             size = part.path.stat().st_size
             first, last = _range(self.headers.get("Range"), size)
@@ -180,51 +181,51 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Accept-Ranges", "bytes")
                 self.send_header("Content-Length", str(last + 1 - first))
                 self.end_headers()
-                left = last + 1 - first
-                while left and (piece := file.read(min(_PIECE, left))):
+                remaining = last + 1 - first
+                while remaining and (piece := file.read(min(_PIECE, remaining))):
                     self.wfile.write(piece)
-                    left -= len(piece)
-                self.close_connection |= left > 0
+                    remaining -= len(piece)
+                self.close_connection |= remaining > 0
         except FileNotFoundError:
             self._refuse(HTTPStatus.GONE, "This medium was deleted.")
 
-    def _send(self, status: HTTPStatus, data: bytes, mime: str) -> None:
+    def _send(self, status: HTTPStatus, body: bytes, mime: str) -> None:
         self._start(status, mime)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(body)
 
-    def _send_json(self, status: HTTPStatus, value: Any) -> None:
-        self._send(status, msgspec.json.encode(value), "application/json")
+    def _send_json(self, status: HTTPStatus, reply: Any) -> None:
+        self._send(status, msgspec.json.encode(reply), "application/json")
 
     def _start(self, status: HTTPStatus, mime: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", mime)
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
+        for header_name, header in _HEADERS.items():
+            self.send_header(header_name, header)
 
-    def _refuse(self, status: HTTPStatus, why: str) -> None:
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
         # Its body may not have been read, so the connection cannot go on.
         self.close_connection = True
-        self._send_json(status, {"error": why})
+        self._send_json(status, {"error": message})
 
     def version_string(self) -> str:
         return "eval-anything"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent: the address holds the token."""
+        """Logs nothing, because the address contains the token."""
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:
-    """First and last byte of what is asked for; all of it if the header asks for nothing that is
-    there, which RFC 9110 (14.2) allows."""
-    found = _RANGE.fullmatch(header or "")
-    everything = (0, size - 1)
-    if found is None or found[0] == "bytes=-" or max(len(found[1]), len(found[2])) > 18:
-        return everything
-    if not found[1]:
-        first, last = max(0, size - int(found[2])), size - 1
+    """First and last byte of the requested range; the full range if the header is missing or cannot be
+    satisfied, which RFC 9110 (14.2) allows."""
+    match = _RANGE.fullmatch(header or "")
+    full_range = (0, size - 1)
+    if match is None or match[0] == "bytes=-" or max(len(match[1]), len(match[2])) > 18:
+        return full_range
+    if not match[1]:
+        first, last = max(0, size - int(match[2])), size - 1
     else:
-        first = int(found[1])
-        last = min(int(found[2]), size - 1) if found[2] else size - 1
-    return (first, last) if first <= last else everything
+        first = int(match[1])
+        last = min(int(match[2]), size - 1) if match[2] else size - 1
+    return (first, last) if first <= last else full_range

@@ -1,4 +1,4 @@
-"""One annotator at work: the next question, answers taken, replaced and withdrawn. Safe in threads."""
+"""Session of one annotator: the next question; answers accepted, replaced, withdrawn. Thread-safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from eval_anything.annotate.log import Annotation, Log, Shown, standing
+from eval_anything.annotate.log import AnnotatedResponse, Annotation, Log, latest_answers
 from eval_anything.annotate.questions import Question
 from eval_anything.content import MODALITIES, MediaPart, Modality, Part, TextPart
 from eval_anything.errors import UserError
@@ -17,15 +17,15 @@ from eval_anything.jsonl import MessageJson, parts_to_json
 from eval_anything.tasks.task import Task
 
 LONGEST_CRITIQUE = 20_000
-"""Characters of a critique."""
+"""Largest number of characters in a critique."""
 
 
 class RefusedError(ValueError):
-    """An answer that cannot be taken; the message is for the annotator."""
+    """An answer that is incomplete or invalid; the message is for the annotator."""
 
 
 class AnnotatorAnswer(Struct, forbid_unknown_fields=True):
-    """What the page sends: the question, and the answer in the form of its kind."""
+    """An answer as the page sends it: the key of the question, and the field of its kind."""
 
     key: str
     vote: list[Modality] | None = None
@@ -35,7 +35,7 @@ class AnnotatorAnswer(Struct, forbid_unknown_fields=True):
 
 
 class Session:
-    """The questions of one annotator, and the file that keeps the answers."""
+    """The questions of one annotator, and the file that stores the answers."""
 
     def __init__(
         self, task: Task, questions: list[Question], log: Log, annotator: str, scale: int
@@ -53,49 +53,52 @@ class Session:
                 f"{log.path} has grades from 1 to {other.scale}: use --scale {other.scale}, or another "
                 "file with --out"
             )
-        mine = [a for a in standing(log.before) if a.annotator == annotator]
-        self._answers = {a.key: a for a in mine if a.key in self._questions}
+        own_answers = [a for a in latest_answers(log.before) if a.annotator == annotator]
+        self._answers = {a.key: a for a in own_answers if a.key in self._questions}
         self.media = self._media()
 
     @property
     def done(self) -> int:
-        """How many of the questions are answered."""
+        """Number of questions answered."""
         return len(self._answers)
 
     @property
     def total(self) -> int:
-        """How many questions there are."""
+        """Number of questions."""
         return len(self._questions)
 
     def state(self) -> dict[str, Any]:
-        """What the page shows: progress and the next question."""
+        """Data for the page: progress and the next question."""
         with self._lock:
             return self._state()
 
     def submit(self, answer: AnnotatorAnswer) -> dict[str, Any]:
-        """Keeps an answer, in place of an earlier one to the same question; the state after it.
+        """Stores an answer, in place of an earlier one to the same question; returns the new state.
 
-        RefusedError if it is partial or of another form. InfrastructureError if the disk fails.
+        Raises:
+            RefusedError: the answer is incomplete, or of another form than the question.
+            InfrastructureError: the disk fails.
         """
         with self._lock:
-            question = self._known(answer.key)
-            given = self._checked(question, answer)
-            annotation = self._annotation(question, **given)
+            question = self._question(answer.key)
+            fields = self._answer_fields(question, answer)
+            annotation = self._annotation(question, **fields)
             self._log.append(annotation)
             self._answers.pop(question.key, None)
             self._answers[question.key] = annotation
             return self._state()
 
     def skip(self, key: str) -> dict[str, Any]:
-        """Puts a question off until all others are answered; the state after it."""
+        """Moves a question behind all others; returns the new state."""
         with self._lock:
-            question = self._known(key)
+            question = self._question(key)
             self._order.remove(question.key)
             self._order.append(question.key)
             return self._state()
 
     def undo(self) -> dict[str, Any]:
-        """Withdraws the last answer and asks that question again. RefusedError if there is none."""
+        """Withdraws the last answer and asks its question again; returns the new state. RefusedError if
+        there is no answer."""
         with self._lock:
             if not self._answers:
                 raise RefusedError("There is no answer to take back.")
@@ -106,16 +109,16 @@ class Session:
             self._order.insert(0, key)
             return self._state(earlier)
 
-    def _known(self, key: str) -> Question:
+    def _question(self, key: str) -> Question:
         question = self._questions.get(key)
         if question is None:
             raise RefusedError("This question is not asked here: load the page again.")
         return question
 
-    def _checked(self, question: Question, answer: AnnotatorAnswer) -> dict[str, Any]:
-        """The fields of the annotation. RefusedError says what is missing or wrong."""
+    def _answer_fields(self, question: Question, answer: AnnotatorAnswer) -> dict[str, Any]:
+        """Fields of the annotation, checked. RefusedError if one is missing or wrong."""
         forms = {"vote": answer.vote, "preference": answer.preferred, "grade": answer.grade}
-        if any(value is not None for kind, value in forms.items() if kind != question.kind):
+        if any(chosen_form is not None for kind, chosen_form in forms.items() if kind != question.kind):
             raise RefusedError("The answer belongs to another kind of question.")
         critique = answer.critique.strip()
         if critique and question.kind != "grade":
@@ -143,7 +146,7 @@ class Session:
             raise RefusedError(f"The critique has more than {LONGEST_CRITIQUE} characters: shorten it.")
         return {"grade": answer.grade, "scale": self._scale, "critique": critique}
 
-    def _annotation(self, question: Question, **given: Any) -> Annotation:
+    def _annotation(self, question: Question, **answer_fields: Any) -> Annotation:
         root = self._log.path.resolve().parent
         sample = question.sample
         return Annotation(
@@ -159,12 +162,14 @@ class Session:
             contract=sample.contract,
             targets=sample.targets,
             metadata=sample.metadata,
-            responses=[Shown(r.name, parts_to_json(r.parts, root)) for r in question.responses],
-            **given,
+            responses=[
+                AnnotatedResponse(r.name, parts_to_json(r.parts, root)) for r in question.responses
+            ],
+            **answer_fields,
         )
 
     def _state(self, earlier: Annotation | None = None) -> dict[str, Any]:
-        """As `state`; `earlier` is what was withdrawn."""
+        """Data for the page, without the lock; `earlier` is the answer that was withdrawn."""
         key = next((key for key in self._order if key not in self._answers), None)
         return {
             "task": self._task.name,
@@ -180,16 +185,16 @@ class Session:
         }
 
     def _media(self) -> Mapping[str, MediaPart]:
-        """All media that may be shown, by sha256."""
-        shown: list[Part] = []
+        """Media of all questions by sha256: the server sends no others."""
+        parts: list[Part] = []
         for question in self._questions.values():
-            shown += (part for m in question.sample.messages for part in m.parts)
-            shown += (part for response in question.responses for part in response.parts)
-        return {part.sha256: part for part in shown if isinstance(part, MediaPart)}
+            parts += (part for m in question.sample.messages for part in m.parts)
+            parts += (part for response in question.responses for part in response.parts)
+        return {part.sha256: part for part in parts if isinstance(part, MediaPart)}
 
 
 def _page_form(question: Question) -> dict[str, Any]:
-    """A question for the page. Names of runs are not in it: annotators do not see whose it is."""
+    """A question for the page, without names of runs: annotators must not know the models."""
     return {
         "kind": question.kind,
         "key": question.key,
@@ -206,7 +211,7 @@ def _part(part: Part) -> dict[str, str]:
 
 
 def _earlier(annotation: Annotation) -> dict[str, Any]:
-    """An answer as the page sends it."""
+    """An answer in the form in which the page sends it."""
     sides = {annotation.shown_first: "first", "tie": "tie", None: None}
     letters = annotation.vote or ""
     return {

@@ -32,7 +32,7 @@ def annotate(options: Namespace) -> Exit:
 
 def _serve(options: Namespace) -> Exit:
     from eval_anything.annotate.export import check_name
-    from eval_anything.annotate.log import open_log, read_annotations, standing
+    from eval_anything.annotate.log import latest_answers, open_log, read_annotations
     from eval_anything.annotate.questions import make_questions
     from eval_anything.annotate.server import AnnotationServer
     from eval_anything.annotate.session import Session
@@ -65,7 +65,7 @@ def _serve(options: Namespace) -> Exit:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
                 progress.say("")
-        summary = summarize(standing(read_annotations(path)))
+        summary = summarize(latest_answers(read_annotations(path)))
         written = _exported(path)
     if options.json:
         about = {"task": task.name, "annotator": annotator, "done": session.done, "total": session.total}
@@ -88,10 +88,10 @@ def _check_sources(options: Namespace) -> None:
 
 
 def _summary(options: Namespace) -> Exit:
-    from eval_anything.annotate.log import read_annotations, standing
+    from eval_anything.annotate.log import latest_answers, read_annotations
     from eval_anything.annotate.summary import summarize
 
-    summary = summarize(standing(read_annotations(options.summary)))
+    summary = summarize(latest_answers(read_annotations(options.summary)))
     head = f"{options.summary}: {summary['n']} answers about {', '.join(summary['tasks']) or 'nothing'}"
     tables = (f"\n{_kind_text(kind, kind_summary)}" for kind, kind_summary in summary["kinds"].items())
     return show(options, {"file": str(options.summary), **summary}, head, *tables)

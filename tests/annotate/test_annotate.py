@@ -13,7 +13,7 @@ import pytest
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Feedback, Preference
 from eval_anything.annotate.export import export
-from eval_anything.annotate.log import read_annotations, standing
+from eval_anything.annotate.log import latest_answers, read_annotations
 from eval_anything.content import Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.judges.scorer import score_response
@@ -98,7 +98,7 @@ def test_sides_are_shuffled_on_the_page_and_not_in_the_record(
                 first.add(chosen)
                 assert client.submit(preferred=chosen).status == 200
     assert first == {"first", "second"}
-    found = standing(read_annotations(log))
+    found = latest_answers(read_annotations(log))
     assert [a.preferred for a in found] == ["a"] * 9
     assert {a.shown_first for a in found} == {"a", "b"}
 
@@ -279,7 +279,7 @@ def test_undo_asks_again_and_later_puts_off(task: Path, log: Path, good: Path) -
         client.submit(grade=3)
         client.submit(grade=3)
         assert client.state()["question"]["key"] == key
-    assert len(standing(read_annotations(log))) == 2
+    assert len(latest_answers(read_annotations(log))) == 2
     with serving(task, log, [good]) as client:  # withdrawn stays withdrawn
         assert client.state()["done"] == 2
 
@@ -315,4 +315,4 @@ def test_many_at_once_leave_whole_lines(task: Path, log: Path, good: Path) -> No
             assert set(pool.map(submit, [1, 2, 3, 4, 5] * 10)) == {200}
         assert client.state()["done"] == 1
     assert len(read_annotations(log)) == 50
-    assert len(standing(read_annotations(log))) == 1
+    assert len(latest_answers(read_annotations(log))) == 1

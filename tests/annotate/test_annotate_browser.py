@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval_anything.annotate.log import read_annotations, standing
+from eval_anything.annotate.log import latest_answers, read_annotations
 from tests.support.annotating import Client, annotated_task, saved_answers, serving
 from tests.support.browsing import Tab, chromium, until
 from tests.support.helpers import make_task, text_sample, write_jsonl
@@ -94,7 +94,7 @@ def test_votes_by_keyboard(tab: Tab, served: tuple[Served, dict[str, Client]]) -
     press(page, "4", "Enter")
     press(page, "2", "Enter")
     assert page.locator("#finished").is_visible()
-    assert [a.vote for a in standing(read_annotations(made.log("vote")))] == ["ta", "iv", "i"]
+    assert [a.vote for a in latest_answers(read_annotations(made.log("vote")))] == ["ta", "iv", "i"]
     page.reload()
     page.wait_for_selector("#finished")  # what is answered is not asked again
 
@@ -157,6 +157,6 @@ def test_attacks_are_text(tab: Tab, served: tuple[Served, dict[str, Client]]) ->
     assert page.locator("#finished").is_visible()
     assert page.evaluate("window.RAN") is None
     assert not [url for url in tab.requested if "attacker" in url]
-    found = standing(read_annotations(made.log("attack")))
+    found = latest_answers(read_annotations(made.log("attack")))
     assert {a.critique for a in found} == {STRINGS[0], ""}
     assert {a.annotator for a in found} == {STRINGS[3]}
