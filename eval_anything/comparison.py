@@ -1,8 +1,8 @@
-"""Two runs side by side: every metric, paired by sample, with what changed and how sure that is.
+"""Compares two runs: every metric, paired by sample, with its change and the interval of the change.
 
     comparison = compare("runs/base", "runs/candidate")
 
-Only runs that measured the same thing are compared: the fingerprints of a task must be equal.
+Only runs with the same tasks, judges and sampling are compared: their fingerprints must be equal.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class Flip(Struct, frozen=True):
 class MetricChange(Struct, frozen=True, kw_only=True):
     """One metric of one task, over the samples that have a value in both runs.
 
-    `base` and `candidate` are means in the metric's own units; `change` is turned so that up is good,
-    whatever `better` says. `unpaired` counts samples with a value in one run alone. `losses` and
-    `gains` are how many samples changed, `flips` the largest of them, losses first. `invalid` says why
-    a run's own number is not to be believed. `mde` is what `change.mde` is of the truth where the
-    metric's judge has a known accuracy: its errors shrink every difference. None if it has none.
+    `base` and `candidate` are means in the metric's own units; `change` is positive if the candidate is
+    better, whatever `better` says. `unpaired` counts samples with a value in one run alone. `losses` and
+    `gains` count the samples that changed, `flips` are the largest of these changes, losses first.
+    `invalid` is the reason why a run's own number is INVALID, or "". `mde` is the minimum detectable
+    effect of the true values where the accuracy of the metric's judge is known, since the errors of a
+    judge shrink every difference; None elsewhere.
     """
 
     task: str
@@ -62,6 +63,7 @@ class MetricChange(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
+        """`task:metric`."""
         return f"{self.task}:{self.metric}"
 
 
@@ -87,10 +89,10 @@ class AggregateChange(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """All that two runs on the same tasks say about each other.
+    """Comparison of two runs on the same tasks.
 
-    `p_holm` has the adjusted p of each task's primary metric (family-wise), `p_bh` that of every
-    metric (false discovery rate), both by `task:metric`.
+    `p_holm` holds the adjusted p of each task's primary metric (family-wise error rate), `p_bh` that of
+    every metric (false discovery rate), both by `task:metric`.
     """
 
     base: str
@@ -108,7 +110,7 @@ class Comparison(Struct, frozen=True):
 
 
 class Side(NamedTuple):
-    """One run as comparisons need it."""
+    """A finished run with the outlines of its records by task."""
 
     path: Path
     file: RunFile
@@ -117,12 +119,20 @@ class Side(NamedTuple):
 
 
 def compare(base: str | Path, candidate: str | Path) -> Comparison:
-    """Compares two run directories. UserError if one is unfinished, or they are not comparable."""
+    """Compares two run directories.
+
+    Args:
+        base: the run directory to compare with.
+        candidate: the run directory whose changes are reported.
+
+    Raises:
+        UserError: a run is unfinished, the runs have no task in common, or their fingerprints differ.
+    """
     return compare_sides(read_side(Path(base)), read_side(Path(candidate)))
 
 
 def read_side(run: Path) -> Side:
-    """A finished run. UserError says what is missing."""
+    """Reads a finished run. UserError if it is unfinished or damaged."""
     file = read_run_file(run)
     if file.status != "done":
         raise UserError(
@@ -134,7 +144,7 @@ def read_side(run: Path) -> Side:
 
 
 def compare_sides(base: Side, candidate: Side) -> Comparison:
-    """As `compare`, for runs that are read."""
+    """Compares two runs that have been read; otherwise like `compare`."""
     tasks = [task for task in base.file.tasks if task in candidate.file.tasks]
     if not tasks:
         raise UserError(
@@ -171,14 +181,14 @@ def compare_sides(base: Side, candidate: Side) -> Comparison:
 
 
 def incomparable(base: RunFile, candidate: RunFile, tasks: Sequence[str]) -> list[str]:
-    """What differs in the fingerprints of the tasks, in words; empty if the numbers are comparable."""
-    found = []
+    """Differences of the fingerprints of these tasks, in words; empty if the runs are comparable."""
+    differences = []
     for task in tasks:
-        one, other = base.fingerprints.get(task, {}), candidate.fingerprints.get(task, {})
-        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-        if keys:
-            found.append(f"{task} differs in {', '.join(keys)}")
-    return found
+        first, second = base.fingerprints.get(task, {}), candidate.fingerprints.get(task, {})
+        differing = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+        if differing:
+            differences.append(f"{task} differs in {', '.join(differing)}")
+    return differences
 
 
 class _Row(NamedTuple):
@@ -190,7 +200,7 @@ class _Row(NamedTuple):
 
 
 def _metrics(task: str, base: Side, candidate: Side) -> list[MetricChange]:
-    """Every metric with scores in both runs."""
+    """Changes of all metrics with scores in both runs."""
     primary = base.results.tasks[task].primary
     names = dict.fromkeys(
         name for outline in (*base.outlines[task], *candidate.outlines[task]) for name in outline.scores
@@ -225,7 +235,7 @@ def _change(
     losses = sum(up * (row.candidate - row.base) < 0 for row in changed)
     low, high = score.range
     change = _paired(rows, up, high - low)
-    result = candidate.results.tasks[task].metrics.get(name)
+    metric_result = candidate.results.tasks[task].metrics.get(name)
     worst = changed[: min(losses, _MOST_FLIPS)]
     best = changed[losses:][-_MOST_FLIPS:][::-1]
     return MetricChange(
@@ -238,7 +248,7 @@ def _change(
         base=_mean([row.base for row in rows]),
         candidate=_mean([row.candidate for row in rows]),
         change=change,
-        mde=_true_mde(change, result, high - low),
+        mde=_true_mde(change, metric_result, high - low),
         unpaired=unpaired,
         losses=losses,
         gains=len(changed) - losses,
@@ -253,8 +263,8 @@ def _paired(rows: Sequence[_Row], up: float, largest: float) -> Paired:
     )
 
 
-def _true_mde(change: Paired, result: MetricResult | None, largest: float) -> float | None:
-    quality = result.calibration if result is not None else None
+def _true_mde(change: Paired, metric_result: MetricResult | None, largest: float) -> float | None:
+    quality = metric_result.calibration if metric_result is not None else None
     if not quality or quality.figure != "accuracy" or not change.stderr:
         return None
     effect = attenuated_effect(change.stderr, quality.value)
@@ -262,30 +272,30 @@ def _true_mde(change: Paired, result: MetricResult | None, largest: float) -> fl
 
 
 def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> tuple[list[_Row], int]:
-    """The samples with a value of the metric in both runs, and how many have it in one alone."""
-    ours, theirs = by_sample(base, metric), by_sample(candidate, metric)
-    rows = [
-        _Row(_mean(values), _mean(theirs[key][0]), outline.source_id, outline.sample_id, outline.groups)
-        for key, (values, outline) in ours.items()
-        if key in theirs
-    ]
-    return rows, len(ours) + len(theirs) - 2 * len(rows)
+    """Samples with a value of the metric in both runs, and the number of those with one in one run."""
+    base_values, candidate_values = by_sample(base, metric), by_sample(candidate, metric)
+    rows = []
+    for key, (values, outline) in base_values.items():
+        if key in candidate_values:
+            means = _mean(values), _mean(candidate_values[key][0])
+            rows.append(_Row(*means, outline.source_id, outline.sample_id, outline.groups))
+    return rows, len(base_values) + len(candidate_values) - 2 * len(rows)
 
 
 def by_sample(
     outlines: Sequence[Outline], metric: str
 ) -> dict[tuple[str, str], tuple[list[float], Outline]]:
-    """Values over repeats by (sample id, item): an item that changed is not the same sample."""
-    found: dict[tuple[str, str], tuple[list[float], Outline]] = {}
+    """Values over repeats by (sample id, item): a sample whose item has changed is another one."""
+    scored: dict[tuple[str, str], tuple[list[float], Outline]] = {}
     for outline in outlines:
         score = outline.scores.get(metric)
         if score is not None and score.value is not None:
-            found.setdefault((outline.sample_id, outline.item), ([], outline))[0].append(score.value)
-    return found
+            scored.setdefault((outline.sample_id, outline.item), ([], outline))[0].append(score.value)
+    return scored
 
 
 def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
-    """The primary metric by each key that the task groups by."""
+    """Changes of the primary metric in the groups of each key that the task groups by."""
     primary = base.results.tasks[task].primary
     rows, _ = pair(base.outlines[task], candidate.outlines[task], primary)
     if not rows:
@@ -301,49 +311,49 @@ def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
             task=task,
             key=key,
             group=group,
-            base=_mean([row.base for row in found]),
-            candidate=_mean([row.candidate for row in found]),
-            change=_paired(found, up, score.range[1] - score.range[0]),
+            base=_mean([row.base for row in group_rows]),
+            candidate=_mean([row.candidate for row in group_rows]),
+            change=_paired(group_rows, up, score.range[1] - score.range[0]),
         )
-        for (key, group), found in sorted(members.items())
+        for (key, group), group_rows in sorted(members.items())
     ]
 
 
 def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[AggregateChange]:
-    """Aggregates of both runs whose tasks are all common, drawn together: a cluster's samples of
-    both runs come or stay away as one."""
+    """Changes of the aggregates whose tasks both runs have. The bootstrap draws the samples of a cluster
+    in both runs together."""
     draws: dict[str, _Draws] = {}
-    known: dict[str, Any] = {}
+    means_of: dict[str, Any] = {}
     changes = []
-    for name, described in base.results.aggregates.items():
-        other = candidate.results.aggregates.get(name)
-        formula = plugins.find(plugins.AGGREGATES, described.formula or "")
-        if formula is None or other is None or described.formula != other.formula:
+    for name, aggregate in base.results.aggregates.items():
+        same_name = candidate.results.aggregates.get(name)
+        formula = plugins.find(plugins.AGGREGATES, aggregate.formula or "")
+        if formula is None or same_name is None or aggregate.formula != same_name.formula:
             continue
         inputs: dict[str, Any] = {}
-        for key, reference in described.inputs.items():
+        for key, reference in aggregate.inputs.items():
             task, colon, metric = reference.partition(":")
             if colon and task in tasks:
                 if task not in draws:
                     draws[task] = _Draws(task, tasks.index(task), base, candidate)
-                found = draws[task].means(metric)
+                means = draws[task].means(metric)
             else:
-                found = known.get(reference)
-            if found is not None:
-                inputs[key] = found
-        if len(inputs) < len(described.inputs):
+                means = means_of.get(reference)
+            if means is not None:
+                inputs[key] = means
+        if len(inputs) < len(aggregate.inputs):
             continue
-        both: list[Any] = [
-            formula({key: found[side] for key, found in inputs.items()}) for side in (0, 1)
-        ]
-        known[name] = both
-        difference = both[1] - both[0]
+        base_means, candidate_means = (
+            formula({key: means[side] for key, means in inputs.items()}) for side in (0, 1)
+        )
+        means_of[name] = base_means, candidate_means
+        difference = candidate_means - base_means
         low, high = np.quantile(difference[1:], [0.025, 0.975])
         changes.append(
             AggregateChange(
                 name,
-                float(both[0][0]),
-                float(both[1][0]),
+                float(base_means[0]),
+                float(candidate_means[0]),
                 float(difference[0]),
                 (float(low), float(high)),
             )
@@ -354,8 +364,8 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
 class _Draws:
     """Means of a task's metrics in both runs: the observed one, then 2,000 draws of its clusters.
 
-    Each run's mean is that of its own results: a metric of pairs of modalities applies to what the
-    response has, so the two may differ in which samples they hold.
+    Each run's mean is over its own scored samples: a metric of pairs of modalities applies only to
+    responses that contain both, so these samples may differ between the runs.
     """
 
     def __init__(self, task: str, seed: int, base: Side, candidate: Side) -> None:
@@ -364,11 +374,11 @@ class _Draws:
         self._bootstrap = ClusterBootstrap(clusters, seed=seed, observed=True)
 
     def means(self, metric: str) -> tuple[Floats, Floats] | None:
-        """(1 + draws,) for base and candidate; None if one of them has no value."""
-        base, candidate = (self._of(outlines, metric) for outlines in self._outlines)
+        """Means of base and candidate, (1 + draws,) each; None if one of them has no value."""
+        base, candidate = (self._run_means(outlines, metric) for outlines in self._outlines)
         return None if base is None or candidate is None else (base, candidate)
 
-    def _of(self, outlines: Sequence[Outline], metric: str) -> Floats | None:
+    def _run_means(self, outlines: Sequence[Outline], metric: str) -> Floats | None:
         scored = by_sample(outlines, metric).values()
         if not scored:
             return None
