@@ -1,1 +1,1 @@
-"""The regression gate: is this checkpoint worse, with known error rates?"""
+"""The regression gate: tests whether a checkpoint is worse than its baseline, with known error rates."""

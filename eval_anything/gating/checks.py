@@ -1,4 +1,4 @@
-"""Floors, ceilings and relative limits: of one metric, and of figures of the whole run."""
+"""Floors, ceilings and relative limits, for single metrics and for numbers of the whole run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eval_anything.statistics.intervals import mean_interval
 
 
 class Rule(NamedTuple):
-    """What the policy asks of one metric of one task."""
+    """Requirements of the policy for one metric of one task."""
 
     task: str
     metric: str
@@ -24,14 +24,12 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
+        """`task:metric`."""
         return f"{self.task}:{self.metric}"
 
 
 class Check(Struct, frozen=True):
-    """A floor, ceiling or relative limit: what was measured, and what that means.
-
-    `ci95` is the interval of `value`, where it has one.
-    """
+    """Result for a floor, ceiling or relative limit; `ci95` is the interval of `value`, or None."""
 
     name: str
     tier: Tier
@@ -43,66 +41,71 @@ class Check(Struct, frozen=True):
 
 
 def floor_check(rule: Rule, side: Side) -> Check:
-    """The floor (a ceiling where lower is better) against the metric's interval."""
-    result = side.results.tasks[rule.task].metrics[rule.metric]
+    """Compares the metric's interval with its floor (a ceiling where lower is better)."""
+    metric = side.results.tasks[rule.task].metrics[rule.metric]
     limit = rule.rule.floor
     assert limit is not None
-    if result.value is None:
+    if metric.value is None:
         return Check(rule.name, rule.tier, None, None, "", "INVALID", f"{rule.name} has no value")
-    is_floor = result.better == "higher"
-    return _limit(rule.name, rule.tier, result.value, result.ci95, limit, is_floor)
+    is_floor = metric.better == "higher"
+    return _limit(rule.name, rule.tier, metric.value, metric.ci95, limit, is_floor)
 
 
 def _limit(
     name: str,
     tier: Tier,
-    value: float,
+    measured: float,
     ci95: tuple[float, float] | None,
     limit: float,
     is_floor: bool,
 ) -> Check:
-    """Kept if the whole interval keeps it, missed if none of it does, else it cannot be told."""
-    low, high = ci95 if ci95 is not None else (value, value)
+    """Passes if the whole interval meets the limit, fails if no part does, else is inconclusive."""
+    low, high = ci95 if ci95 is not None else (measured, measured)
     word = "floor" if is_floor else "ceiling"
-    kept, missed = (low >= limit, high < limit) if is_floor else (high <= limit, low > limit)
+    met, missed = (low >= limit, high < limit) if is_floor else (high <= limit, low > limit)
     verdict: Verdict = "PASS"
     reason = ""
-    if not kept:
+    if not met:
         miss: Verdict = "BLOCK" if missed else "INCONCLUSIVE"
         verdict = miss if tier == "critical" else "WARN"
         doubt = "" if missed else ", and its interval does not settle it"
         ends = f" ({low:.4g} .. {high:.4g})" if ci95 is not None else ""
-        reason = f"{name} is {value:.4g}{ends} against a {word} of {limit:g}{doubt}"
-    return Check(name, tier, value, ci95, f"{word} {limit:g}", verdict, reason)
+        reason = f"{name} is {measured:.4g}{ends} against a {word} of {limit:g}{doubt}"
+    return Check(name, tier, measured, ci95, f"{word} {limit:g}", verdict, reason)
 
 
 def run_check(name: str, rule: RunRule, side: Side, base: Side) -> Check:
-    """A figure of the whole run against its limits; the first that is missed is named."""
-    value, ci95 = run_figure(name, side)
-    if value is None:
+    """Compares a number of the whole run with its limits; returns the first that is not met."""
+    measured, ci95 = run_metric(name, side)
+    if measured is None:
         return Check(name, rule.tier, None, None, "", "WARN", f"{name} is not known for {side.path}")
     checks = []
     if rule.floor is not None:
-        checks.append(_limit(name, rule.tier, value, ci95, rule.floor, is_floor=True))
+        checks.append(_limit(name, rule.tier, measured, ci95, rule.floor, is_floor=True))
     if rule.ceiling is not None:
-        checks.append(_limit(name, rule.tier, value, ci95, rule.ceiling, is_floor=False))
+        checks.append(_limit(name, rule.tier, measured, ci95, rule.ceiling, is_floor=False))
     if rule.max_relative is not None:
-        before, _ = run_figure(name, base)
-        if before is None:
+        base_measured, _ = run_metric(name, base)
+        if base_measured is None:
             reason = f"{name} is not known for {base.path}"
-            return Check(name, rule.tier, value, ci95, "", "WARN", reason)
-        allowed = before * (1 + rule.max_relative)
-        checks.append(_limit(name, rule.tier, value, None, allowed, is_floor=False))
+            return Check(name, rule.tier, measured, ci95, "", "WARN", reason)
+        allowed = base_measured * (1 + rule.max_relative)
+        checks.append(_limit(name, rule.tier, measured, None, allowed, is_floor=False))
     return next((check for check in checks if check.verdict != "PASS"), checks[-1])
 
 
-def run_figure(name: str, side: Side) -> tuple[float | None, tuple[float, float] | None]:
-    """A figure of a run, and its interval if it has one; None where the run does not say."""
-    outlines = [o for found in side.outlines.values() for o in found]
+def run_metric(name: str, side: Side) -> tuple[float | None, tuple[float, float] | None]:
+    """A number of the whole run, and its interval if it has one; None if the run does not have it.
+
+    Args:
+        name: a `RunMetric`; latencies are in seconds, and money is in the currency of the run.
+        side: the run.
+    """
+    outlines = [o for task_outlines in side.outlines.values() for o in task_outlines]
     if name == "valid_output":
         valid = [float(o.error is None) for o in outlines]
-        found = mean_interval(valid, [o.source_id for o in outlines], (0.0, 1.0))
-        return found.value, (found.low, found.high)
+        share = mean_interval(valid, [o.source_id for o in outlines], (0.0, 1.0))
+        return share.value, (share.low, share.high)
     if name == "cost.money":
         cost = side.results.cost
         return cost.money if cost is not None else None, None
@@ -111,5 +114,5 @@ def run_figure(name: str, side: Side) -> tuple[float | None, tuple[float, float]
         return None, None
     if name == "latency.mean":
         return math.fsum(seconds) / len(seconds), None
-    share = {"latency.p50": 0.5, "latency.p95": 0.95}[name]
-    return seconds[min(len(seconds) - 1, int(share * len(seconds)))], None
+    quantile = {"latency.p50": 0.5, "latency.p95": 0.95}[name]
+    return seconds[min(len(seconds) - 1, int(quantile * len(seconds)))], None

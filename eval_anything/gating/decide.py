@@ -21,10 +21,16 @@ Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
 
 
 ORDER: tuple[Verdict, ...] = ("PASS", "WARN", "INCONCLUSIVE", "BLOCK", "INVALID")
+"""Verdicts from the best to the worst."""
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that decides; PASS of none."""
+    """The worst of these verdicts, in the sequence of `ORDER`; PASS if there are none.
+
+    Example:
+        >>> worst(["PASS", "BLOCK", "WARN"])
+        'BLOCK'
+    """
     return max(verdicts, key=ORDER.index, default="PASS")
 
 
@@ -40,7 +46,7 @@ class Differences(NamedTuple):
 
 
 class TaskDecision(Struct, frozen=True):
-    """What a metric's differences say, in shares of its range; `p_holm` is of "worse"."""
+    """Decision about one metric, in shares of its range; `p_holm` is the adjusted p of "worse"."""
 
     name: str
     change: Paired
@@ -50,8 +56,9 @@ class TaskDecision(Struct, frozen=True):
 
 
 class SuiteDecision(Struct, frozen=True):
-    """The weighted mean over all gated metrics. `lowest` is the lower end of its one-sided interval;
-    `more` is how many times the samples would settle an inconclusive verdict, if any number would."""
+    """Decision about the weighted mean over all gated metrics. `lowest` is the lower end of its
+    one-sided interval; `more` times the samples would settle an inconclusive verdict, None if no number
+    would."""
 
     change: Paired
     margin: float
@@ -61,42 +68,50 @@ class SuiteDecision(Struct, frozen=True):
 
 
 class Decision(NamedTuple):
-    """The tasks and the suite; the worst of their verdicts stands for both."""
+    """Decisions about all tasks and the suite."""
 
     tasks: list[TaskDecision]
     suite: SuiteDecision
 
     @property
     def verdict(self) -> Verdict:
+        """The worst verdict of the suite and its tasks."""
         return worst([self.suite.verdict, *(task.verdict for task in self.tasks)])
 
 
 def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -> Decision:
-    """Decides about at least one metric, each with at least one difference."""
+    """Decides about all metrics and their weighted mean.
+
+    Args:
+        measured: at least one metric, each with at least one difference.
+        suite_margin: the allowed loss of the weighted mean, as a share of the range.
+        alpha: the error rate, half of it for the metrics and half for the mean.
+    """
     return Decision(decide_tasks(measured, alpha), _suite(measured, suite_margin, alpha))
 
 
 def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDecision]:
-    """Each metric on its own, with Holm's correction over all of them at alpha / 2."""
+    """Decides about each metric on its own, with Holm's correction over all of them at alpha / 2."""
     changes = [paired(m.values, m.clusters, 1.0) for m in measured]
     tested = [i for i, change in enumerate(changes) if change.p_worse is not None]
     adjusted = dict(zip(tested, holm([changes[i].p_worse or 0.0 for i in tested]), strict=True))
     tasks = []
-    for i, (what, change) in enumerate(zip(measured, changes, strict=True)):
+    for i, (metric, change) in enumerate(zip(measured, changes, strict=True)):
         verdict: Verdict = "PASS"
         if i in adjusted and adjusted[i] <= alpha / 2:
-            verdict = "BLOCK" if change.difference < -what.margin else "WARN"
-        tasks.append(TaskDecision(what.name, change, what.margin, adjusted.get(i), verdict))
+            verdict = "BLOCK" if change.difference < -metric.margin else "WARN"
+        tasks.append(TaskDecision(metric.name, change, metric.margin, adjusted.get(i), verdict))
     return tasks
 
 
 def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> SuiteDecision:
     """The mean of the metrics' means by weight, as one paired difference over all samples: sample i
     of metric t counts N w_t / n_t."""
-    whole = sum(m.weight for m in measured)
+    total_weight = sum(m.weight for m in measured)
     sizes = [len(m.values) for m in measured]
     factors = [
-        sum(sizes) * what.weight / whole / size for what, size in zip(measured, sizes, strict=True)
+        sum(sizes) * metric.weight / total_weight / size
+        for metric, size in zip(measured, sizes, strict=True)
     ]
     starts = np.cumsum([0, *(int(m.clusters.max()) + 1 for m in measured)])
     change = paired(
@@ -116,9 +131,9 @@ def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> Suit
     if lowest > -margin:
         significant = change.p_worse <= alpha / 2
         return SuiteDecision(change, margin, lowest, "WARN" if significant else "PASS", None)
-    # More samples shrink the half width by the root of their number; what is near the margin itself
-    # is never settled.
+    # More samples shrink the half width by the root of their number; a change close to the margin
+    # itself is never settled.
     room = change.difference + margin
-    times = ((change.difference - lowest) / room) ** 2 if room > 0 else math.inf
-    more = math.ceil(times * 10) / 10 if times <= 1000 else None
-    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", more)
+    factor = ((change.difference - lowest) / room) ** 2 if room > 0 else math.inf
+    sample_factor = math.ceil(factor * 10) / 10 if factor <= 1000 else None
+    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", sample_factor)

@@ -1,4 +1,4 @@
-"""`gate`: a candidate run, its baselines and a policy become a verdict with its reasons.
+"""`gate`: compares a candidate run with its baselines by a policy; a verdict with its reasons.
 
 result = gate(candidate="runs/new", policy="policy.yaml")
 assert result.verdict == "PASS"
@@ -52,7 +52,7 @@ class Against(Struct, frozen=True):
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """The verdict, with all that led to it. `exit_code` is that of the command line."""
+    """The verdict with its reasons and their details. `exit_code` is that of the command line."""
 
     verdict: Verdict
     exit_code: int
@@ -64,11 +64,21 @@ class GateResult(Struct, frozen=True, kw_only=True):
 
 
 def gate(candidate: str | Path, policy: str | Path, baseline: str | Path | None = None) -> GateResult:
-    """Gates a run directory. `policy` is a file, or a suite with a bundled one (`micro`); `baseline`
-    takes the place of the policy's own.
+    """Compares a run with its baselines and decides whether it is worse.
 
-    A wrong policy, or runs that cannot be compared, give the verdict INVALID, never an exception;
-    OSError means that the machine failed.
+    A wrong policy, or runs that cannot be compared, give the verdict INVALID, never an exception.
+
+    Args:
+        candidate: the run directory of the candidate.
+        policy: a policy file, or the name of a suite with a bundled policy (`micro`).
+        baseline: a run directory, in place of the baselines that the policy names.
+
+    Raises:
+        OSError: a file cannot be read.
+
+    Example:
+        >>> gate("runs/missing", policy="micro").verdict
+        'INVALID'
     """
     try:
         return _gate(
@@ -94,12 +104,12 @@ def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResu
     against = [_against(policy, rules, base, side, policy.alpha / len(bases)) for base in bases]
     invalid += [
         reason
-        for found, base in zip(against, bases, strict=True)
-        for reason in _unpaired(policy, rules, found.comparison, base)
+        for compared, base in zip(against, bases, strict=True)
+        for reason in _unpaired(policy, rules, compared.comparison, base)
     ]
     checks = [floor_check(rule, side) for rule in rules if rule.rule.floor is not None]
     checks += [run_check(name, rule, side, bases[0]) for name, rule in policy.metrics.items()]
-    verdicts: list[Verdict] = [found.verdict for found in against]
+    verdicts: list[Verdict] = [compared.verdict for compared in against]
     verdicts += [check.verdict for check in checks]
     verdict: Verdict = "INVALID" if invalid else worst(verdicts)
     return GateResult(
@@ -114,33 +124,34 @@ def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResu
 
 
 def rules_of(policy: GatePolicy, side: Side) -> list[Rule]:
-    """One rule for the primary metric of every task of the run, and those that the policy adds.
-    UserError if it names what the run does not have."""
+    """Rules for the primary metric of every task of the run, and for the metrics that the policy names.
+    UserError if the run does not have one of these."""
     tasks = side.results.tasks
     rules = {}
     for task in side.file.tasks:
         defaults = policy.defaults
         rule = Rule(task, tasks[task].primary, defaults.tier, defaults.margin, TaskRule())
         rules[rule.name] = rule
-    for name, given in policy.tasks.items():
+    for name, task_rule in policy.tasks.items():
         task, _, metric = name.partition(":")
         if task not in tasks:
-            raise UserError(f"the policy names {task!r}, which {side.path} has not.{near(task, tasks)}")
+            hint = near(task, tasks)
+            raise UserError(f"the policy names {task!r}, which {side.path} does not have.{hint}")
         metric = metric or tasks[task].primary
         metrics = tasks[task].metrics
         if metric not in metrics:
             raise UserError(f"the policy names {name!r}: no such metric.{near(metric, metrics)}")
-        tier = given.tier or policy.defaults.tier
-        margin = policy.defaults.margin if given.margin is None else given.margin
-        rules[f"{task}:{metric}"] = Rule(task, metric, tier, margin, given)
+        tier = task_rule.tier or policy.defaults.tier
+        margin = policy.defaults.margin if task_rule.margin is None else task_rule.margin
+        rules[f"{task}:{metric}"] = Rule(task, metric, tier, margin, task_rule)
     if all(rule.tier == "advisory" for rule in rules.values()):
         raise UserError("the policy calls every metric advisory: nothing is left to gate")
     return list(rules.values())
 
 
-def _baselines(policy: GatePolicy, policy_path: Path, given: Path | None) -> list[Path]:
-    if given is not None:
-        return [given]
+def _baselines(policy: GatePolicy, policy_path: Path, override: Path | None) -> list[Path]:
+    if override is not None:
+        return [override]
     names = [name for name in (policy.baseline.pin, policy.baseline.also) if name is not None]
     if not names:
         raise UserError(f"{policy_path} names no baseline: add `baseline:`, or give --baseline RUN")
@@ -148,17 +159,17 @@ def _baselines(policy: GatePolicy, policy_path: Path, given: Path | None) -> lis
 
 
 def _invalid(policy: GatePolicy, rules: list[Rule], side: Side) -> list[str]:
-    """Why the candidate's numbers cannot gate: INVALID metrics, judges that nobody has measured."""
+    """Reasons why metrics of the candidate cannot be gated: INVALID values, judges not calibrated."""
     reasons = []
     for rule in rules:
         if rule.tier == "advisory":
             continue
-        result = side.results.tasks[rule.task].metrics[rule.metric]
-        if result.invalid is not UNSET:
-            reasons.append(f"{rule.name} is INVALID in {side.path}: {result.invalid}")
+        metric = side.results.tasks[rule.task].metrics[rule.metric]
+        if metric.invalid is not UNSET:
+            reasons.append(f"{rule.name} is INVALID in {side.path}: {metric.invalid}")
             continue
-        if result.judge is not UNSET:  # one with a model behind it: code does not err
-            reasons += _judge_reasons(policy, rule, result.judge, result.calibration or None)
+        if metric.judge is not UNSET:  # a judge with a model: scores by code have no error
+            reasons += _judge_reasons(policy, rule, metric.judge, metric.calibration or None)
     return reasons
 
 
@@ -167,17 +178,18 @@ def _judge_reasons(policy: GatePolicy, rule: Rule, name: str, quality: JudgeQual
         if policy.allow_uncalibrated:
             return []
         return [
-            f"{rule.name}: nobody has measured its judge {name}. Run `eval-anything judges calibrate "
+            f"{rule.name}: its judge {name} is not calibrated. Run `eval-anything judges calibrate "
             f"{name}`, or set allow_uncalibrated in the policy"
         ]
     reasons = []
-    for figure, least in rule.rule.min_judge.items():
-        value = quality.figures.get(figure)
-        if value is None:
-            hint = near(figure, quality.figures)
-            reasons.append(f"{rule.name}: judge {name} was not measured by {figure!r}.{hint}")
-        elif value < least:
-            reasons.append(f"{rule.name}: judge {name} has {figure} {value:.3f}, under {least:g}")
+    for statistic, minimum in rule.rule.min_judge.items():
+        measured = quality.figures.get(statistic)
+        if measured is None:
+            hint = near(statistic, quality.figures)
+            reasons.append(f"{rule.name}: judge {name} was not measured by {statistic!r}.{hint}")
+        elif measured < minimum:
+            under = f"{statistic} {measured:.3f}, under {minimum:g}"
+            reasons.append(f"{rule.name}: judge {name} has {under}")
     return reasons
 
 
@@ -188,8 +200,8 @@ def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alph
     for rule in rules:
         if rule.task not in comparison.tasks:
             raise UserError(f"{base.path} has no {rule.task}, which the policy gates: run it there too")
-        found = differences(rule, base, side)
-        (advisory if rule.tier == "advisory" else gated).append(found)
+        metric_differences = differences(rule, base, side)
+        (advisory if rule.tier == "advisory" else gated).append(metric_differences)
     decision = decide(gated, policy.suite.margin, alpha)
     warned = [
         msgspec.structs.replace(task, verdict="WARN" if task.verdict != "PASS" else "PASS")
@@ -213,7 +225,8 @@ def differences(rule: Rule, base: Side, side: Side) -> Differences:
 
 
 def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, base: Side) -> list[str]:
-    """Metrics of which too many samples have a value in one run alone, or no value to believe."""
+    """Reasons for INVALID from the comparison: metrics that are INVALID in a run, or have too many
+    samples with a value in only one run."""
     changes: dict[str, MetricChange] = {m.name: m for m in comparison.metrics}
     reasons = []
     for rule in rules:
@@ -232,22 +245,22 @@ def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, bas
 
 
 def _reasons(against: list[Against], checks: list[Check]) -> list[str]:
-    """What a person should read first."""
+    """Reasons for a verdict other than PASS, for people."""
     reasons = []
-    for found in against:
-        for task in (*found.tasks, *found.advisory):
+    for compared in against:
+        for task in (*compared.tasks, *compared.advisory):
             if task.verdict in ("BLOCK", "WARN"):
                 beyond = "beyond" if task.verdict == "BLOCK" else "within"
                 reasons.append(
-                    f"{task.name} is worse than {found.baseline} by {-task.change.difference:.1%} of "
+                    f"{task.name} is worse than {compared.baseline} by {-task.change.difference:.1%} of "
                     f"its range (p {task.p_holm:.2g}), {beyond} its margin of {task.margin:.1%}"
                 )
-        suite = found.suite
-        lost = f"the suite changed by {suite.change.difference:+.2%} against {found.baseline}"
+        suite = compared.suite
+        lost = f"the suite changed by {suite.change.difference:+.2%} against {compared.baseline}"
         if suite.verdict == "BLOCK":
             reasons.append(f"{lost} (p {suite.change.p_worse:.2g})")
         elif suite.verdict == "INCONCLUSIVE":
             lowest = "with no known spread" if suite.lowest is None else f"at worst {suite.lowest:+.2%}"
-            more = f"; {suite.more:g} times the samples would settle it" if suite.more else ""
-            reasons.append(f"{lost}, {lowest}: the margin of {suite.margin:.1%} is not proven{more}")
+            remedy = f"; {suite.more:g} times the samples would settle it" if suite.more else ""
+            reasons.append(f"{lost}, {lowest}: the margin of {suite.margin:.1%} is not proven{remedy}")
     return reasons + [check.reason for check in checks if check.reason]

@@ -1,4 +1,4 @@
-"""Power before spending: what loss a policy's tasks can show, and how many samples margins need."""
+"""Power analysis before a run: losses that a policy can detect, and numbers of samples it needs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _POWER = 0.8
 
 
 class TaskPlan(Struct, frozen=True):
-    """One gated metric: its n, the standard deviation that a sample's change adds to the mean (per
-    root n, as a share of the range, clusters included), the loss that is seen, and the n that sees a
-    loss of the margin."""
+    """Plan of one gated metric: number of samples `n`, standard deviation that a sample's change adds to
+    the mean (per root n, as a share of the range, clusters included), minimum detectable effect `mde`,
+    and the number of samples needed to detect a loss of the margin."""
 
     name: str
     n: int
@@ -33,7 +33,7 @@ class TaskPlan(Struct, frozen=True):
 
 
 class GatePlan(Struct, frozen=True):
-    """All gated metrics, their weighted mean, and where the spread comes from."""
+    """Plans of all gated metrics and of their weighted mean; `basis` names the source of the spread."""
 
     tasks: list[TaskPlan]
     suite: TaskPlan
@@ -41,32 +41,42 @@ class GatePlan(Struct, frozen=True):
 
 
 def plan_gate(policy: Path, baseline: Path, pilot: Path | None, correlation: float) -> GatePlan:
-    """What gating against `baseline` can show.
+    """Computes the losses that gating against `baseline` can detect.
 
-    The spread of a paired change comes from a pilot (another run on the same samples) if there is
-    one, else from the baseline's repeats, else from the spread of its scores and an assumed
-    `correlation` of the two runs' scores: Var = 2 (1 - correlation) Var(score).
+    The spread of a paired change comes from the pilot if there is one, else from the baseline's repeats,
+    else from the spread of its scores and an assumed correlation: Var = 2 (1 - correlation) Var(score).
+
+    Args:
+        policy: a policy file, or the name of a suite with a bundled policy.
+        baseline: the run directory of the baseline.
+        pilot: another run on the same samples.
+        correlation: assumed correlation of the scores of two runs, from 0 to below 1.
+
+    Raises:
+        UserError: the correlation is out of range, the runs cannot be compared, or a metric has no
+            spread to estimate from.
     """
     if not 0 <= correlation < 1:
         raise UserError(f"--correlation {correlation:g}: must lie from 0 to below 1")
-    found = read_policy(find_policy(policy))
+    gate_policy = read_policy(find_policy(policy))
     base = read_side(baseline)
     other = read_side(pilot) if pilot is not None else None
     if other is not None:
-        compare_sides(base, other)  # says so if they cannot be compared
-    rules = [rule for rule in rules_of(found, base) if rule.tier != "advisory"]
+        compare_sides(base, other)  # raises UserError if they cannot be compared
+    rules = [rule for rule in rules_of(gate_policy, base) if rule.tier != "advisory"]
     normal = NormalDist()
     # Each task is tested at alpha / 2 over all tasks (Holm's first step), the suite at alpha / 2.
-    factor = normal.inv_cdf(1 - found.alpha / 2 / len(rules)) + normal.inv_cdf(_POWER)
-    suite_factor = normal.inv_cdf(1 - found.alpha / 2) + normal.inv_cdf(_POWER)
+    factor = normal.inv_cdf(1 - gate_policy.alpha / 2 / len(rules)) + normal.inv_cdf(_POWER)
+    suite_factor = normal.inv_cdf(1 - gate_policy.alpha / 2) + normal.inv_cdf(_POWER)
     tasks, variance = [], 0.0
-    whole = sum(rule.rule.weight for rule in rules)
+    total_weight = sum(rule.rule.weight for rule in rules)
     for rule in rules:
         n, stderr = _stderr(rule, base, other, correlation)
-        variance += (rule.rule.weight / whole * stderr) ** 2
+        variance += (rule.rule.weight / total_weight * stderr) ** 2
         tasks.append(_plan(rule.name, n, stderr, factor, rule.margin))
     count = sum(task.n for task in tasks)
-    suite = _plan("all gated metrics", count, math.sqrt(variance), suite_factor, found.suite.margin)
+    stderr = math.sqrt(variance)
+    suite = _plan("all gated metrics", count, stderr, suite_factor, gate_policy.suite.margin)
     return GatePlan(tasks, suite, _basis(base, other, correlation))
 
 
@@ -77,10 +87,10 @@ def _plan(name: str, n: int, stderr: float, factor: float, margin: float) -> Tas
 
 
 def _stderr(rule: Rule, base: Side, other: Side | None, correlation: float) -> tuple[int, float]:
-    """n and the standard error of a mean change, as a share of the metric's range."""
+    """Number of samples, and standard error of their mean change as a share of the metric's range."""
     if other is not None:
-        found = differences(rule, base, other)
-        return _error(found.values, found.clusters, rule)
+        paired = differences(rule, base, other)
+        return _error(paired.values, paired.clusters, rule)
     scored = by_sample(base.outlines[rule.task], rule.metric).values()
     if not scored:
         raise UserError(f"{rule.name}: no sample has a value in {base.path}")
@@ -98,10 +108,10 @@ def _stderr(rule: Rule, base: Side, other: Side | None, correlation: float) -> t
 
 
 def _error(values: Floats, codes: object, rule: Rule) -> tuple[int, float]:
-    found = spread(values - values.mean(), np.asarray(codes))
-    if found is None:
+    spread_of_mean = spread(values - values.mean(), np.asarray(codes))
+    if spread_of_mean is None:
         raise UserError(f"{rule.name}: one cluster says nothing about the spread")
-    return len(values), math.sqrt(found.wide)
+    return len(values), math.sqrt(spread_of_mean.wide)
 
 
 def _basis(base: Side, other: Side | None, correlation: float) -> str:

@@ -1,4 +1,4 @@
-"""The policy of a gate: which metrics count, how much loss is allowed, what must hold.
+"""The policy of a gate: metrics that count, margins of allowed loss, limits that must be met.
 
 `POLICY` is the commented file that `gate init` writes.
 """
@@ -55,7 +55,7 @@ class SuiteRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
-    """Tier and margin of tasks that say nothing else."""
+    """Tier and margin of tasks that have none of their own."""
 
     tier: Tier = "supporting"
     margin: float = 0.02
@@ -63,7 +63,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
 
 class TaskRule(Struct, frozen=True, forbid_unknown_fields=True):
     """One `task` or `task:metric`. `floor` is in the metric's units, and a ceiling where lower is
-    better. `min_judge` are least values of figures of the judge's calibration."""
+    better. `min_judge` maps statistics of the judge's calibration to their least values."""
 
     tier: Tier | None = None
     margin: float | None = None
@@ -73,7 +73,7 @@ class TaskRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """A figure of the whole run: its floor or ceiling, or how much larger than the baseline's."""
+    """Limits for a number of the whole run: floor, ceiling, largest increase over the baseline's."""
 
     tier: Tier = "advisory"
     floor: float | None = None
@@ -81,7 +81,7 @@ class RunRule(Struct, frozen=True, forbid_unknown_fields=True):
     max_relative: float | None = None
 
 
-RunFigure = Literal["valid_output", "latency.mean", "latency.p50", "latency.p95", "cost.money"]
+RunMetric = Literal["valid_output", "latency.mean", "latency.p50", "latency.p95", "cost.money"]
 
 
 class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -93,13 +93,13 @@ class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     suite: SuiteRule = SuiteRule()
     defaults: Defaults = Defaults()
     tasks: dict[str, TaskRule] = {}
-    metrics: dict[RunFigure, RunRule] = {}
+    metrics: dict[RunMetric, RunRule] = {}
     max_unpaired: float = 0.02
     allow_uncalibrated: bool = False
 
 
 def find_policy(name: str | Path) -> Path:
-    """The path of a policy file, or of the bundled one of a suite: `micro`. UserError if neither."""
+    """Path of a policy file, or of the bundled one of a suite such as `micro`. UserError if neither."""
     path = Path(name)
     if path.is_file():
         return path
@@ -110,7 +110,7 @@ def find_policy(name: str | Path) -> Path:
 
 
 def read_policy(path: Path) -> GatePolicy:
-    """A policy file, checked. FileProblemsError names each mistake with its line."""
+    """Reads and checks a policy file. FileProblemsError names each mistake with its line."""
     policy, mistakes = load_yaml(path, GatePolicy)
 
     def check(good: bool, message: str, *steps: str) -> None:
@@ -127,13 +127,13 @@ def read_policy(path: Path) -> GatePolicy:
         check(margin is None or 0 <= margin < 1, "a margin is a share of the range, 0 to 1", *steps)
     for name, rule in policy.tasks.items():
         check(rule.weight > 0, "a weight must be above 0", "tasks", name, "weight")
-    for figure, run_rule in policy.metrics.items():
+    for run_metric, run_rule in policy.metrics.items():
         limits = (run_rule.floor, run_rule.ceiling, run_rule.max_relative)
         check(
             any(limit is not None for limit in limits),
             "needs a floor, a ceiling or max_relative",
             "metrics",
-            figure,
+            run_metric,
         )
     mistakes.check()
     return policy

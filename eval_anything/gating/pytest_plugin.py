@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def eval_gate() -> Callable[..., GateResult]:
-    """`assert_gate`."""
+    """The function `assert_gate`."""
     return assert_gate
 
 
@@ -24,11 +24,11 @@ def assert_gate(
     baseline: str | Path | None = None,
     allow: Collection[str] = ("PASS", "WARN"),
 ) -> GateResult:
-    """The gate on run directories: the result, if its verdict is one of `allow`; else the test fails."""
+    """Gates run directories: fails the test unless the verdict is one of `allow`; returns the result."""
     from eval_anything.gating.gate import gate
     from eval_anything.gating.report import text
 
-    result = gate(candidate, policy, baseline)
-    if result.verdict not in allow:
-        pytest.fail(text(result), pytrace=False)
-    return result
+    gate_result = gate(candidate, policy, baseline)
+    if gate_result.verdict not in allow:
+        pytest.fail(text(gate_result), pytrace=False)
+    return gate_result

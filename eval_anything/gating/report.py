@@ -1,4 +1,4 @@
-"""What a gate leaves behind: gate.json, JUnit XML, a Markdown comment, and text for a terminal."""
+"""Reports of a gate: gate.json, JUnit XML, a Markdown comment, and text for a terminal."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ _COUNTS = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 _FLIPS = 5
 
 
+_LIMIT_HEADER = ["limit", "value", "must keep", "verdict"]
+
+
 _LEGEND = (
     "Changes are shares of a metric's range, up is good; MDE: the loss that this many samples show with "
     "80 % power."
 )
 
 
-# XML 1.0 has no way to write these.
+# Characters that XML 1.0 cannot represent.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_gate(result: GateResult, out: Path) -> list[Path]:
-    """Writes gate.json, gate.xml (JUnit) and gate.md into `out`; adds the comment to the step summary
-    of GitHub Actions where there is one."""
-    comment = markdown(result)
+def write_gate(gate_result: GateResult, out: Path) -> list[Path]:
+    """Writes gate.json, gate.xml (JUnit) and gate.md into `out`, and appends the comment to the step
+    summary of GitHub Actions if there is one. Returns the files written."""
+    comment = markdown(gate_result)
     files = {
-        "gate.json": pretty_json(result),
-        "gate.xml": junit(result),
+        "gate.json": pretty_json(gate_result),
+        "gate.xml": junit(gate_result),
         "gate.md": comment.encode(),
     }
-    for name, data in files.items():
-        write_atomically(out / name, data)
+    for name, content in files.items():
+        write_atomically(out / name, content)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
@@ -50,10 +53,11 @@ def write_gate(result: GateResult, out: Path) -> list[Path]:
     return [out / name for name in files]
 
 
-def text(result: GateResult) -> str:
-    """For a terminal: the verdict, why, and each task."""
-    blocks = ["\n".join([f"{result.verdict}: {result.candidate}", *(f"- {r}" for r in result.reasons)])]
-    for against in result.against:
+def text(gate_result: GateResult) -> str:
+    """Text for a terminal: the verdict, its reasons, and tables of tasks and limits."""
+    reasons = [f"- {reason}" for reason in gate_result.reasons]
+    blocks = ["\n".join([f"{gate_result.verdict}: {gate_result.candidate}", *reasons])]
+    for against in gate_result.against:
         header = [
             "against " + against.baseline,
             "change",
@@ -63,27 +67,27 @@ def text(result: GateResult) -> str:
             "verdict",
         ]
         blocks.append(table(header, _rows(against), right=(1, 3, 4)))
-    if result.checks:
-        blocks.append(table(["limit", "value", "must keep", "verdict"], _limits(result), right=(1,)))
+    if gate_result.checks:
+        blocks.append(table(_LIMIT_HEADER, _limits(gate_result), right=(1,)))
     return "\n\n".join(blocks)
 
 
-def markdown(result: GateResult) -> str:
-    """One comment for a pull request: verdict, reasons, tables, the samples that changed most."""
-    lines = [f"## {_SIGNS[result.verdict]} eval-anything gate: {result.verdict}", ""]
-    lines += [f"- {escape(reason)}" for reason in result.reasons]
-    for against in result.against:
+def markdown(gate_result: GateResult) -> str:
+    """Comment for a pull request: verdict, reasons, tables, the samples that changed most."""
+    lines = [f"## {_SIGNS[gate_result.verdict]} eval-anything gate: {gate_result.verdict}", ""]
+    lines += [f"- {escape(reason)}" for reason in gate_result.reasons]
+    for against in gate_result.against:
         header = ["metric", "change", "95 % interval", "p (Holm)", "MDE", "verdict"]
-        lines += ["", f"Candidate `{result.candidate}` against `{against.baseline}`:", ""]
+        lines += ["", f"Candidate `{gate_result.candidate}` against `{against.baseline}`:", ""]
         lines += [markdown_table(header, _rows(against), right=(1, 3, 4)), *_flips(against)]
-    if result.checks:
-        lines += ["", markdown_table(["limit", "value", "must keep", "verdict"], _limits(result), (1,))]
+    if gate_result.checks:
+        lines += ["", markdown_table(_LIMIT_HEADER, _limits(gate_result), (1,))]
     lines += ["", _LEGEND, ""]
     return "\n".join(lines)
 
 
-def _limits(result: GateResult) -> list[list[str]]:
-    checks = result.checks
+def _limits(gate_result: GateResult) -> list[list[str]]:
+    checks = gate_result.checks
     return [[c.name, "" if c.value is None else f"{c.value:.4g}", c.limit, c.verdict] for c in checks]
 
 
@@ -103,7 +107,7 @@ def _change(change: Paired, p_value: float | None) -> list[str]:
 
 
 def _flips(against: Against) -> list[str]:
-    """The samples with the largest losses, of the metrics that block or warn."""
+    """Lines with the samples of the largest losses, for the metrics that block or warn."""
     changes: dict[str, MetricChange] = {m.name: m for m in against.comparison.metrics}
     lines: list[str] = []
     for task in against.tasks:
@@ -111,35 +115,35 @@ def _flips(against: Against) -> list[str]:
             continue
         change = changes[task.name]
         lost = change.flips[: min(change.losses, _FLIPS)]
-        shown = ", ".join(f"`{f.sample_id}` ({f.base:.3g} → {f.candidate:.3g})" for f in lost)
-        lines += ["", f"{task.name}: {change.losses} samples lost, {change.gains} gained; most: {shown}"]
+        flips = ", ".join(f"`{f.sample_id}` ({f.base:.3g} → {f.candidate:.3g})" for f in lost)
+        lines += ["", f"{task.name}: {change.losses} samples lost, {change.gains} gained; most: {flips}"]
     return lines
 
 
-def junit(result: GateResult) -> bytes:
-    """A test case for each metric and limit: blocked ones fail, what cannot be told is skipped."""
+def junit(gate_result: GateResult) -> bytes:
+    """JUnit XML with a test case for each metric and limit: BLOCK fails, INCONCLUSIVE is skipped."""
     suites = ElementTree.Element("testsuites", name="eval-anything gate")
-    for against in result.against:
+    for against in gate_result.against:
         cases = _suite(suites, f"against {against.baseline}")
         suite = against.suite
         _case(cases, "all gated metrics", suite.verdict, f"{suite.change.difference:+.2%} of the range")
         for task in (*against.tasks, *against.advisory):
             message = f"{task.change.difference:+.2%} of the range, margin {task.margin:.1%}"
             _case(cases, task.name, task.verdict, message)
-    if result.checks:
+    if gate_result.checks:
         cases = _suite(suites, "limits")
-        for check in result.checks:
+        for check in gate_result.checks:
             _case(cases, check.name, check.verdict, check.reason or check.limit)
-    if result.verdict == "INVALID":
+    if gate_result.verdict == "INVALID":
         cases = _suite(suites, "gate")
-        _case(cases, "the runs can be gated", "INVALID", "; ".join(result.reasons))
-    for found in suites:
+        _case(cases, "the runs can be gated", "INVALID", "; ".join(gate_result.reasons))
+    for suite_element in suites:
         for kind, name in _COUNTS.items():
-            found.set(name, str(sum(case.find(kind) is not None for case in found)))
-        found.set("tests", str(len(found)))
+            suite_element.set(name, str(sum(case.find(kind) is not None for case in suite_element)))
+        suite_element.set("tests", str(len(suite_element)))
     ElementTree.indent(suites)
-    data: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
-    return data
+    xml: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return xml
 
 
 def _suite(suites: ElementTree.Element, name: str) -> ElementTree.Element:

@@ -171,7 +171,7 @@ def test_judges_that_nobody_measured_do_not_gate(numbers: Numbers, base: Path) -
     change_results(new, {"judge": "own_rubric", "calibration": None}, *place)
     result = gate(new, numbers.policy(""), base)
     assert (result.verdict, result.exit_code) == ("INVALID", 3)
-    assert "nobody has measured its judge own_rubric" in result.reasons[0]
+    assert "its judge own_rubric is not calibrated" in result.reasons[0]
     assert gate(new, numbers.policy("allow_uncalibrated: true\n"), base).verdict == "PASS"
     measured = {
         "metric": "value",
