@@ -1,1 +1,1 @@
-"""lm-evaluation-harness both ways: its tasks on our models, our models and tasks inside it."""
+"""Bridge to lm-evaluation-harness: runs its tasks on our models, and gives it our models and tasks."""

@@ -1,8 +1,9 @@
-"""Our tasks for lm_eval's `--include_path`: a folder with YAML, documents, and a bridge to our scorer.
+"""Exports our tasks for lm_eval's `--include_path`: a folder with YAML, documents and a bridge to our
+scorers.
 
-lm_eval has places for a text prompt, a text answer and a function that scores it, so what can be
-exported are the samples that are asked in text and can be answered in text, and the metrics that code
-computes. Controls, groups, repeats and clusters (and so our intervals) stay behind.
+A task of lm_eval has a text prompt, a text answer and a function that scores it. So only samples with
+prompts in text and possible answers in text are exported, and metrics that are computed by code.
+Controls, groups, repeats and clusters (and so our intervals) are not.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ score = _task.score
 
 
 class Exported:
-    """What the functions of an exported task do; made when lm_eval loads it."""
+    """An exported task, loaded by lm_eval: its documents and its scores."""
 
     def __init__(self, name: str, folder: Path, include: Sequence[str] = ()) -> None:
         self._name = name
@@ -48,14 +49,17 @@ class Exported:
         self._include = [Path(path) for path in include]
 
     def documents(self, **_: Any) -> dict[str, Any]:
-        """The data set, as lm_eval wants one that is no file: {"test": documents}."""
+        """The data set, in the form of lm_eval's `custom_dataset`: {"test": documents}."""
         from datasets import Dataset
 
         lines = (self._folder / "documents.jsonl").read_bytes().splitlines()
         return {"test": Dataset.from_list([msgspec.json.decode(line) for line in lines])}
 
     def score(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-        """lm_eval's process_results: the metrics that apply to the document."""
+        """Scores of an answer, for lm_eval's `process_results`: the metrics that apply to the document.
+
+        UserError if the task has changed since it was exported.
+        """
         task, scorers = self._loaded
         sample = task.by_id.get(doc["id"])
         if sample is None or task.item(sample) != doc["item"]:
@@ -65,7 +69,7 @@ class Exported:
         text = results[0].strip()
         response = Response(parts=(TextPart(text),) if text else ())
         scores = asyncio.run(score_response(scorers, sample, response))
-        return {name: one.value for name, one in scores.items() if one.value is not None}
+        return {name: score.value for name, score in scores.items() if score.value is not None}
 
     @cached_property
     def _loaded(self) -> tuple[Task, list[Scorer]]:
@@ -75,10 +79,19 @@ class Exported:
 def export(
     names: Sequence[str], out: Path, include: Sequence[Path] = (), max_tokens: int = 512
 ) -> dict[str, tuple[str, int]]:
-    """Writes a folder a task into `out`; {our name: (lm_eval's name, documents)}. An answer has at most
-    `max_tokens` tokens, which lm_eval reserves in the model's positions.
+    """Writes one folder for each task.
 
-    UserError if a task has nothing that lm_eval could ask or score.
+    Args:
+        names: tasks to export.
+        out: the folder for `lm_eval --include_path`.
+        include: folders with further tasks and judges.
+        max_tokens: largest number of tokens in an answer, which lm_eval reserves in the context.
+
+    Returns:
+        lm_eval's name and the number of documents, by our name of the task.
+
+    Raises:
+        UserError: a task has no sample in text, or no metric that is computed by code.
     """
     return {name: _export(name, out, include, max_tokens) for name in names}
 
@@ -89,14 +102,14 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
     task, scorers = _read(name, include)
     samples = [sample for sample in task.samples if _in_text(task, sample)]
     if not samples:
-        raise UserError(f"{name}: no sample is asked in text alone and answered in text alone")
-    theirs = f"eval_anything_{name.replace('/', '_')}"
-    folder = out / theirs
-    metrics = {metric: how for scorer in scorers for metric, how in scorer.metrics.items()}
+        raise UserError(f"{name}: no sample has a prompt and an answer in text alone")
+    lm_eval_name = f"eval_anything_{name.replace('/', '_')}"
+    folder = out / lm_eval_name
+    metrics = {key: metric for scorer in scorers for key, metric in scorer.metrics.items()}
     empty = [asyncio.run(score_response(scorers, sample, Response())) for sample in samples]
-    applying = {metric for scores in empty for metric in scores}
+    applying = {key for scores in empty for key in scores}
     config = {
-        "task": theirs,
+        "task": lm_eval_name,
         "output_type": "generate_until",
         "test_split": "test",
         "doc_to_text": "{{prompt}}",
@@ -104,12 +117,12 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
         "generation_kwargs": {"until": [], "max_gen_toks": max_tokens, "do_sample": False},
         "metric_list": [
             {
-                "metric": metric,
+                "metric": key,
                 "aggregation": "mean",
-                "higher_is_better": how.better == "higher",
+                "higher_is_better": metric.better == "higher",
             }
-            for metric, how in metrics.items()
-            if metric in applying
+            for key, metric in metrics.items()
+            if key in applying
         ],
         "metadata": {"version": task.file.version},
     }
@@ -120,29 +133,29 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
     code = _CODE.format(name=name, include=[str(path.resolve()) for path in include])
     write_atomically(folder / "scoring.py", code.encode())
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_atomically(folder / f"{theirs}.yaml", settings.encode() + functions.encode())
-    return theirs, len(documents)
+    write_atomically(folder / f"{lm_eval_name}.yaml", settings.encode() + functions.encode())
+    return lm_eval_name, len(documents)
 
 
 def _read(name: str, include: Sequence[Path]) -> tuple[Task, list[Scorer]]:
-    """A task and those of its scorers that are code alone."""
+    """A task, and those of its scorers that are code without a model."""
     registry = Registry(include)
     suite = registry.select([name], "")[0]
     judges = find_judges(include)
     task = load_task(registry.folders[suite.tasks[0]], JudgeMetrics(judges))
     scorers = [s for s in scorers_of(task, judges, allow_code=True).scorers if s.exact]
     if not scorers:
-        raise UserError(f"{name} is scored by models, which lm_eval has no place for")
+        raise UserError(f"{name} is scored by models alone, which cannot be exported to lm_eval")
     return task, scorers
 
 
 def _in_text(task: Task, sample: Sample) -> bool:
-    """Whether a sample is asked in text alone, once, and may be answered so."""
-    asked = all(isinstance(p, TextPart) for m in task.messages(sample) for p in m.parts)
-    return asked and not sample.turns and set(sample.contract.required) <= {Modality.TEXT}
+    """True if a sample has one turn, a prompt in text alone, and may be answered in text alone."""
+    text_only = all(isinstance(p, TextPart) for m in task.messages(sample) for p in m.parts)
+    return text_only and not sample.turns and set(sample.contract.required) <= {Modality.TEXT}
 
 
 def _prompt(task: Task, sample: Sample) -> str:
-    """All that is said, in order; lm_eval knows one user's turn."""
+    """Texts of all messages in order, joined: lm_eval has a single prompt."""
     parts = (part for message in task.messages(sample) for part in message.parts)
     return "\n\n".join(part.text for part in parts if isinstance(part, TextPart))

@@ -1,4 +1,4 @@
-"""The `generation_kwargs` of a task of lm_eval, as what our models understand."""
+"""Reads the `generation_kwargs` of a task of lm_eval into settings of our models."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from eval_anything.errors import UserError
 from eval_anything.models.base import Ending
 
 DEFAULT_NEW_TOKENS = 256
-"""As HFLM's."""
+"""Largest number of new tokens where a task sets none: the default of lm_eval's HFLM."""
 
 
-# lm_eval takes the first of these that is given.
-_MOST = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+# lm_eval uses the first of these keys that is set.
+_MAX_TOKENS_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
-_READ = {*_MOST, "until", "do_sample", "temperature"}
+_READ = {*_MAX_TOKENS_KEYS, "until", "do_sample", "temperature"}
 
 
-# What else may be there without changing anything; and what changes nothing for greedy answers.
+# Values of further keys that change nothing; and values that change nothing for greedy answers.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "num_beams": (1,),
     "repetition_penalty": (1, 1.0),
@@ -36,30 +36,36 @@ _OF_SAMPLING: dict[str, tuple[Any, ...]] = {
 
 
 class Generation(NamedTuple):
-    """How an answer is drawn, and where it ends; temperature 0 is greedy."""
+    """Settings of a request: the ending of the answer, and the sampling temperature (0 is greedy)."""
 
     ending: Ending
     temperature: float
 
 
-def read_generation(given: Mapping[str, Any], task: str) -> Generation:
-    """The settings of a request. UserError for what our models would not do."""
-    until = given.get("until") or []
+def read_generation(settings: Mapping[str, Any], task: str) -> Generation:
+    """Reads the generation_kwargs of `task`. UserError for settings that our models do not have.
+
+    Example:
+        >>> read_generation({"until": ["\\n"], "max_gen_toks": 32}, "arc").temperature
+        0.0
+    """
+    until = settings.get("until") or []
     until = [until] if isinstance(until, str) else [str(text) for text in until]
-    most = next((given[key] for key in _MOST if given.get(key) is not None), DEFAULT_NEW_TOKENS)
-    temperature = float(given.get("temperature") or 0.0)
-    sample = given.get("do_sample")
-    if sample is False:
+    limits = (settings[key] for key in _MAX_TOKENS_KEYS if settings.get(key) is not None)
+    max_tokens = next(limits, DEFAULT_NEW_TOKENS)
+    temperature = float(settings.get("temperature") or 0.0)
+    do_sample = settings.get("do_sample")
+    if do_sample is False:
         temperature = 0.0
-    if sample and not temperature:
+    if do_sample and not temperature:
         raise UserError(f"{task}: generation_kwargs has do_sample without a temperature above 0")
-    for key, value in given.items():
+    for key, setting in settings.items():
         allowed = _NEUTRAL.get(key) or _OF_SAMPLING.get(key)
         if key in _READ or (key in _OF_SAMPLING and not temperature):
             continue
-        if allowed is None or value not in allowed:
+        if allowed is None or setting not in allowed:
             raise UserError(
-                f"{task}: generation_kwargs has {key}={value!r}, which our models do not do. Leave it "
+                f"{task}: generation_kwargs has {key}={setting!r}, which our models do not do. Leave it "
                 f"out of the task, or override it: --lm-eval gen_kwargs=temperature=0"
             )
-    return Generation(Ending(tuple(until), int(most)), temperature)
+    return Generation(Ending(tuple(until), int(max_tokens)), temperature)

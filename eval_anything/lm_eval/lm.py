@@ -36,26 +36,33 @@ from eval_anything.models.local.text import LocalText
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
 
-# Log-likelihoods go to the model in windows of this many batches: what is in one can share prefixes.
+# Log-likelihoods go to the model in windows of this many batches: requests in one can share prefixes.
 _BATCHES = 8
 
 
-# Where media go that a server gives beside its text, when there is no run.
+# Folder for media that a server returns beside its text, when there is no run.
 _ELSEWHERE = Path(tempfile.gettempdir()) / "eval-anything-media"
 
 
 class Conversation(str):
-    """A conversation as JSON, for models that take messages: what lm_eval passes around as a prompt."""
+    """A conversation as JSON, which lm_eval passes around as a prompt, for models that take messages."""
 
 
 @register_model("eval_anything")
 class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
-    """A model of this package, or the SPEC of one; further arguments are those of `--model-arg`.
+    """A model of this package for lm_eval.
+
+    Args:
+        model: a model, or the SPEC of one.
+        seed: the seed of sampling.
+        store: receives media that a server returns.
+        progress: reports the progress of requests.
+        arguments: further arguments, those of `--model-arg`.
 
     Attributes:
-        answers: where answers are kept; what is there already is not asked for again.
+        answers: stored answers; requests that have one are not sent again.
         failures: the model's own failures, by (task, document number).
-        usage: tokens by (task, document number), of what was generated.
+        usage: generated tokens by (task, document number).
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if isinstance(model, str):
-            model = resolve(model, {key: str(value) for key, value in arguments.items()})
+            model = resolve(model, {key: str(argument) for key, argument in arguments.items()})
             text = text_model(model)
             model.load()
         else:
@@ -90,19 +97,19 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
     def create_from_arg_string(
         cls, arg_string: str, additional_config: dict[str, Any] | None = None
     ) -> EvalAnythingLM:
-        """The model of lm_eval's `model_args`. `additional_config` is its own batch size and device,
-        which it always gives: ours are chosen by the model, or in `model_args`."""
+        """Makes the model from lm_eval's `model_args`. `additional_config`, lm_eval's own batch size and
+        device, is ignored: the model chooses its own, or `model_args` sets them."""
         return cls(**utils.simple_parse_args_string(arg_string))
 
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> EvalAnythingLM:
-        """The same for arguments in a dictionary."""
+        """Makes the model from arguments in a dictionary."""
         return cls(**arg_dict)
 
     def close(self) -> None:
-        """Ends the connections to a server, and what is under way there."""
+        """Cancels open requests and closes the connections to a server."""
         if self._loop.is_closed():
             return
         for task in asyncio.all_tasks(self._loop):
@@ -110,71 +117,78 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         self._loop.run_until_complete(self.wrapped.close())
         self._loop.close()
 
-    # --- what lm_eval asks ---------------------------------------------------------------------
+    # --- the interface of lm_eval --------------------------------------------------------------
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """log p(continuation | context), and whether the continuation is the greedy one."""
+        """log p(continuation | context), and True if the continuation is the greedy one; (-inf, False)
+        where the model failed."""
         self._local("log-likelihoods")
         size = _BATCHES * self.wrapped.batch_size
-        kept = self._answered("loglikelihood", requests, size, self._scored)
-        return [(-math.inf, False) if k.answer is None else (k.answer[0], k.answer[1]) for k in kept]
+        answers = self._answered("loglikelihood", requests, size, self._scored)
+        return [(-math.inf, False) if k.answer is None else (k.answer[0], k.answer[1]) for k in answers]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """log p(text) of whole texts, in windows of as many tokens as the model can read."""
+        """log p(text) of full texts, in windows of as many tokens as the model can read; -inf where the
+        model failed."""
         self._local("log-likelihoods")
-        kept = self._answered(
-            "loglikelihood_rolling", requests, self.wrapped.batch_size, self._scored_whole
+        answers = self._answered(
+            "loglikelihood_rolling", requests, self.wrapped.batch_size, self._scored_texts
         )
-        return [-math.inf if k.answer is None else k.answer for k in kept]
+        return [-math.inf if k.answer is None else k.answer for k in answers]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What follows each prompt, up to one of the endings; empty where the model failed."""
+        """Continuations of the prompts, up to one of the endings; empty where the model failed."""
         size = max(self.wrapped.batch_size, self.wrapped.concurrency)
-        kept = self._answered("generate_until", requests, size, self._generated)
-        return ["" if k.answer is None else k.answer for k in kept]
+        answers = self._answered("generate_until", requests, size, self._generated)
+        return ["" if k.answer is None else k.answer for k in answers]
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """A conversation as a prompt: by the checkpoint's template, or kept as it is for a server."""
+        """Prompt for a conversation: by the checkpoint's template, or the messages for a server."""
         if isinstance(self.text, LocalText):
             return self.text.checkpoint.chat(chat_history, add_generation_prompt)
         return Conversation(json.dumps(chat_history))
 
     @property
     def tokenizer_name(self) -> str:
+        """Name of the tokenizer in lm_eval's caches: the SPEC without slashes."""
         return self.wrapped.spec.replace("/", "__")
 
     @property
     def eot_token_id(self) -> int:
+        """Id of the token that ends a text."""
         return int(self._local("tokens").checkpoint.tokenizer.eos_token_id)
 
     @property
     def prefix_token_id(self) -> int:
+        """Id of the token before the first one of a text."""
         return self._local("tokens").first_token
 
     @property
     def max_length(self) -> int:
-        """Tokens that the model can read."""
+        """Largest number of tokens that the model can read."""
         return self._local("tokens").positions
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
+        """Token ids of a text."""
         return self._local("tokens").encode(string, add_special_tokens)
 
     def _loglikelihood_tokens(self, requests: list[Any], **kwargs: Any) -> list[tuple[float, bool]]:
         contexts, continuations = [r[1] for r in requests], [r[2] for r in requests]
-        found = self._local("log-likelihoods").loglikelihoods(contexts, continuations)
-        return [(one.value, one.greedy) for one in found]
+        likelihoods = self._local("log-likelihoods").loglikelihoods(contexts, continuations)
+        return [(likelihood.value, likelihood.greedy) for likelihood in likelihoods]
 
-    # --- how it is answered --------------------------------------------------------------------
+    # --- answers -------------------------------------------------------------------------------
 
-    def _local(self, what: str) -> LocalText:
+    def _local(self, output: str) -> LocalText:
+        """The local model. UserError if the model has no log-likelihoods, naming the missing output."""
         if not isinstance(self.text, LocalText) or not self.text.scores:
-            raise UserError(f"--model {self.wrapped.spec} gives no {what}, only text")
+            raise UserError(f"--model {self.wrapped.spec} gives no {output}, only text")
         return self.text
 
     def _answered(
@@ -184,10 +198,10 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         size: int,
         ask: Callable[[Sequence[Instance], Sequence[str]], list[LoggedAnswer | EvalError]],
     ) -> list[Any]:
-        """The answers to all requests, in order, `size` at a time: kept ones, or the model's.
+        """Answers to all requests, in order: stored ones, or the model's, `size` requests at a time.
 
-        A window of a local model is asked whole if anything in it is missing: sums depend on what
-        shares a batch, so a run that goes on asks in the same company.
+        A local model gets a complete window of requests even if only one answer in it is missing:
+        rounding depends on the other requests of a batch, so a resumed run sends the same batches.
         """
         times: Counter[str] = Counter()
         keys = []
@@ -199,44 +213,44 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
                 rows = range(start, min(start + size, len(requests)))
                 missing = [i for i in rows if self.answers.get(keys[i]) is None]
                 if missing:
-                    asked = list(rows) if isinstance(self.text, LocalText) else missing
-                    found = ask([requests[i] for i in asked], [keys[i] for i in asked])
+                    batch = list(rows) if isinstance(self.text, LocalText) else missing
+                    answers = ask([requests[i] for i in batch], [keys[i] for i in batch])
                     new = (
-                        k for k in found if isinstance(k, LoggedAnswer) and not self.answers.get(k.key)
+                        k for k in answers if isinstance(k, LoggedAnswer) and not self.answers.get(k.key)
                     )
                     self.answers.add(list(new))
-                    for one in found:
-                        if isinstance(one, EvalError):
-                            raise one
+                    for answer in answers:
+                        if isinstance(answer, EvalError):
+                            raise answer
                 for i in rows:
-                    advance(self._noted(requests[i], keys[i]))
+                    advance(self._count(requests[i], keys[i]))
         return [self.answers.get(key) for key in keys]
 
-    def _noted(self, request: Instance, key: str) -> bool:
-        """Counts one answer for its document; whether the model failed."""
-        kept = self.answers.get(key)
-        assert kept is not None
+    def _count(self, request: Instance, key: str) -> bool:
+        """Adds one answer to the usage and failures of its document; True if the model failed."""
+        answer = self.answers.get(key)
+        assert answer is not None
         document = (request.task_name or "", request.doc_id or 0)
-        if kept.failure is not None:
-            self.failures.setdefault(document, kept.failure)
-        self.usage[document] = self.usage.get(document, Usage()) + kept.usage
-        return kept.failure is not None
+        if answer.failure is not None:
+            self.failures.setdefault(document, answer.failure)
+        self.usage[document] = self.usage.get(document, Usage()) + answer.usage
+        return answer.failure is not None
 
     def _scored(
         self, requests: Sequence[Instance], keys: Sequence[str]
     ) -> list[LoggedAnswer | EvalError]:
-        found = _each(
+        likelihoods = _ask_each(
             requests, lambda some: super(EvalAnythingLM, self).loglikelihood(some, disable_tqdm=True)
         )
-        return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
+        return [_logged(key, likelihood) for key, likelihood in zip(keys, likelihoods, strict=True)]
 
-    def _scored_whole(
+    def _scored_texts(
         self, requests: Sequence[Instance], keys: Sequence[str]
     ) -> list[LoggedAnswer | EvalError]:
-        found = _each(requests, self._whole)
-        return [_kept(key, one) for key, one in zip(keys, found, strict=True)]
+        likelihoods = _ask_each(requests, self._text_likelihoods)
+        return [_logged(key, likelihood) for key, likelihood in zip(keys, likelihoods, strict=True)]
 
-    def _whole(self, requests: Sequence[Instance]) -> list[float]:
+    def _text_likelihoods(self, requests: Sequence[Instance]) -> list[float]:
         windows = [
             (i, *utils.make_disjoint_window(window))
             for i, request in enumerate(requests)
@@ -248,11 +262,11 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
             )
         ]
         sums = [0.0] * len(requests)
-        found = self._local("log-likelihoods").loglikelihoods(
+        likelihoods = self._local("log-likelihoods").loglikelihoods(
             [context for _, context, _ in windows], [text for _, _, text in windows]
         )
-        for (i, _, _), one in zip(windows, found, strict=True):
-            sums[i] += one.value
+        for (i, _, _), likelihood in zip(windows, likelihoods, strict=True):
+            sums[i] += likelihood.value
         return sums
 
     def _generated(
@@ -261,21 +275,22 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], default=str), []).append(i)
-        found: dict[int, LoggedAnswer | EvalError] = {}
+        answer_of: dict[int, LoggedAnswer | EvalError] = {}
         for rows in groups.values():
             task = requests[rows[0]].task_name or "a task"
-            how = read_generation(requests[rows[0]].args[1], task)
-            sampling = Sampling(how.temperature, self._seed)
-            asked = [Request(task, keys[i], 0, _messages(requests[i].args[0]), sampling) for i in rows]
-            answers = self._loop.run_until_complete(self.text.go_on(asked, how.ending, self._store))
+            generation = read_generation(requests[rows[0]].args[1], task)
+            sampling = Sampling(generation.temperature, self._seed)
+            prompts = [Request(task, keys[i], 0, _messages(requests[i].args[0]), sampling) for i in rows]
+            asking = self.text.go_on(prompts, generation.ending, self._store)
+            answers = self._loop.run_until_complete(asking)
             for i, answer in zip(rows, answers, strict=True):
                 if isinstance(answer, EvalError):
-                    found[i] = answer
+                    answer_of[i] = answer
                     continue
                 text = "".join(part.text for part in answer.parts if isinstance(part, TextPart))
-                given = None if answer.error is not None else text
-                found[i] = LoggedAnswer(keys[i], given, answer.error, answer.usage)
-        return [found[i] for i in range(len(requests))]
+                generated = None if answer.error is not None else text
+                answer_of[i] = LoggedAnswer(keys[i], generated, answer.error, answer.usage)
+        return [answer_of[i] for i in range(len(requests))]
 
 
 def _messages(prompt: str) -> tuple[Message, ...]:
@@ -285,22 +300,24 @@ def _messages(prompt: str) -> tuple[Message, ...]:
     return (Message("user", (TextPart(prompt),)),)
 
 
-def _each(requests: Sequence[Instance], ask: Callable[[Sequence[Instance]], Sequence[Any]]) -> list[Any]:
-    """What `ask` says of each request; an exception is the failure of the one that causes it."""
+def _ask_each(
+    requests: Sequence[Instance], ask: Callable[[Sequence[Instance]], Sequence[Any]]
+) -> list[Any]:
+    """Answers of `ask`; after an exception each request is asked alone, and those that raise fail."""
     try:
         return list(ask(requests))
     except EvalError:
         raise
     except Exception as error:
         if len(requests) > 1:
-            return [answer for request in requests for answer in _each([request], ask)]
+            return [answer for request in requests for answer in _ask_each([request], ask)]
         return [Failure("model_error", f"{type(error).__name__}: {error}")]
 
 
-def _kept(key: str, answer: float | tuple[float, bool] | Failure) -> LoggedAnswer:
+def _logged(key: str, answer: float | tuple[float, bool] | Failure) -> LoggedAnswer:
     if isinstance(answer, Failure):
         return LoggedAnswer(key, None, answer)
-    value = answer[0] if isinstance(answer, tuple) else answer
-    if not math.isfinite(value):
-        return LoggedAnswer(key, None, Failure("model_error", f"a log-likelihood of {value}"))
+    likelihood = answer[0] if isinstance(answer, tuple) else answer
+    if not math.isfinite(likelihood):
+        return LoggedAnswer(key, None, Failure("model_error", f"a log-likelihood of {likelihood}"))
     return LoggedAnswer(key, answer)

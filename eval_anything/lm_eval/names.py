@@ -1,5 +1,5 @@
-"""Which tasks lm-evaluation-harness has, found without importing it: importing takes seconds, and its
-own index of 14,000 files most of a minute.
+"""Index of the tasks of lm-evaluation-harness, made without importing it: importing takes seconds, and
+its own index of 14,000 files most of a minute.
 
 A task, group or tag of lm_eval is named in a YAML file by the top-level keys `task`, `group` and `tag`
 (its docs/new_task_guide.md). Only these lines are read.
@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from eval_anything.errors import UserError, near
 
 PREFIX = "lm_eval"
-"""Tasks of lm_eval are called `lm_eval/<name>`."""
+"""Prefix of the tasks of lm_eval: `lm_eval/<name>`."""
 
 
 _KEY = re.compile(
@@ -37,7 +37,7 @@ _CODE = re.compile(r"!function|^[\"']?(class|custom_dataset|unsafe_code)[\"']?[ 
 
 
 class NameEntry(NamedTuple):
-    """What a name stands for, and the YAML files that make it: one, or those with the tag."""
+    """Kind of a name, and the YAML files that define it: one, or all with the tag."""
 
     kind: Literal["task", "group", "tag"]
     paths: tuple[Path, ...]
@@ -64,26 +64,26 @@ def index(include: Sequence[Path] = ()) -> dict[str, NameEntry]:
     entries = dict(_scan(_package() / "tasks"))
     for folder in include:
         for name, entry in _scan(folder.resolve()).items():
-            known = entries.get(name)
-            if known is None or known.paths == entry.paths:
+            earlier = entries.get(name)
+            if earlier is None or earlier.paths == entry.paths:
                 entries[name] = entry
-            elif known.kind == entry.kind == "tag":
-                entries[name] = NameEntry("tag", known.paths + entry.paths)
+            elif earlier.kind == entry.kind == "tag":
+                entries[name] = NameEntry("tag", earlier.paths + entry.paths)
             else:
                 raise UserError(
                     f"--include {folder}: {entry.paths[0]} is called {name!r}, as is "
-                    f"{known.paths[0]}. Rename it."
+                    f"{earlier.paths[0]}. Rename it."
                 )
     return entries
 
 
 def has_tasks(folder: Path) -> bool:
-    """Whether a folder holds tasks for lm_eval."""
+    """True if a folder contains tasks for lm_eval."""
     return any(entry.kind != "tag" for entry in _scan(folder.resolve()).values())
 
 
 def find(name: str, entries: dict[str, NameEntry]) -> NameEntry:
-    """What a name stands for. UserError with the near names."""
+    """The entry of a name. UserError, with similar names, if there is none."""
     if name not in entries:
         raise UserError(
             f"lm_eval has no task {name!r}.{near(name, entries)} "
@@ -93,55 +93,55 @@ def find(name: str, entries: dict[str, NameEntry]) -> NameEntry:
 
 
 def files_of(names: Iterable[str], entries: dict[str, NameEntry]) -> list[Path]:
-    """The files of these names, with those of the members of groups, sorted."""
+    """Files of these names, with those of the members of groups, sorted."""
     files: set[Path] = set()
-    todo = [find(name, entries) for name in names]
-    while todo:
-        entry = todo.pop()
+    pending = [find(name, entries) for name in names]
+    while pending:
+        entry = pending.pop()
         new = set(entry.paths) - files
         files |= new
         if entry.kind == "group":
             members = (member for path in new for member in _members(read_loosely(path).get("task")))
-            todo += [entries[member] for member in members if member in entries]
+            pending += [entries[member] for member in members if member in entries]
     return sorted(files)
 
 
 def with_code(files: Iterable[Path]) -> Path | None:
-    """The first of the files which, or a file it includes, brings Python code of its own."""
+    """The first of these files that runs Python code of its own, or includes a file that does."""
     return next((path for path in files if any(_CODE.search(_read(p)) for p in _chain(path))), None)
 
 
 def _chain(path: Path) -> list[Path]:
-    """A file, and those that it includes."""
-    found = [path]
-    for one in found:
-        included = (one.parent / other for other in _keys(one).get("include", []))
-        found += [other for other in included if other not in found and other.is_file()]
-    return found
+    """A file, and those that it includes, directly or not."""
+    chain = [path]
+    for file in chain:
+        included = (file.parent / other for other in _keys(file).get("include", []))
+        chain += [other for other in included if other not in chain and other.is_file()]
+    return chain
 
 
-def _members(value: Any) -> Iterable[str]:
-    """The names in a group's list: of tasks and groups, which may stand inside inline groups."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _members(item)
-    elif isinstance(value, dict):
-        yield from _members(value.get("group"))
-        yield from _members(value.get("task"))
+def _members(listed: Any) -> Iterable[str]:
+    """Yields the names in a group's list of tasks and groups, with those inside inline groups."""
+    if isinstance(listed, str):
+        yield listed
+    elif isinstance(listed, list):
+        for member in listed:
+            yield from _members(member)
+    elif isinstance(listed, dict):
+        yield from _members(listed.get("group"))
+        yield from _members(listed.get("task"))
 
 
 def read_loosely(path: Path) -> dict[str, Any]:
-    """A YAML file of lm_eval; references to code (`!function`) are read as text."""
+    """Reads a YAML file of lm_eval; references to code (`!function`) are read as text."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         pass
 
     Loader.add_constructor("!function", lambda loader, node: str(node.value))
-    value = yaml.load(_read(path), Loader)
-    return value if isinstance(value, dict) else {}
+    content = yaml.load(_read(path), Loader)
+    return content if isinstance(content, dict) else {}
 
 
 @lru_cache(maxsize=8)
@@ -167,25 +167,25 @@ def _scan(root: Path) -> dict[str, NameEntry]:
 
 
 def _tags(path: Path) -> list[str]:
-    """The tags of a task: its own, else those of the file that it includes."""
-    return next((keys["tag"] for one in _chain(path) if "tag" in (keys := _keys(one))), [])
+    """Tags of a task: its own, else those of the file that it includes."""
+    return next((keys["tag"] for file in _chain(path) if "tag" in (keys := _keys(file))), [])
 
 
 @lru_cache(maxsize=32768)
 def _keys(path: Path) -> dict[str, list[str]]:
-    """The values of the keys that matter; a list has an item a line."""
-    found: dict[str, list[str]] = {}
-    for key, one, many in _KEY.findall(_read(path)):
-        lines = [one] if one else many.splitlines()
-        if one.startswith("["):
-            lines = one.strip("[]").split(",")
+    """Names under the keys that `_KEY` matches, in one line or as a list below."""
+    names_by_key: dict[str, list[str]] = {}
+    for key, inline, lines_below in _KEY.findall(_read(path)):
+        lines = [inline] if inline else lines_below.splitlines()
+        if inline.startswith("["):
+            lines = inline.strip("[]").split(",")
         values = [re.sub(r"^[ \t]*-[ \t]+|[ \t]+#.*$", "", line).strip(" \t'\"") for line in lines]
-        found.setdefault(key, [value for value in values if value])
-    return found
+        names_by_key.setdefault(key, [name for name in values if name])
+    return names_by_key
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):  # whatever it is, it is no task
+    except (OSError, UnicodeDecodeError):  # a file that cannot be read defines no task
         return ""

@@ -1,4 +1,4 @@
-"""What `--lm-eval KEY=VALUE` may say: options of lm_eval's own `simple_evaluate`, under its names."""
+"""Options of `--lm-eval KEY=VALUE`: those of lm_eval's own `simple_evaluate`, under its names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ _KINDS: dict[str, type] = {
 }
 
 
-def read_options(given: Mapping[str, str]) -> dict[str, Any]:
-    """The options by name, typed; what is not given is left to lm_eval. UserError for what is wrong."""
-    return {key: _typed(key, text) for key, text in given.items()}
+def read_options(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Reads options into their types; lm_eval's defaults apply to the others.
+
+    Raises:
+        UserError: there is no such option, or its text is not of the option's type.
+
+    Example:
+        >>> read_options({"num_fewshot": "5", "gen_kwargs": "temperature=0.5"})
+        {'num_fewshot': 5, 'gen_kwargs': {'temperature': 0.5}}
+    """
+    return {key: _typed(key, text) for key, text in texts.items()}
 
 
 def _typed(key: str, text: str) -> Any:
     kind = _KINDS.get(key)
     if kind is None:
-        known = ", ".join(_KINDS)
-        raise UserError(f"--lm-eval {key}: there is no such option.{near(key, _KINDS)} Known: {known}.")
+        names = ", ".join(_KINDS)
+        raise UserError(f"--lm-eval {key}: there is no such option.{near(key, _KINDS)} Known: {names}.")
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise UserError(f"--lm-eval {key}={text}: must be true or false")
@@ -39,13 +47,13 @@ def _typed(key: str, text: str) -> Any:
 
 
 def _pairs(key: str, text: str) -> dict[str, Any]:
-    """`a=1,b=x` as YAML would read the values."""
+    """Settings of a text like `a=1,b=x`, with values in YAML."""
     import yaml
 
-    found = {}
+    settings = {}
     for pair in text.split(","):
-        name, equals, value = pair.partition("=")
+        name, equals, setting = pair.partition("=")
         if not equals or not name:
             raise UserError(f"--lm-eval {key}={text}: must be NAME=VALUE,NAME=VALUE")
-        found[name.strip()] = yaml.safe_load(value)
-    return found
+        settings[name.strip()] = yaml.safe_load(setting)
+    return settings

@@ -1,4 +1,4 @@
-"""lm_eval talks: notes about its own tasks, and lines on stdout, which may be a JSON document's."""
+"""Suppresses the output of lm_eval: its notes, and its lines on stdout, which is for our JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, lm_eval logs errors alone, and what it prints goes to stderr."""
+    """Inside the block, lm_eval logs errors alone, and its printed lines go to stderr."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)

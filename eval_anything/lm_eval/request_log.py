@@ -1,4 +1,4 @@
-"""What a model answered to the requests of a task, kept as it comes: a run that was stopped goes on."""
+"""Answers of a model to the requests of a task, stored at once: a stopped run resumes from them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from eval_anything.files.writing import AppendedFile, cut_torn_line
 
 
 class LoggedAnswer(Struct, frozen=True, omit_defaults=True):
-    """One answer: a text, the log-likelihood of a text, or that of a continuation with whether it is
-    the greedy one. `failure` says why there is none."""
+    """One answer: a text, the log-likelihood of a text, or that of a continuation with True if it is the
+    greedy one. None with a `failure`."""
 
     key: str
     answer: str | float | tuple[float, bool] | None
@@ -29,38 +29,39 @@ _decoder = msgspec.json.Decoder(LoggedAnswer)
 
 
 def key_of(kind: str, arguments: Sequence[Any], occurrence: int) -> str:
-    """What identifies a request: its kind, what it asks, and how often that was asked before."""
-    data = msgspec.json.encode([kind, arguments, occurrence], order="deterministic", enc_hook=str)
-    return hashlib.sha256(data).hexdigest()
+    """Sha256 that identifies a request: by its kind, its arguments, and the number of equal requests
+    before it."""
+    identity = msgspec.json.encode([kind, arguments, occurrence], order="deterministic", enc_hook=str)
+    return hashlib.sha256(identity).hexdigest()
 
 
 class Answers:
     """Answers by key. With a path they are lines of a file, each written at once: a kill leaves at most
-    one line without its end, which does not count."""
+    one incomplete line, which is removed when the file is opened."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._kept: dict[str, LoggedAnswer] = {}
+        self._by_key: dict[str, LoggedAnswer] = {}
         self._file = AppendedFile(path) if path is not None else None
         if path is not None and path.is_file():
             cut_torn_line(path)
             for number, line in enumerate(path.read_bytes().splitlines(), start=1):
                 try:
-                    kept = _decoder.decode(line)
+                    answer = _decoder.decode(line)
                 except msgspec.DecodeError as error:
                     raise UserError(
                         f"{path}:{number}: damaged ({error}). Delete that line and run again."
                     ) from None
-                self._kept[kept.key] = kept
+                self._by_key[answer.key] = answer
 
     def get(self, key: str) -> LoggedAnswer | None:
-        """The answer, if there is one."""
-        return self._kept.get(key)
+        """The answer to a request; None if there is none."""
+        return self._by_key.get(key)
 
     def add(self, answers: Sequence[LoggedAnswer]) -> None:
-        """Keeps answers. InfrastructureError if the disk does not take them."""
-        self._kept |= {kept.key: kept for kept in answers}
+        """Stores answers. InfrastructureError if they cannot be written."""
+        self._by_key |= {answer.key: answer for answer in answers}
         if self._file is not None and answers:
-            self._file.append(b"".join(msgspec.json.encode(kept) + b"\n" for kept in answers))
+            self._file.append(b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers))
 
     def close(self) -> None:
         """Closes the file."""

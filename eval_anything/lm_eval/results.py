@@ -1,4 +1,4 @@
-"""What tasks of lm_eval came to, read from the run: nothing of lm_eval is needed."""
+"""Results of tasks of lm_eval, read from the run; without importing lm_eval, but for groups."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUMMARY = "lm_eval.json"
 
 
 class Numbers(Struct, frozen=True):
-    """lm_eval's own account of a task: its row of numbers (`acc,none`, `acc_stderr,none`), the number of
+    """lm_eval's own results of a task: its row of numbers (`acc,none`, `acc_stderr,none`), the number of
     examples in a prompt, the version of the task."""
 
     results: dict[str, Any]
@@ -33,7 +33,7 @@ class Numbers(Struct, frozen=True):
 
 
 class Summary(TaskResult, frozen=True, kw_only=True):
-    """lm_eval.json: the task's entry of results.json, and what it is made from."""
+    """lm_eval.json: the task's entry of results.json, and the numbers of lm_eval behind it."""
 
     lm_eval: Numbers
 
@@ -42,44 +42,47 @@ S = TypeVar("S", bound=TaskResult)
 
 
 def read_summary(run: Path, task: str, type_: type[S]) -> S | None:
-    """lm_eval.json of a task, or what a type takes of it; None if the task is not done."""
+    """Reads lm_eval.json of a task as a type with some of its fields; None if the task is not finished.
+
+    UserError if the file is damaged.
+    """
     path = run / task / SUMMARY
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
-        raise UserError(f"{path} is damaged ({error}): delete it, and the task is done anew") from None
+        raise UserError(f"{path} is damaged ({error}): delete it and run the task again") from None
 
 
 def task_results(run: Path, tasks: Iterable[str]) -> dict[str, TaskResult]:
-    """The entries of results.json for the tasks that are done."""
-    results = {task: read_summary(run, task, TaskResult) for task in tasks}
-    return {task: result for task, result in results.items() if result is not None}
+    """Entries of results.json for the tasks that are finished."""
+    summaries = {task: read_summary(run, task, TaskResult) for task in tasks}
+    return {task: summary for task, summary in summaries.items() if summary is not None}
 
 
 def group_results(plan: LmEvalPlan, run: Path) -> dict[str, AggregateResult]:
-    """The numbers of groups such as mmlu whose tasks are all done, made by lm_eval from theirs."""
+    """Numbers of the groups, such as mmlu, whose tasks are all finished; aggregated by lm_eval."""
     rows = {}
     for task in plan.tasks:
         summary = read_summary(run, task, Summary)
         if summary is not None:
             rows[task.removeprefix(f"{names.PREFIX}/")] = summary.lm_eval.results
-    found: dict[str, AggregateResult] = {}
+    aggregates: dict[str, AggregateResult] = {}
     for group in plan.groups:
         if all(task.task_name in rows for task in group.get_all_tasks()):
             with quiet():
-                found |= _numbers(f"{names.PREFIX}/{group.name}", group.aggregate(rows))
-    return found
+                aggregates |= _numbers(f"{names.PREFIX}/{group.name}", group.aggregate(rows))
+    return aggregates
 
 
 def _numbers(name: str, row: Mapping[str, Any]) -> dict[str, AggregateResult]:
-    found: dict[str, AggregateResult] = {}
-    for metric, filter_, value, stderr in numbers_of(row):
+    aggregates: dict[str, AggregateResult] = {}
+    for metric, filter_, estimate, stderr in numbers_of(row):
         spread = float(stderr) if isinstance(stderr, Real) else None
         n = int(row.get("sample_len", 2))
-        ends = ends_of(metric, float(value), spread, n, n - 1)
-        found[f"{name}:{metric_name(metric, filter_)}"] = AggregateResult(
-            value=float(value), stderr=spread, ci95=ends
+        ends = ends_of(metric, float(estimate), spread, n, n - 1)
+        aggregates[f"{name}:{metric_name(metric, filter_)}"] = AggregateResult(
+            value=float(estimate), stderr=spread, ci95=ends
         )
-    return found
+    return aggregates

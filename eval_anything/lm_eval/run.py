@@ -1,11 +1,10 @@
-"""Runs tasks of lm_eval by lm_eval itself, and puts what it found into the run.
+"""Runs tasks of lm_eval with lm_eval's own code, and writes its results into the run.
 
-    <run>/lm_eval/<task>/answers.jsonl   every answer of the model, as it comes
-    <run>/lm_eval/<task>/records.jsonl   one record a document, written when the task is done
-    <run>/lm_eval/<task>/lm_eval.json    lm_eval's numbers: a task that has it is done
+    <run>/lm_eval/<task>/answers.jsonl   every answer of the model, written at once
+    <run>/lm_eval/<task>/records.jsonl   one record for each document, written when the task is finished
+    <run>/lm_eval/<task>/lm_eval.json    lm_eval's numbers: a task that has it is finished
 
-A run that was stopped goes on: lm_eval builds the requests again, and what was answered is not asked
-again.
+A stopped run resumes: lm_eval builds the requests again, and those with an answer are not sent again.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.runs.results_file import AggregateResult, TaskResult
 
-# The seeds of lm_eval's `simple_evaluate`: its examples are drawn by them, whatever the run's seed is.
+# The seeds of lm_eval's `simple_evaluate`: they choose its few-shot examples, not the seed of the run.
 _SEED, _OTHER_SEED = 0, 1234
 
 
 class LmEvalTasks(ExternalTasks):
-    """Tasks that lm_eval runs: it writes prompts and scores answers, our model gives them."""
+    """Tasks that lm_eval runs: it writes the prompts and scores the answers of our model."""
 
     source = PREFIX
     packages = ("lm-eval",)
@@ -48,8 +47,9 @@ class LmEvalTasks(ExternalTasks):
         self.chosen = plan.chosen
 
     def pending(self, counts: Mapping[str, int], run: Path) -> list[str]:
-        done = task_results(run, self.tasks)
-        return [n for n in self.tasks if n not in done or done[n].samples < counts[n]]
+        """Tasks that are not finished, or have fewer than `counts` samples."""
+        finished = task_results(run, self.tasks)
+        return [n for n in self.tasks if n not in finished or finished[n].samples < counts[n]]
 
     def run(
         self,
@@ -60,6 +60,7 @@ class LmEvalTasks(ExternalTasks):
         run: Run,
         progress: Progress,
     ) -> None:
+        """Runs these tasks one after another, each with the first `counts` documents."""
         from eval_anything.lm_eval.lm import EvalAnythingLM
 
         lm = EvalAnythingLM(model, seed=seed, store=run.store, progress=progress)
@@ -75,9 +76,11 @@ class LmEvalTasks(ExternalTasks):
             lm.close()
 
     def results(self, run: Path) -> dict[str, TaskResult]:
+        """Entries of results.json for the tasks that are finished."""
         return task_results(run, self.tasks)
 
     def aggregates(self, run: Path) -> dict[str, AggregateResult]:
+        """Numbers of the groups whose tasks are all finished."""
         return group_results(self._plan, run)
 
 
@@ -88,10 +91,10 @@ def _run_task(name: str, plan: LmEvalPlan, count: int, lm: Any, run: Run) -> Non
     documents: dict[int, list[dict[str, Any]]] = {}
     for sample in results["samples"][short]:
         documents.setdefault(sample["doc_id"], []).append(sample)
-    known = {record.sample_id for record in read_run(run.path, name)}
-    records = [_record(task, short, number, found, lm) for number, found in sorted(documents.items())]
+    recorded_ids = {record.sample_id for record in read_run(run.path, name)}
+    records = [_record(task, short, number, logged, lm) for number, logged in sorted(documents.items())]
     for record in records:
-        if record.sample_id not in known:
+        if record.sample_id not in recorded_ids:
             run.append(name, record)
     metrics = summaries(task.wrapped, results["results"][short], documents, records)
     primary = task.file.primary
@@ -110,7 +113,7 @@ def _run_task(name: str, plan: LmEvalPlan, count: int, lm: Any, run: Run) -> Non
 
 
 def _evaluated(name: str, task: LmEvalTask, count: int, lm: Any, plan: LmEvalPlan) -> Any:
-    """What lm_eval returns. An error of its own, in the task's code for one, is a UserError."""
+    """Results of lm_eval's `evaluate`. UserError for an error of lm_eval or of the task's code."""
     from lm_eval.evaluator import evaluate
 
     options = _apply(plan.options, task.wrapped)
@@ -130,42 +133,43 @@ def _evaluated(name: str, task: LmEvalTask, count: int, lm: Any, plan: LmEvalPla
 
 
 def _apply(options: Mapping[str, Any], task: Any) -> dict[str, Any]:
-    """Sets on a task what `simple_evaluate` would, seeds included; what is left is for `evaluate`."""
+    """Applies options to a task and sets the seeds, like lm_eval's `simple_evaluate`; the remaining
+    options are for `evaluate`."""
     import numpy as np
     import torch
 
     random.seed(_SEED)
     np.random.seed(_OTHER_SEED)
     torch.manual_seed(_OTHER_SEED)
-    rest = dict(options)
-    shots = rest.pop("num_fewshot", None)
-    kwargs = rest.pop("gen_kwargs", None)
+    remaining = dict(options)
+    shots = remaining.pop("num_fewshot", None)
+    kwargs = remaining.pop("gen_kwargs", None)
     if kwargs and task.get_config("output_type") == "generate_until":
         task.set_config(key="generation_kwargs", value=kwargs, update=True)
     configured = task.get_config("num_fewshot")
     if configured is None or (shots is not None and configured != 0):
         task.set_config(key="num_fewshot", value=shots or 0)
     task.set_fewshot_seed(seed=_OTHER_SEED)
-    return {"fewshot_as_multiturn": True, **rest}
+    return {"fewshot_as_multiturn": True, **remaining}
 
 
 def _record(
-    task: LmEvalTask, short: str, number: int, found: Sequence[dict[str, Any]], lm: Any
+    task: LmEvalTask, short: str, number: int, logged: Sequence[dict[str, Any]], lm: Any
 ) -> Record:
-    """One document: `found` has an entry for each filter."""
+    """Record of one document; `logged` are the samples that lm_eval logged, one for each filter."""
     sample = task.samples[number]
     scores = {
-        metric_name(metric, one["filter"]): document_score(task.wrapped, metric, one[metric])
-        for one in found
-        for metric in one.get("metrics", ())
+        metric_name(metric, entry["filter"]): document_score(task.wrapped, metric, entry[metric])
+        for entry in logged
+        for metric in entry.get("metrics", ())
     }
-    answers = [answer for answers in found[0]["resps"] for answer in answers]
+    answers = [answer for answers in logged[0]["resps"] for answer in answers]
     return Record(
         sample_id=sample.id,
         repeat=0,
         item=task.item(sample),
         source_id=sample.source_id,
-        parts=_parts(found[0]),
+        parts=_parts(logged[0]),
         order_known=True,
         stop_reason=None,
         scores=scores,
@@ -173,21 +177,21 @@ def _record(
         usage=lm.usage.get((short, number), Usage()),
         latency=Latency(),
         details={
-            "target": str(found[0]["target"]),
+            "target": str(logged[0]["target"]),
             "answers": _plain(answers),
-            "filtered": _plain({one["filter"]: one["filtered_resps"] for one in found}),
+            "filtered": _plain({entry["filter"]: entry["filtered_resps"] for entry in logged}),
         },
     )
 
 
 def _plain(value: Any) -> Any:
-    """A value of lm_eval as JSON: it mixes in numbers of numpy."""
+    """A value of lm_eval, which may contain numbers of numpy, as JSON types."""
     return msgspec.to_builtins(value, enc_hook=lambda v: v.item() if hasattr(v, "item") else str(v))
 
 
-def _parts(found: Mapping[str, Any]) -> tuple[TextPart, ...]:
-    """What the model said: its text, or the continuation that it finds the likeliest."""
-    answers, arguments = found["resps"], found["arguments"]
+def _parts(logged: Mapping[str, Any]) -> tuple[TextPart, ...]:
+    """Parts of the model's answer: its text, or the continuation with the highest likelihood."""
+    answers, arguments = logged["resps"], logged["arguments"]
     first = answers[0][0]
     if isinstance(first, str):
         return (TextPart(first),) if first else ()

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness as a source of tasks of our runs."""
+"""Source of tasks from lm-evaluation-harness, for our runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ class LmEvalSource(TaskSource):
     title: ClassVar[str] = "lm-evaluation-harness"
 
     def holds_tasks(self, folder: Path) -> bool:
+        """True if a folder contains tasks for lm_eval."""
         return names.has_tasks(folder)
 
     def entries(self, include: Sequence[Path]) -> Iterable[ListedTask]:
+        """Tasks, groups and tags, sorted by name."""
         return [ListedTask(name, *entry) for name, entry in sorted(names.index(include).items())]
 
     def find(self, name: str, include: Sequence[Path]) -> ListedTask:
+        """The task, group or tag of this name. UserError, with similar names, if there is none."""
         return ListedTask(name, *names.find(name, names.index(include)))
 
     def plan(self, request: SourceRequest) -> ExternalTasks:
+        """Loads and checks the requested tasks."""
         return LmEvalTasks(plan_tasks(request))

@@ -1,4 +1,4 @@
-"""Tasks of lm_eval as tasks of the engine: read, checked and hashed, with nothing run yet."""
+"""Loads tasks of lm_eval as tasks of the engine, checked and hashed, before a run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
 class LmEvalTask(Task, frozen=True, dict=True, kw_only=True):
-    """A task of lm_eval. Its samples are the documents, shown by their question alone: prompts with
-    examples are written by lm_eval when it runs. `wrapped` is lm_eval's own object."""
+    """A task of lm_eval. Its samples are the documents with their question alone: lm_eval writes the
+    prompts with examples when it runs. `wrapped` is lm_eval's own object."""
 
     wrapped: Any
     options: dict[str, Any]
 
     @cached_property
     def parts_of_fingerprint(self) -> dict[str, str]:
+        """Hashes and versions that must be equal for two runs to be comparable."""
         config = _config(self.wrapped)
         shots = self.options.get("num_fewshot", config.get("num_fewshot"))
         return {
@@ -46,8 +47,8 @@ class LmEvalTask(Task, frozen=True, dict=True, kw_only=True):
 
 
 class LmEvalPlan(NamedTuple):
-    """What of lm_eval is run: the tasks by full name (`lm_eval/arc_easy`), those of them that are
-    `chosen` now, the groups that have a number of their own, and the options."""
+    """The part of a run that lm_eval does: tasks by full name (`lm_eval/arc_easy`), those of them that
+    are `chosen` now, groups that have a number of their own, and the options."""
 
     tasks: dict[str, LmEvalTask]
     chosen: tuple[str, ...]
@@ -57,31 +58,32 @@ class LmEvalPlan(NamedTuple):
 
 
 def plan_tasks(request: SourceRequest) -> LmEvalPlan:
-    """All of lm_eval in a run: the tasks, groups and tags that are asked for, and what the run holds.
+    """Loads the tasks, groups and tags of a request, and the tasks that the run contains already.
 
-    UserError for unknown names and tasks that the model, or the run, cannot do; InfrastructureError if
-    a data set cannot be had.
+    Raises:
+        UserError: a name is unknown, or the model or the run cannot do a task.
+        InfrastructureError: a data set cannot be downloaded.
     """
     if request.repeats > 1:
         raise UserError(
-            "--repeats: tasks of lm_eval say themselves how often they ask; run them without it, in a "
-            "directory of their own"
+            "--repeats: tasks of lm_eval define their own repeats; run them without it, in a directory "
+            "of their own"
         )
     names.installed_version()
     text = text_model(request.model)
     options = read_options(request.options)
     entries = names.index(request.include)
-    held = [name for name in request.held if name in entries]
-    files = names.files_of([*request.names, *held], entries)
-    own = [file for file in files if any(file.is_relative_to(d.resolve()) for d in request.include)]
-    code = None if request.allow_code else names.with_code(own)
+    names_of_run = [name for name in request.held if name in entries]
+    files = names.files_of([*request.names, *names_of_run], entries)
+    folders = [folder.resolve() for folder in request.include]
+    included_files = [f for f in files if any(f.is_relative_to(folder) for folder in folders)]
+    code = None if request.allow_code else names.with_code(included_files)
     if code is not None:
         raise UserError(
-            f"{code} runs code of its own, which is not run unless you allow it: read it, then add "
-            "--allow-code"
+            f"{code} contains code, which is not run unless you allow it: read it, then add --allow-code"
         )
     with quiet():
-        if own and not request.allow_code:
+        if included_files and not request.allow_code:
             _render_in_a_sandbox()
         manager = _manager(files)
         loaded = _load(manager, request.names)
@@ -104,19 +106,19 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
 
 
 def text_model(model: Model) -> TextModel:
-    """The model as one that goes on with plain text. UserError if it is none."""
+    """The interface of a model that continues plain text. UserError if it has none."""
     text = model.text()
     if text is None:
         raise UserError(
-            f"--model {model.spec} cannot run tasks of lm_eval, which want a model that goes on with "
-            "plain text: a checkpoint of a language model (hf/ID, a path, micro) or a chat server "
+            f"--model {model.spec} cannot run tasks of lm_eval, which need a model that continues plain "
+            "text: a checkpoint of a language model (hf/ID, a path, micro) or a chat server "
             "(openai/NAME)"
         )
     return text
 
 
 def _manager(files: Sequence[Path]) -> Any:
-    """lm_eval's task manager for the folders that matter: reading all takes it most of a minute."""
+    """lm_eval's task manager for the folders of these files: reading all takes most of a minute."""
     import datasets
     from lm_eval.tasks import TaskManager
 
@@ -126,26 +128,27 @@ def _manager(files: Sequence[Path]) -> Any:
     return TaskManager(include_path=[str(f) for f in outer], include_defaults=False)
 
 
-def _load(manager: Any, wanted: Sequence[str]) -> dict[str, Any]:
-    """lm_eval's tasks and groups, by name."""
-    found: dict[str, Any] = {"tasks": {}, "groups": {}}
-    for name in wanted:
+def _load(manager: Any, task_names: Sequence[str]) -> dict[str, Any]:
+    """Loads lm_eval's tasks and groups, by name: {"tasks": ..., "groups": ...}."""
+    by_kind: dict[str, Any] = {"tasks": {}, "groups": {}}
+    for name in task_names:
         try:
             loaded = manager.load([name])
         except Exception as error:
             raise _unloadable(name, error) from error
-        for kind in found:
-            found[kind] |= loaded.get(kind, {})
-    return found
+        for kind in by_kind:
+            by_kind[kind] |= loaded.get(kind, {})
+    return by_kind
 
 
 def _unloadable(name: str, error: Exception) -> Exception:
-    """What went wrong in words: the network, or the task itself."""
+    """The error to raise for a task that does not load: InfrastructureError for the network, else
+    UserError."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, ConnectionError | TimeoutError) or _of_network(error):
         return InfrastructureError(
-            f"{names.PREFIX}/{name}: its data set cannot be had ({reason}). It comes from the hub the "
-            "first time: run where there is a network, then again here with the same cache (HF_HOME)."
+            f"{names.PREFIX}/{name}: its data set cannot be downloaded ({reason}). Run it once on a "
+            "machine with a network, then again here with the same cache (HF_HOME)."
         )
     return UserError(f"{names.PREFIX}/{name} does not load: {reason}")
 
@@ -159,8 +162,8 @@ def _of_network(error: BaseException | None) -> bool:
 
 
 def _render_in_a_sandbox() -> None:
-    """Templates of included folders reach their documents and nothing else: lm_eval itself renders
-    with a plain jinja2 environment, in which a template can run any code."""
+    """Restricts templates of included folders to a sandbox: lm_eval itself renders with a plain jinja2
+    environment, in which a template can run any code."""
     from jinja2.sandbox import SandboxedEnvironment
     from lm_eval import utils
 
@@ -174,10 +177,10 @@ def _render_in_a_sandbox() -> None:
 
 def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -> None:
     if getattr(task, "MULTIMODAL", False):
-        raise UserError(f"{name} shows pictures or sounds, and lm_eval's way to show them is its own")
+        raise UserError(f"{name} has images or sounds: only tasks of lm_eval in text alone can be run")
     if getattr(task, "UNSAFE_CODE", False) and not allow_code:
         raise UserError(
-            f"{name} runs code that the model writes. Where that does no harm, add --allow-code"
+            f"{name} runs code that the model writes. If that is safe on this machine, add --allow-code"
         )
     if task.OUTPUT_TYPE == "generate_until":
         kwargs = {**(task.config.generation_kwargs or {}), **options.get("gen_kwargs", {})}
@@ -186,10 +189,10 @@ def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -
 
 def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> LmEvalTask:
     samples = [_sample(task, number, doc) for number, doc in enumerate(task.eval_docs)]
-    filters = [one["name"] for one in getattr(task.config, "filter_list", None) or []]
+    filters = [filter_["name"] for filter_ in getattr(task.config, "filter_list", None) or []]
     metric = next(iter(task.aggregation()), "score")
     file = TaskFile(
-        version=0,  # lm_eval's versions are any text: the fingerprint has them
+        version=0,  # lm_eval's versions may be any text: they are in the fingerprint
         title=task.config.task,
         description=f"A task of lm-evaluation-harness ({task.OUTPUT_TYPE})",
         licence="that of its data set",
@@ -213,31 +216,31 @@ def _sample(task: Any, number: int, doc: Any) -> Sample:
 
 
 def _question(task: Any, doc: Any) -> str:
-    """The document as people would read it."""
-    asked = task.doc_to_text(doc)
-    if isinstance(asked, str) and asked.strip():
-        return asked
+    """Text of a document: its prompt, or else its choices or its target."""
+    prompt = task.doc_to_text(doc)
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
     choices = getattr(task.config, "doc_to_choice", None)
-    if isinstance(asked, int) and choices is not None:  # the document has a text for each choice
+    if isinstance(prompt, int) and choices is not None:  # the document has a text for each choice
         return "\n".join(task.doc_to_choice(doc))
     return str(task.doc_to_target(doc))
 
 
 def _config(task: Any) -> Any:
-    """The task's config as JSON, code as its source; without where it lies on this machine, or its data,
+    """Config of a task as JSON, code as its source; without paths of this machine, and without its data,
     which are hashed as documents."""
     config = dict(task.dump_config())
     for key, places in (
         ("metadata", ("config_source",)),
         ("dataset_kwargs", ("data_files", "data_dir")),
     ):
-        values = config.get(key) or {}
-        config[key] = {name: value for name, value in values.items() if name not in places}
+        settings = config.get(key) or {}
+        config[key] = {name: setting for name, setting in settings.items() if name not in places}
     return msgspec.to_builtins(config, enc_hook=_plain, str_keys=True)
 
 
 def _plain(value: Any) -> str:
-    """A value without a form in JSON: code as its source, which says the same in every process."""
+    """Text for a value that JSON does not have: code as its source, which is equal in every process."""
     if callable(value):
         with contextlib.suppress(TypeError, OSError):
             return inspect.getsource(value)

@@ -188,7 +188,8 @@ def test_an_export_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_what_nobody_could_answer_in_text_is_not_exported(tmp_path: Path) -> None:
     from eval_anything.errors import UserError
 
-    with pytest.raises(UserError, match=r"micro/synergy: no sample is asked in text alone and answered"):
+    message = "micro/synergy: no sample has a prompt and an answer in text alone"
+    with pytest.raises(UserError, match=message):
         export(["micro/synergy"], tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -184,7 +184,7 @@ def test_a_request_that_a_server_refuses_is_the_models_failure(cli: Cli, own: Pa
         (["--tasks", "lm_eval"], "--tasks lm_eval: name some of its tasks"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "shots=1"], "--lm-eval shots: there is no such"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "num_fewshot=x"], "must be a whole number"),
-        (["--tasks", "lm_eval/own_text", "--repeats", "2"], "--repeats: tasks of lm_eval say"),
+        (["--tasks", "lm_eval/own_text", "--repeats", "2"], "--repeats: tasks of lm_eval define their own repeats"),
         (["--tasks", "micro/selection", "--lm-eval", "num_fewshot=1"], "no task of lm_eval is run"),
         (
             [
@@ -263,7 +263,7 @@ def test_without_the_hub_it_is_said_so(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 4, done.stderr
-    assert "lm_eval/arc_easy: its data set cannot be had" in done.stderr
+    assert "lm_eval/arc_easy: its data set cannot be downloaded" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
