@@ -142,8 +142,8 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
         for name in ("max_steps", "max_tokens", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in ("warmup", "weight_decay", "max_grad_norm", "save_every"):
             if getattr(self, name) < 0:
@@ -172,34 +172,34 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
     FileProblemsError names each mistake in the file with its line; UserError a wrong change. Paths in
     the file are relative to it, those in changes to the current directory.
     """
-    data: dict[str, Any] = msgspec.to_builtins(read_yaml(path, type_))
-    _place_paths(data, path.parent, type_)
+    raw: dict[str, Any] = msgspec.to_builtins(read_yaml(path, type_))
+    _place_paths(raw, path.parent, type_)
     for change in changes:
-        _apply(data, change, type_)
+        _apply(raw, change, type_)
     try:
-        return msgspec.convert(data, type_)
+        return msgspec.convert(raw, type_)
     except msgspec.ValidationError as error:
         raise UserError(f"{' '.join(changes)}: {error}") from None
 
 
-def _place_paths(data: dict[str, Any], folder: Path, type_: type[MethodSettings]) -> None:
+def _place_paths(raw: dict[str, Any], folder: Path, type_: type[MethodSettings]) -> None:
     """Makes the paths of a file relative to the current directory."""
 
     def placed(name: str) -> str:
         return str(folder / Path(name).expanduser())
 
     for name in ("data", "out", *type_.more_files):
-        for where, key in _places(data, name):
-            named = where.get(key)
-            if isinstance(named, str):
-                where[key] = placed(named)
-            elif named is not None:
-                where[key] = [placed(one) for one in named]
+        for group, key in _places(raw, name):
+            path = group.get(key)
+            if isinstance(path, str):
+                group[key] = placed(path)
+            elif path is not None:
+                group[key] = [placed(entry) for entry in path]
     for name in ("model", *type_.more_specs):
-        for where, key in _places(data, name):
-            if where.get(key):
-                where[key] = place_spec(where[key], folder)
-    evaluate = data.get("evaluate")
+        for group, key in _places(raw, name):
+            if group.get(key):
+                group[key] = place_spec(group[key], folder)
+    evaluate = raw.get("evaluate")
     if evaluate is not None:
         place_paths(evaluate, folder)
         policy = evaluate.get("policy")
@@ -207,47 +207,47 @@ def _place_paths(data: dict[str, Any], folder: Path, type_: type[MethodSettings]
             evaluate["policy"] = placed(policy)
 
 
-def _places(data: dict[str, Any], name: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _places(raw: dict[str, Any], name: str) -> Iterator[tuple[dict[str, Any], str]]:
     """The groups that a dotted name leads into, each with its last word; a list has several."""
-    first, _, rest = name.partition(".")
-    if not rest:
-        yield data, first
+    first, _, inner = name.partition(".")
+    if not inner:
+        yield raw, first
         return
-    inside = data.get(first) or []
+    inside = raw.get(first) or []
     for group in inside if isinstance(inside, list) else [inside]:
-        yield from _places(group, rest)
+        yield from _places(group, inner)
 
 
-def _apply(data: dict[str, Any], change: str, type_: type[MethodSettings]) -> None:
+def _apply(raw: dict[str, Any], change: str, type_: type[MethodSettings]) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise UserError(f"{change}: must be KEY=VALUE, such as beta=0.2")
     *groups, last = key.split(".")
-    where: dict[str, Any] = data
-    known: type[Struct] | None = type_  # None inside of settings of another method, which it checks
+    target: dict[str, Any] = raw
+    struct: type[Struct] | None = type_  # None inside of settings of another method, which it checks
     for group in groups:
-        if known is not None:
-            _must_know(group, known, change)
-            known = _struct_in(get_type_hints(known)[group], change, group)
-        if not isinstance(where.get(group), dict):
-            where[group] = {}
-        where = where[group]
-    if known is not None:
-        _must_know(last, known, change)
+        if struct is not None:
+            _must_know(group, struct, change)
+            struct = _struct_in(get_type_hints(struct)[group], change, group)
+        if not isinstance(target.get(group), dict):
+            target[group] = {}
+        target = target[group]
+    if struct is not None:
+        _must_know(last, struct, change)
     try:
-        where[last] = _number(yaml.safe_load(text))
+        target[last] = _number(yaml.safe_load(text))
     except yaml.YAMLError:
         raise UserError(f"{change}: the value is not valid YAML") from None
 
 
-def _number(value: Any) -> Any:
+def _number(parsed: Any) -> Any:
     """YAML reads 1e-4 as text, for want of a dot; here it is a number."""
-    if isinstance(value, str):
+    if isinstance(parsed, str):
         try:
-            return float(value)
+            return float(parsed)
         except ValueError:
-            return value
-    return value
+            return parsed
+    return parsed
 
 
 def _must_know(name: str, type_: Any, change: str) -> None:
@@ -262,15 +262,15 @@ def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
     options = [hint, *getattr(hint, "__args__", ())]
     if hint == dict[str, Any]:
         return None
-    found = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
-    if not found:
+    structs = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
+    if not structs:
         raise UserError(f"{change}: {group} has no keys of its own")
-    return found[0]
+    return structs[0]
 
 
 def lasting(settings: TrainSettings) -> Mapping[str, Any]:
     """What decides the weights that come out, of all settings: a training goes on only with the same."""
     free = {"out", "keep", "log_every", "trackers", "threads", "evaluate", "allow_contamination"}
-    found: dict[str, Any] = msgspec.to_builtins(settings)
-    kept = {key: value for key, value in found.items() if key not in free}
-    return kept | {"evaluate": found["evaluate"]} if settings.waits else kept
+    by_name: dict[str, Any] = msgspec.to_builtins(settings)
+    binding = {key: value for key, value in by_name.items() if key not in free}
+    return binding | {"evaluate": by_name["evaluate"]} if settings.waits else binding

@@ -67,16 +67,16 @@ class Workdir:
 
     def whole_checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that were written to their end, by step."""
-        found = []
-        for note in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
-            data: dict[str, Any] = msgspec.json.decode(note.read_bytes())
-            found.append(Checkpoint(int(data["step"]), note.parent, data))
-        return sorted(found, key=lambda checkpoint: checkpoint.step)
+        checkpoints = []
+        for path in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
+            content: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+            checkpoints.append(Checkpoint(int(content["step"]), path.parent, content))
+        return sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
 
     def drop_half_written(self) -> list[str]:
         """Deletes what a kill or a full disk left of checkpoints; their names."""
-        whole = {checkpoint.path for checkpoint in self.whole_checkpoints()}
-        dropped = [p for p in self.checkpoints.glob("checkpoint-*") if p not in whole]
+        complete = {checkpoint.path for checkpoint in self.whole_checkpoints()}
+        dropped = [p for p in self.checkpoints.glob("checkpoint-*") if p not in complete]
         for path in dropped:
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in dropped]
@@ -93,12 +93,12 @@ class Workdir:
         """Takes out the lines after a step: a training that goes on from there writes them again."""
         if not self.log.is_file():
             return
-        kept = []
+        lines = []
         for line in self.log.read_bytes().splitlines():
             with contextlib.suppress(msgspec.DecodeError):  # torn by a kill
                 if msgspec.json.decode(line)["step"] <= step:
-                    kept.append(line + b"\n")
-        write_atomically(self.log, b"".join(kept))
+                    lines.append(line + b"\n")
+        write_atomically(self.log, b"".join(lines))
 
 
 def is_main() -> bool:
@@ -106,13 +106,13 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def as_main_says(value: bool) -> bool:
+def as_main_says(decision: bool) -> bool:
     """What the main process decided, in all processes: none may stop while others wait for it."""
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return value
-    decided = [value]
+        return decision
+    decided = [decision]
     torch.distributed.broadcast_object_list(decided, src=0)
     return decided[0]
 
@@ -126,8 +126,8 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
         yield work
         return
     about = work.path / "train.json"
-    strangers = work.path.is_dir() and [p for p in work.path.iterdir() if p.name != ".lock"]
-    if strangers and not about.is_file():
+    foreign = work.path.is_dir() and [p for p in work.path.iterdir() if p.name != ".lock"]
+    if foreign and not about.is_file():
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
     with hold_folder(work.path, path):
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
@@ -147,9 +147,9 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
 
 
 @contextlib.contextmanager
-def hold_folder(path: Path, named: Path) -> Iterator[None]:
+def hold_folder(path: Path, label: Path) -> Iterator[None]:
     """Makes a training's folder and keeps other processes out; `named` is what the user calls it."""
     if path.is_file():
-        raise UserError(f"out: {named} is a file; it should be a folder")
-    with locked(path / ".lock", f"out: {named} is in use by another process: wait, or choose another"):
+        raise UserError(f"out: {label} is a file; it should be a folder")
+    with held(path / ".lock", f"out: {label} is in use by another process: wait, or choose another"):
         yield

@@ -26,27 +26,28 @@ _LONGEST = 100
 
 def check(options: Namespace) -> Exit:
     """The command: exit code 2 if something must be mended before training."""
-    found = report(options.file, options.include, options.data, options.examples)
-    wrong = bool(found["problems"]) or (bool(found["contaminated"]) and not options.allow_contamination)
+    summary = report(options.file, options.include, options.data, options.examples)
+    contaminated = bool(summary["contaminated"]) and not options.allow_contamination
+    wrong = bool(summary["problems"]) or contaminated
     if options.json:
-        print_json(found)
+        print_json(summary)
     else:
-        _print(found)
+        _print(summary)
     if wrong:
         print("eval-anything: this file is not ready for training", file=sys.stderr)
     return Exit.WRONG_INPUT if wrong else Exit.DONE
 
 
 def report(
-    path: Path, include: Sequence[Path] = (), data: Sequence[Path] = (), examples: int = 2
+    path: Path, include: Sequence[Path] = (), data_folders: Sequence[Path] = (), examples: int = 2
 ) -> dict[str, Any]:
     """What is in a file: rows by kind, parts by field and modality, mistakes, duplicates (ids of rows
     that say the same), ties (ids), rows with prompts of benchmarks, benchmarks that could not be read,
     and the first rows of each kind. Media are decoded, each once."""
-    rows, problems = read_what_is_right(path)
-    seen: dict[Any, list[str]] = {}
+    rows, mistakes = read_what_is_right(path)
+    ids_by_key: dict[Any, list[str]] = {}
     for row in rows:
-        seen.setdefault(row_key(row), []).append(row.id)
+        ids_by_key.setdefault(row_key(row), []).append(row.id)
     kinds = Counter(KINDS[type(row)] for row in rows)
     modalities: dict[str, Counter[str]] = {}
     broken: dict[str, str] = {}
@@ -60,7 +61,7 @@ def report(
                     check_decodes(part)
                 except MediaError as error:
                     broken[row.id] = f"{path}: row {row.id!r}: {field}: {error}"
-    known = known_prompts(include, data)
+    benchmarks = known_prompts(include, data_folders)
     return {
         "file": str(path),
         "rows": len(rows),
@@ -70,11 +71,11 @@ def report(
             field: {m.value: counts[m.value] for m in MODALITIES if counts[m.value]}
             for field, counts in modalities.items()
         },
-        "problems": [*map(str, problems), *broken.values()],
-        "duplicates": [ids for ids in seen.values() if len(ids) > 1],
+        "problems": [*map(str, mistakes), *broken.values()],
+        "duplicates": [ids for ids in ids_by_key.values() if len(ids) > 1],
         "ties": [row.id for row in rows if isinstance(row, Preference) and row.tie],
-        "contaminated": [hit._asdict() for hit in hits(rows, known)],
-        "not_looked_into": known.unread,
+        "contaminated": [hit._asdict() for hit in hits(rows, benchmarks)],
+        "not_looked_into": benchmarks.unread,
         "examples": [line for kind in kinds for line in _examples(rows, kind, examples)],
     }
 
@@ -86,9 +87,10 @@ def _examples(rows: Sequence[Row], kind: str, count: int) -> list[str]:
         fields: dict[str, list[str]] = {}
         for field, part in parts_in(row):
             fields.setdefault(field, []).append(_shown(part))
-        shown = "; ".join(f"{field}: {' + '.join(parts)}" for field, parts in fields.items())
+        contents = "; ".join(f"{field}: {' + '.join(parts)}" for field, parts in fields.items())
         critique = getattr(row, "critique", "")
-        lines.append(f"{row.id}: {shown}" + (f"; critique: {critique[:_LONGEST]}" if critique else ""))
+        contents += f"; critique: {critique[:_LONGEST]}" if critique else ""
+        lines.append(f"{row.id}: {contents}")
     return lines
 
 
@@ -99,30 +101,29 @@ def _shown(part: Part) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _print(found: dict[str, Any]) -> None:
-    kinds = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in found["kinds"].items())
-    print(
-        f"{found['file']}: {found['rows']} rows with {found['prompts']} prompts ({kinds or 'nothing'})\n"
-    )
-    if found["modalities"]:
+def _print(summary: dict[str, Any]) -> None:
+    kinds = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in summary["kinds"].items())
+    counts = f"{summary['rows']} rows with {summary['prompts']} prompts ({kinds or 'nothing'})"
+    print(f"{summary['file']}: {counts}\n")
+    if summary["modalities"]:
         header = ["parts", *(m.value for m in MODALITIES)]
         cells = [
             [field, *(str(counts.get(m.value, 0)) for m in MODALITIES)]
-            for field, counts in found["modalities"].items()
+            for field, counts in summary["modalities"].items()
         ]
         print(table(header, cells, right=(1, 2, 3, 4)))
-    for line in found["examples"]:
+    for line in summary["examples"]:
         print(f"\n{line}")
     print()
-    print(*found["problems"][:_SHOWN], sep="\n", end="\n" if found["problems"] else "")
-    same = found["duplicates"]
+    print(*summary["problems"][:_SHOWN], sep="\n", end="\n" if summary["problems"] else "")
+    same = summary["duplicates"]
     print(f"duplicates: {len(same)}" + "".join(f"\n  {', '.join(ids)}" for ids in same[:_SHOWN]))
     print(
-        f"ties: {len(found['ties'])}"
-        + (f" ({', '.join(found['ties'][:_SHOWN])})" if found["ties"] else "")
+        f"ties: {len(summary['ties'])}"
+        + (f" ({', '.join(summary['ties'][:_SHOWN])})" if summary["ties"] else "")
     )
-    print(f"prompts of benchmarks: {len(found['contaminated'])}")
-    for hit in found["contaminated"][:_SHOWN]:
+    print(f"prompts of benchmarks: {len(summary['contaminated'])}")
+    for hit in summary["contaminated"][:_SHOWN]:
         print(f"  row {hit['row']} is {hit['sample']}")
-    if found["not_looked_into"]:
-        print(f"benchmarks that are not on this machine: {', '.join(found['not_looked_into'])}")
+    if summary["not_looked_into"]:
+        print(f"benchmarks that are not on this machine: {', '.join(summary['not_looked_into'])}")

@@ -29,13 +29,13 @@ class Hit(NamedTuple):
     sample: str
 
 
-def known_prompts(include: Sequence[Path] = (), data: Sequence[Path] = ()) -> Known:
+def known_prompts(include: Sequence[Path] = (), data_folders: Sequence[Path] = ()) -> Known:
     """Reads all tasks in reach: as samples have it, and as the task's template makes it."""
     prompts: dict[str, str] = {}
     unread = []
     for name, folder in Registry(include).folders.items():
         try:
-            task = load_task(folder, data=data)
+            task = load_task(folder, data=data_folders)
         except MissingDataError:
             unread.append(name)
             continue
@@ -43,32 +43,32 @@ def known_prompts(include: Sequence[Path] = (), data: Sequence[Path] = ()) -> Kn
             unread.append(f"{name} ({str(error).splitlines()[0]})")
             continue
         for sample in task.samples:
-            where = f"{name}: {sample.id}"
-            prompts.setdefault(prompt_key(sample.messages), where)
-            prompts.setdefault(prompt_key(task.messages(sample)), where)
+            location = f"{name}: {sample.id}"
+            prompts.setdefault(prompt_key(sample.messages), location)
+            prompts.setdefault(prompt_key(task.messages(sample)), location)
     return Known(prompts, unread)
 
 
-def hits(rows: Iterable[Row], known: Known) -> list[Hit]:
+def hits(rows: Iterable[Row], benchmarks: Known) -> list[Hit]:
     """The rows whose prompt is that of a sample: equal texts up to space and letter case, equal
     media."""
-    found = []
+    matches = []
     for row in rows:
-        where = known.prompts.get(prompt_key(row.messages))
-        if where is not None:
-            found.append(Hit(row.id, where))
-    return found
+        location = benchmarks.prompts.get(prompt_key(row.messages))
+        if location is not None:
+            matches.append(Hit(row.id, location))
+    return matches
 
 
-def read_clean(path: Path, kind: type[R], wanted_by: str, known: Known | None) -> list[R]:
+def read_clean(path: Path, kind: type[R], consumer: str, benchmarks: Known | None) -> list[R]:
     """The rows of a file as `rows_of` gives them. UserError if a row's prompt is in a benchmark that is
     `known`; with None there, it may be."""
-    rows = rows_of(read_rows(path), kind, path, wanted_by)
-    found = hits(rows, known) if known is not None else []
-    if found:
+    rows = rows_of(read_rows(path), kind, path, consumer)
+    matches = hits(rows, benchmarks) if benchmarks is not None else []
+    if matches:
         raise UserError(
-            f"{path}: {len(found)} of {len(rows)} rows have a prompt that is in a benchmark, first row "
-            f"{found[0].row!r} ({found[0].sample}): take them out (`eval-anything data check {path}` "
-            "lists them), or say allow_contamination: true and do not report that benchmark"
+            f"{path}: {len(matches)} of {len(rows)} rows have a prompt that is in a benchmark, first "
+            f"row {matches[0].row!r} ({matches[0].sample}): take them out (`eval-anything data check "
+            f"{path}` lists them), or say allow_contamination: true and do not report that benchmark"
         )
     return rows

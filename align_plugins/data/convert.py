@@ -32,14 +32,12 @@ class Converted(NamedTuple):
 
 def convert(options: Namespace) -> Exit:
     """The command."""
-    found = convert_file(options.source, options.out, options.skip_wrong)
+    path, rows, left_out = convert_file(options.source, options.out, options.skip_wrong)
     if options.json:
-        print_json(
-            {"path": str(found.path), "rows": found.rows, "left_out": list(map(str, found.left_out))}
-        )
+        print_json({"path": str(path), "rows": rows, "left_out": list(map(str, left_out))})
         return Exit.DONE
-    print(f"{found.path}: {found.rows} rows")
-    for problem in found.left_out:
+    print(f"{path}: {rows} rows")
+    for problem in left_out:
         print(f"left out: {problem}")
     return Exit.DONE
 

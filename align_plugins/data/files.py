@@ -54,16 +54,16 @@ class RowJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
     @property
     def kind(self) -> type[Prompt]:
         """What the fields make it. ValueError if they do not fit together."""
-        given = {name for name in _CONTENT if getattr(self, name) is not None}
+        fields = {name for name in _CONTENT if getattr(self, name) is not None}
         if self.aspects:
-            given.add("aspects")
+            fields.add("aspects")
         for kind, (needs, may) in _FIELDS.items():
-            if needs <= given <= needs | may:
-                if kind is Feedback and not given & {"critique", "refined"}:
+            if needs <= fields <= needs | may:
+                if kind is Feedback and not fields & {"critique", "refined"}:
                     continue
                 return kind
         raise ValueError(
-            f"has {', '.join(sorted(given))} beside its messages, which is no kind of row. A "
+            f"has {', '.join(sorted(fields))} beside its messages, which is no kind of row. A "
             "demonstration has `response`; a preference pair `chosen` and `rejected` (and `margin`, "
             "`aspects`); feedback `response` and `critique` or `refined`"
         )
@@ -91,34 +91,34 @@ def row_from_json(line: bytes, root: Path, number: int) -> Row:
 
     Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
     """
-    data = _decoder.decode(line)
-    kind = data.kind
-    if not data.messages or data.messages[-1].role != "user":
+    row_json = _decoder.decode(line)
+    kind = row_json.kind
+    if not row_json.messages or row_json.messages[-1].role != "user":
         raise ValueError("messages must end with one of the user")
-    if data.margin is not None and not (math.isfinite(data.margin) and data.margin >= 0):
+    if row_json.margin is not None and not (math.isfinite(row_json.margin) and row_json.margin >= 0):
         raise ValueError("the margin must be a number from 0 on: how much better the chosen response is")
-    if not all(math.isfinite(value) for value in data.aspects.values()):
+    if not all(math.isfinite(difference) for difference in row_json.aspects.values()):
         raise ValueError("the differences in aspects must be finite numbers")
-    messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in data.messages)
+    messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in row_json.messages)
     if not any(message.parts for message in messages):
         raise ValueError("its messages are empty")
-    more: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for name in RESPONSES:
-        parts = getattr(data, name)
+        parts = getattr(row_json, name)
         if parts is not None:
-            more[name] = parts_from_json(parts, root)
-            if not any(not isinstance(p, TextPart) or p.text for p in more[name]):
+            content[name] = parts_from_json(parts, root)
+            if not any(not isinstance(p, TextPart) or p.text for p in content[name]):
                 raise ValueError(f"{name} is empty")
     if kind is Preference:
-        more |= {"margin": data.margin, "aspects": data.aspects}
+        content |= {"margin": row_json.margin, "aspects": row_json.aspects}
     if kind is Feedback:
-        more["critique"] = data.critique or ""
+        content["critique"] = row_json.critique or ""
     return kind(
-        id=data.id or str(number),
+        id=row_json.id or str(number),
         messages=messages,
-        source_id=data.source_id or prompt_key(messages)[:16],
-        metadata=data.metadata,
-        **more,
+        source_id=row_json.source_id or prompt_key(messages)[:16],
+        metadata=row_json.metadata,
+        **content,
     )
 
 
@@ -134,7 +134,7 @@ def read_what_is_right(path: Path) -> tuple[list[Row], Mistakes]:
     rows: list[Row] = []
     mistakes = Mistakes(path)
     try:
-        data = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         mistakes.add(f"cannot be read: {error.strerror}")
         return rows, mistakes
@@ -146,7 +146,7 @@ def read_what_is_right(path: Path) -> tuple[list[Row], Mistakes]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(_wrong_form(line, error)) from None
 
-    for number, row in read_lines(data, mistakes, parse, most=_MOST_PROBLEMS):
+    for number, row in read_lines(content, mistakes, parse, most=_MOST_PROBLEMS):
         if row.id in lines:
             message = f"id {row.id!r} is already on line {lines[row.id]}: rename it"
             mistakes.add_line(number, message)
@@ -171,8 +171,8 @@ def _wrong_form(line: bytes, error: Exception) -> str:
     if isinstance(fields, dict):
         unknown = next((key for key in fields if key not in RowJson.__struct_fields__), None)
         if unknown is not None:
-            known = RowJson.__struct_fields__
-            return f"unknown key {unknown!r}: remove it.{near(unknown, known)}"
+            row_keys = RowJson.__struct_fields__
+            return f"unknown key {unknown!r}: remove it.{near(unknown, row_keys)}"
     return json_message(error)
 
 

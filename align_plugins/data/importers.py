@@ -69,27 +69,27 @@ class _Reader:
     def text(self, *names: str) -> str:
         """The first of these fields that is there. ValueError if it is no text, or none is there."""
         for name in names:
-            value = self.fields.get(name)
-            if value is not None:
-                if not isinstance(value, str):
-                    raise ValueError(f"{name} must be text, not {type(value).__name__}")
-                return value
+            content = self.fields.get(name)
+            if content is not None:
+                if not isinstance(content, str):
+                    raise ValueError(f"{name} must be text, not {type(content).__name__}")
+                return content
         raise ValueError(f"needs the field {' or '.join(names)}")
 
-    def medium(self, value: Any, modality: Modality, field: str) -> MediaPart:
+    def medium(self, source: Any, modality: Modality, field: str) -> MediaPart:
         """A medium given as bytes, as {"bytes", "path"} or as a path."""
-        if isinstance(value, Mapping):
-            inside = value.get("bytes")
-            value = inside if inside is not None else value.get("path")
-        if isinstance(value, bytes):
-            return self._store.put(value, modality)
-        if not isinstance(value, str) or not value:
+        if isinstance(source, Mapping):
+            inside = source.get("bytes")
+            source = inside if inside is not None else source.get("path")
+        if isinstance(source, bytes):
+            return self._store.put(source, modality)
+        if not isinstance(source, str) or not source:
             raise ValueError(
-                f"{field} must be the {modality}'s bytes or path, not {type(value).__name__}"
+                f"{field} must be the {modality}'s bytes or path, not {type(source).__name__}"
             )
-        if "://" in value:
+        if "://" in source:
             raise ValueError(f"{field} is an address: download it, and give its path")
-        path = self._folder / value
+        path = self._folder / source
         try:
             return self._store.put(path.read_bytes(), modality)
         except OSError as error:
@@ -112,29 +112,36 @@ class _Reader:
 
     def response(self, field: str) -> list[Part]:
         """A field that holds a text, or the bytes or path of a medium."""
-        value = self.fields[field]
-        if isinstance(value, str):
-            modality = _modality_of(value)
-            if modality is None or not (self._folder / value).is_file():
-                return [TextPart(value)] if value.strip() else []
-            return [self.medium(value, modality, field)]
-        return [self.medium(value, self._output(value), field)]
+        content = self.fields[field]
+        if isinstance(content, str):
+            modality = _modality_of(content)
+            if modality is None or not (self._folder / content).is_file():
+                return [TextPart(content)] if content.strip() else []
+            return [self.medium(content, modality, field)]
+        return [self.medium(content, self._output(content), field)]
 
-    def _output(self, value: Any) -> Modality:
+    def _output(self, content: Any) -> Modality:
         """The modality of a response that is a medium: by its name, the verdict's name, or its bytes."""
-        name = value.get("path") if isinstance(value, Mapping) else None
-        named = _modality_of(name) if isinstance(name, str) else None
-        if named is not None:
-            return named
-        data = value.get("bytes") if isinstance(value, Mapping) else value
-        kind = sniff(data) if isinstance(data, bytes) else None
+        name = content.get("path") if isinstance(content, Mapping) else None
+        named_modality = _modality_of(name) if isinstance(name, str) else None
+        if named_modality is not None:
+            return named_modality
+        encoded = content.get("bytes") if isinstance(content, Mapping) else content
+        kind = sniff(encoded) if isinstance(encoded, bytes) else None
         if kind is None:
-            raise ValueError(f"a response must be text or a known medium, not {type(value).__name__}")
+            raise ValueError(f"a response must be text or a known medium, not {type(content).__name__}")
         return kind.modality
 
-    def row(self, kind: type[Prompt], messages: Sequence[Message], ending: str = "", **more: Any) -> Row:
-        said = tuple(messages)
-        return kind(id=self.identity + ending, messages=said, source_id=prompt_key(said)[:16], **more)
+    def row(
+        self, kind: type[Prompt], messages: Sequence[Message], ending: str = "", **content: Any
+    ) -> Row:
+        conversation = tuple(messages)
+        return kind(
+            id=self.identity + ending,
+            messages=conversation,
+            source_id=prompt_key(conversation)[:16],
+            **content,
+        )
 
 
 def _modality_of(name: str) -> Modality | None:
@@ -186,13 +193,13 @@ def _image_beside(read: _Reader, side: int) -> list[Part]:
 def _aspects(fields: Fields, better: int) -> dict[str, float]:
     """Ratings of the chosen response less those of the rejected one, by aspect."""
     rates: dict[str, dict[str, float]] = {}
-    for name, value in fields.items():
+    for name, rating in fields.items():
         match = _RATE.match(name)
-        if match is not None and value is not None:
+        if match is not None and rating is not None:
             try:
-                rates.setdefault(match["aspect"], {})[match["side"]] = float(value)
+                rates.setdefault(match["aspect"], {})[match["side"]] = float(rating)
             except (TypeError, ValueError):
-                raise ValueError(f"{name} must be a number, not {value!r:.40}") from None
+                raise ValueError(f"{name} must be a number, not {rating!r:.40}") from None
     chosen, rejected = ("1", "2") if better == 0 else ("2", "1")
     return {a: r[chosen] - r[rejected] for a, r in sorted(rates.items()) if len(r) == 2}
 
@@ -207,8 +214,8 @@ def _ti2ti(read: _Reader) -> Iterator[Row]:
 
 
 def _is_feedback(fields: Fields) -> bool:
-    says = {"refinement", "feedback", "critique"} & fields.keys()
-    return "response" in fields and bool(says) and bool(fields.keys() & set(_PROMPTS))
+    remarks = {"refinement", "feedback", "critique"} & fields.keys()
+    return "response" in fields and bool(remarks) and bool(fields.keys() & set(_PROMPTS))
 
 
 def _feedback(read: _Reader) -> Iterator[Row]:
@@ -238,9 +245,9 @@ def _supervised(read: _Reader) -> Iterator[Row]:
 # --- TRL -----------------------------------------------------------------------------------------
 
 
-def _turns(value: Any) -> bool:
+def _turns(content: Any) -> bool:
     """Whether a field holds turns in the form of chat completions."""
-    return isinstance(value, list) and all(isinstance(t, Mapping) and "content" in t for t in value)
+    return isinstance(content, list) and all(isinstance(t, Mapping) and "content" in t for t in content)
 
 
 def _is_trl_preference(fields: Fields) -> bool:
@@ -259,8 +266,8 @@ def _trl_preference(read: _Reader) -> Iterator[Row]:
         return
     sides = [_conversation(read, name, media) for name in ("chosen", "rejected")]
     if prompt is None:  # the turns that both begin with
-        both = zip(*sides, strict=False)
-        prompt = [pair[0] for pair in takewhile(lambda pair: pair[0] == pair[1], both)]
+        turn_pairs = zip(*sides, strict=False)
+        prompt = [pair[0] for pair in takewhile(lambda pair: pair[0] == pair[1], turn_pairs)]
         sides = [side[len(prompt) :] for side in sides]
     responses = [_only_answer(side) for side in sides]
     yield read.row(Preference, prompt, chosen=responses[0], rejected=responses[1])
@@ -301,20 +308,20 @@ def _trl_prompt(read: _Reader) -> Iterator[Row]:
 
 def _images(read: _Reader) -> Iterator[MediaPart]:
     """The pictures of a row, for the marks in its turns; all its conversations share them in order."""
-    given = read.fields.get("images")
-    if given is None:
-        given = [read.fields["image"]] if read.fields.get("image") is not None else []
-    return iter([read.medium(value, Modality.IMAGE, "images") for value in given])
+    images = read.fields.get("images")
+    if images is None:
+        images = [read.fields["image"]] if read.fields.get("image") is not None else []
+    return iter([read.medium(image, Modality.IMAGE, "images") for image in images])
 
 
 def _conversation(read: _Reader, field: str, media: Iterator[MediaPart]) -> list[Message]:
-    value = read.fields[field]
-    if isinstance(value, str):
-        return [Message("user", (*media, TextPart(value)))]
-    if not _turns(value) or not value:
+    conversation = read.fields[field]
+    if isinstance(conversation, str):
+        return [Message("user", (*media, TextPart(conversation)))]
+    if not _turns(conversation) or not conversation:
         raise ValueError(f"{field} must be text or a list of turns with role and content")
     turns = []
-    for turn in value:
+    for turn in conversation:
         role, content = turn.get("role"), turn["content"]
         if role not in ("system", "user", "assistant"):
             raise ValueError(f"{field}: the role {role!r} is none of system, user, assistant")

@@ -83,18 +83,18 @@ KINDS: dict[type[Prompt], str] = {
 }
 
 
-def rows_of(rows: Iterable[Row], kind: type[R], path: Path, wanted_by: str) -> list[R]:
+def rows_of(rows: Iterable[Row], kind: type[R], path: Path, consumer: str) -> list[R]:
     """The rows, if all are of the kind that a method needs; every row has a prompt. FileProblemsError
     names the first other."""
-    found: list[R] = []
+    typed_rows: list[R] = []
     for row in rows:
         if not isinstance(row, kind) or kind not in (type(row), Prompt):
             raise mistake(
                 path,
-                f"row {row.id!r} is a {KINDS[type(row)]}, and {wanted_by} needs {KINDS[kind]}s",
+                f"row {row.id!r} is a {KINDS[type(row)]}, and {consumer} needs {KINDS[kind]}s",
             )
-        found.append(row)
-    return found
+        typed_rows.append(row)
+    return typed_rows
 
 
 def row_like(row: Prompt, kind: type[R], **content: Any) -> R:
@@ -125,9 +125,9 @@ def prompt_key(messages: Sequence[Message]) -> str:
 
 def row_key(row: Row) -> tuple[Any, ...]:
     """What makes two rows the same, whatever their ids."""
-    said = tuple((m.role, parts_key(m.parts)) for m in row.messages)
+    messages = tuple((m.role, parts_key(m.parts)) for m in row.messages)
     parts = tuple(parts_key(getattr(row, name, None) or ()) for name in RESPONSES)
-    return (type(row).__name__, said, parts, getattr(row, "critique", ""))
+    return (type(row).__name__, messages, parts, getattr(row, "critique", ""))
 
 
 def parts_in(row: Row) -> Iterator[tuple[str, Part]]:

@@ -38,17 +38,17 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         tasks: list[str],
         start: str | None = None,
         runs: Path | None = None,
-        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+        report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
         **settings: Any,
     ) -> None:
         self.settings = EvaluationSettings(tasks=tasks, **settings)
         self.evaluations: Evaluations | None = None
         self._start = start
         self._runs = runs
-        self._say = say
+        self._say = report
         self._begun = 0.0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
         self._begun = time.monotonic()
@@ -57,11 +57,11 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         if self._start is not None:
             self.evaluations.submit(START, self._start, note_of(state, 0.0, 0))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
             self.evaluations.poll()
 
-    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
             path = Path(args.output_dir).resolve() / f"checkpoint-{state.global_step}"
             note = note_of(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
@@ -72,7 +72,7 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         if self.settings.patience is not None:
             control.should_training_stop = as_main_says(control.should_training_stop)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
             self.evaluations.wait()
 

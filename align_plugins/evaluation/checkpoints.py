@@ -30,9 +30,11 @@ def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> in
     that are not there, a metric that no task has. Nothing is loaded or written."""
     plan = evaluation_plan(settings, model, runs)
     if settings.metric is not None:
-        known = [f"{task}:{metric}" for task, found in plan.scorers.items() for metric in found.metrics]
-        if settings.metric not in known:
-            hint = near(settings.metric, known) or f" Known: {', '.join(known)}."
+        metrics = [
+            f"{task}:{name}" for task, scorers in plan.scorers.items() for name in scorers.metrics
+        ]
+        if settings.metric not in metrics:
+            hint = near(settings.metric, metrics) or f" Known: {', '.join(metrics)}."
             raise UserError(f"evaluate.metric: no task gives {settings.metric!r}.{hint}")
     if settings.policy is not None:
         read_policy(find_policy(settings.policy))
@@ -71,11 +73,13 @@ class Evaluations:
     evaluation to what its process said.
     """
 
-    def __init__(self, settings: EvaluationSettings, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: EvaluationSettings, folder: Path, report: Callable[[str], None]
+    ) -> None:
         self.settings = settings
         self.folder = folder
         self.failed: dict[str, str] = {}
-        self._say = say
+        self._say = report
         self._waiting: deque[_Job] = deque()
         self._running: tuple[_Job, subprocess.Popen[bytes], float] | None = None
 
@@ -160,8 +164,8 @@ class Evaluations:
     def _finish(self, job: _Job, code: int | None, seconds: float) -> None:
         run = self.run_of(job.name)
         if code not in (0, 1) or not (run / FILE_NAME).is_file():
-            said = self._log_of(job.name).read_text("utf-8", "replace").strip().splitlines()
-            reason = said[-1] if said else "no message"
+            log_lines = self._log_of(job.name).read_text("utf-8", "replace").strip().splitlines()
+            reason = log_lines[-1] if log_lines else "no message"
             if code is None:
                 reason = f"took longer than {self.settings.timeout:g} s"
             self.failed[job.name] = reason
@@ -169,11 +173,11 @@ class Evaluations:
             return
         note = {**job.note, "evaluation_seconds": round(seconds, 3)}
         write_atomically(run / NOTE, pretty_json(note))
-        found = self.measured(job.name)
+        measurement = self.measured(job.name)
         self._say(
-            f"{job.name}: {self.metric_of(run)} {found.value:.3f} "
-            f"({found.ci95[0]:.3f} .. {found.ci95[1]:.3f}), evaluated in {seconds:.0f} s"
-            if found is not None
+            f"{job.name}: {self.metric_of(run)} {measurement.value:.3f} "
+            f"({measurement.ci95[0]:.3f} .. {measurement.ci95[1]:.3f}), evaluated in {seconds:.0f} s"
+            if measurement is not None
             else f"{job.name}: evaluated in {seconds:.0f} s"
         )
 
@@ -193,26 +197,26 @@ class Evaluations:
         """`task:metric` that checkpoints are compared by. UserError if the run has no such metric."""
         if self.settings.metric is not None:
             return self.settings.metric
-        task, result = next(iter(read_results(run).tasks.items()))
-        return f"{task}:{result.primary}"
+        task, task_results = next(iter(read_results(run).tasks.items()))
+        return f"{task}:{task_results.primary}"
 
     def measured(self, name: str) -> CheckpointMetric | None:
         """The stated metric of a finished evaluation; None where it has no value."""
         run = self.run_of(name)
         task, _, metric = self.metric_of(run).rpartition(":")
-        result = read_results(run).tasks.get(task)
-        if result is None or metric not in result.metrics:
+        task_results = read_results(run).tasks.get(task)
+        if task_results is None or metric not in task_results.metrics:
             raise UserError(f"evaluate.metric: the run {run} has no {task}:{metric}")
-        number = result.metrics[metric]
-        if number.value is None or number.ci95 is None:
+        estimate = task_results.metrics[metric]
+        if estimate.value is None or estimate.ci95 is None:
             return None
         step = int(self.note(name)["step"])
-        return CheckpointMetric(name, step, number.value, number.ci95, number.better == "higher")
+        return CheckpointMetric(name, step, estimate.value, estimate.ci95, estimate.better == "higher")
 
     def best(self) -> CheckpointMetric | None:
         """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
-        found = [self.measured(name) for name in self.done() if name != START]
-        return max((one for one in found if one is not None), key=lambda m: m.goodness, default=None)
+        measurements = [self.measured(name) for name in self.done() if name != START]
+        return max((m for m in measurements if m is not None), key=lambda m: m.goodness, default=None)
 
     def exhausted(self) -> bool:
         """Whether the last `patience` checkpoints were no better than one before them."""

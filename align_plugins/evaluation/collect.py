@@ -82,20 +82,20 @@ def ask(
     for scorer in scorers:
         scorer.spending = spending
     with open_run(folder, lambda old: _run_file(task, model, sampling, old)) as run:
-        done = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
+        completed = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
         counted = {task.name: (task, len(task.samples))}
-        batches = plan(counted, 1, sampling, model.batch_size, {task.name: done})
+        batches = plan(counted, 1, sampling, model.batch_size, {task.name: completed})
         if batches:
             load_model(model)
 
         async def work() -> None:
             try:
                 by_name = {task.name: TaskScorers(list(scorers), None)}
-                found = await run_batches(batches, model, {task.name: task}, by_name, run, advance)
-                if found.count:
+                unanswered = await run_batches(batches, model, {task.name: task}, by_name, run, advance)
+                if unanswered.count:
                     raise ServerError(
-                        f"{task.name}: {found.count} answers wait for a server ({found.reason}): the "
-                        "same command goes on with them"
+                        f"{task.name}: {unanswered.count} answers wait for a server "
+                        f"({unanswered.reason}): the same command goes on with them"
                     )
             finally:
                 await model.close()
@@ -131,9 +131,9 @@ def _run_file(task: Task, model: Model, sampling: Sampling, old: RunFile | None)
     )
 
 
-def judge_of(named: str, include: Sequence[str], allow_code: bool) -> Scorer:
+def judge_of(judge_option: str, include: Sequence[str], allow_code: bool) -> Scorer:
     """The judge of NAME or NAME=SPEC. UserError if there is none, or it needs a model."""
-    name, _, spec = named.partition("=")
+    name, _, spec = judge_option.partition("=")
     folder = judge_named(name, find_judges([Path(path) for path in include]))
     scorer = make_judge(folder, allow_code, spec or None)
     if not scorer.available:

@@ -25,27 +25,28 @@ def evaluated(
     The best checkpoint is compared with the start on the samples by which it was chosen: with many
     checkpoints that flatters it a little.
     """
-    found = Evaluations(settings, work.runs, progress.say)
+    evaluations = Evaluations(settings, work.runs, progress.say)
     history = []
-    for name in found.done():
-        one = found.measured(name)
-        if one is not None:
-            history.append({**found.note(name), "name": name, "value": one.value, "ci95": one.ci95})
-    best = found.best()
-    result: dict[str, Any] = {"evaluations": history, "metric": None, "best": None}
+    for name in evaluations.done():
+        metric = evaluations.measured(name)
+        if metric is not None:
+            note = evaluations.note(name)
+            history.append({**note, "name": name, "value": metric.value, "ci95": metric.ci95})
+    best = evaluations.best()
+    summary: dict[str, Any] = {"evaluations": history, "metric": None, "best": None}
     if best is None:
-        return result
-    run = found.run_of(best.name)
-    result |= {
-        "metric": found.metric_of(run),
+        return summary
+    run = evaluations.run_of(best.name)
+    summary |= {
+        "metric": evaluations.metric_of(run),
         "best": {"name": best.name, "value": best.value, "ci95": best.ci95, "run": str(run)},
         "evaluation_seconds": round(sum(e["evaluation_seconds"] for e in history), 3),
     }
-    if start not in found.done():
-        return result
-    comparison = compare(found.run_of(start), run)
+    if start not in evaluations.done():
+        return summary
+    comparison = compare(evaluations.run_of(start), run)
     write_atomically(work.path / "comparison.json", pretty_json(comparison))
-    result["compared"] = [
+    summary["compared"] = [
         {
             "metric": change.name,
             "start": change.base,
@@ -58,22 +59,22 @@ def evaluated(
         if change.primary
     ]
     if settings.policy is not None:
-        verdict = gate(run, settings.policy, found.run_of(start))
+        verdict = gate(run, settings.policy, evaluations.run_of(start))
         write_gate(verdict, work.path)
-        result["gate"] = {"verdict": verdict.verdict, "reasons": verdict.reasons}
-    return result
+        summary["gate"] = {"verdict": verdict.verdict, "reasons": verdict.reasons}
+    return summary
 
 
-def account_of(result: Mapping[str, Any]) -> Trained:
+def account_of(summary: Mapping[str, Any]) -> Trained:
     """result.json as what the command prints; a gate that neither passes nor warns blocks."""
     lines = [
-        f"{result['method']}: {result['step']} steps, {result['tokens']:,} tokens, "
-        f"{result['seconds']:.0f} s",
-        *(result.get("lines") or ()),
+        f"{summary['method']}: {summary['step']} steps, {summary['tokens']:,} tokens, "
+        f"{summary['seconds']:.0f} s",
+        *(summary.get("lines") or ()),
     ]
-    history = result.get("evaluations") or []
+    history = summary.get("evaluations") or []
     if history:
-        best = result["best"]
+        best = summary["best"]
         rows = [
             [
                 e["name"],
@@ -86,10 +87,10 @@ def account_of(result: Mapping[str, Any]) -> Trained:
         ]
         lines += [
             "",
-            str(result["metric"]),
+            str(summary["metric"]),
             table(["checkpoint", "tokens", "value", "95 % interval", ""], rows, right=(1, 2)),
         ]
-    for change in result.get("compared") or ():
+    for change in summary.get("compared") or ():
         low, high = change["ci95"] or (float("nan"), float("nan"))
         p = change["p_holm"]
         lines.append(
@@ -97,11 +98,11 @@ def account_of(result: Mapping[str, Any]) -> Trained:
             f"{change['difference']:+.3f} ({low:+.3f} .. {high:+.3f})"
             + (f", p = {p:.2g}" if p is not None else "")
         )
-    verdict = result.get("gate")
+    verdict = summary.get("gate")
     if verdict is not None:
         lines += [f"gate: {verdict['verdict']}", *(f"  {reason}" for reason in verdict["reasons"])]
-    if result.get("evaluation_seconds"):
-        lines.append(f"evaluations took {result['evaluation_seconds']:.0f} s beside the training")
-    lines += ["", f"trained: {result['final']}"]
+    if summary.get("evaluation_seconds"):
+        lines.append(f"evaluations took {summary['evaluation_seconds']:.0f} s beside the training")
+    lines += ["", f"trained: {summary['final']}"]
     blocked = verdict is not None and verdict["verdict"] not in ("PASS", "WARN")
-    return Trained(dict(result), lines, blocked)
+    return Trained(dict(summary), lines, blocked)

@@ -119,13 +119,13 @@ def analyse(plan: ExperimentPlan, out: Path) -> Analysis:
     for arm in plan.arms:
         runs, took = [], []
         for seed in plan.seeds:
-            result = arm_folder(out, arm.name, seed) / "result.json"
-            if result.with_name(TRUTH).is_file():
-                found = msgspec.json.decode(result.read_bytes())
-                last = found["evaluations"][-1]["name"]
-                runs.append(Path(found["best"]["run"]).parent / last)
-                truth = result.with_name(TRUTH).read_bytes()
-                took.append(_took(found) | msgspec.json.decode(truth, type=dict[str, float]))
+            result_file = arm_folder(out, arm.name, seed) / "result.json"
+            if result_file.with_name(TRUTH).is_file():
+                summary = msgspec.json.decode(result_file.read_bytes())
+                last = summary["evaluations"][-1]["name"]
+                runs.append(Path(summary["best"]["run"]).parent / last)
+                truth = result_file.with_name(TRUTH).read_bytes()
+                took.append(_took(summary) | msgspec.json.decode(truth, type=dict[str, float]))
         means = {k: float(np.mean([t[k] for t in took])) for k in took[0]} if took else {}
         outcomes[arm.name] = ArmOutcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
     results = read_results(out / BASE, plan.tasks).tasks
@@ -133,20 +133,20 @@ def analyse(plan: ExperimentPlan, out: Path) -> Analysis:
     return Analysis(outcomes, primary, _claims(plan, outcomes, primary), _falls(outcomes))
 
 
-def _took(result: Mapping[str, Any]) -> dict[str, float]:
+def _took(summary: Mapping[str, Any]) -> dict[str, float]:
     """What an arm took: pairs, tokens learned from, tokens drawn and read by models, seconds."""
-    stages = [stage for stage in result["stages"] if "tokens" in stage["counts"]]
+    stages = [stage for stage in summary["stages"] if "tokens" in stage["counts"]]
     return {
-        "pairs": result["pairs"],
-        "learned_tokens": result["tokens"],
+        "pairs": summary["pairs"],
+        "learned_tokens": summary["tokens"],
         "drawn_tokens": sum(s["counts"]["tokens"]["output"] for s in stages),
-        "seconds": result["seconds"],
+        "seconds": summary["seconds"],
     }
 
 
 def _items(runs: Sequence[Path], tasks: Sequence[str]) -> dict[Key, Items]:
     """The values of every metric in runs of the same tasks."""
-    found: dict[Key, Items] = {}
+    items: dict[Key, Items] = {}
     for task in tasks:
         by_run = [{o.sample_id: o for o in read_outlines(run, task)} for run in runs]
         first = by_run[0]
@@ -156,14 +156,14 @@ def _items(runs: Sequence[Path], tasks: Sequence[str]) -> dict[Key, Items]:
                 for i in first
                 if all(i in run and _value(run[i].scores, metric) is not None for run in by_run)
             )
-            some = next(o.scores[metric] for o in first.values() if metric in o.scores)
-            found[task, metric] = Items(
+            score = next(o.scores[metric] for o in first.values() if metric in o.scores)
+            items[task, metric] = Items(
                 np.array([[_value(run[i].scores, metric) for i in ids] for run in by_run], float),
                 ids,
                 tuple(first[i].source_id for i in ids),
-                some.range,
+                score.range,
             )
-    return found
+    return items
 
 
 def _value(scores: Mapping[str, Any], metric: str) -> float | None:
@@ -177,9 +177,9 @@ def figure(values: Floats, clusters: Sequence[str]) -> SeedEstimate:
     mean = float(values.mean())
     over_seeds: Floats = values.mean(axis=0)
     parts = []  # variances of the mean, with their degrees of freedom
-    found = spread(over_seeds - mean, cluster_codes(list(clusters)))
-    if found is not None and found.wide > 0:
-        parts.append((found.wide, found.df))
+    item_spread = spread(over_seeds - mean, cluster_codes(list(clusters)))
+    if item_spread is not None and item_spread.wide > 0:
+        parts.append((item_spread.wide, item_spread.df))
     if seeds > 1:
         between = float(values.mean(axis=1).var(ddof=1)) / seeds
         if between > 0:
@@ -196,40 +196,43 @@ def figure(values: Floats, clusters: Sequence[str]) -> SeedEstimate:
 def difference(candidate: Items, base: Items) -> SeedEstimate:
     """Candidate minus base on the items of both: seed by seed, if both have the same number of them."""
     places = {identity: i for i, identity in enumerate(base.ids)}
-    both = [(i, places[identity]) for i, identity in enumerate(candidate.ids) if identity in places]
-    mine, theirs = (list(side) for side in zip(*both, strict=True))
-    other = base.values[:, theirs]
-    if len(other) != len(candidate.values):
-        other = other.mean(axis=0, keepdims=True)
-    return figure(candidate.values[:, mine] - other, [candidate.clusters[i] for i in mine])
+    shared = [(i, places[identity]) for i, identity in enumerate(candidate.ids) if identity in places]
+    candidate_places, base_places = (list(side) for side in zip(*shared, strict=True))
+    base_values = base.values[:, base_places]
+    if len(base_values) != len(candidate.values):
+        base_values = base_values.mean(axis=0, keepdims=True)
+    return figure(
+        candidate.values[:, candidate_places] - base_values,
+        [candidate.clusters[i] for i in candidate_places],
+    )
 
 
 def _claims(
     plan: ExperimentPlan, outcomes: Mapping[str, ArmOutcome], primary: Sequence[Key]
 ) -> list[ClaimTest]:
-    found = []
+    tests = []
     for claim in plan.claims:
         candidate, base = outcomes[claim.candidate].items, outcomes[claim.base].items
         for key in primary if candidate and base else ():
             change = difference(candidate[key], base[key])
             low, high = candidate[key].range
             p = change.p if claim.margin is None else change.p_above(-claim.margin * (high - low))
-            found.append((claim, key, change, p))
-    adjusted = holm([p for *_, p in found])
+            tests.append((claim, key, change, p))
+    adjusted = holm([p for *_, p in tests])
     return [
         ClaimTest(claim, key, change, p)
-        for (claim, key, change, _), p in zip(found, adjusted, strict=True)
+        for (claim, key, change, _), p in zip(tests, adjusted, strict=True)
     ]
 
 
 def _falls(outcomes: Mapping[str, ArmOutcome]) -> list[Fall]:
     start = outcomes[BASE].items
-    found = []
+    changes = []
     for name, outcome in outcomes.items():
         for modality in MODALITIES if name != BASE else ():
             key = next((k for k in outcome.items if k[1] == f"if_{modality}"), None)
             if key is not None and key in start:
                 change = difference(outcome.items[key], start[key])
-                found.append((name, str(modality), change, change.p_below(0.0)))
-    adjusted = holm([p for *_, p in found])
-    return [Fall(*one[:3], p) for one, p in zip(found, adjusted, strict=True)]
+                changes.append((name, str(modality), change, change.p_below(0.0)))
+    adjusted = holm([p for *_, p in changes])
+    return [Fall(*arm_change[:3], p) for arm_change, p in zip(changes, adjusted, strict=True)]

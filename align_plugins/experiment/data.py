@@ -65,17 +65,17 @@ def make_data(
     critiques, and `prompts` more prompts that have no labels."""
     if (folder / COUNTS).is_file():
         return
-    drawn = _draw(folder, drawn_for(labels), "labelled", seed)
-    first = _answers(folder, "first", drawn, model, seed, progress)
-    second = _answers(folder, "second", drawn, model, seed, progress)
-    pairs, wrong = _pairs(drawn, first, second, labels, noise, seed)
+    labelled = _draw(folder, drawn_for(labels), "labelled", seed)
+    first = _answers(folder, "first", labelled, model, seed, progress)
+    second = _answers(folder, "second", labelled, model, seed, progress)
+    pairs, wrong = _pairs(labelled, first, second, labels, noise, seed)
     if len(pairs) < labels:
         raise InfrastructureError(f"{folder}: only {len(pairs)} of {labels} pairs are no ties")
     write_rows(folder / PAIRS, pairs)
-    feedback = list(islice(_feedback(drawn, first, noise, seed), labels))
+    feedback = list(islice(_feedback(labelled, first, noise, seed), labels))
     write_rows(folder / FEEDBACK, feedback)
-    more = _draw(folder, prompts, "unlabelled", seed)
-    write_rows(folder / PROMPTS, [d.prompt for d in more])
+    unlabelled = _draw(folder, prompts, "unlabelled", seed)
+    write_rows(folder / PROMPTS, [d.prompt for d in unlabelled])
     counts = {"pairs": len(pairs), "wrong_pairs": wrong, "critiques": len(feedback)}
     write_atomically(folder / COUNTS, pretty_json(counts))
 
@@ -95,42 +95,42 @@ def cut(source: Path, rows: int, target: Path) -> Path:
 def exchanges(name: str, n: int, seed: int) -> dict[str, Exchange]:
     """The prompts of a file as they are in the world, by id: `labelled` or `unlabelled` ones."""
     stream = draw_prompts(random.Random(f"experiment-{name}-{seed}"))
-    return {f"{name}-{number:05d}": one for number, one in enumerate(islice(stream, n), start=1)}
+    return {f"{name}-{i:05d}": exchange for i, exchange in enumerate(islice(stream, n), start=1)}
 
 
 def _draw(folder: Path, n: int, name: str, seed: int) -> list[SampledPrompt]:
     files = Files(folder)
     return [
-        SampledPrompt(one, files.row(Prompt, identity, one))
-        for identity, one in exchanges(name, n, seed).items()
+        SampledPrompt(exchange, files.row(Prompt, identity, exchange))
+        for identity, exchange in exchanges(name, n, seed).items()
     ]
 
 
 def _answers(
-    folder: Path, name: str, drawn: Sequence[SampledPrompt], model: str, seed: int, progress: Progress
+    folder: Path, name: str, prompts: Sequence[SampledPrompt], model: str, seed: int, progress: Progress
 ) -> list[Answered | None]:
     """An answer of the start to each prompt at temperature 1; None where there is none."""
-    task = task_of(name, [d.prompt for d in drawn])
+    task = task_of(name, [d.prompt for d in prompts])
     by_id = ask(task, resolve(model, {}), folder / name, Sampling(1.0, seed), progress)
-    records = [by_id[d.prompt.id] for d in drawn]
+    records = [by_id[d.prompt.id] for d in prompts]
     return [
         answered(d.exchange, record.parts) if record.error is None else None
-        for d, record in zip(drawn, records, strict=True)
+        for d, record in zip(prompts, records, strict=True)
     ]
 
 
 def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
     """What the parts of an answer show, exactly."""
     response = Response(tuple(parts))
-    shown: dict[Modality, Mapping[str, str | None] | None] = {}
+    attributes_by_modality: dict[Modality, Mapping[str, str | None] | None] = {}
     if response.text.strip():
-        shown[Modality.TEXT] = read(response.text)
+        attributes_by_modality[Modality.TEXT] = read(response.text)
     for modality in response.modalities:
         medium = response.first(modality)
         if medium is not None:
-            shown[modality] = _seen(medium)
-    readable = {modality: attributes or {} for modality, attributes in shown.items()}
-    return Answered(response, shown, utility_shown(exchange, readable, response.text))
+            attributes_by_modality[modality] = _seen(medium)
+    readable = {modality: attributes or {} for modality, attributes in attributes_by_modality.items()}
+    return Answered(response, attributes_by_modality, utility_shown(exchange, readable, response.text))
 
 
 _known_media: dict[str, Mapping[str, str | None] | None] = {}
@@ -144,11 +144,12 @@ def _seen(medium: MediaPart) -> Mapping[str, str | None] | None:
     return _known_media[medium.sha256]
 
 
-def truth_of(pairs: Sequence[Preference], known: Mapping[str, Exchange]) -> dict[str, float]:
+def truth_of(pairs: Sequence[Preference], exchange_by_id: Mapping[str, Exchange]) -> dict[str, float]:
     """How right pairs are: shares whose chosen answer is better in truth, and as good; the mean gain of
     utility."""
     gains = [
-        answered(known[p.id], p.chosen).utility - answered(known[p.id], p.rejected).utility
+        answered(exchange_by_id[p.id], p.chosen).utility
+        - answered(exchange_by_id[p.id], p.rejected).utility
         for p in pairs
     ]
     n = len(gains)
@@ -160,7 +161,7 @@ def truth_of(pairs: Sequence[Preference], known: Mapping[str, Exchange]) -> dict
 
 
 def _pairs(
-    drawn: Sequence[SampledPrompt],
+    prompts: Sequence[SampledPrompt],
     first: Sequence[Answered | None],
     second: Sequence[Answered | None],
     most: int,
@@ -169,40 +170,41 @@ def _pairs(
 ) -> tuple[list[Preference], int]:
     """Pairs that are no ties, and how many of their labels are wrong."""
     flips = random.Random(f"experiment-pairs-{seed}")
-    found: list[Preference] = []
+    pairs: list[Preference] = []
     wrong = 0
-    for d, one, other in zip(drawn, first, second, strict=True):
-        if one is None or other is None or one.utility == other.utility or len(found) == most:
+    for sampled, *both_answers in zip(prompts, first, second, strict=True):
+        answers = [answer for answer in both_answers if answer is not None]
+        if len({answer.utility for answer in answers}) < 2 or len(pairs) == most:
             continue
-        chosen, rejected = (one, other) if one.utility > other.utility else (other, one)
+        rejected, chosen = sorted(answers, key=lambda answer: answer.utility)
         if flips.random() < noise:
             chosen, rejected = rejected, chosen
             wrong += 1
-        found.append(
+        pairs.append(
             row_like(
-                d.prompt,
+                sampled.prompt,
                 Preference,
                 metadata={"utilities": [chosen.utility, rejected.utility]},
                 chosen=chosen.response.parts,
                 rejected=rejected.response.parts,
             )
         )
-    return found, wrong
+    return pairs, wrong
 
 
 def _feedback(
-    drawn: Sequence[SampledPrompt], answered: Sequence[Answered | None], noise: float, seed: int
+    prompts: Sequence[SampledPrompt], answered: Sequence[Answered | None], noise: float, seed: int
 ) -> Iterator[Feedback]:
     """A critique of the first answer to each prompt."""
     rng = random.Random(f"experiment-feedback-{seed}")
-    for d, one in zip(drawn, answered, strict=True):
-        if one is None:
+    for sampled, answer in zip(prompts, answered, strict=True):
+        if answer is None:
             continue
-        exchange = d.exchange
+        exchange = sampled.exchange
         if rng.random() < noise:
-            said = critique_answer(exchange, demonstrate(exchange, rng))
+            critique_text = critique_answer(exchange, demonstrate(exchange, rng))
         else:
-            said = critique(
-                exchange.outputs, exchange.targets, exchange.accepted, one.shown, one.response.text
+            critique_text = critique(
+                exchange.outputs, exchange.asked, exchange.accepted, answer.shown, answer.response.text
             )
-        yield row_like(d.prompt, Feedback, response=one.response.parts, critique=said)
+        yield row_like(sampled.prompt, Feedback, response=answer.response.parts, critique=critique_text)

@@ -42,7 +42,7 @@ def picture(
 
 
 def _panel(
-    left: int,
+    x0: int,
     name: str,
     dots: Sequence[Dot | None],
     limits: tuple[float, float],
@@ -54,20 +54,20 @@ def _panel(
     pad = 0.08 * (high - low) or 0.01 * (limits[1] - limits[0])
     low, high = max(limits[0], low - pad), min(limits[1], high + pad)
 
-    def x(value: float) -> float:
-        return left + (value - low) / (high - low) * _PANEL
+    def x(tick: float) -> float:
+        return x0 + (tick - low) / (high - low) * _PANEL
 
-    body = [text(left + _PANEL / 2, _TOP - 18, name, "title", "middle")]
+    body = [text(x0 + _PANEL / 2, _TOP - 18, name, "title", "middle")]
     for step in range(3):
-        value = low + (high - low) * step / 2
-        body.append(line(x(value), _TOP - 8, x(value), bottom, "grid"))
-        body.append(text(x(value), bottom + 16, f"{value:.3g}", "tick", "middle"))
+        tick = low + (high - low) * step / 2
+        body.append(line(x(tick), _TOP - 8, x(tick), bottom, "grid"))
+        body.append(text(x(tick), bottom + 16, f"{tick:.3g}", "tick", "middle"))
     start = dots[0]
     if start is not None:
         body.append(line(x(start.value), _TOP - 8, x(start.value), bottom, "start"))
     for i, estimate in enumerate(dots):
         if estimate is None:
-            body.append(text(left + _PANEL / 2, _y(i) + 4, "not run", "missing", "middle"))
+            body.append(text(x0 + _PANEL / 2, _y(i) + 4, "not run", "missing", "middle"))
             continue
         ends = x(max(low, estimate.low)), x(min(high, estimate.high))
         body.append(line(ends[0], _y(i), ends[1], _y(i), "interval"))

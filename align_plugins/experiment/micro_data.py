@@ -71,26 +71,26 @@ class RankedPair(NamedTuple):
 def utility(exchange: Exchange, answer: Sequence[SymbolicPart]) -> float:
     """How good an answer is: the mean over the wanted modalities of the share of right attributes (0 for
     one that is missing), less `EXTRA` for each other modality, plus `TOGETHER` times the synergy."""
-    text = " ".join(item for item in answer if isinstance(item, str))
+    text = " ".join(i for i in answer if isinstance(i, str))
     return utility_shown(exchange, answer_attributes(answer), text)
 
 
-def utility_shown(exchange: Exchange, shown: AnswerAttributes, text: str) -> float:
-    """As `utility`, of what an answer shows and says; a medium that cannot be read shows nothing."""
+def utility_shown(exchange: Exchange, attributes_by_modality: Shown, text: str) -> float:
+    """Utility as in `utility`, of what an answer shows and says; a medium that cannot be read shows nothing."""
     values = []
     for modality in exchange.outputs:
-        asked = exchange.targets.get(modality, {})
-        attributes = shown.get(modality)
+        requested = exchange.asked.get(modality, {})
+        attributes = attributes_by_modality.get(modality)
         if attributes is None:
             values.append(0.0)
         elif modality == "text" and exchange.accepted:
             values.append(float(is_one_of(text, exchange.accepted)))
-        elif asked:
-            values.append(sum(attributes.get(n) == v for n, v in asked.items()) / len(asked))
+        elif requested:
+            values.append(sum(attributes.get(n) == v for n, v in requested.items()) / len(requested))
         else:
             values.append(1.0)
-    extra = sum(modality not in exchange.outputs for modality in shown)
-    together = attribute_agreements(exchange, shown)
+    extra = sum(modality not in exchange.outputs for modality in attributes_by_modality)
+    together = attribute_agreements(exchange, attributes_by_modality)
     synergy = sum(together.values()) / len(together) if together else 0.0
     return round(sum(values) / len(values) - EXTRA * extra + TOGETHER * synergy, 9)
 
@@ -100,20 +100,22 @@ def pairs(n: int, seed: int, noise: float = NOISE) -> list[RankedPair]:
     which pairs are drawn."""
     rng = random.Random(f"micro-preferences-{seed}")
     flips = random.Random(f"micro-preferences-noise-{seed}")
-    found: list[RankedPair] = []
+    ranked: list[RankedPair] = []
     for exchange in draw_prompts(rng):
-        one, other = demonstrate(exchange, rng), demonstrate(exchange, rng)
-        better, worse = utility(exchange, one), utility(exchange, other)
-        if better == worse:
+        answers = [demonstrate(exchange, rng) for _ in range(2)]
+        utilities = [utility(exchange, answer) for answer in answers]
+        if utilities[0] == utilities[1]:
             continue
-        if better < worse:
-            one, other, better, worse = other, one, worse, better
-        if flips.random() < noise:
-            one, other, better, worse = other, one, worse, better
-        found.append(RankedPair(exchange, one, other, (better, worse)))
-        if len(found) == n:
+        chosen = int(utilities[1] > utilities[0]) ^ (flips.random() < noise)
+        rejected = 1 - chosen
+        ranked.append(
+            RankedPair(
+                exchange, answers[chosen], answers[rejected], (utilities[chosen], utilities[rejected])
+            )
+        )
+        if len(ranked) == n:
             break
-    return found
+    return ranked
 
 
 def demonstrations(n: int, seed: int, name: str = "demonstrations") -> list[Exchange]:
@@ -125,11 +127,11 @@ def demonstrations(n: int, seed: int, name: str = "demonstrations") -> list[Exch
 def draw_prompts(rng: random.Random) -> Iterator[Exchange]:
     """Prompts that are in no bundled benchmark, some of them more than once."""
     families = list(FAMILIES.values())
-    known = _benchmark_prompts()
+    benchmark_prompts = _benchmark_prompts()
     while True:
         exchange = draw_exchange(rng.choice(families), rng, held_out=False)
         parts = tuple(TextPart(i) if isinstance(i, str) else _unwritten(i) for i in exchange.prompt)
-        if prompt_key((Message("user", parts),)) not in known:
+        if prompt_key((Message("user", parts),)) not in benchmark_prompts:
             yield exchange
 
 
@@ -139,10 +141,10 @@ def _benchmark_prompts() -> frozenset[str]:
 
 
 @cache
-def _unwritten(scene: Scene) -> MediaPart:
-    """The part of a thing whose file is not written yet."""
-    rendered = render(scene)
-    return MediaPart(scene.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
+def _unwritten(subject: Thing) -> MediaPart:
+    """The part of a scene whose file is not written yet."""
+    rendered = render(subject)
+    return MediaPart(subject.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
 
 
 def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
@@ -162,7 +164,7 @@ def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
     write_rows(path, rows)
 
 
-def write_demonstrations(path: Path, drawn: Sequence[Exchange]) -> None:
+def write_demonstrations(path: Path, exchanges: Sequence[Exchange]) -> None:
     """Prompts with their right answers as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [
@@ -173,24 +175,24 @@ def write_demonstrations(path: Path, drawn: Sequence[Exchange]) -> None:
             metadata=_metadata(exchange),
             response=files.parts(exchange.answer),
         )
-        for number, exchange in enumerate(drawn, start=1)
+        for number, exchange in enumerate(exchanges, start=1)
     ]
     write_rows(path, rows)
 
 
-def _metadata(exchange: Exchange, **more: Any) -> dict[str, Any]:
+def _metadata(exchange: Exchange, **extra: Any) -> dict[str, Any]:
     """Metadata of a prompt; contract and targets are for judges that give rewards."""
     sample = sample_json(exchange, "")
     targets = {name: sample[name] for name in ("contract", "targets")}
-    return {"family": exchange.family, **more, **targets}
+    return {"family": exchange.family, **extra, **targets}
 
 
-def write_feedback(path: Path, drawn: Sequence[Exchange], seed: int) -> None:
+def write_feedback(path: Path, exchanges: Sequence[Exchange], seed: int) -> None:
     """Answers of the demonstrator with what is wrong with them, as a file of rows."""
     files = Files(path.parent)
     rng = random.Random(f"micro-feedback-{seed}")
     rows = []
-    for number, exchange in enumerate(drawn, start=1):
+    for number, exchange in enumerate(exchanges, start=1):
         answer = demonstrate(exchange, rng)
         rows.append(
             files.row(
@@ -205,12 +207,12 @@ def write_feedback(path: Path, drawn: Sequence[Exchange], seed: int) -> None:
     write_rows(path, rows)
 
 
-def write_prompts(path: Path, drawn: Sequence[Exchange]) -> None:
+def write_prompts(path: Path, exchanges: Sequence[Exchange]) -> None:
     """Prompts as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [
         files.row(Prompt, f"prompt-{number:05d}", exchange, metadata=_metadata(exchange))
-        for number, exchange in enumerate(drawn, start=1)
+        for number, exchange in enumerate(exchanges, start=1)
     ]
     write_rows(path, rows)
 
@@ -231,10 +233,10 @@ class Files:
     def parts(self, items: Sequence[SymbolicPart]) -> tuple[Part, ...]:
         return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
 
-    def _part(self, scene: Scene) -> Part:
-        if scene not in self._made:
-            self._made[scene] = self._store.put(render(scene).data, scene.modality)
-        return self._made[scene]
+    def _part(self, subject: Thing) -> Part:
+        if subject not in self._made:
+            self._made[subject] = self._store.put(render(subject).data, subject.modality)
+        return self._made[subject]
 
 
 def main() -> None:

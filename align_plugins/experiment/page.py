@@ -51,21 +51,21 @@ mend an answer, as a chat model would.
 
 def write_page(plan: ExperimentPlan, out: Path, docs: Path) -> Path:
     """Writes the page and its figure into `docs`; the path of the page."""
-    found = analyse(plan, out)
+    analysis = analyse(plan, out)
     titles = {BASE: "Start", **{arm.name: arm.title for arm in plan.arms}}
     sections = [
         _HEAD.format(noise=plan.noise, seeds=len(plan.seeds)),
         *_findings(docs / PAGE),
         "## Arms\n",
-        _arms(found, titles),
+        _arms(analysis, titles),
         "## Claims\n",
-        _claims(plan, found, titles),
+        _claims(plan, analysis, titles),
         "## Modalities\n",
-        _modalities(found, titles),
+        _modalities(analysis, titles),
         "## Budgets\n",
-        _budgets(plan, found, titles),
+        _budgets(plan, analysis, titles),
     ]
-    write_atomically(docs / PICTURE, _picture(found, titles).encode())
+    write_atomically(docs / PICTURE, _picture(analysis, titles).encode())
     write_atomically(docs / PAGE, "\n".join(sections).encode())
     return docs / PAGE
 
@@ -73,21 +73,21 @@ def write_page(plan: ExperimentPlan, out: Path, docs: Path) -> Path:
 def _findings(page: Path) -> list[str]:
     """What somebody wrote on the results into the page that is there."""
     before = page.read_text("utf-8") if page.is_file() else ""
-    _, begin, rest = before.partition(BEGIN)
-    return [f"{begin}{rest.partition(END)[0]}{END}\n"] if begin else []
+    _, begin, after = before.partition(BEGIN)
+    return [f"{begin}{after.partition(END)[0]}{END}\n"] if begin else []
 
 
-def _picture(found: Analysis, titles: Mapping[str, str]) -> str:
+def _picture(analysis: Analysis, titles: Mapping[str, str]) -> str:
     panels: dict[str, list[Dot | None]] = {}
     ranges = {}
-    for key in found.primary:
+    for key in analysis.primary:
         name = key[1].replace("_", " ")
-        ranges[name] = found.outcomes[BASE].items[key].range
+        ranges[name] = analysis.outcomes[BASE].items[key].range
         panels[name] = []
-        for outcome in found.outcomes.values():
-            value = _figure(outcome, key)
-            panels[name].append(None if value is None else Dot(value.value, value.low, value.high))
-    rows = [titles[name] for name in found.outcomes]
+        for outcome in analysis.outcomes.values():
+            estimate = _figure(outcome, key)
+            panels[name].append(None if estimate is None else Dot(*estimate[:3]))
+    rows = [titles[name] for name in analysis.outcomes]
     return picture(
         "Every arm with its 95 % interval; the dashed line is the start", rows, panels, ranges
     )
@@ -97,36 +97,40 @@ def _figure(outcome: ArmOutcome, key: tuple[str, str]) -> SeedEstimate | None:
     items = outcome.items.get(key)
     if items is None:
         return None
-    found, (least, most) = figure(items.values, items.clusters), items.range
-    return found._replace(low=max(found.low, least), high=min(found.high, most))
+    estimate, (least, most) = figure(items.values, items.clusters), items.range
+    return estimate._replace(low=max(estimate.low, least), high=min(estimate.high, most))
 
 
-def _arms(found: Analysis, titles: Mapping[str, str]) -> str:
-    head = ["arm", "seeds", *(metric.replace("_", " ") for _, metric in found.primary)]
+def _arms(analysis: Analysis, titles: Mapping[str, str]) -> str:
+    head = ["arm", "seeds", *(metric.replace("_", " ") for _, metric in analysis.primary)]
     rows = [
-        [titles[name], str(outcome.seeds), *(_cell(_figure(outcome, key)) for key in found.primary)]
+        [titles[name], str(outcome.seeds), *(_cell(_figure(outcome, key)) for key in analysis.primary)]
         if outcome.items
-        else [titles[name], "0", *["not run"] * len(found.primary)]
-        for name, outcome in found.outcomes.items()
+        else [titles[name], "0", *["not run"] * len(analysis.primary)]
+        for name, outcome in analysis.outcomes.items()
     ]
     return f"{markdown_table(head, rows)}\n"
 
 
-def _cell(value: SeedEstimate | None) -> str:
-    return "" if value is None else f"{value.value:.3f} ({value.low:.3f} .. {value.high:.3f})"
+def _cell(estimate: SeedEstimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.3f} {_interval(estimate, '.3f')}"
 
 
-def _claims(plan: ExperimentPlan, found: Analysis, titles: Mapping[str, str]) -> str:
+def _interval(estimate: SeedEstimate, style: str) -> str:
+    return f"({estimate.low:{style}} .. {estimate.high:{style}})"
+
+
+def _claims(plan: ExperimentPlan, analysis: Analysis, titles: Mapping[str, str]) -> str:
     rows = []
     for claim in plan.claims:
-        compared = [one for one in found.claims if one.claim == claim]
+        tests = [test for test in analysis.claims if test.claim == claim]
         pair = f"{titles[claim.candidate]} - {titles[claim.base]}"
-        cells = [_change(one.difference, one.p_holm) for one in compared] or ["not run"] * len(
-            found.primary
+        cells = [_change(test.difference, test.p_holm) for test in tests] or ["not run"] * len(
+            analysis.primary
         )
-        rows.append([claim.says, pair, *cells, verdict(claim, compared)])
-    head = ["claim", "difference", *(m.replace("_", " ") for _, m in found.primary), "holds here"]
-    family = len(found.claims)
+        rows.append([claim.says, pair, *cells, verdict(claim, tests)])
+    head = ["claim", "difference", *(m.replace("_", " ") for _, m in analysis.primary), "holds here"]
+    family = len(analysis.claims)
     return (
         f"{markdown_table(head, rows)}\n\n"
         f"p are Holm's, over all {family} differences that were tested. A claim holds on a metric where "
@@ -134,40 +138,42 @@ def _claims(plan: ExperimentPlan, found: Analysis, titles: Mapping[str, str]) ->
     )
 
 
-def _change(value: SeedEstimate, p: float) -> str:
-    return f"{value.value:+.3f} ({value.low:+.3f} .. {value.high:+.3f}), p = {p:.2g}"
+def _change(estimate: SeedEstimate, p: float) -> str:
+    return f"{estimate.value:+.3f} {_interval(estimate, '+.3f')}, p = {p:.2g}"
 
 
-def verdict(claim: Claim, compared: Sequence[ClaimTest]) -> str:
+def verdict(claim: Claim, tests: Sequence[ClaimTest]) -> str:
     """What a claim came to, in words: on how many of its metrics it holds, or the opposite does."""
-    if not compared:
+    if not tests:
         return "not run"
-    held = [one.key[1].replace("_", " ") for one in compared if one.significant]
-    against = [
-        one.key[1].replace("_", " ")
-        for one in compared
-        if not one.significant and one.difference.value < 0 and one.p_holm < 0.05
+    confirmed = [test.key[1].replace("_", " ") for test in tests if test.significant]
+    contradicted = [
+        test.key[1].replace("_", " ")
+        for test in tests
+        if not test.significant and test.difference.value < 0 and test.p_holm < 0.05
     ]
-    if len(held) == len(compared):
+    if len(confirmed) == len(tests):
         return "yes"
-    said = [f"on {', '.join(held)}"] if held else ["not shown"]
-    return "; ".join([*said, *([f"the opposite on {', '.join(against)}"] if against else [])])
+    phrases = [f"on {', '.join(confirmed)}"] if confirmed else ["not shown"]
+    return "; ".join(
+        [*phrases, *([f"the opposite on {', '.join(contradicted)}"] if contradicted else [])]
+    )
 
 
-def _modalities(found: Analysis, titles: Mapping[str, str]) -> str:
+def _modalities(analysis: Analysis, titles: Mapping[str, str]) -> str:
     keys = {
-        str(m): next((k for k in found.outcomes[BASE].items if k[1] == f"if_{m}"), None)
+        str(m): next((k for k in analysis.outcomes[BASE].items if k[1] == f"if_{m}"), None)
         for m in MODALITIES
     }
     rows = [
         [titles[name], *(_cell(_figure(outcome, key)) if key else "" for key in keys.values())]
-        for name, outcome in found.outcomes.items()
+        for name, outcome in analysis.outcomes.items()
         if outcome.items
     ]
-    fallen = [fall for fall in found.falls if fall.p_holm < 0.05]
-    if not found.falls:
+    fallen = [fall for fall in analysis.falls if fall.p_holm < 0.05]
+    if not analysis.falls:
         return "No arm has been run.\n"
-    told = (
+    sentence = (
         "Significant falls against the start (one-sided, Holm over all arms and modalities): "
         + "; ".join(
             f"{titles[f.arm]} in {f.modality}, {_change(f.difference, f.p_holm)}" for f in fallen
@@ -177,13 +183,13 @@ def _modalities(found: Analysis, titles: Mapping[str, str]) -> str:
         "arms and modalities)"
     )
     table = markdown_table(["arm", *keys], rows)
-    return f"Instruction following by modality, 0 to 10.\n\n{table}\n\n{told}.\n"
+    return f"Instruction following by modality, 0 to 10.\n\n{table}\n\n{sentence}.\n"
 
 
-def _budgets(plan: ExperimentPlan, found: Analysis, titles: Mapping[str, str]) -> str:
+def _budgets(plan: ExperimentPlan, analysis: Analysis, titles: Mapping[str, str]) -> str:
     rows = []
     for arm in plan.arms:
-        outcome = found.outcomes[arm.name]
+        outcome = analysis.outcomes[arm.name]
         if outcome.took:
             took = outcome.took
             rows.append(

@@ -55,8 +55,8 @@ class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
     def settings_of(self, arm: Arm, seed: int) -> dict[str, Any]:
         """The file that `eval-anything train feedback` gets, in a folder beside `data` and `stages`."""
         merged = _merged(self.settings, arm.settings)
-        named = {name: f"../data/{name_of(name, arm.share)}" for name in (PAIRS, FEEDBACK)}
-        named[PROMPTS] = f"../data/{PROMPTS}"
+        paths = {name: f"../data/{name_of(name, arm.share)}" for name in (PAIRS, FEEDBACK)}
+        paths[PROMPTS] = f"../data/{PROMPTS}"
         return {
             "model": self.model,
             "out": ".",
@@ -64,7 +64,7 @@ class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
             "stages": "../stages",
             "most": self.pairs_of(arm),
             "evaluate": {"tasks": self.tasks, "start": False},
-            **_renamed(merged, named),
+            **_renamed(merged, paths),
         }
 
     def pairs_of(self, arm: Arm) -> int:
@@ -94,18 +94,18 @@ def read_plan(path: Path) -> ExperimentPlan:
     return plan
 
 
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Both, the second one above, group by group."""
-    found = dict(one)
-    for key, value in other.items():
-        before = found.get(key)
-        both = isinstance(before, dict) and isinstance(value, dict)
-        found[key] = _merged(before or {}, value) if both else value
-    return found
+    merged = dict(base)
+    for key, override in overrides.items():
+        before = merged.get(key)
+        are_groups = isinstance(before, dict) and isinstance(override, dict)
+        merged[key] = _merged(before or {}, override) if are_groups else override
+    return merged
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
     """The value with names of files replaced wherever they stand."""
-    if isinstance(value, dict):
-        return {key: _renamed(inner, names) for key, inner in value.items()}
-    return names.get(value, value) if isinstance(value, str) else value
+    if isinstance(node, dict):
+        return {key: _renamed(inner, names) for key, inner in node.items()}
+    return names.get(node, node) if isinstance(node, str) else node

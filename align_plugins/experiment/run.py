@@ -95,23 +95,23 @@ def run_plan(
 def _make_files(
     plan: ExperimentPlan, arms: Sequence[Arm], out: Path, seed: int, progress: Progress
 ) -> None:
-    data = seed_folder(out, seed) / "data"
-    progress.say(f"seed {seed}: data in {data}")
-    make_data(data, plan.model, plan.labels, plan.prompts, plan.noise, seed, Progress("silent"))
+    folder = seed_folder(out, seed) / "data"
+    progress.say(f"seed {seed}: data in {folder}")
+    make_data(folder, plan.model, plan.labels, plan.prompts, plan.noise, seed, Progress("silent"))
     for arm in arms:
         for name in (PAIRS, FEEDBACK) if arm.share != 1 else ():
-            cut(data / name, plan.pairs_of(arm), data / name_of(name, arm.share))
+            cut(folder / name, plan.pairs_of(arm), folder / name_of(name, arm.share))
 
 
 def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str | None:
     """Runs an arm unless its result is there; why it failed."""
     folder = arm_folder(out, job.arm.name, job.seed)
     settings = yaml.safe_dump(plan.settings_of(job.arm, job.seed), sort_keys=False).encode()
-    file, result = folder / "settings.yaml", folder / "result.json"
+    file, result_file = folder / "settings.yaml", folder / "result.json"
     if file.is_file() and file.read_bytes() == settings and (folder / TRUTH).is_file():
         return None
     (folder / TRUTH).unlink(missing_ok=True)
-    result.unlink(missing_ok=True)
+    result_file.unlink(missing_ok=True)
     write_atomically(file, settings)
     progress.say(f"{job.name}: begins")
     # It ends with this process, so that nothing holds the folders when the experiment goes on.
@@ -119,13 +119,17 @@ def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str |
     command += ["train", "feedback", "--config", str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     log = folder / "log.txt"
-    with log.open("wb") as said:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+    with log.open("wb") as log_file:
+        process = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log_file,
         )
-    if done.returncode != 0 or not result.is_file():
+    if process.returncode != 0 or not result_file.is_file():
         lines = log.read_text("utf-8", "replace").strip().splitlines()
-        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
         progress.say(f"{job.name} failed: {reason}")
         return f"{job.name}: {reason}"
     _write_truth(plan, job, folder)
@@ -135,9 +139,9 @@ def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str |
 
 def _write_truth(plan: ExperimentPlan, job: Job, folder: Path) -> None:
     """Notes how right the arm's pairs were, which no arm knew."""
-    result = msgspec.json.decode((folder / "result.json").read_bytes())
-    path = Path(next(s["file"] for s in reversed(result["stages"]) if s["name"] == "pairs"))
-    known = exchanges("labelled", drawn_for(plan.labels), job.seed)
-    known |= exchanges("unlabelled", plan.prompts, job.seed)
-    truth = truth_of(rows_of(read_rows(path), Preference, path, "truth"), known)
+    summary = msgspec.json.decode((folder / "result.json").read_bytes())
+    path = Path(next(s["file"] for s in reversed(summary["stages"]) if s["name"] == "pairs"))
+    exchange_by_id = exchanges("labelled", drawn_for(plan.labels), job.seed)
+    exchange_by_id |= exchanges("unlabelled", plan.prompts, job.seed)
+    truth = truth_of(rows_of(read_rows(path), Preference, path, "truth"), exchange_by_id)
     write_atomically(folder / TRUTH, pretty_json(truth))

@@ -72,10 +72,10 @@ def moments(values: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.ones_like(values).sum(), values.sum(), values.square().sum()])
 
 
-def whitened(values: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+def whitened(values: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
     """Values with mean 0 and standard deviation 1 where `found` are their moments; all 0 where they do
     not differ."""
-    n, total, squares = found.tolist()
+    n, total, squares = statistics.tolist()
     mean = total / n
     deviation = max(squares / n - mean**2, 0.0) ** 0.5
     if deviation <= 1e-6 * max(1.0, abs(mean)):

@@ -128,8 +128,8 @@ class DpoTrainer(Trainer[DpoSettings]):
                 np.save(buffer, sums)
                 write_atomically(work.reference, buffer.getvalue())
         return [
-            item._replace(reference=tuple(tuple(side) for side in sides))
-            for item, sides in zip(items, sums.tolist(), strict=True)
+            pair._replace(reference=tuple(tuple(side_sums) for side_sums in pair_sums))
+            for pair, pair_sums in zip(items, sums.tolist(), strict=True)
         ]
 
     def _reference_sums(self, items: Sequence[PairItem]) -> Any:
@@ -174,13 +174,13 @@ class DpoTrainer(Trainer[DpoSettings]):
         normalise = settings.length_normalised or settings.loss == "ipo"
         chosen, rejected = log_ratios(policy, reference, settings.modality_weights, normalise)
         loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss).mean()
-        figures = {"dpo_loss": (loss, float(half))}
+        metrics = {"dpo_loss": (loss, float(half))}
         if settings.nll_weight:
             nll = sft_loss(TokenLogprobs(*(tensor[:half] for tensor in tokens)))
-            figures["nll"] = (nll, float(half))
+            metrics["nll"] = (nll, float(half))
             loss = loss + settings.nll_weight * nll
-        figures |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
-        return BatchLoss(loss, figures, batch["inputs"]["input_ids"].numel())
+        metrics |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
+        return BatchLoss(loss, metrics, batch["inputs"]["input_ids"].numel())
 
 
 def _figures(
@@ -189,11 +189,11 @@ def _figures(
     """Margins, whole and by modality, over the pairs in which the modality occurs; and the share of
     pairs whose chosen response is preferred."""
     margins = beta * (chosen - rejected)
-    whole = margins.sum(1)
-    n = float(len(whole))
-    figures = {
-        "margin": (whole.mean(), n),
-        "accuracy": ((whole > 0).float().mean(), n),
+    total = margins.sum(1)
+    n = float(len(total))
+    metrics = {
+        "margin": (total.mean(), n),
+        "accuracy": ((total > 0).float().mean(), n),
         "reward_chosen": (beta * chosen.sum(1).mean(), n),
         "reward_rejected": (beta * rejected.sum(1).mean(), n),
     }
@@ -202,8 +202,8 @@ def _figures(
         weight = float(present[:, index].sum())
         if weight:
             mean = margins[:, index].sum() / weight
-            figures[f"margin_{modality}"] = (mean, weight)
-    return figures
+            metrics[f"margin_{modality}"] = (mean, weight)
+    return metrics
 
 
 def without_ties(rows: Sequence[Preference], progress: Progress) -> list[Preference]:

@@ -174,12 +174,12 @@ class RewardTrainer(Trainer[RewardSettings]):
 
     def split(self, items: Sequence[RewardItem]) -> tuple[list[RewardItem], list[RewardItem]]:
         """Items to learn from, and held-out ones: whole clusters, so that no prompt is in both."""
-        clusters = sorted({item.cluster for item in items})
+        clusters = sorted({pair.cluster for pair in items})
         random.Random(f"held-out-{self.settings.seed}").shuffle(clusters)
         aside = set(clusters[: round(self.settings.held_out * len(clusters))])
         return (
-            [item for item in items if item.cluster not in aside],
-            [item for item in items if item.cluster in aside],
+            [pair for pair in items if pair.cluster not in aside],
+            [pair for pair in items if pair.cluster in aside],
         )
 
     def collate(self, items: Sequence[RewardItem]) -> dict[str, Any]:
@@ -195,8 +195,8 @@ class RewardTrainer(Trainer[RewardSettings]):
         return {
             "inputs": inputs | {"attention_mask": mask},
             "views": torch.tensor([len(side) for _, side in sides]),
-            "margin": torch.tensor([item.margin for item in items]),
-            "aspects": torch.tensor([item.aspects for item in items]),
+            "margin": torch.tensor([pair.margin for pair in items]),
+            "aspects": torch.tensor([pair.aspects for pair in items]),
         }
 
     def _rewards(self, model: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -220,7 +220,7 @@ class RewardTrainer(Trainer[RewardSettings]):
             )
             loss = loss + settings.aspect_weight * of_aspects
         n = float(len(chosen))
-        figures = {
+        metrics = {
             "margin": ((chosen - rejected)[:, 0].mean(), n),
             "reward": ((chosen + rejected)[:, 0].mean() / 2, n),
         }
@@ -229,32 +229,32 @@ class RewardTrainer(Trainer[RewardSettings]):
             ("accuracy", *(f"accuracy_{a}" for a in settings.aspects)), right, strict=True
         ):
             if len(credits):
-                figures[name] = (credits.mean(), float(len(credits)))
-        return BatchLoss(loss, figures, batch["inputs"]["input_ids"].numel())
+                metrics[name] = (credits.mean(), float(len(credits)))
+        return BatchLoss(loss, metrics, batch["inputs"]["input_ids"].numel())
 
     def accuracy(self, held_out: Sequence[RewardItem], final: Path) -> dict[str, Any]:
         """Accuracy of a saved checkpoint on held-out pairs, for each head on those that it was rated on,
         with lines for people. A tie of rewards is half right."""
         if not held_out:
             return {}
-        figures: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         lines = []
         for index, (name, credits) in enumerate(self._credits_of(held_out, final).items()):
-            clusters = [item.cluster for item in held_out if not index or item.aspects[index - 1]]
+            clusters = [pair.cluster for pair in held_out if not index or pair.aspects[index - 1]]
             if not credits:
                 lines.append(f"{name}: no held-out pair was rated on it")
                 continue
             estimate = mean_interval(credits, clusters, (0.0, 1.0))
             ci95 = [estimate.low, estimate.high]
-            figure = {"value": estimate.value, "ci95": ci95, "n": estimate.n}
+            metric = {"value": estimate.value, "ci95": ci95, "n": estimate.n}
             words = f"{estimate.value:.3f} ({estimate.low:.3f} .. {estimate.high:.3f})"
             if index:
-                figures.setdefault("aspects", {})[name] = figure
+                metrics.setdefault("aspects", {})[name] = metric
                 lines.append(f"{name}: {words} on the {estimate.n} of them that were rated on it")
             else:
-                figures["accuracy"] = figure
+                metrics["accuracy"] = metric
                 lines.append(f"accuracy on {estimate.n} held-out pairs: {words}")
-        return {**figures, "lines": [*lines, f"as a judge: --judge NAME={final}"]}
+        return {**metrics, "lines": [*lines, f"as a judge: --judge NAME={final}"]}
 
     def _credits_of(self, items: Sequence[RewardItem], final: Path) -> dict[str, list[float]]:
         """Credits of pairs (as in `_credits`) by a saved checkpoint, for each head, `accuracy` first."""

@@ -116,9 +116,10 @@ class Policy(ABC):
         it. RowError for a prompt that cannot be read."""
         return row
 
-    def check(self, row: Encoded, more: int = 0) -> None:
+    def check(self, row: Encoded, new_tokens: int = 0) -> None:
         """RowError for a row that cannot be read, or is too long once it has so many tokens more."""
-        tokens, positions = self.counted(row, reads_media=True).tokens + more, positions_of(self.model)
+        positions = positions_of(self.model)
+        tokens = self.counted(row, reads_media=True).tokens + new_tokens
         if positions is not None and tokens > positions:
             raise RowError(row.row, too_long(tokens, positions))
 
@@ -196,20 +197,20 @@ def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:
     from align_plugins.policies.logprobs import chosen_logprobs
 
     targets, modalities = batch["labels"][:, 1:], batch["modalities"][:, 1:]
-    wanted = targets != IGNORED
+    mask = targets != IGNORED
     columns = response_columns(batch)
-    targets, modalities, wanted = targets[:, columns], modalities[:, columns], wanted[:, columns]
+    targets, modalities, mask = targets[:, columns], modalities[:, columns], mask[:, columns]
     logits = model(**batch["inputs"], use_cache=False, logits_to_keep=columns).logits
     if logits.shape[1] != len(columns):  # an architecture that gives them all
         logits = logits[:, columns]
     values = chosen_logprobs(logits.float(), targets.clamp(min=0))
-    return TokenLogprobs(values.masked_fill(~wanted, 0.0), wanted, modalities)
+    return TokenLogprobs(values.masked_fill(~mask, 0.0), mask, modalities)
 
 
 def response_columns(batch: Mapping[str, Any]) -> torch.Tensor:
     """The positions whose logits are of a token that any row of a batch learns, int64 (columns,)."""
-    found: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-    return found
+    columns: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
+    return columns
 
 
 def modalities_of(
@@ -217,14 +218,14 @@ def modalities_of(
 ) -> list[int]:
     """The index in MODALITIES of each token: from a mark that opens a medium to one that closes it
     those of its modality, elsewhere of text."""
-    found = []
-    inside = Modality.TEXT
+    modalities = []
+    modality = Modality.TEXT
     for token in ids:
-        inside = opens.get(token, inside)
-        found.append(MODALITIES.index(inside))
+        modality = opens.get(token, modality)
+        modalities.append(MODALITIES.index(modality))
         if token in closes:
-            inside = Modality.TEXT
-    return found
+            modality = Modality.TEXT
+    return modalities
 
 
 def padded_right(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
@@ -251,7 +252,7 @@ def inputs_of(
     without. UserError for media that cannot share a batch.
     """
     inputs = {"input_ids": padded_right(rows, pad)}
-    names = sorted({name for own in media for name in own})
+    names = sorted({name for tensors in media for name in tensors})
     if names:
         inputs["attention_mask"] = padded_right([[1] * len(row) for row in rows], 0)
     for name in names:
@@ -267,12 +268,12 @@ def _joined(
     import torch
 
     if name.endswith("token_type_ids"):
-        kinds = [own[name][0].tolist() if name in own else [] for own in media]
+        kinds = [tensors[name][0].tolist() if name in tensors else [] for tensors in media]
         return padded_right(
             [[*k, *[0] * (len(row) - len(k))] for k, row in zip(kinds, rows, strict=True)], 0
         )
     try:
-        return torch.cat([own[name] for own in media if name in own])
+        return torch.cat([tensors[name] for tensors in media if name in tensors])
     except RuntimeError as error:
         raise UserError(
             f"the media of this batch differ in size ({name}: {error}): set batch_size: 1 and use "

@@ -85,10 +85,10 @@ class ChatPolicy(Policy):
         text = "\n\n".join(part.text for part in response if isinstance(part, TextPart))
         head, text, tail = self._around(messages, text)
         ids = [*self._text_ids(head + text), self._end(tail)]
-        said = tuple(messages)
-        made = not _has_media(said) and self._family.processor is None
-        prompt = self._prompt_ids(said) if made else []
-        return Encoded(prompt, ids, [_TEXT] * len(ids), said)
+        conversation = tuple(messages)
+        is_text = not _has_media(conversation) and self._family.processor is None
+        prompt = self._prompt_ids(conversation) if is_text else []
+        return Encoded(prompt, ids, [_TEXT] * len(ids), conversation)
 
     def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
         ids: list[int] = self._family.prompt(request_of(messages)).data
@@ -119,13 +119,13 @@ class ChatPolicy(Policy):
         if self._family.template is None:
             return "", text, ""
         before = self._written(turns, True)
-        whole = self._written([*turns, {"role": "assistant", "content": text}], False)
-        if not whole.startswith(before):
+        full_text = self._written([*turns, {"role": "assistant", "content": text}], False)
+        if not full_text.startswith(before):
             raise ValueError(
                 "the chat template writes the prompt otherwise once there is an answer: give the "
                 "checkpoint one whose prompt, with add_generation_prompt, begins the conversation"
             )
-        after = whole[len(before) :]
+        after = full_text[len(before) :]
         for content in (text, text.strip()):
             if content and content in after:
                 head, _, tail = after.partition(content)
@@ -169,32 +169,32 @@ class ChatPolicy(Policy):
         family = self._family
         family.settings = replace(family.settings, max_new_tokens=max_new_tokens)
         sampling = Sampling(temperature)
-        asked = [
+        family_prompts = [
             family.prompt(Request("", str(seed), 0, tuple(messages), sampling))
             for seed, messages in zip(seeds, prompts, strict=True)
         ]
         if family.processor is None and decodes(self.model):
             return decode(
                 self.model,
-                [prompt.data for prompt in asked],
-                seeds=[prompt.request.seed for prompt in asked],
+                [prompt.data for prompt in family_prompts],
+                seeds=[prompt.request.seed for prompt in family_prompts],
                 temperature=temperature,
                 max_new_tokens=max_new_tokens,
                 pad=family.stop[0],
                 stop=family.stop,
             )
-        drawn = [Continuation([], [], False) for _ in asked]
-        for kind in dict.fromkeys(prompt.kind for prompt in asked):
-            places = [place for place, prompt in enumerate(asked) if prompt.kind == kind]
-            group = [asked[place] for place in places]
+        continuations = [Continuation([], [], False) for _ in family_prompts]
+        for kind in dict.fromkeys(prompt.kind for prompt in family_prompts):
+            indices = [index for index, prompt in enumerate(family_prompts) if prompt.kind == kind]
+            group = [family_prompts[index] for index in indices]
             inputs = family.build_inputs(group)
             tokens, positions = inputs["input_ids"].shape[1] + max_new_tokens, positions_of(self.model)
             if positions is not None and tokens > positions:
                 raise ValueError(too_long(tokens, positions))
             ids = family.generate(inputs, group)
-            for place, row in zip(places, ids, strict=True):
-                drawn[place] = Continuation(row, [], bool(row) and row[-1] in family.stop)
-        return drawn
+            for index, row in zip(indices, ids, strict=True):
+                continuations[index] = Continuation(row, [], bool(row) and row[-1] in family.stop)
+        return continuations
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         text = self._family.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
@@ -207,13 +207,13 @@ class ChatPolicy(Policy):
         for row in rows:
             if not row.prompt and row.messages not in read:
                 read[row.messages] = self._read(row)
-        made = [(row.prompt, {}) if row.prompt else read[row.messages] for row in rows]
-        ids = [[*prompt, *row.response] for (prompt, _), row in zip(made, rows, strict=True)]
-        for row, own in zip(rows, ids, strict=True):
-            if positions is not None and len(own) > positions:
-                raise RowError(row.row, too_long(len(own), positions))
-        labels, modalities = labels_of([len(prompt) for prompt, _ in made], rows)
-        inputs = inputs_of(ids, [media for _, media in made], pad if pad is not None else 0)
+        prompts = [(row.prompt, {}) if row.prompt else read[row.messages] for row in rows]
+        ids = [[*prompt, *row.response] for (prompt, _), row in zip(prompts, rows, strict=True)]
+        for row, row_ids in zip(rows, ids, strict=True):
+            if positions is not None and len(row_ids) > positions:
+                raise RowError(row.row, too_long(len(row_ids), positions))
+        labels, modalities = labels_of([len(prompt) for prompt, _ in prompts], rows)
+        inputs = inputs_of(ids, [media for _, media in prompts], pad if pad is not None else 0)
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
     def counted(self, row: Encoded, reads_media: bool) -> Encoded:
@@ -235,10 +235,10 @@ class ChatPolicy(Policy):
 
     def _inputs(self, messages: tuple[Message, ...]) -> tuple[list[int], dict[str, Any]]:
         """What the model takes for one prompt: its token ids, and tensors of its media."""
-        found = dict(self._family.build_inputs([self._family.prompt(request_of(messages))]))
-        found.pop("attention_mask", None)
-        ids: list[int] = found.pop("input_ids")[0].tolist()
-        return ids, {name: value.cpu() for name, value in found.items()}
+        tensors = dict(self._family.build_inputs([self._family.prompt(request_of(messages))]))
+        tensors.pop("attention_mask", None)
+        ids: list[int] = tensors.pop("input_ids")[0].tolist()
+        return ids, {name: tensor.cpu() for name, tensor in tensors.items()}
 
     def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs of one row without the media that the `body` of a model turns into tokens first."""

@@ -42,12 +42,12 @@ class ImageTokenPolicy(ChatPolicy):
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
         self._check(messages, response)
         texts = (part.text for part in response if isinstance(part, TextPart))
-        said = next((text for text in texts if text.strip()), ".")
-        text, _, tail = self._around(messages, said)
+        first_text = next((text for text in texts if text.strip()), ".")
+        text, _, tail = self._around(messages, first_text)
         ids: list[int] = []
-        for place, part in enumerate(response):
+        for index, part in enumerate(response):
             if isinstance(part, TextPart):
-                follows = place > 0 and isinstance(response[place - 1], TextPart)
+                follows = index > 0 and isinstance(response[index - 1], TextPart)
                 text += ("\n\n" if follows else "") + part.text
             else:
                 ids += [*self._text_ids(text), *self._image_ids(part)]
@@ -76,21 +76,21 @@ class ImageTokenPolicy(ChatPolicy):
     def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         import torch
 
-        found = dict(inputs)
-        if "pixel_values" in found:
-            pixels = found.pop("pixel_values").to(body.device)
-            sizes = [found.pop("image_sizes")] if "image_sizes" in found else []
+        tensors = dict(inputs)
+        if "pixel_values" in tensors:
+            pixels = tensors.pop("pixel_values").to(body.device)
+            sizes = [tensors.pop("image_sizes")] if "image_sizes" in tensors else []
             with torch.no_grad():
                 codes = body.get_image_tokens(pixels, *sizes)
-            ids = found["input_ids"]
-            here = ids == body.vocabulary_mapping.image_token_id
-            found["input_ids"] = ids.masked_scatter(here, codes.to(ids))
-        return found
+            ids = tensors["input_ids"]
+            is_image = ids == body.vocabulary_mapping.image_token_id
+            tensors["input_ids"] = ids.masked_scatter(is_image, codes.to(ids))
+        return tensors
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         """Images keep the codes that they are made of: pixels do not lead back to all of them."""
-        found = list(self._family.pieces(list(ids), store))
-        for part, own in found:
+        pieces = list(self._family.pieces(list(ids), store))
+        for part, codes in pieces:
             if isinstance(part, MediaPart):
-                self._images[part.sha256] = own
-        return tuple(part for part, _ in found)
+                self._images[part.sha256] = codes
+        return tuple(part for part, _ in pieces)

@@ -75,8 +75,8 @@ class JanusPolicy(ChatPolicy):
             raise UserError(f"output: {output!r}: Janus answers with {' or '.join(JanusFamily.modes)}")
         guidance = {"guidance_scale": "1"} if output == "image" else {}
         dtype = self._family.settings.dtype
-        more = {**JanusFamily.options, **guidance}
-        self._family = _Family(self.source, FamilySettings(dtype=dtype, output=output, more=more))
+        options = {**JanusFamily.options, **guidance}
+        self._family = _Family(self.source, FamilySettings(dtype=dtype, output=output, more=options))
 
     def load(self) -> None:
         super().load()
@@ -181,12 +181,12 @@ class JanusPolicy(ChatPolicy):
         model.generation_config = self._generation
         try:
             with self._asked_for(self._family.mode):
-                drawn = super().respond(prompts, seeds, temperature, max_new_tokens)
+                continuations = super().respond(prompts, seeds, temperature, max_new_tokens)
         finally:
             model.generation_config = self._family.saved
         if not self._draws:
-            return drawn
-        return [one._replace(ids=[self._words + c for c in one.ids], ended=True) for one in drawn]
+            return continuations
+        return [c._replace(ids=[self._words + i for i in c.ids], ended=True) for c in continuations]
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         """Images keep the codes that they are made of: pixels do not lead back to all of them."""
@@ -205,24 +205,25 @@ class JanusPolicy(ChatPolicy):
         from align_plugins.policies.logprobs import chosen_logprobs
 
         targets, modalities = batch["labels"][:, 1:], batch["modalities"][:, 1:]
-        wanted = targets != IGNORED
+        mask = targets != IGNORED
         draws = (targets >= self._words).any(dim=1)
         if not draws.any():
             return super().logprobs(batch, model)
         text, codes = (
-            Places(rows.nonzero()[:, 0], wanted[rows].any(dim=0).nonzero()[:, 0])
+            Places(rows.nonzero()[:, 0], mask[rows].any(dim=0).nonzero()[:, 0])
             for rows in (~draws, draws)
         )
         logits = (self.model if model is None else model)(
             **batch["inputs"], text_at=text, codes_at=codes
         ).logits
         values = torch.zeros(targets.shape, device=targets.device)
-        for places, found, first in ((text, logits.text, 0), (codes, logits.codes, self._words)):
+        for places, head_logits, first in ((text, logits.text, 0), (codes, logits.codes, self._words)):
             if len(places.rows):
-                chosen = chosen_logprobs(found.float(), (places.of(targets) - first).clamp(min=0))
+                chosen = chosen_logprobs(head_logits.float(), (places.of(targets) - first).clamp(min=0))
                 values = values.index_put((places.rows[:, None], places.columns), chosen)
             else:
-                values = values + 0 * found.sum()  # every weight has a part, as processes wait for each
-        columns = wanted.any(dim=0).nonzero()[:, 0]
-        values = values.masked_fill(~wanted, 0.0)
-        return TokenLogprobs(*(tensor[:, columns] for tensor in (values, wanted, modalities)))
+                # Every weight has a part in the loss: processes wait for the gradient of each.
+                values = values + 0 * head_logits.sum()
+        columns = mask.any(dim=0).nonzero()[:, 0]
+        values = values.masked_fill(~mask, 0.0)
+        return TokenLogprobs(*(tensor[:, columns] for tensor in (values, mask, modalities)))

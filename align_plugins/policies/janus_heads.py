@@ -41,16 +41,16 @@ class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):
 
     @functools.wraps(transformers.JanusForConditionalGeneration.forward)  # `generate` asks what it takes
     def forward(
-        self, *given: Any, text_at: Places | None = None, codes_at: Places | None = None, **named: Any
+        self, *args: Any, text_at: Places | None = None, codes_at: Places | None = None, **kwargs: Any
     ) -> Any:
         """As in transformers; with `text_at` and `codes_at` the logits are `Logits`, and attention_mask
         and pixel_values are all that is taken beside input_ids."""
         if text_at is None or codes_at is None:
-            return super().forward(*given, **named)
+            return super().forward(*args, **kwargs)
         output = self.model(
-            inputs_embeds=self._embedded(named["input_ids"]),
-            attention_mask=named.get("attention_mask"),
-            pixel_values=named.get("pixel_values"),
+            inputs_embeds=self._embedded(kwargs["input_ids"]),
+            attention_mask=kwargs.get("attention_mask"),
+            pixel_values=kwargs.get("pixel_values"),
             use_cache=False,
         )
         states = output.last_hidden_state
@@ -61,7 +61,7 @@ class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):
 
     def _embedded(self, ids: torch.Tensor) -> torch.Tensor:
         words = self.config.text_config.vocab_size
-        drawn = ids >= words
-        embeddings = self.get_input_embeddings()(ids.masked_fill(drawn, 0))
-        of_codes = self.prepare_embeddings_for_image_generation(ids[drawn] - words)
-        return embeddings.masked_scatter(drawn[..., None], of_codes.to(embeddings.dtype))
+        is_code = ids >= words
+        embeddings = self.get_input_embeddings()(ids.masked_fill(is_code, 0))
+        of_codes = self.prepare_embeddings_for_image_generation(ids[is_code] - words)
+        return embeddings.masked_scatter(is_code[..., None], of_codes.to(embeddings.dtype))

@@ -32,5 +32,5 @@ class _ChosenLogSoftmax(torch.autograd.Function):  # type: ignore[misc]  # its t
 def chosen_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Natural log-probability of each target, float32 (rows, columns), from float32 logits (rows,
     columns, vocabulary) and int64 targets (rows, columns)."""
-    found: torch.Tensor = _ChosenLogSoftmax.apply(logits, targets)
-    return found
+    logprobs: torch.Tensor = _ChosenLogSoftmax.apply(logits, targets)
+    return logprobs

@@ -44,19 +44,19 @@ class MicroPolicy(Policy):
         self.model = load_causal_lm(self.path, self._dtype)
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        known = vocabulary.ids()
+        token_ids = vocabulary.ids()
         prompt: list[int] = []
         for message in messages:
-            prompt.append(known[vocabulary.ROLES[message.role]])
+            prompt.append(token_ids[vocabulary.ROLES[message.role]])
             prompt += [token for part in message.parts for token in self._tokens(part)]
-        prompt.append(known[vocabulary.ROLES["assistant"]])
+        prompt.append(token_ids[vocabulary.ROLES["assistant"]])
         ids: list[int] = []
         modalities: list[int] = []
         for part in response:
             tokens = self._tokens(part)
             ids += tokens
             modalities += [MODALITIES.index(part.modality)] * len(tokens)
-        ids.append(known[vocabulary.EOS])
+        ids.append(token_ids[vocabulary.EOS])
         modalities.append(MODALITIES.index(Modality.TEXT))
         return Encoded(prompt, ids, modalities)
 
@@ -76,22 +76,22 @@ class MicroPolicy(Policy):
     ) -> list[Continuation]:
         from eval_anything.models.local.decoding import decode
 
-        known = vocabulary.ids()
+        token_ids = vocabulary.ids()
         return decode(
             self.model,
             [self.prompt(messages).prompt for messages in prompts],
             seeds=seeds,
             temperature=temperature,
             max_new_tokens=max_new_tokens,
-            pad=known[vocabulary.PAD],
-            stop=[known[vocabulary.EOS]],
+            pad=token_ids[vocabulary.PAD],
+            stop=[token_ids[vocabulary.EOS]],
         )
 
     def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
-        known = vocabulary.ids()
-        opens = {known[mark]: modality for modality, mark in vocabulary.OPEN.items()}
-        closes = {known[mark] for mark in vocabulary.CLOSE.values()}
+        token_ids = vocabulary.ids()
+        opens = {token_ids[mark]: modality for modality, mark in vocabulary.OPEN.items()}
+        closes = {token_ids[mark] for mark in vocabulary.CLOSE.values()}
         return prompt._replace(response=list(ids), modalities=modalities_of(ids, opens, closes))
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:

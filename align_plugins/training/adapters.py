@@ -33,8 +33,8 @@ class Trainable(NamedTuple):
         self.write_beside(folder)
         if self.merges:
             # A copy in float32: in a smaller type small changes are lost.
-            whole = copy.deepcopy(self.model).float().merge_and_unload()
-            whole.save_pretrained(folder / "merged")
+            merged = copy.deepcopy(self.model).float().merge_and_unload()
+            merged.save_pretrained(folder / "merged")
             self.write_beside(folder / "merged")
 
 

@@ -104,7 +104,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         if not torch.isfinite(step.loss):
             raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
         self.tokens += step.tokens * self.args.world_size
-        self._tally.add({name: (value.detach(), n) for name, (value, n) in step.figures.items()})
+        self._tally.add({name: (mean.detach(), n) for name, (mean, n) in step.figures.items()})
         if num_items_in_batch is not None:  # several processes average their gradients
             return step.loss * self.args.world_size
         return step.loss
@@ -119,9 +119,9 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         check_weights(self.model, self.state.global_step)
         super().save_model(output_dir, _internal_call)
         if self.is_fsdp_enabled:  # it may have saved shards, and what is evaluated is whole
-            whole = self.accelerator.get_state_dict(self.model)
+            state_dict = self.accelerator.get_state_dict(self.model)
             if self.args.should_save:
-                self._save(output_dir, state_dict=whole)
+                self._save(output_dir, state_dict=state_dict)
         if self.args.should_save:
             self._trained.save_beside(Path(output_dir or self.args.output_dir))
 
@@ -131,18 +131,18 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
 
 
 @contextlib.contextmanager
-def saving(where: Path) -> Iterator[None]:
+def saving(path: Path) -> Iterator[None]:
     """A checkpoint is written inside: InfrastructureError for a disk that is full or read-only."""
     try:
         yield
     except OSError as error:
-        raise cannot_write(where, error) from None
+        raise cannot_write(path, error) from None
     except Exception as error:
         # Weights and optimiser are written by code that is not Python's, with errors of its own.
-        said = str(error)
-        if any(sign in said for sign in _DISK):
+        message = str(error)
+        if any(sign in message for sign in _DISK):
             raise InfrastructureError(
-                f"cannot write {where}: {said.splitlines()[0]}. The checkpoints before it are kept; "
+                f"cannot write {path}: {message.splitlines()[0]}. The checkpoints before it are kept; "
                 "mend that and run the same command again to go on."
             ) from None
         raise
@@ -214,8 +214,8 @@ def without_dropout(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
             module.p = 0.0
-        for name, value in vars(module).items():
-            if ("dropout" in name or "layerdrop" in name) and isinstance(value, float):
+        for name, rate in vars(module).items():
+            if ("dropout" in name or "layerdrop" in name) and isinstance(rate, float):
                 setattr(module, name, 0.0)
 
 
@@ -224,5 +224,5 @@ def to_device(batch: Any, device: Any) -> Any:
     if isinstance(batch, torch.Tensor):
         return batch.to(device)
     if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
+        return {key: to_device(part, device) for key, part in batch.items()}
     return batch

@@ -113,8 +113,8 @@ class Finetuning:
         """The rows of the settings' files that `select` leaves. Errors name rows of another type,
         prompts that an evaluation has too, and files in which nothing is left."""
         files = self._settings.files
-        known = None if self._settings.allow_contamination else known_prompts()
-        read = [row for path in files for row in read_clean(path, row_type, self._method, known)]
+        benchmarks = None if self._settings.allow_contamination else known_prompts()
+        read = [row for path in files for row in read_clean(path, row_type, self._method, benchmarks)]
         rows = select(read, self.progress)
         if not rows:
             raise UserError(f"data: no rows are left in {', '.join(map(str, files))}")
@@ -166,20 +166,20 @@ class Finetuning:
         model."""
         limit, positions = self._settings.max_tokens, positions_of(model)
         items = []
-        long = 0
+        too_many = 0
         for row in rows:
             try:
-                item = encode(row)
+                encoded_row = encode(row)
             except ValueError as error:
                 raise self._problem(row.id, str(error)) from None
-            if limit is not None and item.tokens > limit:
-                long += 1
+            if limit is not None and encoded_row.tokens > limit:
+                too_many += 1
                 continue
-            if positions is not None and item.tokens > positions:
-                raise self._problem(row.id, too_long(item.tokens, positions))
-            items.append(item)
-        if long:
-            self.progress.say(f"left out: {long} of {len(rows)} rows have more than {limit} tokens")
+            if positions is not None and encoded_row.tokens > positions:
+                raise self._problem(row.id, too_long(encoded_row.tokens, positions))
+            items.append(encoded_row)
+        if too_many:
+            self.progress.say(f"left out: {too_many} of {len(rows)} rows have more than {limit} tokens")
         if not items:
             raise UserError(f"max_tokens: none of the {len(rows)} rows has at most {limit} tokens")
         return items
@@ -204,25 +204,27 @@ class Finetuning:
         dropped = work.drop_half_written() if is_main() else []
         if dropped:
             progress.say(f"half-written, ignored: {', '.join(dropped)}")
-        whole = work.whole_checkpoints()
-        begun = whole[-1] if whole else None
+        checkpoints = work.whole_checkpoints()
+        resumed = checkpoints[-1] if checkpoints else None
         if is_main():
-            work.cut_log(begun.step if begun is not None else 0)
+            work.cut_log(resumed.step if resumed is not None else 0)
         progress.say(
             f"{self._method}: {engine.rows} rows, {engine.steps} steps, into {work.path}"
-            + (f", from step {begun.step} on" if begun is not None else "")
+            + (f", from step {resumed.step} on" if resumed is not None else "")
         )
         try:
-            if begun is None or not as_main_says(watch.is_over(begun)):
-                watch.begin(begun)
-                engine.train(resume_from_checkpoint=str(begun.path) if begun is not None else None)
+            if resumed is None or not as_main_says(watch.is_over(resumed)):
+                watch.begin(resumed)
+                engine.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
             watch.settle()
         except NotFiniteError as error:
             good = work.whole_checkpoints()
-            kept = (
+            last_good = (
                 f"the last good checkpoint is {good[-1].path}" if good else "there is no checkpoint yet"
             )
-            raise NotFiniteError(f"{error}; {kept}. A lower learning_rate usually mends it") from None
+            raise NotFiniteError(
+                f"{error}; {last_good}. A lower learning_rate usually mends it"
+            ) from None
         except OSError as error:
             raise cannot_write(work.path, error) from None
         finally:
@@ -241,7 +243,7 @@ class Finetuning:
             return
         work, evaluate = self._work, self._settings.evaluate
         last = work.whole_checkpoints()[-1]
-        result: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "method": self._method,
             "out": str(work.path),
             "final": str(work.final),
@@ -251,8 +253,8 @@ class Finetuning:
             **measure(),
         }
         if evaluate is not None:
-            result |= evaluated(evaluate, work, self.progress, START)
-        write_atomically(work.result, pretty_json(result))
+            summary |= evaluated(evaluate, work, self.progress, START)
+        write_atomically(work.result, pretty_json(summary))
 
     def report(self) -> Trained:
         """The result of a training that is done; empty in all processes but the main one."""

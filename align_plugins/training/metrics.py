@@ -20,9 +20,9 @@ class Tally:
     def __init__(self) -> None:
         self._sums: Figures = {}
 
-    def add(self, figures: Figures) -> None:
+    def add(self, means: Figures) -> None:
         """Some more figures."""
-        self._take_in({name: (value * weight, weight) for name, (value, weight) in figures.items()})
+        self._take_in({name: (mean * weight, weight) for name, (mean, weight) in means.items()})
 
     def _take_in(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
         """The sums of another."""
@@ -34,9 +34,11 @@ class Tally:
         """Weighted means by name over all processes since the last call (a collective one)."""
         from accelerate.utils import gather_object
 
-        mine = {name: (float(total), weight) for name, (total, weight) in self._sums.items()}
+        local_sums = {name: (float(total), weight) for name, (total, weight) in self._sums.items()}
         self._sums = {}
-        whole = Tally()
-        for sums in gather_object([mine]):
-            whole._take_in(sums)
-        return {name: float(total) / weight for name, (total, weight) in whole._sums.items() if weight}
+        total_tally = Tally()
+        for sums in gather_object([local_sums]):
+            total_tally._take_in(sums)
+        return {
+            name: float(total) / weight for name, (total, weight) in total_tally._sums.items() if weight
+        }

@@ -71,18 +71,18 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
         for checkpoint in self._work.whole_checkpoints():
             self._submit(checkpoint)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         self._work.add_to_log({"step": state.global_step, **logs, "seconds": self._seconds()})
-        shown = ", ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if name in logs)
-        self._say(f"step {state.global_step}/{state.max_steps}: {shown}")
+        numbers = ", ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if name in logs)
+        self._say(f"step {state.global_step}/{state.max_steps}: {numbers}")
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._evaluations is not None:
             self._evaluations.poll()
 
-    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if is_main():
             path = self._work.checkpoints / f"checkpoint-{state.global_step}"
             note = self._note(dict(note_of(state, self._seconds(), self._engine.tokens)))
@@ -125,14 +125,14 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
 
     def _rotate(self) -> None:
         """Deletes old checkpoints: not the last ones, not the best, none that waits to be evaluated."""
-        whole = self._work.whole_checkpoints()
-        kept = {checkpoint.path for checkpoint in whole[-self._settings.keep :]}
+        checkpoints = self._work.whole_checkpoints()
+        retained = {checkpoint.path for checkpoint in checkpoints[-self._settings.keep :]}
         needed: set[str] = set()
         if self._evaluations is not None:
             needed = self._evaluations.pending()
             best = self._evaluations.best()
-            kept |= {c.path for c in whole if best is not None and c.name == best.name}
-        for checkpoint in whole:
-            if checkpoint.path not in kept and str(checkpoint.model) not in needed:
+            retained |= {c.path for c in checkpoints if best is not None and c.name == best.name}
+        for checkpoint in checkpoints:
+            if checkpoint.path not in retained and str(checkpoint.model) not in needed:
                 (checkpoint.path / NOTE).unlink()  # from now on it is half a checkpoint
                 shutil.rmtree(Path(checkpoint.path), ignore_errors=True)

@@ -53,39 +53,41 @@ def sample(
     as from `Policy.encode`, for a prompt that the policy cannot read, and RowError as in `Policy.check`.
     """
     prompts = prompts or [policy.prompt(messages) for messages in conversations]
-    found: list[Sampled | None] = [None] * len(prompts)
+    sampled: dict[int, Sampled] = {}
     training = policy.model.training
     policy.model.eval()
     try:
         order = sorted(range(len(prompts)), key=lambda i: prompts[i].tokens)
         for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+            indices = order[start : start + batch_size]
             try:
-                drawn = policy.respond(
-                    [conversations[i] for i in places],
-                    [seeds[i] for i in places],
+                continuations = policy.respond(
+                    [conversations[i] for i in indices],
+                    [seeds[i] for i in indices],
                     temperature,
                     max_new_tokens,
                 )
             except Exception:
-                for i in places:  # it may be the fault of one of them
+                for i in indices:  # it may be the fault of one of them
                     policy.check(prompts[i], max_new_tokens)
                 raise
-            rows = [policy.written(prompts[i], one.ids) for i, one in zip(places, drawn, strict=True)]
-            values = _logprobs(policy, rows, drawn, temperature)
-            for place, row, one, of_tokens in zip(places, rows, drawn, values, strict=True):
-                found[place] = Sampled(row, of_tokens, one.ended)
+            rows = [
+                policy.written(prompts[i], c.ids) for i, c in zip(indices, continuations, strict=True)
+            ]
+            logprobs = _logprobs(policy, rows, continuations, temperature)
+            ended = [c.ended for c in continuations]
+            sampled.update(zip(indices, map(Sampled, rows, logprobs, ended), strict=True))
     finally:
         policy.model.train(training)
-    return [one for one in found if one is not None]
+    return [sampled[i] for i in range(len(prompts))]
 
 
 def _logprobs(
-    policy: Policy, rows: Sequence[Encoded], drawn: Sequence[Continuation], temperature: float
+    policy: Policy, rows: Sequence[Encoded], continuations: Sequence[Continuation], temperature: float
 ) -> list[list[float]]:
     """As they were drawn with, or by a forward pass where the family does not tell them."""
-    if all(one.logprobs or not one.ids for one in drawn):
-        return [one.logprobs for one in drawn]
+    if all(c.logprobs or not c.ids for c in continuations):
+        return [c.logprobs for c in continuations]
     import torch
 
     from align_plugins.training.engine import to_device

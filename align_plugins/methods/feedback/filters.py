@@ -45,8 +45,8 @@ class ByCritic:
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
         again = [row_like(row, Demonstration, response=row.refined) for row in rows]
-        found = critique_stage(self._stages, again, self._after, self._critique, "critiques_again")
-        return {row.id: float(is_fine(row.critique, self._critic)) for row in found}
+        critiqued = critique_stage(self._stages, again, self._after, self._critique, "critiques_again")
+        return {row.id: float(is_fine(row.critique, self._critic)) for row in critiqued}
 
 
 class ByJudge:
@@ -67,10 +67,10 @@ class ByJudge:
         refined = {row.id: row.refined or () for row in rows}
         if self._scorer.compares:
             task = task_of("filter", rows)
-            others = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
-            self._scorer.against(task, others, "the first responses")
+            first_records = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
+            self._scorer.against(task, first_records, "the first responses")
             won = self._values("filter", rows, refined, folder / "refined")
-            return {identity: value - 0.5 for identity, value in won.items()}
+            return {identity: win_rate - 0.5 for identity, win_rate in won.items()}
         before = self._values("filter", rows, first, folder / "first")
         after = self._values("filter", rows, refined, folder / "refined")
         sign = 1.0 if self._scorer.metrics[self._metric].better == "higher" else -1.0
@@ -84,5 +84,5 @@ class ByJudge:
         folder: Path,
     ) -> dict[str, float]:
         records = judged(name, rows, answered, self._scorer, folder, self._progress)
-        given = {i: record.scores.get(self._metric) for i, record in records.items()}
-        return {i: s.value for i, s in given.items() if s is not None and s.value is not None}
+        scores = {i: record.scores.get(self._metric) for i, record in records.items()}
+        return {i: s.value for i, s in scores.items() if s is not None and s.value is not None}

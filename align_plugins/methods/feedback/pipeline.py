@@ -67,9 +67,9 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         if settings.evaluate is not None:
             check_evaluation(settings.evaluate, settings.model, self._out / "runs")
         with hold_folder(self._out, self._out):
-            found = self._run(progress)
-            write_atomically(self._out / "result.json", pretty_json(found))
-        return account_of(found)
+            summary = self._run(progress)
+            write_atomically(self._out / "result.json", pretty_json(summary))
+        return account_of(summary)
 
     def _run(self, progress: Progress) -> dict[str, Any]:
         begun = time.monotonic()
@@ -82,7 +82,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         pairs = self._pairs(warnings)
         for line in warnings:
             progress.say(line)
-        lines = [*(made.told for made in stages.made), *warnings]
+        lines = [*(stage.told for stage in stages.made), *warnings]
         learned = self._learned(pairs)
         return {
             "step": 0,
@@ -90,8 +90,8 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
             "final": str(stages.made[-1].path),
             **learned,
             "stages": [
-                {"name": made.name, "rows": len(made.rows), "file": str(made.path), **made.note}
-                for made in stages.made
+                {"name": stage.name, "rows": len(stage.rows), "file": str(stage.path), **stage.note}
+                for stage in stages.made
             ],
             "pairs": len(pairs),
             "lines": [*lines, *learned.get("lines", ())],
@@ -105,17 +105,17 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     def _pairs(self, warnings: list[str]) -> list[Preference]:
         """All stages up to the pairs. UserError tells the counts if none are left."""
         settings, stages = self.settings, self._stages
-        given = settings.given
-        if given.pairs is not None:
-            return self._given_pairs(given.pairs)
+        provided = settings.given
+        if provided.pairs is not None:
+            return self._given_pairs(provided.pairs)
         critique = self._critique()
         first: Sequence[Demonstration | Feedback]
-        if given.refined is not None:
-            refined, after = self._read(given.refined, Feedback)
+        if provided.refined is not None:
+            refined, after = self._read(provided.refined, Feedback)
             refined = [row for row in refined if row.refined is not None]
         else:
-            if given.critiques is not None:
-                criticised, after = self._read(given.critiques, Feedback)
+            if provided.critiques is not None:
+                criticised, after = self._read(provided.critiques, Feedback)
                 first = to_mend(criticised, settings.critic)
             else:
                 responses, after = self._responses()
@@ -131,8 +131,8 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
             after = stages.made[-1].key
         pairs = pair_stage(stages, refined, after, self._better(critique, after), settings.most)
         if not pairs:
-            told = "; ".join(made.told for made in stages.made)
-            raise UserError(f"no pairs are left to learn from: {told}")
+            counts = "; ".join(stage.told for stage in stages.made)
+            raise UserError(f"no pairs are left to learn from: {counts}")
         return pairs
 
     def _given_pairs(self, name: str) -> list[Preference]:
@@ -209,8 +209,8 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         inputs = {"data": file_hash(paths), "ask": critic.ask}
         stages.rows("critic_rows", inputs, Demonstration, make)
         # Prompts were looked at above, before the question joined them.
-        data = str(stages.made[-1].path)
-        trained = self._train(sft, "critic", model=spec, data=data, allow_contamination=True)
+        rows_file = str(stages.made[-1].path)
+        trained = self._train(sft, "critic", model=spec, data=rows_file, allow_contamination=True)
         return str(trained.json["final"])
 
     def _better(self, critique: Critique | None, after: str) -> Better:
@@ -234,12 +234,14 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     def _learned(self, pairs: Sequence[Preference]) -> dict[str, Any]:
         """What a method learned from the pairs, as its own result; empty if none is to."""
         settings = self.settings
-        data = str(self._stages.made[-1].path)
+        pairs_file = str(self._stages.made[-1].path)
         shared = {"model": settings.model, "allow_contamination": settings.allow_contamination}
         if self._dpo is not None:
-            trained = self._train(self._dpo, "dpo", **shared, data=data, evaluate=settings.evaluate)
+            trained = self._train(
+                self._dpo, "dpo", **shared, data=pairs_file, evaluate=settings.evaluate
+            )
         elif self._reward is not None and self._ppo is not None:
-            reward = self._train(self._reward, "reward", **shared, data=data)
+            reward = self._train(self._reward, "reward", **shared, data=pairs_file)
             rewards = [{"checkpoint": reward.json["final"]}]
             prompts = self._prompts_of(pairs)
             trained = self._train(
@@ -250,10 +252,10 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         _link(self._out / "final", Path(trained.json["final"]))
         return {**trained.json, "final": str(self._out.resolve() / "final")}
 
-    def _train(self, learner: Learner, name: str, **own: Any) -> Trained:
+    def _train(self, learner: Learner, name: str, **overrides: Any) -> Trained:
         """Trains on what the last stage made, in a folder of the stages."""
         shared = {name: getattr(self.settings, name) for name in ("seed", "device", "threads", "out")}
-        settings = learner.settings(**shared, **own)
+        settings = learner.settings(**shared, **overrides)
         weights = resolve(settings.model, {}).weights()
         inputs = lasting_inputs(settings, self._stages.made[-1].key, weights)
         folder = self._stages.folder(name, inputs)

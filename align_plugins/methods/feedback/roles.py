@@ -91,8 +91,8 @@ class JudgeCritic:
         return judged("critique", rows, answered, self._scorer, folder, self._progress)
 
     def text(self, record: Record) -> str:
-        given = next((s for s in record.scores.values() if s.value is not None), None)
-        return given.explanation.strip() if given is not None else ""
+        score = next((s for s in record.scores.values() if s.value is not None), None)
+        return score.explanation.strip() if score is not None else ""
 
 
 def asking(messages: Sequence[Message], response: Sequence[Part], question: str) -> tuple[Message, ...]:

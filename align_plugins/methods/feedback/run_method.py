@@ -20,37 +20,39 @@ class Learner:
     `here` has a value for each of those that the method needs beside model, data and folder."""
 
     def __init__(
-        self, method: str, group: Mapping[str, Any], where: str, here: Mapping[str, Any] = {}
+        self, method: str, group: Mapping[str, Any], where: str, fixed: Mapping[str, Any] = {}
     ) -> None:
         self._type: type[Trainer[Any]] = plugins.load(plugins.TRAINERS, method)
         self._group = dict(group)
         self._where = where
-        fixed = {"model", "data", "out", "evaluate", "allow_contamination", *here}
-        known = [name for name in self._type.settings_type.__struct_fields__ if name not in fixed]
+        fixed_keys = {"model", "data", "out", "evaluate", "allow_contamination", *fixed}
+        allowed_keys = [
+            name for name in self._type.settings_type.__struct_fields__ if name not in fixed_keys
+        ]
         for key in group:
-            if key not in known:
-                raise UserError(f"{where}.{key}: unknown key.{near(key, known)}")
+            if key not in allowed_keys:
+                raise UserError(f"{where}.{key}: unknown key.{near(key, allowed_keys)}")
         # What is wrong is said before anything runs.
-        check_environment(self.settings(model="micro", data="data", out="out", **here), f"{where}.")
+        check_environment(self.settings(model="micro", data="data", out="out", **fixed), f"{where}.")
 
-    def settings(self, **more: Any) -> TrainSettings:
+    def settings(self, **overrides: Any) -> TrainSettings:
         """The settings, with `more` for what is set here."""
-        settings = {**more, **self._group}
-        if settings.get("evaluate") is not None:
-            settings["evaluate"] = msgspec.to_builtins(settings["evaluate"])
+        keys = {**overrides, **self._group}
+        if keys.get("evaluate") is not None:
+            keys["evaluate"] = msgspec.to_builtins(keys["evaluate"])
         kind: Any = self._type.settings_type
         try:
-            made: TrainSettings = msgspec.convert(settings, kind)
+            settings: TrainSettings = msgspec.convert(keys, kind)
         except msgspec.ValidationError as error:
             raise UserError(f"{self._where}: {error}") from None
-        return made
+        return settings
 
     def train(self, settings: TrainSettings, progress: Progress) -> Trained:
         """Trains, or goes on with what is there."""
         return self._type(settings).train(progress)
 
 
-def lasting_inputs(settings: TrainSettings, data: str, weights: str) -> dict[str, Any]:
+def lasting_inputs(settings: TrainSettings, data_hash: str, weights: str) -> dict[str, Any]:
     """What decides the weights that come out; paths are left out, what is at them counts."""
-    kept = {k: v for k, v in lasting(settings).items() if k not in ("data", "model")}
-    return {**kept, "data": data, "weights": weights}
+    settings_by_name = {k: v for k, v in lasting(settings).items() if k not in ("data", "model")}
+    return {**settings_by_name, "data": data_hash, "weights": weights}

@@ -43,11 +43,13 @@ class Made(NamedTuple):
         """The stage in a line for people."""
         counts = self.note["counts"]
         numbers = ", ".join(
-            f"{value} {key.replace('_', ' ')}" for key, value in counts.items() if isinstance(value, int)
+            f"{count} {key.replace('_', ' ')}" for key, count in counts.items() if isinstance(count, int)
         )
-        why = counts.get("first_failure")
-        more = "".join([f"; {numbers}" if numbers else "", f" (the first: {why})" if why else ""])
-        return f"{self.name}: {len(self.rows)} rows{more}"
+        reason = counts.get("first_failure")
+        details = "".join(
+            [f"; {numbers}" if numbers else "", f" (the first: {reason})" if reason else ""]
+        )
+        return f"{self.name}: {len(self.rows)} rows{details}"
 
 
 class Stages:
@@ -84,11 +86,11 @@ class Stages:
                 note = {"stage": name, "inputs": inputs, "counts": counts, "seconds": seconds}
                 write_atomically(about, pretty_json(note))
         note = msgspec.json.decode(about.read_bytes())
-        found = rows_of(read_rows(path), kind, path, "feedback") if path.stat().st_size else []
-        made = Made(name, folder.name, path, found, note)
-        self.made.append(made)
-        self._progress.say(made.told)
-        return found
+        typed_rows = rows_of(read_rows(path), kind, path, "feedback") if path.stat().st_size else []
+        stage = Made(name, folder.name, path, typed_rows, note)
+        self.made.append(stage)
+        self._progress.say(stage.told)
+        return typed_rows
 
     def _at_home(self, row: Row) -> Row:
         """The row with its media in this folder, so that a file in it can name them."""

@@ -34,7 +34,7 @@ SAME = 0.9
 
 
 def sample_stage(
-    stages: Stages, prompts: Sequence[Prompt], data: str, start: Speaker
+    stages: Stages, prompts: Sequence[Prompt], prompts_hash: str, start: Speaker
 ) -> list[Demonstration]:
     """A response to each prompt. `data` is the hash of the prompts."""
 
@@ -47,7 +47,7 @@ def sample_stage(
         ]
         return rows, _counts(records, len(prompts) - len(rows), {"prompts": len(prompts)})
 
-    return stages.rows("responses", {"data": data, **start.inputs}, Demonstration, make)
+    return stages.rows("responses", {"data": prompts_hash, **start.inputs}, Demonstration, make)
 
 
 def critique_stage(
@@ -58,7 +58,7 @@ def critique_stage(
     def make(folder: Path) -> tuple[list[Feedback], Counts]:
         records = critic.critiques(rows, folder)
         texts = {row.id: critic.text(records[row.id]) for row in rows}
-        found = [
+        critiqued = [
             row_like(row, Feedback, response=row.response, critique=texts[row.id])
             for row in rows
             if texts[row.id]
@@ -67,7 +67,7 @@ def critique_stage(
         counts = {"different": len(set(texts.values()) - {""})}
         if most:
             counts["most_frequent"] = most[0][1]
-        return found, _counts(records, len(rows) - len(found), counts)
+        return critiqued, _counts(records, len(rows) - len(critiqued), counts)
 
     return stages.rows(name, {"after": after, **critic.inputs}, Feedback, make)
 
@@ -93,7 +93,9 @@ def refine_stage(
 ) -> list[Feedback]:
     """A second response to each prompt: with the critique of the first one, or without."""
     heard = settings.critique == "critic"
-    how = {"shown": settings.refine.shown, "ask": settings.refine.ask} if heard else {"heard": False}
+    refining = (
+        {"shown": settings.refine.shown, "ask": settings.refine.ask} if heard else {"heard": False}
+    )
 
     def make(folder: Path) -> tuple[list[Feedback], Counts]:
         prompts = [
@@ -103,7 +105,7 @@ def refine_stage(
             for row in rows
         ]
         records = refiner.answers("refine", prompts, folder)
-        found = [
+        refined = [
             row_like(
                 row,
                 Feedback,
@@ -114,18 +116,18 @@ def refine_stage(
             for row in rows
             if records[row.id].error is None
         ]
-        return found, _counts(records, len(rows) - len(found), {"asked": len(rows)})
+        return refined, _counts(records, len(rows) - len(refined), {"asked": len(rows)})
 
-    return stages.rows("refined", {"after": after, **refiner.inputs, **how}, Feedback, make)
+    return stages.rows("refined", {"after": after, **refiner.inputs, **refining}, Feedback, make)
 
 
 def _refining(row: Feedback, settings: FeedbackSettings) -> tuple[Message, ...]:
     """The conversation that asks for a mended response."""
-    said = (TextPart(" ".join(filter(None, [row.critique, settings.refine.ask]))),)
+    question = (TextPart(" ".join(filter(None, [row.critique, settings.refine.ask]))),)
     if settings.refine.shown:
-        return (*row.messages, Message("assistant", row.response), Message("user", said))
+        return (*row.messages, Message("assistant", row.response), Message("user", question))
     *before, last = row.messages
-    return (*before, Message(last.role, (*last.parts, *said)))
+    return (*before, Message(last.role, (*last.parts, *question)))
 
 
 def to_mend(rows: Sequence[Feedback], critic: Critic) -> list[Feedback]:
@@ -147,7 +149,7 @@ def pair_stage(
     def make(folder: Path) -> tuple[list[Preference], Counts]:
         different = [r for r in rows if r.refined and parts_key(r.refined) != parts_key(r.response)]
         gains = better.gains(different, folder)
-        kept = [
+        pairs = [
             row_like(
                 row,
                 Preference,
@@ -163,20 +165,20 @@ def pair_stage(
             "refined": len(rows),
             "identical": len(rows) - len(different),
             "unjudged": unjudged,
-            "not_better": len(different) - len(kept) - unjudged,
-            "kept": len(kept),
+            "not_better": len(different) - len(pairs) - unjudged,
+            "kept": len(pairs),
         }
-        return kept[:most], counts
+        return pairs[:most], counts
 
     inputs = {"after": after, "most": most, "least": better.least, **better.inputs}
     return stages.rows("pairs", inputs, Preference, make)
 
 
-def _counts(records: Mapping[str, Record], failed: int, more: Mapping[str, Any]) -> Counts:
+def _counts(records: Mapping[str, Record], failed: int, counts: Mapping[str, Any]) -> Counts:
     """What is noted of a stage that asked a model: failures with the first reason, tokens."""
     reasons = [record.error.message for record in records.values() if record.error is not None]
     return {
-        **more,
+        **counts,
         "failed": failed,
         **({"first_failure": reasons[0][:80]} if reasons else {}),
         "tokens": sum((record.usage for record in records.values()), NO_TOKENS),

@@ -53,8 +53,10 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
 
     def forward(self, **inputs: Any) -> Any:
         """What the model gives, with `logits` at the temperature."""
-        seen: list[torch.Tensor] = []
-        hook = self._head[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        hidden_states: list[torch.Tensor] = []
+        hook = self._head[0].register_forward_pre_hook(
+            lambda module, inputs_of_head: hidden_states.append(inputs_of_head[0])
+        )
         try:
             output = self.model(**inputs)
         finally:
@@ -62,7 +64,7 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
         output.logits = output.logits / self.temperature
         head = self.value_head
         with torch.autocast(head.weight.device.type, enabled=False):  # returns need all their digits
-            self.values = head(seen[0].to(head.weight.dtype))[..., 0]
+            self.values = head(hidden_states[0].to(head.weight.dtype))[..., 0]
         output["hidden_states"] = (self.values,)  # processes look there for weights that have a part
         return output
 

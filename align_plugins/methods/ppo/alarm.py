@@ -44,30 +44,30 @@ class Alarm(Struct, frozen=True, kw_only=True):
         )
 
 
-def alarms(found: Evaluations) -> list[Alarm]:
+def alarms(evaluations: Evaluations) -> list[Alarm]:
     """The alarms of all finished evaluations, by step."""
     raised = []
     best: CheckpointMetric | None = None
-    for name in found.done():
-        now = found.measured(name)
+    for name in evaluations.done():
+        now = evaluations.measured(name)
         if now is None:
             continue
         if best is not None and now.goodness < best.goodness:
-            alarm = _between(found, best.name, name)
+            alarm = _between(evaluations, best.name, name)
             raised += [alarm] if alarm is not None else []
         if best is None or now.goodness > best.goodness:
             best = now
     return raised
 
 
-def _between(found: Evaluations, since: str, name: str) -> Alarm | None:
-    note = found.note(name)
-    before = note["first_reward"] if since == START else found.note(since)["reward"]
+def _between(evaluations: Evaluations, since: str, name: str) -> Alarm | None:
+    note = evaluations.note(name)
+    before = note["first_reward"] if since == START else evaluations.note(since)["reward"]
     if before is None or note["reward"] is None or note["reward"] <= before:
         return None
-    stated = found.metric_of(found.run_of(name))
-    both = compare(found.run_of(since), found.run_of(name))
-    change = next((metric for metric in both.metrics if metric.name == stated), None)
+    stated = evaluations.metric_of(evaluations.run_of(name))
+    comparison = compare(evaluations.run_of(since), evaluations.run_of(name))
+    change = next((metric for metric in comparison.metrics if metric.name == stated), None)
     if change is None or change.change.ci95 is None or change.change.ci95[1] >= 0:
         return None
     return Alarm(

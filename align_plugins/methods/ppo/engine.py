@@ -163,9 +163,9 @@ class PpoEngine:
         """Calls `on_step_end`, `on_log` and `on_save` of a callback from now on."""
         self._callbacks.append(callback)
 
-    def _call(self, event: str, control: transformers.TrainerControl, **more: Any) -> None:
+    def _call(self, event: str, control: transformers.TrainerControl, **kwargs: Any) -> None:
         for callback in self._callbacks:
-            getattr(callback, event)(None, self.state, control, **more)
+            getattr(callback, event)(None, self.state, control, **kwargs)
 
     # --- rounds --------------------------------------------------------------------------------
 
@@ -212,12 +212,12 @@ class PpoEngine:
         settings, accelerator = self._settings, self._accelerator
         many = settings.rollout * accelerator.num_processes
         first = self.state.global_step * many + settings.rollout * accelerator.process_index
-        places = range(first, first + settings.rollout)
+        positions = range(first, first + settings.rollout)
         rollout = roll_out(
             self._policy,
-            [self._prompts[self._order(place)] for place in places],
+            [self._prompts[self._order(position)] for position in positions],
             self._rewards,
-            seeds=[seed_of(settings.seed, place) for place in places],
+            seeds=[seed_of(settings.seed, position) for position in positions],
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
             precision=accelerator.autocast(),
@@ -226,7 +226,7 @@ class PpoEngine:
         self._tally.add(rollout.figures)
         if not self._worth_learning(rollout):
             return
-        rows = [one.row for one in rollout.sampled]
+        rows = [sampled.row for sampled in rollout.sampled]
         advantages = self._advantages(rollout)
         self._module.train()
         size = settings.batch_size * settings.accumulation
@@ -245,7 +245,7 @@ class PpoEngine:
     def _worth_learning(self, rollout: Rollout) -> bool:
         """Whether the rewards of all processes differ; they are noted."""
         values: list[float] = gather_object([r.value for r in rollout.rewards if r.value is not None])
-        why = next((r.reason for r in rollout.rewards if r.value is None), "")
+        reason = next((r.reason for r in rollout.rewards if r.value is None), "")
         if values:
             mean = sum(values) / len(values)
             self._memory.note(mean)
@@ -253,7 +253,7 @@ class PpoEngine:
         learns = bool(values) and max(values) - min(values) > 1e-9
         self._tally.add({"nothing_learned": (float(not learns), 1.0)})
         if not learns and self._memory.learned:
-            same = f"have the reward {values[0]:.4g}" if values else f"have no reward ({why})"
+            same = f"have the reward {values[0]:.4g}" if values else f"have no reward ({reason})"
             self._say(
                 f"step {self.state.global_step + 1}: all {len(rollout.rewards)} responses {same}: "
                 "nothing is learned from such a batch"
@@ -265,7 +265,7 @@ class PpoEngine:
     def _advantages(self, rollout: Rollout) -> Advantages:
         """What the policy, its critic and the reference say of the responses, made advantages."""
         settings, device = self._settings, self._accelerator.device
-        rows = [one.row for one in rollout.sampled]
+        rows = [sampled.row for sampled in rollout.sampled]
         old, values, kl = self._looked_at(rows)
         self._tally.add(token_figures(rollout, old, kl))
         scored = [reward.value is not None for reward in rollout.rewards]
@@ -302,21 +302,21 @@ class PpoEngine:
         self._module.eval()
         with torch.no_grad():
             for start in range(0, len(order), self._settings.batch_size):
-                places = order[start : start + self._settings.batch_size]
-                batch = self._batch([rows[i] for i in places])
+                indices = order[start : start + self._settings.batch_size]
+                batch = self._batch([rows[i] for i in indices])
                 output = read(self._policy, self._module, batch)
                 reference = self._of_reference(batch)
-                counts = [len(rows[i].response) for i in places]
+                counts = [len(rows[i].response) for i in indices]
                 price = kl_of(output.logprobs, reference, self._settings.kl_estimator)
                 split = zip(
-                    places,
+                    indices,
                     output.logprobs.split(counts),
                     output.values.split(counts),
                     price.split(counts),
                     strict=True,
                 )
-                for place, of_policy, of_critic, of_both in split:
-                    old[place], values[place], kl[place] = of_policy, of_critic, of_both
+                for index, of_policy, of_critic, of_both in split:
+                    old[index], values[index], kl[index] = of_policy, of_critic, of_both
         return old, values, kl
 
     def _of_reference(self, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -331,19 +331,19 @@ class PpoEngine:
             tokens = self._policy.logprobs(batch, Tempered(model, self._settings.temperature))
         return tokens.values[tokens.mask]
 
-    def _update(self, rows: Sequence[Encoded], advantages: Advantages, places: Sequence[int]) -> None:
+    def _update(self, rows: Sequence[Encoded], advantages: Advantages, indices: Sequence[int]) -> None:
         """One step of the optimiser, on these rows of each process."""
         accelerator, settings = self._accelerator, self._settings
-        mine = sum(len(rows[i].response) for i in places if advantages.scored[i])
-        count = float(self._summed(torch.tensor([float(mine)])))
+        local_tokens = sum(len(rows[i].response) for i in indices if advantages.scored[i])
+        count = float(self._summed(torch.tensor([float(local_tokens)])))
         if not count:
             return
-        starts = range(0, len(places), settings.batch_size)
+        starts = range(0, len(indices), settings.batch_size)
         for start in starts:
             last = start == starts[-1]
             alone = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
             with alone:
-                part = places[start : start + settings.batch_size]
+                part = indices[start : start + settings.batch_size]
                 loss = self._loss(rows, advantages, part, count)
                 if not torch.isfinite(loss):
                     step = self.state.global_step + 1
@@ -357,16 +357,16 @@ class PpoEngine:
         self._optimiser.zero_grad()
 
     def _loss(
-        self, rows: Sequence[Encoded], advantages: Advantages, places: Sequence[int], count: float
+        self, rows: Sequence[Encoded], advantages: Advantages, indices: Sequence[int], count: float
     ) -> torch.Tensor:
         settings = self._settings
-        batch = self._batch([rows[i] for i in places])
+        batch = self._batch([rows[i] for i in indices])
         self._unsummed += batch["inputs"]["input_ids"].numel()
         output = read(self._policy, self._module, batch)
-        used = torch.cat([torch.full_like(advantages.old[i], advantages.scored[i]) for i in places]) > 0
+        used = torch.cat([torch.full_like(advantages.old[i], advantages.scored[i]) for i in indices]) > 0
 
         def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-            return torch.cat([vectors[i] for i in places])[used]
+            return torch.cat([vectors[i] for i in indices])[used]
 
         new, old = output.logprobs[used], of(advantages.old)
         learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
@@ -440,5 +440,5 @@ def _rounds_of(settings: PpoSettings, prompts: int, processes: int) -> int:
     return max(1, math.ceil(prompts * settings.epochs / (settings.rollout * processes)))
 
 
-def _deviation(values: Sequence[float], mean: float) -> float:
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+def _deviation(rewards: Sequence[float], mean: float) -> float:
+    return math.sqrt(sum((reward - mean) ** 2 for reward in rewards) / len(rewards))

@@ -31,7 +31,7 @@ class PpoWatch(Watch):
         self._evaluations.wait()
         return self._alarmed()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control)
         self._alarmed()
 

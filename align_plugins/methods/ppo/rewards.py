@@ -131,14 +131,14 @@ class Rewards:
         """One bundle after another: what shares a batch of a reward model, and so the last bits of what
         it gives, then depends on nothing but the order."""
         pairs = list(zip(samples, responses, strict=True))
-        found: list[Reward] = []
+        rewards: list[Reward] = []
         for start in range(0, len(pairs), _AT_ONCE):
             bundle = pairs[start : start + _AT_ONCE]
-            found += await asyncio.gather(*(self._reward(*pair) for pair in bundle))
-        return found
+            rewards += await asyncio.gather(*(self._reward(*pair) for pair in bundle))
+        return rewards
 
     async def _reward(self, sample: Sample, response: Response) -> Reward:
-        found: dict[str, float] = {}
+        shares: dict[str, float] = {}
         total = weights = 0.0
         for part in self._parts:
             score = (await score_response([part.scorer], sample, response)).get(part.metric)
@@ -146,12 +146,12 @@ class Rewards:
                 continue
             if score.value is None:
                 return Reward(None, {}, f"{part.name}: {score.explanation}")
-            found[part.name] = _share(score)
-            total += part.weight * found[part.name]
+            shares[part.name] = _share(score)
+            total += part.weight * shares[part.name]
             weights += part.weight
         if not weights:
             return Reward(None, {}, "no reward applies to this prompt")
-        return Reward(total / weights, found)
+        return Reward(total / weights, shares)
 
     def close(self) -> None:
         """Ends connections to servers."""
@@ -187,8 +187,8 @@ def _part(source: RewardSource, judges: dict[str, JudgeFolder], allow_code: bool
         raise UserError(f"rewards: {source.judge} needs a model: add `model: SPEC` to it")
     metric = source.metric
     if metric is None and len(scorer.metrics) > 1:
-        known = ", ".join(scorer.metrics)
-        raise UserError(f"rewards: {source.judge} has several metrics: add `metric:`, one of {known}")
+        names = ", ".join(scorer.metrics)
+        raise UserError(f"rewards: {source.judge} has several metrics: add `metric:`, one of {names}")
     if metric is not None and metric not in scorer.metrics:
         hint = near(metric, scorer.metrics) or f" It has {', '.join(scorer.metrics)}."
         raise UserError(f"rewards: {source.judge} has no metric {metric!r}.{hint}")
@@ -208,15 +208,15 @@ def _share(score: Score) -> float:
 def sample_of(row: Prompt) -> Sample:
     """A prompt as judges take it. `contract` and `targets` of its metadata are what a task's samples
     have under these names; without a contract every modality is allowed. ValueError for a wrong one."""
-    more = dict(row.metadata)
+    metadata = dict(row.metadata)
     contract = ANYTHING
     try:
-        if "contract" in more:
-            contract = msgspec.convert(more.pop("contract"), Contract)
-        targets = msgspec.convert(more.pop("targets", {}), dict[str, object])
+        if "contract" in metadata:
+            contract = msgspec.convert(metadata.pop("contract"), Contract)
+        targets = msgspec.convert(metadata.pop("targets", {}), dict[str, object])
     except msgspec.ValidationError as error:
         raise ValueError(f"its metadata has a contract or targets that are none: {error}") from None
-    return Sample(row.id, row.messages, contract, targets, more, row.source_id)
+    return Sample(row.id, row.messages, contract, targets, metadata, row.source_id)
 
 
 def response_of(policy: Policy, sampled: Sampled, store: MediaStore) -> Response:

@@ -65,8 +65,8 @@ def order_of(count: int, seed: int) -> Callable[[int], int]:
     order of its own that comes from the seed."""
     orders: dict[int, list[int]] = {}
 
-    def at(place: int) -> int:
-        epoch, inside = divmod(place, count)
+    def at(position: int) -> int:
+        epoch, inside = divmod(position, count)
         if epoch not in orders:
             orders[epoch] = random.Random(f"prompts-{seed}-{epoch}").sample(range(count), count)
             orders.pop(epoch - 2, None)
@@ -91,27 +91,27 @@ def roll_out(
     with precision:
         sampled = sample(
             policy,
-            [one.sample.messages for one in prompts],
-            [one.prompt for one in prompts],
+            [prompt.sample.messages for prompt in prompts],
+            [prompt.prompt for prompt in prompts],
             seeds=seeds,
             temperature=temperature,
             max_new_tokens=max_new_tokens,
         )
     seconds = time.perf_counter() - begun
-    tokens = sum(len(one.row.response) for one in sampled)
+    tokens = sum(len(s.row.response) for s in sampled)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         store = MediaStore(Path(folder))
-        responses = [response_of(policy, one, store) for one in sampled]
-        judged = rewards.score([one.sample for one in prompts], responses)
+        responses = [response_of(policy, s, store) for s in sampled]
+        judged = rewards.score([prompt.sample for prompt in prompts], responses)
     judging = time.perf_counter() - begun
     n = float(len(prompts))
     figures: Figures = {
         "tokens_per_second": (tokens / seconds, n),
         "judging_seconds": (judging, n),
         "length": (tokens / n, n),
-        "ended": (sum(one.ended for one in sampled) / n, n),
-        "unscored": (sum(one.value is None for one in judged) / n, n),
+        "ended": (sum(s.ended for s in sampled) / n, n),
+        "unscored": (sum(reward.value is None for reward in judged) / n, n),
         "invalid": (sum(r.error is not None for r in responses) / n, n),
     }
     return Rollout(sampled, judged, figures | _reward_figures(rewards.names, sampled, judged), tokens)
@@ -127,7 +127,9 @@ def _reward_figures(
     for name in names if len(names) > 1 else ():
         _add_mean(figures, f"reward_{name}", [r.parts[name] for r in scored if name in r.parts])
     for index, modality in enumerate(MODALITIES):
-        having = [r for one, r in zip(sampled, rewards, strict=True) if index in one.row.modalities]
+        having = [
+            r for response, r in zip(sampled, rewards, strict=True) if index in response.row.modalities
+        ]
         figures[f"share_{modality}"] = (len(having) / len(sampled), float(len(sampled)))
         values = [reward.value for reward in having if reward.value is not None]
         _add_mean(figures, f"reward_with_{modality}", values)
@@ -147,16 +149,20 @@ def token_figures(rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[to
     sampled, and the KL from the reference.
     """
     n, tokens = float(len(kl)), torch.cat(list(old))
-    drawn = torch.tensor([v for one in rollout.sampled for v in one.logprobs]).to(tokens)
+    sampling_logprobs = torch.tensor([v for response in rollout.sampled for v in response.logprobs]).to(
+        tokens
+    )
     figures: Figures = {
         "kl": (sum(float(k.sum()) for k in kl) / n, n),
         "entropy": (-float(tokens.mean()), float(len(tokens))),
-        "sampling_gap": (float((tokens - drawn).abs().mean()), float(len(tokens))),
+        "sampling_gap": (float((tokens - sampling_logprobs).abs().mean()), float(len(tokens))),
     }
     price = torch.cat(list(kl))
-    kinds = torch.tensor([m for one in rollout.sampled for m in one.row.modalities]).to(price.device)
+    kinds = torch.tensor([m for response in rollout.sampled for m in response.row.modalities]).to(
+        price.device
+    )
     for index, modality in enumerate(MODALITIES):
-        having = float(sum(index in one.row.modalities for one in rollout.sampled))
+        having = float(sum(index in response.row.modalities for response in rollout.sampled))
         if having:
             figures[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
     return figures

@@ -31,10 +31,10 @@ def is_sharded(accelerator: Accelerator) -> bool:
     )
 
 
-def take_over(whole: Any, sharded: Any) -> None:
+def take_over(full_model: Any, sharded: Any) -> None:
     """Copies the trained weights of a sharded model into a whole one like it, in all processes."""
     with torch.no_grad():
-        pairs = zip(whole.parameters(), sharded.parameters(), strict=True)
+        pairs = zip(full_model.parameters(), sharded.parameters(), strict=True)
         for weight, shards in pairs:
             if weight.requires_grad:
                 weight.copy_(shards.full_tensor())

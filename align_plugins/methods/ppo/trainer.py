@@ -89,11 +89,11 @@ class PpoTrainer(Trainer[PpoSettings]):
 
         other = policy_of(spec)
         other.load()
-        ours, theirs = self.policy.model.config, other.model.config
+        config, other_config = self.policy.model.config, other.model.config
         differences = [
-            f"{name} ({getattr(ours, name, None)} and {getattr(theirs, name, None)})"
+            f"{name} ({getattr(config, name, None)} and {getattr(other_config, name, None)})"
             for name in ("model_type", "architectures", "vocab_size")
-            if getattr(ours, name, None) != getattr(theirs, name, None)
+            if getattr(config, name, None) != getattr(other_config, name, None)
         ]
         if differences:
             raise UserError(
