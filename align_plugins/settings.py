@@ -268,7 +268,7 @@ def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
     return structs[0]
 
 
-def lasting(settings: TrainSettings) -> Mapping[str, Any]:
+def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
     """What decides the weights that come out, of all settings: a training goes on only with the same."""
     free = {"out", "keep", "log_every", "trackers", "threads", "evaluate", "allow_contamination"}
     by_name: dict[str, Any] = msgspec.to_builtins(settings)

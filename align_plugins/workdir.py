@@ -65,7 +65,7 @@ class Workdir:
         self.result = self.path / "result.json"
         self.reference = self.path / "reference.npy"
 
-    def whole_checkpoints(self) -> list[Checkpoint]:
+    def complete_checkpoints(self) -> list[Checkpoint]:
         """The checkpoints that were written to their end, by step."""
         checkpoints = []
         for path in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
@@ -73,9 +73,9 @@ class Workdir:
             checkpoints.append(Checkpoint(int(content["step"]), path.parent, content))
         return sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
 
-    def drop_half_written(self) -> list[str]:
+    def drop_incomplete(self) -> list[str]:
         """Deletes what a kill or a full disk left of checkpoints; their names."""
-        complete = {checkpoint.path for checkpoint in self.whole_checkpoints()}
+        complete = {checkpoint.path for checkpoint in self.complete_checkpoints()}
         dropped = [p for p in self.checkpoints.glob("checkpoint-*") if p not in complete]
         for path in dropped:
             shutil.rmtree(path, ignore_errors=True)
@@ -106,7 +106,7 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def as_main_says(decision: bool) -> bool:
+def broadcast_decision(decision: bool) -> bool:
     """What the main process decided, in all processes: none may stop while others wait for it."""
     import torch
 
@@ -131,7 +131,7 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
     with hold_folder(work.path, path):
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
-        if about.is_file() and (work.whole_checkpoints() or work.result.is_file()):
+        if about.is_file() and (work.complete_checkpoints() or work.result.is_file()):
             unlike = differences(msgspec.json.decode(about.read_bytes()), now, groups=("settings",))
             refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
         elif not about.is_file() or msgspec.json.decode(about.read_bytes()) != now:

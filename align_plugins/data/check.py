@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from align_plugins.data.contamination import hits, known_prompts
-from align_plugins.data.files import read_what_is_right
+from align_plugins.data.contamination import benchmark_prompts, hits
+from align_plugins.data.files import read_valid_rows
 from align_plugins.data.rows import KINDS, Preference, Row, parts_in, row_key
 from eval_anything.cli.printing import print_json
 from eval_anything.content import MODALITIES, Part, TextPart
@@ -44,7 +44,7 @@ def report(
     """What is in a file: rows by kind, parts by field and modality, mistakes, duplicates (ids of rows
     that say the same), ties (ids), rows with prompts of benchmarks, benchmarks that could not be read,
     and the first rows of each kind. Media are decoded, each once."""
-    rows, mistakes = read_what_is_right(path)
+    rows, mistakes = read_valid_rows(path)
     ids_by_key: dict[Any, list[str]] = {}
     for row in rows:
         ids_by_key.setdefault(row_key(row), []).append(row.id)
@@ -61,7 +61,7 @@ def report(
                     check_decodes(part)
                 except MediaError as error:
                     broken[row.id] = f"{path}: row {row.id!r}: {field}: {error}"
-    benchmarks = known_prompts(include, data_folders)
+    benchmarks = benchmark_prompts(include, data_folders)
     return {
         "file": str(path),
         "rows": len(rows),

@@ -14,7 +14,7 @@ from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 
 
-class Known(NamedTuple):
+class BenchmarkPrompts(NamedTuple):
     """The prompts of all benchmarks in reach, by `prompt_key`, with where each is; and the tasks whose
     data are not on this machine, which could not be looked into."""
 
@@ -29,7 +29,9 @@ class Hit(NamedTuple):
     sample: str
 
 
-def known_prompts(include: Sequence[Path] = (), data_folders: Sequence[Path] = ()) -> Known:
+def benchmark_prompts(
+    include: Sequence[Path] = (), data_folders: Sequence[Path] = ()
+) -> BenchmarkPrompts:
     """Reads all tasks in reach: as samples have it, and as the task's template makes it."""
     prompts: dict[str, str] = {}
     unread = []
@@ -46,10 +48,10 @@ def known_prompts(include: Sequence[Path] = (), data_folders: Sequence[Path] = (
             location = f"{name}: {sample.id}"
             prompts.setdefault(prompt_key(sample.messages), location)
             prompts.setdefault(prompt_key(task.messages(sample)), location)
-    return Known(prompts, unread)
+    return BenchmarkPrompts(prompts, unread)
 
 
-def hits(rows: Iterable[Row], benchmarks: Known) -> list[Hit]:
+def hits(rows: Iterable[Row], benchmarks: BenchmarkPrompts) -> list[Hit]:
     """The rows whose prompt is that of a sample: equal texts up to space and letter case, equal
     media."""
     matches = []
@@ -60,7 +62,9 @@ def hits(rows: Iterable[Row], benchmarks: Known) -> list[Hit]:
     return matches
 
 
-def read_clean(path: Path, kind: type[R], consumer: str, benchmarks: Known | None) -> list[R]:
+def read_uncontaminated(
+    path: Path, kind: type[R], consumer: str, benchmarks: BenchmarkPrompts | None
+) -> list[R]:
     """The rows of a file as `rows_of` gives them. UserError if a row's prompt is in a benchmark that is
     `known`; with None there, it may be."""
     rows = rows_of(read_rows(path), kind, path, consumer)

@@ -124,12 +124,12 @@ def row_from_json(line: bytes, root: Path, number: int) -> Row:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a file. FileProblemsError names each mistake with its line."""
-    rows, mistakes = read_what_is_right(path)
+    rows, mistakes = read_valid_rows(path)
     mistakes.check()
     return rows
 
 
-def read_what_is_right(path: Path) -> tuple[list[Row], Mistakes]:
+def read_valid_rows(path: Path) -> tuple[list[Row], Mistakes]:
     """The rows of a file that can be read, and what is wrong with the others."""
     rows: list[Row] = []
     mistakes = Mistakes(path)

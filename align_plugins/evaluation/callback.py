@@ -22,7 +22,7 @@ import transformers
 
 from align_plugins.evaluation.checkpoints import START, Evaluations
 from align_plugins.settings import EvaluationSettings
-from align_plugins.workdir import NOTE, Checkpoint, as_main_says
+from align_plugins.workdir import NOTE, Checkpoint, broadcast_decision
 from eval_anything.files.writing import pretty_json, write_atomically
 
 
@@ -30,7 +30,7 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
     """Evaluates checkpoints as they are saved, stops early if told so, waits for the last at the end.
 
     `start` is the SPEC of the model before training, evaluated first if it is given. Whatever else is
-    given is a field of `EvaluationSettings`. `evaluations` has what was found: `.best()`, `.done()`.
+    given is a field of `EvaluationSettings`. `evaluations` has what was found: `.best()`, `.finished()`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         runs = self._runs if self._runs is not None else Path(args.output_dir) / "runs"
         self.evaluations = Evaluations(self.settings, runs.resolve(), self._say)
         if self._start is not None:
-            self.evaluations.submit(START, self._start, note_of(state, 0.0, 0))
+            self.evaluations.submit(START, self._start, checkpoint_note(state, 0.0, 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
@@ -64,20 +64,20 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
             path = Path(args.output_dir).resolve() / f"checkpoint-{state.global_step}"
-            note = note_of(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
+            note = checkpoint_note(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
             write_atomically(path / NOTE, pretty_json(note))
             checkpoint = Checkpoint(state.global_step, path, dict(note))
             if self.evaluations.submit_and_decide(checkpoint):
                 control.should_training_stop = True
         if self.settings.patience is not None:
-            control.should_training_stop = as_main_says(control.should_training_stop)
+            control.should_training_stop = broadcast_decision(control.should_training_stop)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.evaluations is not None:
             self.evaluations.wait()
 
 
-def note_of(state: Any, seconds: float, tokens: int) -> Mapping[str, Any]:
+def checkpoint_note(state: Any, seconds: float, tokens: int) -> Mapping[str, Any]:
     """What is noted of a training when it saves a checkpoint."""
     return {
         "step": state.global_step,

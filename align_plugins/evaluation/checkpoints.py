@@ -173,7 +173,7 @@ class Evaluations:
             return
         note = {**job.note, "evaluation_seconds": round(seconds, 3)}
         write_atomically(run / NOTE, pretty_json(note))
-        measurement = self.measured(job.name)
+        measurement = self.checkpoint_metric(job.name)
         self._say(
             f"{job.name}: {self.metric_of(run)} {measurement.value:.3f} "
             f"({measurement.ci95[0]:.3f} .. {measurement.ci95[1]:.3f}), evaluated in {seconds:.0f} s"
@@ -183,7 +183,7 @@ class Evaluations:
 
     # --- what the runs say ---------------------------------------------------------------------
 
-    def done(self) -> list[str]:
+    def finished(self) -> list[str]:
         """Names of finished evaluations in the order of their steps."""
         names = [path.parent.name for path in self.folder.glob(f"*/{NOTE}")]
         return sorted(names, key=lambda name: int(self.note(name)["step"]))
@@ -200,7 +200,7 @@ class Evaluations:
         task, task_results = next(iter(read_results(run).tasks.items()))
         return f"{task}:{task_results.primary}"
 
-    def measured(self, name: str) -> CheckpointMetric | None:
+    def checkpoint_metric(self, name: str) -> CheckpointMetric | None:
         """The stated metric of a finished evaluation; None where it has no value."""
         run = self.run_of(name)
         task, _, metric = self.metric_of(run).rpartition(":")
@@ -215,13 +215,13 @@ class Evaluations:
 
     def best(self) -> CheckpointMetric | None:
         """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
-        measurements = [self.measured(name) for name in self.done() if name != START]
+        measurements = [self.checkpoint_metric(name) for name in self.finished() if name != START]
         return max((m for m in measurements if m is not None), key=lambda m: m.goodness, default=None)
 
     def exhausted(self) -> bool:
         """Whether the last `patience` checkpoints were no better than one before them."""
         patience = self.settings.patience
-        names = [name for name in self.done() if name != START]
+        names = [name for name in self.finished() if name != START]
         best = self.best()
         if patience is None or best is None:
             return False

@@ -28,7 +28,7 @@ from eval_anything.servers.prices import Spending
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
-class Saved(Model):
+class SavedResponses(Model):
     """Answers that are there already, for judges to look at."""
 
     name = spec = "saved"

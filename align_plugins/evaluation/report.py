@@ -17,7 +17,7 @@ from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
 
-def evaluated(
+def report_evaluations(
     settings: EvaluationSettings, work: Workdir, progress: Progress, start: str
 ) -> dict[str, Any]:
     """What the evaluations say, for result.json; comparison.json and the gate's report are written.
@@ -27,8 +27,8 @@ def evaluated(
     """
     evaluations = Evaluations(settings, work.runs, progress.say)
     history = []
-    for name in evaluations.done():
-        metric = evaluations.measured(name)
+    for name in evaluations.finished():
+        metric = evaluations.checkpoint_metric(name)
         if metric is not None:
             note = evaluations.note(name)
             history.append({**note, "name": name, "value": metric.value, "ci95": metric.ci95})
@@ -42,7 +42,7 @@ def evaluated(
         "best": {"name": best.name, "value": best.value, "ci95": best.ci95, "run": str(run)},
         "evaluation_seconds": round(sum(e["evaluation_seconds"] for e in history), 3),
     }
-    if start not in evaluations.done():
+    if start not in evaluations.finished():
         return summary
     comparison = compare(evaluations.run_of(start), run)
     write_atomically(work.path / "comparison.json", pretty_json(comparison))
@@ -65,7 +65,7 @@ def evaluated(
     return summary
 
 
-def account_of(summary: Mapping[str, Any]) -> Trained:
+def training_report(summary: Mapping[str, Any]) -> Trained:
     """result.json as what the command prints; a gate that neither passes nor warns blocks."""
     lines = [
         f"{summary['method']}: {summary['step']} steps, {summary['tokens']:,} tokens, "

@@ -128,20 +128,20 @@ def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
     for modality in response.modalities:
         medium = response.first(modality)
         if medium is not None:
-            attributes_by_modality[modality] = _seen(medium)
+            attributes_by_modality[modality] = _perceived(medium)
     readable = {modality: attributes or {} for modality, attributes in attributes_by_modality.items()}
     return Answered(response, attributes_by_modality, utility_shown(exchange, readable, response.text))
 
 
-_known_media: dict[str, Mapping[str, str | None] | None] = {}
+_perceived_media: dict[str, Mapping[str, str | None] | None] = {}
 
 
-def _seen(medium: MediaPart) -> Mapping[str, str | None] | None:
+def _perceived(medium: MediaPart) -> Mapping[str, str | None] | None:
     """The attributes of a medium, None if it cannot be read. The world has few: each is read once."""
-    if medium.sha256 not in _known_media:
+    if medium.sha256 not in _perceived_media:
         percept = perceive(medium)
-        _known_media[medium.sha256] = None if percept.problem else percept.attributes
-    return _known_media[medium.sha256]
+        _perceived_media[medium.sha256] = None if percept.problem else percept.attributes
+    return _perceived_media[medium.sha256]
 
 
 def truth_of(pairs: Sequence[Preference], exchange_by_id: Mapping[str, Exchange]) -> dict[str, float]:

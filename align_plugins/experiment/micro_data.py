@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from align_plugins.data.contamination import known_prompts
+from align_plugins.data.contamination import benchmark_prompts
 from align_plugins.data.files import write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, prompt_key
 from eval_anything.content import MediaPart, Message, Part, TextPart
@@ -127,17 +127,17 @@ def demonstrations(n: int, seed: int, name: str = "demonstrations") -> list[Exch
 def draw_prompts(rng: random.Random) -> Iterator[Exchange]:
     """Prompts that are in no bundled benchmark, some of them more than once."""
     families = list(FAMILIES.values())
-    benchmark_prompts = _benchmark_prompts()
+    bundled_keys = _bundled_prompt_keys()
     while True:
         exchange = draw_exchange(rng.choice(families), rng, held_out=False)
         parts = tuple(TextPart(i) if isinstance(i, str) else _unwritten(i) for i in exchange.prompt)
-        if prompt_key((Message("user", parts),)) not in benchmark_prompts:
+        if prompt_key((Message("user", parts),)) not in bundled_keys:
             yield exchange
 
 
 @cache
-def _benchmark_prompts() -> frozenset[str]:
-    return frozenset(known_prompts().prompts)
+def _bundled_prompt_keys() -> frozenset[str]:
+    return frozenset(benchmark_prompts().prompts)
 
 
 @cache

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     import torch
 
 
-Estimator = Literal["k1", "k3"]
+KlEstimator = Literal["k1", "k3"]
 
 
-def kl_of(logprobs: torch.Tensor, reference: torch.Tensor, estimator: Estimator = "k1") -> torch.Tensor:
+def kl_estimate(
+    logprobs: torch.Tensor, reference: torch.Tensor, estimator: KlEstimator = "k1"
+) -> torch.Tensor:
     """An estimate of KL(p || q) for each token that p sampled; its mean is right. k3 is never below 0
     and varies less."""
     ratio = reference - logprobs
@@ -72,7 +74,7 @@ def moments(values: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.ones_like(values).sum(), values.sum(), values.square().sum()])
 
 
-def whitened(values: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
+def whiten(values: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
     """Values with mean 0 and standard deviation 1 where `found` are their moments; all 0 where they do
     not differ."""
     n, total, squares = statistics.tolist()
@@ -117,7 +119,7 @@ def value_loss(
     return 0.5 * worse.sum() / (len(new) if count is None else count)
 
 
-def adapted(weight: float, kl: float, target: float, responses: int, horizon: float) -> float:
+def adapted_kl_coef(weight: float, kl: float, target: float, responses: int, horizon: float) -> float:
     """The next weight of the KL, a little higher if the KL of a response (nats) was above the target:
     weight (1 + clip(kl / target - 1, -.2, .2) responses / horizon); Ziegler et al., section 2.2."""
     error = min(max(kl / target - 1, -0.2), 0.2)

@@ -103,7 +103,7 @@ class DpoTrainer(Trainer[DpoSettings]):
         """Tokens of a prompt with each of its responses. ValueError says why they cannot be learned
         from."""
         chosen, rejected = (
-            self.policy.counted(
+            self.policy.with_token_count(
                 self.policy.encode(row.messages, side)._replace(row=row.id), self.settings.reads_media
             )
             for side in (row.chosen, row.rejected)
@@ -161,7 +161,7 @@ class DpoTrainer(Trainer[DpoSettings]):
         return batch
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """The mean loss of a batch of pairs, and figures on their margins."""
+        """The mean loss of a batch of pairs, and metrics on their margins."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
@@ -179,11 +179,11 @@ class DpoTrainer(Trainer[DpoSettings]):
             nll = sft_loss(TokenLogprobs(*(tensor[:half] for tensor in tokens)))
             metrics["nll"] = (nll, float(half))
             loss = loss + settings.nll_weight * nll
-        metrics |= _figures(chosen.detach(), rejected.detach(), policy, settings.beta)
+        metrics |= _metrics(chosen.detach(), rejected.detach(), policy, settings.beta)
         return BatchLoss(loss, metrics, batch["inputs"]["input_ids"].numel())
 
 
-def _figures(
+def _metrics(
     chosen: torch.Tensor, rejected: torch.Tensor, policy: Sides, beta: float
 ) -> dict[str, tuple[torch.Tensor, float]]:
     """Margins, whole and by modality, over the pairs in which the modality occurs; and the share of

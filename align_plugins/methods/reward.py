@@ -208,7 +208,7 @@ class RewardTrainer(Trainer[RewardSettings]):
         return sides[: len(sides) // 2], sides[len(sides) // 2 :]
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """The loss of a batch of pairs, and figures on its rewards."""
+        """The loss of a batch of pairs, and metrics on its rewards."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings

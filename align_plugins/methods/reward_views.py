@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from align_plugins.policies.base import RowError, positions_of, too_long
+from align_plugins.policies.base import RowError, max_sequence_length, too_long
 from align_plugins.policies.chat import ChatPolicy
 from align_plugins.policies.micro import MicroPolicy
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
@@ -94,7 +94,7 @@ class Views:
             reading = self.read(view.content)
         except UnreadableError as error:
             raise RowError(row, str(error)) from None
-        positions = positions_of(self._model)
+        positions = max_sequence_length(self._model)
         if positions is not None and len(reading.ids) > positions:
             raise RowError(row, too_long(len(reading.ids), positions))
         return reading

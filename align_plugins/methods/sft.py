@@ -51,7 +51,7 @@ class SftTrainer(Trainer[TrainSettings]):
     def encode(self, row: Demonstration) -> Encoded:
         """Tokens of a prompt and its response. ValueError says why they cannot be learned from."""
         encoded = self.policy.encode(row.messages, row.response)
-        return self.policy.counted(encoded._replace(row=row.id), self.settings.reads_media)
+        return self.policy.with_token_count(encoded._replace(row=row.id), self.settings.reads_media)
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
         """The loss of a batch; `count` is the number of response tokens of the whole optimiser step."""

@@ -54,12 +54,12 @@ class Encoded(NamedTuple):
     response: list[int]
     modalities: list[int]
     messages: tuple[Message, ...] = ()
-    unmade: int = 0
+    deferred: int = 0
     row: str = ""
 
     @property
     def tokens(self) -> int:
-        return len(self.prompt) + self.unmade + len(self.response)
+        return len(self.prompt) + self.deferred + len(self.response)
 
 
 class Policy(ABC):
@@ -111,15 +111,15 @@ class Policy(ABC):
         """A prompt that waits for its response; errors as in `encode`."""
         return self.encode(messages, (TextPart("."),))._replace(response=[], modalities=[])
 
-    def counted(self, row: Encoded, reads_media: bool) -> Encoded:
+    def with_token_count(self, row: Encoded, reads_media: bool) -> Encoded:
         """A row that knows its tokens, but for those of a prompt with media unless these may be read for
         it. RowError for a prompt that cannot be read."""
         return row
 
     def check(self, row: Encoded, new_tokens: int = 0) -> None:
         """RowError for a row that cannot be read, or is too long once it has so many tokens more."""
-        positions = positions_of(self.model)
-        tokens = self.counted(row, reads_media=True).tokens + new_tokens
+        positions = max_sequence_length(self.model)
+        tokens = self.with_token_count(row, reads_media=True).tokens + new_tokens
         if positions is not None and tokens > positions:
             raise RowError(row.row, too_long(tokens, positions))
 
@@ -138,7 +138,7 @@ class Policy(ABC):
         """What `respond` would draw and cannot within so many tokens, in words; empty for nothing."""
         return ""
 
-    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+    def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """A prompt with the response that these tokens are, for one that was sampled."""
         text = MODALITIES.index(Modality.TEXT)
         return prompt._replace(response=list(ids), modalities=[text] * len(ids))
@@ -177,7 +177,7 @@ class Policy(ABC):
         return logprobs(self.model if model is None else model, batch)
 
 
-def positions_of(model: Any) -> int | None:
+def max_sequence_length(model: Any) -> int | None:
     """The longest sequence that a model takes; None if that is not known."""
     config = model.config.get_text_config(decoder=True)
     return getattr(config, "max_position_embeddings", None)

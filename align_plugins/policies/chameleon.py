@@ -40,7 +40,7 @@ class ChameleonPolicy(ImageTokenPolicy):
             return ""
         return f"an image takes {room} tokens and max_new_tokens is {max_new_tokens}: none is drawn"
 
-    def _written(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
+    def _render(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
         """With the separator that the processor adds to prompts."""
         end = self._family.tokenizer.sep_token if open_for_answer else ""
-        return super()._written(turns, open_for_answer) + end
+        return super()._render(turns, open_for_answer) + end

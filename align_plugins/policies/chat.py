@@ -15,7 +15,7 @@ from align_plugins.policies.base import (
     RowError,
     inputs_of,
     labels_of,
-    positions_of,
+    max_sequence_length,
     too_long,
 )
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
@@ -48,7 +48,7 @@ class ChatPolicy(Policy):
         self.spec = source.location if source.path is not None else f"hf/{source.location}"
         self.outputs = frozenset({Modality.TEXT})
         self._family = self._family_of(source, dtype)
-        self._counted: tuple[tuple[Message, ...], int] = ((), 0)
+        self._last_count: tuple[tuple[Message, ...], int] = ((), 0)
 
     @classmethod
     def of(cls, model: Model, dtype: str) -> ChatPolicy:
@@ -118,8 +118,8 @@ class ChatPolicy(Policy):
         ]
         if self._family.template is None:
             return "", text, ""
-        before = self._written(turns, True)
-        full_text = self._written([*turns, {"role": "assistant", "content": text}], False)
+        before = self._render(turns, True)
+        full_text = self._render([*turns, {"role": "assistant", "content": text}], False)
         if not full_text.startswith(before):
             raise ValueError(
                 "the chat template writes the prompt otherwise once there is an answer: give the "
@@ -132,7 +132,7 @@ class ChatPolicy(Policy):
                 return head, content, tail
         raise ValueError("the chat template leaves the answer out or changes its text")
 
-    def _written(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
+    def _render(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
         """A conversation of texts as the template writes it; media have no part in where answers end."""
         holder = self._family.tokenizer
         shaped: Any = list(turns)
@@ -188,7 +188,10 @@ class ChatPolicy(Policy):
             indices = [index for index, prompt in enumerate(family_prompts) if prompt.kind == kind]
             group = [family_prompts[index] for index in indices]
             inputs = family.build_inputs(group)
-            tokens, positions = inputs["input_ids"].shape[1] + max_new_tokens, positions_of(self.model)
+            tokens, positions = (
+                inputs["input_ids"].shape[1] + max_new_tokens,
+                max_sequence_length(self.model),
+            )
             if positions is not None and tokens > positions:
                 raise ValueError(too_long(tokens, positions))
             ids = family.generate(inputs, group)
@@ -202,7 +205,7 @@ class ChatPolicy(Policy):
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Media are read here, a batch at a time, and once where both sides of a pair have them."""
-        pad, positions = self._family.tokenizer.pad_token_id, positions_of(self.model)
+        pad, positions = self._family.tokenizer.pad_token_id, max_sequence_length(self.model)
         read: dict[tuple[Message, ...], tuple[list[int], dict[str, Any]]] = {}
         for row in rows:
             if not row.prompt and row.messages not in read:
@@ -216,13 +219,13 @@ class ChatPolicy(Policy):
         inputs = inputs_of(ids, [media for _, media in prompts], pad if pad is not None else 0)
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
-    def counted(self, row: Encoded, reads_media: bool) -> Encoded:
+    def with_token_count(self, row: Encoded, reads_media: bool) -> Encoded:
         """Both sides of a pair have the same prompt, which is read once."""
         if row.prompt or (_has_media(row.messages) and not reads_media):
             return row
-        if self._counted[0] != row.messages:
-            self._counted = (row.messages, len(self._read(row)[0]))
-        return row._replace(unmade=self._counted[1])
+        if self._last_count[0] != row.messages:
+            self._last_count = (row.messages, len(self._read(row)[0]))
+        return row._replace(deferred=self._last_count[1])
 
     def _read(self, row: Encoded) -> tuple[list[int], dict[str, Any]]:
         """`_inputs` of a row's prompt. RowError says why there are none."""

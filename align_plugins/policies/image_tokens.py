@@ -53,9 +53,9 @@ class ImageTokenPolicy(ChatPolicy):
                 ids += [*self._text_ids(text), *self._image_ids(part)]
                 text = ""
         ids += [*self._text_ids(text), self._end(tail)]
-        return self.written(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
+        return self.with_response(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
 
-    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+    def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         begin, end = self._family.marks
         kinds = modalities_of(ids, {begin: Modality.IMAGE}, {end})
         return prompt._replace(response=list(ids), modalities=kinds)

@@ -110,7 +110,7 @@ class JanusPolicy(ChatPolicy):
                 "its response has an image and another part: text and the codes of an image come from "
                 "heads of their own, and Janus is asked for text or for one image"
             )
-        return self.written(self._before_image(messages), self._image_ids(image))
+        return self.with_response(self._before_image(messages), self._image_ids(image))
 
     def prompt(self, messages: Sequence[Message]) -> Encoded:
         return self._before_image(messages) if self._draws else super().prompt(messages)
@@ -127,7 +127,7 @@ class JanusPolicy(ChatPolicy):
             ids, _ = self._inputs(tuple(messages))
         return Encoded(ids, [], [])
 
-    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+    def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         kinds = [_IMAGE if token >= self._words else _TEXT for token in ids]
         return prompt._replace(response=list(ids), modalities=kinds)
 
@@ -201,7 +201,7 @@ class JanusPolicy(ChatPolicy):
         """Each row under the head of its response: text and images may share a batch."""
         import torch
 
-        from align_plugins.policies.janus_heads import Places
+        from align_plugins.policies.janus_heads import Positions
         from align_plugins.policies.logprobs import chosen_logprobs
 
         targets, modalities = batch["labels"][:, 1:], batch["modalities"][:, 1:]
@@ -210,7 +210,7 @@ class JanusPolicy(ChatPolicy):
         if not draws.any():
             return super().logprobs(batch, model)
         text, codes = (
-            Places(rows.nonzero()[:, 0], mask[rows].any(dim=0).nonzero()[:, 0])
+            Positions(rows.nonzero()[:, 0], mask[rows].any(dim=0).nonzero()[:, 0])
             for rows in (~draws, draws)
         )
         logits = (self.model if model is None else model)(

@@ -14,7 +14,7 @@ import transformers
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
-class Places(NamedTuple):
+class Positions(NamedTuple):
     """Positions of a batch: int64 indices of rows and of columns, each row with each column."""
 
     rows: torch.Tensor
@@ -41,7 +41,11 @@ class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):
 
     @functools.wraps(transformers.JanusForConditionalGeneration.forward)  # `generate` asks what it takes
     def forward(
-        self, *args: Any, text_at: Places | None = None, codes_at: Places | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        text_at: Positions | None = None,
+        codes_at: Positions | None = None,
+        **kwargs: Any,
     ) -> Any:
         """As in transformers; with `text_at` and `codes_at` the logits are `Logits`, and attention_mask
         and pixel_values are all that is taken beside input_ids."""

@@ -87,7 +87,7 @@ class MicroPolicy(Policy):
             stop=[token_ids[vocabulary.EOS]],
         )
 
-    def written(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
+    def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
         """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
         token_ids = vocabulary.ids()
         opens = {token_ids[mark]: modality for modality, mark in vocabulary.OPEN.items()}

@@ -1,7 +1,7 @@
 """The engine of sft, reward and dpo: `transformers.Trainer` with a loss of ours.
 
 It gives resuming, precision, accumulation, several devices, trackers and callbacks; what is added here:
-losses over our batches, figures in its log, and a stop at the first number that is not finite.
+losses over our batches, metrics in its log, and a stop at the first number that is not finite.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from eval_anything.files.writing import cannot_write
 
 
 class BatchLoss(NamedTuple):
-    """One batch: its loss with gradients, and figures for the log, each a value and its weight in the
+    """One batch: its loss with gradients, and metrics for the log, each a value and its weight in the
     mean over batches. `tokens` were read."""
 
     loss: torch.Tensor
-    figures: Mapping[str, tuple[torch.Tensor, float]]
+    metrics: Mapping[str, tuple[torch.Tensor, float]]
     tokens: int
 
 
@@ -104,13 +104,13 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         if not torch.isfinite(step.loss):
             raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
         self.tokens += step.tokens * self.args.world_size
-        self._tally.add({name: (mean.detach(), n) for name, (mean, n) in step.figures.items()})
+        self._tally.add({name: (mean.detach(), n) for name, (mean, n) in step.metrics.items()})
         if num_items_in_batch is not None:  # several processes average their gradients
             return step.loss * self.args.world_size
         return step.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the figures of all processes since the last line."""
+        """Adds the metrics of all processes since the last line."""
         super().log({**logs, **self._tally.means(), "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -24,23 +24,30 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from align_plugins.data.contamination import known_prompts, read_clean
+from align_plugins.data.contamination import benchmark_prompts, read_uncontaminated
 from align_plugins.data.files import file_hash
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
-from align_plugins.evaluation.report import account_of, evaluated
-from align_plugins.policies.base import RowError, positions_of, too_long
-from align_plugins.settings import TrainSettings, lasting
+from align_plugins.evaluation.report import report_evaluations, training_report
+from align_plugins.policies.base import RowError, max_sequence_length, too_long
+from align_plugins.settings import TrainSettings, resume_settings
 from align_plugins.trainer import Trained
 from align_plugins.training.environment import check_environment, prepared
-from align_plugins.workdir import RESUMING, Checkpoint, Workdir, as_main_says, is_main, open_workdir
+from align_plugins.workdir import (
+    RESUMING,
+    Checkpoint,
+    Workdir,
+    broadcast_decision,
+    is_main,
+    open_workdir,
+)
 from eval_anything.errors import InfrastructureError, UserError
 from eval_anything.files.mistakes import FileProblemsError, mistake
 from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
 if TYPE_CHECKING:
-    from align_plugins.training.monitor import Watch
+    from align_plugins.training.monitor import TrainingMonitor
 
 
 RowT = TypeVar("RowT", bound=Prompt)
@@ -113,8 +120,12 @@ class Finetuning:
         """The rows of the settings' files that `select` leaves. Errors name rows of another type,
         prompts that an evaluation has too, and files in which nothing is left."""
         files = self._settings.files
-        benchmarks = None if self._settings.allow_contamination else known_prompts()
-        read = [row for path in files for row in read_clean(path, row_type, self._method, benchmarks)]
+        benchmarks = None if self._settings.allow_contamination else benchmark_prompts()
+        read = [
+            row
+            for path in files
+            for row in read_uncontaminated(path, row_type, self._method, benchmarks)
+        ]
         rows = select(read, self.progress)
         if not rows:
             raise UserError(f"data: no rows are left in {', '.join(map(str, files))}")
@@ -141,7 +152,7 @@ class Finetuning:
         settings = self._settings
         begun = {
             "method": self._method,
-            "settings": lasting(settings),
+            "settings": resume_settings(settings),
             "data": file_hash(settings.files),
             "weights": weights,
         }
@@ -164,7 +175,7 @@ class Finetuning:
         """The rows as tokens, without those that are longer than `max_tokens`, which are counted aloud.
         FileProblemsError for a row that `encode` raises ValueError for, or that is too long for the
         model."""
-        limit, positions = self._settings.max_tokens, positions_of(model)
+        limit, positions = self._settings.max_tokens, max_sequence_length(model)
         items = []
         too_many = 0
         for row in rows:
@@ -188,23 +199,25 @@ class Finetuning:
         names = " or ".join(map(str, self._settings.files))
         return mistake(Path(names), f"row {row!r}: {message}")
 
-    def fit(self, engine: TrainingLoop, watch_type: type[Watch] | None = None) -> None:
+    def fit(self, engine: TrainingLoop, monitor_type: type[TrainingMonitor] | None = None) -> None:
         """Trains to the end, or goes on from the last whole checkpoint, with evaluations beside; then
         copies the last checkpoint to `final`.
 
-        `watch_type` follows the training: log, evaluations, rotation of checkpoints. NotFiniteError
+        `monitor_type` follows the training: log, evaluations, rotation of checkpoints. NotFiniteError
         names the last good checkpoint, InfrastructureError a disk that is full.
         """
         from align_plugins.training.engine import NotFiniteError
-        from align_plugins.training.monitor import Watch
+        from align_plugins.training.monitor import TrainingMonitor
 
         work, progress = self._work, self.progress
-        watch = (watch_type or Watch)(engine, self._method, self._settings, work, progress, self._start)
-        engine.add_callback(watch)
-        dropped = work.drop_half_written() if is_main() else []
+        monitor = (monitor_type or TrainingMonitor)(
+            engine, self._method, self._settings, work, progress, self._start
+        )
+        engine.add_callback(monitor)
+        dropped = work.drop_incomplete() if is_main() else []
         if dropped:
             progress.say(f"half-written, ignored: {', '.join(dropped)}")
-        checkpoints = work.whole_checkpoints()
+        checkpoints = work.complete_checkpoints()
         resumed = checkpoints[-1] if checkpoints else None
         if is_main():
             work.cut_log(resumed.step if resumed is not None else 0)
@@ -213,12 +226,12 @@ class Finetuning:
             + (f", from step {resumed.step} on" if resumed is not None else "")
         )
         try:
-            if resumed is None or not as_main_says(watch.is_over(resumed)):
-                watch.begin(resumed)
+            if resumed is None or not broadcast_decision(monitor.is_over(resumed)):
+                monitor.begin(resumed)
                 engine.train(resume_from_checkpoint=str(resumed.path) if resumed is not None else None)
-            watch.settle()
+            monitor.settle()
         except NotFiniteError as error:
-            good = work.whole_checkpoints()
+            good = work.complete_checkpoints()
             last_good = (
                 f"the last good checkpoint is {good[-1].path}" if good else "there is no checkpoint yet"
             )
@@ -228,11 +241,11 @@ class Finetuning:
         except OSError as error:
             raise cannot_write(work.path, error) from None
         finally:
-            watch.stop()
+            monitor.stop()
             if is_main():
-                work.drop_half_written()
+                work.drop_incomplete()
         if is_main():
-            _copy_final(work.whole_checkpoints()[-1], work.final)
+            _copy_final(work.complete_checkpoints()[-1], work.final)
 
     # --- after it ------------------------------------------------------------------------------
 
@@ -242,7 +255,7 @@ class Finetuning:
         if not is_main():
             return
         work, evaluate = self._work, self._settings.evaluate
-        last = work.whole_checkpoints()[-1]
+        last = work.complete_checkpoints()[-1]
         summary: dict[str, Any] = {
             "method": self._method,
             "out": str(work.path),
@@ -253,14 +266,14 @@ class Finetuning:
             **measure(),
         }
         if evaluate is not None:
-            summary |= evaluated(evaluate, work, self.progress, START)
+            summary |= report_evaluations(evaluate, work, self.progress, START)
         write_atomically(work.result, pretty_json(summary))
 
     def report(self) -> Trained:
         """The result of a training that is done; empty in all processes but the main one."""
         if not is_main():
             return Trained({}, [])
-        return account_of(msgspec.json.decode(self._work.result.read_bytes()))
+        return training_report(msgspec.json.decode(self._work.result.read_bytes()))
 
 
 def _copy_final(last: Checkpoint, final: Path) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 
-Figures = dict[str, tuple["float | torch.Tensor", float]]
+MetricMeans = dict[str, tuple["float | torch.Tensor", float]]
 """Means by name, each with its weight in a mean over batches, rounds and processes. A tensor has no
 gradient, and stays on its device until it is told."""
 
@@ -18,9 +18,9 @@ class Tally:
     """Figures since the last line of the log. `_sums` holds, by name, a weighted sum and the weights."""
 
     def __init__(self) -> None:
-        self._sums: Figures = {}
+        self._sums: MetricMeans = {}
 
-    def add(self, means: Figures) -> None:
+    def add(self, means: MetricMeans) -> None:
         """Some more figures."""
         self._take_in({name: (mean * weight, weight) for name, (mean, weight) in means.items()})
 

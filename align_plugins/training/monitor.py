@@ -10,17 +10,17 @@ from typing import Any
 
 import transformers
 
-from align_plugins.evaluation.callback import note_of
+from align_plugins.evaluation.callback import checkpoint_note
 from align_plugins.evaluation.checkpoints import START, Evaluations
 from align_plugins.settings import TrainSettings
-from align_plugins.workdir import NOTE, Checkpoint, Workdir, as_main_says, is_main
+from align_plugins.workdir import NOTE, Checkpoint, Workdir, broadcast_decision, is_main
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
 _SHOWN = ("loss", "accuracy", "margin", "reward", "kl", "grad_norm", "learning_rate")
 
 
-class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
+class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
     """Follows one training. `engine` counts `steps` and `tokens`; `start` is the SPEC of the model
     before it, None for one that is not evaluated."""
 
@@ -68,7 +68,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
         if self._start is not None and evaluations.settings.start:
             start = self._note({"step": 0, "tokens": 0, "seconds": 0.0})
             evaluations.submit(START, self._start, start)
-        for checkpoint in self._work.whole_checkpoints():
+        for checkpoint in self._work.complete_checkpoints():
             self._submit(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -85,14 +85,14 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if is_main():
             path = self._work.checkpoints / f"checkpoint-{state.global_step}"
-            note = self._note(dict(note_of(state, self._seconds(), self._engine.tokens)))
+            note = self._note(dict(checkpoint_note(state, self._seconds(), self._engine.tokens)))
             write_atomically(path / NOTE, pretty_json(note), durable=True)
             if self._evaluations is not None:
                 stops = self._evaluate(self._evaluations, Checkpoint(state.global_step, path, note))
                 control.should_training_stop = control.should_training_stop or stops
             self._rotate()
         if self._settings.waits:
-            control.should_training_stop = as_main_says(control.should_training_stop)
+            control.should_training_stop = broadcast_decision(control.should_training_stop)
 
     def _evaluate(self, evaluations: Evaluations, checkpoint: Checkpoint) -> bool:
         """Evaluates a checkpoint that was just saved; whether training stops."""
@@ -101,7 +101,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
     def settle(self) -> None:
         """Waits for the evaluations; those that a kill cut off are done now."""
         if self._evaluations is not None:
-            for checkpoint in self._work.whole_checkpoints():
+            for checkpoint in self._work.complete_checkpoints():
                 self._submit(checkpoint)
             self._evaluations.wait()
         if is_main():
@@ -125,7 +125,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # its types ar
 
     def _rotate(self) -> None:
         """Deletes old checkpoints: not the last ones, not the best, none that waits to be evaluated."""
-        checkpoints = self._work.whole_checkpoints()
+        checkpoints = self._work.complete_checkpoints()
         retained = {checkpoint.path for checkpoint in checkpoints[-self._settings.keep :]}
         needed: set[str] = set()
         if self._evaluations is not None:

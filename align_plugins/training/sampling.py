@@ -72,7 +72,8 @@ def sample(
                     policy.check(prompts[i], max_new_tokens)
                 raise
             rows = [
-                policy.written(prompts[i], c.ids) for i, c in zip(indices, continuations, strict=True)
+                policy.with_response(prompts[i], c.ids)
+                for i, c in zip(indices, continuations, strict=True)
             ]
             logprobs = _logprobs(policy, rows, continuations, temperature)
             ended = [c.ended for c in continuations]

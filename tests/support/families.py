@@ -220,7 +220,7 @@ def _check_the_medium_arrives(trainer: Any) -> None:
     if trainer.name == "ppo":  # its batches are made of its own answers
         policy = trainer.policy
         end = [policy.model.generation_config.eos_token_id]
-        answered = [policy.written(trainer.encode(row).prompt, end) for row in rows]
+        answered = [policy.with_response(trainer.encode(row).prompt, end) for row in rows]
         batches = [policy.collate([row]) for row in answered]
     else:
         batches = [batch_of(trainer, trainer.encode(row)) for row in rows]

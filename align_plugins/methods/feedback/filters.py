@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from align_plugins.data.rows import Demonstration, Feedback, row_like
-from align_plugins.evaluation.collect import Saved, ask, task_of
-from align_plugins.methods.feedback.roles import Critique, judged
+from align_plugins.evaluation.collect import SavedResponses, ask, task_of
+from align_plugins.methods.feedback.roles import CritiqueSource, judge_responses
 from align_plugins.methods.feedback.settings import Critic
 from align_plugins.methods.feedback.stages import Stages
 from align_plugins.methods.feedback.steps import critique_stage, is_fine
@@ -18,7 +18,7 @@ from eval_anything.models.base import Sampling
 from eval_anything.output.progress import Progress
 
 
-class Unfiltered:
+class NoFilter:
     """Nobody: every response that differs counts as better."""
 
     least = 0.0
@@ -28,12 +28,12 @@ class Unfiltered:
         return {row.id: 1.0 for row in rows}
 
 
-class ByCritic:
+class CriticFilter:
     """The critic: it found something in the first response and finds nothing in the refined one."""
 
     least = 0.0
 
-    def __init__(self, stages: Stages, critique: Critique, critic: Critic, after: str) -> None:
+    def __init__(self, stages: Stages, critique: CritiqueSource, critic: Critic, after: str) -> None:
         self._stages = stages
         self._critique = critique
         self._critic = critic
@@ -49,7 +49,7 @@ class ByCritic:
         return {row.id: float(is_fine(row.critique, self._critic)) for row in critiqued}
 
 
-class ByJudge:
+class JudgeFilter:
     """A judge: pairwise, or one whose values for both responses are compared."""
 
     def __init__(self, scorer: Scorer, metric: str | None, least: float, progress: Progress) -> None:
@@ -67,7 +67,9 @@ class ByJudge:
         refined = {row.id: row.refined or () for row in rows}
         if self._scorer.compares:
             task = task_of("filter", rows)
-            first_records = ask(task, Saved(first), folder / "first", Sampling(), self._progress)
+            first_records = ask(
+                task, SavedResponses(first), folder / "first", Sampling(), self._progress
+            )
             self._scorer.against(task, first_records, "the first responses")
             won = self._values("filter", rows, refined, folder / "refined")
             return {identity: win_rate - 0.5 for identity, win_rate in won.items()}
@@ -83,6 +85,6 @@ class ByJudge:
         answered: Mapping[str, Sequence[Part]],
         folder: Path,
     ) -> dict[str, float]:
-        records = judged(name, rows, answered, self._scorer, folder, self._progress)
+        records = judge_responses(name, rows, answered, self._scorer, folder, self._progress)
         scores = {i: record.scores.get(self._metric) for i, record in records.items()}
         return {i: s.value for i, s in scores.items() if s is not None and s.value is not None}

@@ -9,25 +9,31 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from align_plugins.data.contamination import Known, known_prompts, read_clean
+from align_plugins.data.contamination import BenchmarkPrompts, benchmark_prompts, read_uncontaminated
 from align_plugins.data.files import file_hash, write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, row_like
 from align_plugins.evaluation.checkpoints import check_evaluation
 from align_plugins.evaluation.collect import judge_of
-from align_plugins.evaluation.report import account_of
-from align_plugins.methods.feedback.filters import ByCritic, ByJudge, Unfiltered
-from align_plugins.methods.feedback.roles import Critique, JudgeCritic, ModelCritic, Speaker, asking
-from align_plugins.methods.feedback.run_method import Learner, lasting_inputs
+from align_plugins.evaluation.report import training_report
+from align_plugins.methods.feedback.filters import CriticFilter, JudgeFilter, NoFilter
+from align_plugins.methods.feedback.roles import (
+    CritiqueSource,
+    JudgeCritic,
+    ModelCritic,
+    ResponseSampler,
+    critique_conversation,
+)
+from align_plugins.methods.feedback.run_method import MethodRunner, stage_inputs
 from align_plugins.methods.feedback.settings import Critic, FeedbackSettings, FirstResponses, Refining
 from align_plugins.methods.feedback.stages import Counts, Stages
 from align_plugins.methods.feedback.steps import (
-    Better,
+    PairFilter,
     critique_stage,
     pair_stage,
     refine_stage,
+    sameness_warning,
     sample_stage,
-    says_the_same,
-    to_mend,
+    to_refine,
 )
 from align_plugins.settings import MethodSettings
 from align_plugins.trainer import Trained, Trainer
@@ -45,18 +51,18 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     name: ClassVar[str] = "feedback"
     settings_type: ClassVar[type[MethodSettings]] = FeedbackSettings
     _stages: Stages
-    _known: Known | None
+    _benchmarks: BenchmarkPrompts | None
     _progress: Progress
 
     def __init__(self, settings: FeedbackSettings) -> None:
         super().__init__(settings)
         self._out = Path(settings.out)
         critic, then = settings.critic, settings.then
-        self._sft = Learner("sft", critic.training, "critic.training") if critic.data else None
-        self._dpo = Learner("dpo", settings.dpo, "dpo") if then == "dpo" else None
-        self._reward = Learner("reward", settings.reward, "reward") if then == "ppo" else None
+        self._sft = MethodRunner("sft", critic.training, "critic.training") if critic.data else None
+        self._dpo = MethodRunner("dpo", settings.dpo, "dpo") if then == "dpo" else None
+        self._reward = MethodRunner("reward", settings.reward, "reward") if then == "ppo" else None
         rewards = {"rewards": [{"checkpoint": "reward"}]}
-        self._ppo = Learner("ppo", settings.ppo, "ppo", rewards) if then == "ppo" else None
+        self._ppo = MethodRunner("ppo", settings.ppo, "ppo", rewards) if then == "ppo" else None
 
     def train(self, progress: Progress) -> Trained:
         settings = self.settings
@@ -69,20 +75,20 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         with hold_folder(self._out, self._out):
             summary = self._run(progress)
             write_atomically(self._out / "result.json", pretty_json(summary))
-        return account_of(summary)
+        return training_report(summary)
 
     def _run(self, progress: Progress) -> dict[str, Any]:
         begun = time.monotonic()
         folder = self.settings.stages
         stages = Stages(Path(folder) if folder is not None else self._out / "stages", progress)
         self._stages = stages
-        self._known = None if self.settings.allow_contamination else known_prompts()
+        self._benchmarks = None if self.settings.allow_contamination else benchmark_prompts()
         self._progress = progress
         warnings: list[str] = []
         pairs = self._pairs(warnings)
         for line in warnings:
             progress.say(line)
-        lines = [*(stage.told for stage in stages.made), *warnings]
+        lines = [*(stage.line for stage in stages.made), *warnings]
         learned = self._learned(pairs)
         return {
             "step": 0,
@@ -116,22 +122,22 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         else:
             if provided.critiques is not None:
                 criticised, after = self._read(provided.critiques, Feedback)
-                first = to_mend(criticised, settings.critic)
+                first = to_refine(criticised, settings.critic)
             else:
                 responses, after = self._responses()
                 first = responses
                 if critique is not None:
                     criticised = critique_stage(stages, responses, after, critique)
-                    warning = says_the_same(stages.made[-1].note, criticised)
+                    warning = sameness_warning(stages.made[-1].note, criticised)
                     warnings += [warning] if warning is not None else []
-                    first, after = to_mend(criticised, settings.critic), stages.made[-1].key
+                    first, after = to_refine(criticised, settings.critic), stages.made[-1].key
             refine = settings.refine
-            refiner = self._speaker(refine, refine.model or settings.model)
+            refiner = self._sampler(refine, refine.model or settings.model)
             refined = refine_stage(stages, first, after, refiner, settings)
             after = stages.made[-1].key
-        pairs = pair_stage(stages, refined, after, self._better(critique, after), settings.most)
+        pairs = pair_stage(stages, refined, after, self._pair_filter(critique, after), settings.most)
         if not pairs:
-            counts = "; ".join(stage.told for stage in stages.made)
+            counts = "; ".join(stage.line for stage in stages.made)
             raise UserError(f"no pairs are left to learn from: {counts}")
         return pairs
 
@@ -153,23 +159,23 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         prompts = [
             row_like(row, Prompt, id=f"{number}:{row.id}" if several else row.id)
             for number, path in enumerate(settings.files, start=1)
-            for row in read_clean(path, Prompt, self.name, self._known)
+            for row in read_uncontaminated(path, Prompt, self.name, self._benchmarks)
         ]
-        start = self._speaker(settings.sample, settings.model)
+        start = self._sampler(settings.sample, settings.model)
         rows = sample_stage(self._stages, prompts, file_hash(settings.files), start)
         return rows, self._stages.made[-1].key
 
     def _read(self, name: str, kind: type[R]) -> tuple[list[R], str]:
         """A stage that the user gives, and its hash."""
         path = Path(name)
-        return read_clean(path, kind, "this stage", self._known), file_hash([path])
+        return read_uncontaminated(path, kind, "this stage", self._benchmarks), file_hash([path])
 
-    def _speaker(self, drawing: Critic | FirstResponses | Refining, spec: str) -> Speaker:
+    def _sampler(self, drawing: Critic | FirstResponses | Refining, spec: str) -> ResponseSampler:
         """The model of a SPEC, asked as these settings say."""
         seed = self.settings.seed
-        return Speaker(spec, drawing.model_args, drawing.temperature, seed, self._progress)
+        return ResponseSampler(spec, drawing.model_args, drawing.temperature, seed, self._progress)
 
-    def _critique(self) -> Critique | None:
+    def _critique(self) -> CritiqueSource | None:
         """The critic, trained if it is to learn; None if nobody asks one."""
         settings = self.settings
         critic = settings.critic
@@ -182,9 +188,9 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         spec = critic.model or settings.model
         if self._sft is not None:
             spec = self._trained_critic(self._sft, spec)
-        return ModelCritic(self._speaker(critic, spec), critic.ask)
+        return ModelCritic(self._sampler(critic, spec), critic.ask)
 
-    def _trained_critic(self, sft: Learner, spec: str) -> str:
+    def _trained_critic(self, sft: MethodRunner, spec: str) -> str:
         stages, critic = self._stages, self.settings.critic
         assert critic.data is not None
         paths = [Path(critic.data)] if isinstance(critic.data, str) else list(map(Path, critic.data))
@@ -195,11 +201,11 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
                     row,
                     Demonstration,
                     id=f"{number}:{row.id}",
-                    messages=asking(row.messages, row.response, critic.ask),
+                    messages=critique_conversation(row.messages, row.response, critic.ask),
                     response=(TextPart(row.critique),),
                 )
                 for number, path in enumerate(paths)
-                for row in read_clean(path, Feedback, "a critic", self._known)
+                for row in read_uncontaminated(path, Feedback, "a critic", self._benchmarks)
                 if row.critique
             ]
             if not rows:
@@ -213,21 +219,21 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         trained = self._train(sft, "critic", model=spec, data=rows_file, allow_contamination=True)
         return str(trained.json["final"])
 
-    def _better(self, critique: Critique | None, after: str) -> Better:
+    def _pair_filter(self, critique: CritiqueSource | None, after: str) -> PairFilter:
         settings = self.settings
         judge = settings.filter.judge
         if judge is None:
-            return Unfiltered()
+            return NoFilter()
         if judge == "critic":
             assert critique is not None
-            return ByCritic(self._stages, critique, settings.critic, after)
+            return CriticFilter(self._stages, critique, settings.critic, after)
         scorer = judge_of(judge, settings.include, settings.allow_code)
         metric = settings.filter.metric
         if metric is not None and metric not in scorer.metrics:
             raise UserError(
                 f"filter.metric: {scorer.name} has no {metric!r}, but {', '.join(scorer.metrics)}"
             )
-        return ByJudge(scorer, metric, settings.filter.least, self._progress)
+        return JudgeFilter(scorer, metric, settings.filter.least, self._progress)
 
     # --- learning ------------------------------------------------------------------------------
 
@@ -252,14 +258,14 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         _link(self._out / "final", Path(trained.json["final"]))
         return {**trained.json, "final": str(self._out.resolve() / "final")}
 
-    def _train(self, learner: Learner, name: str, **overrides: Any) -> Trained:
+    def _train(self, runner: MethodRunner, name: str, **overrides: Any) -> Trained:
         """Trains on what the last stage made, in a folder of the stages."""
         shared = {name: getattr(self.settings, name) for name in ("seed", "device", "threads", "out")}
-        settings = learner.settings(**shared, **overrides)
+        settings = runner.settings(**shared, **overrides)
         weights = resolve(settings.model, {}).weights()
-        inputs = lasting_inputs(settings, self._stages.made[-1].key, weights)
+        inputs = stage_inputs(settings, self._stages.made[-1].key, weights)
         folder = self._stages.folder(name, inputs)
-        return learner.train(msgspec.structs.replace(settings, out=str(folder)), self._progress)
+        return runner.train(msgspec.structs.replace(settings, out=str(folder)), self._progress)
 
     def _prompts_of(self, pairs: Sequence[Preference]) -> str | list[str]:
         """The prompts that the policy answers while it is rewarded: those of `data`, or of the pairs."""

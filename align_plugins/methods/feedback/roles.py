@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from align_plugins.data.rows import Demonstration, Prompt, row_like
-from align_plugins.evaluation.collect import Saved, ask, task_of
+from align_plugins.evaluation.collect import SavedResponses, ask, task_of
 from eval_anything.content import Message, Part, Record, Response, TextPart
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Model, Sampling
@@ -15,7 +15,7 @@ from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
 
 
-class Speaker:
+class ResponseSampler:
     """A model that is asked, and how its answers are drawn."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Speaker:
         return ask(task_of(name, prompts), self.model, folder, self._sampling, self._progress)
 
 
-class Critique(Protocol):
+class CritiqueSource(Protocol):
     """Who says what is wrong with responses."""
 
     @property
@@ -56,20 +56,22 @@ class Critique(Protocol):
 class ModelCritic:
     """A model that is asked in words, after the prompt and the response."""
 
-    def __init__(self, speaker: Speaker, question: str) -> None:
-        self._speaker = speaker
+    def __init__(self, sampler: ResponseSampler, question: str) -> None:
+        self._sampler = sampler
         self._question = question
 
     @property
     def inputs(self) -> dict[str, Any]:
-        return {**self._speaker.inputs, "ask": self._question}
+        return {**self._sampler.inputs, "ask": self._question}
 
     def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
         prompts = [
-            row_like(row, Prompt, messages=asking(row.messages, row.response, self._question))
+            row_like(
+                row, Prompt, messages=critique_conversation(row.messages, row.response, self._question)
+            )
             for row in rows
         ]
-        return self._speaker.answers("critique", prompts, folder)
+        return self._sampler.answers("critique", prompts, folder)
 
     def text(self, record: Record) -> str:
         return Response(record.parts).text.strip() if record.error is None else ""
@@ -88,14 +90,16 @@ class JudgeCritic:
 
     def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
         answered = {row.id: row.response for row in rows}
-        return judged("critique", rows, answered, self._scorer, folder, self._progress)
+        return judge_responses("critique", rows, answered, self._scorer, folder, self._progress)
 
     def text(self, record: Record) -> str:
         score = next((s for s in record.scores.values() if s.value is not None), None)
         return score.explanation.strip() if score is not None else ""
 
 
-def asking(messages: Sequence[Message], response: Sequence[Part], question: str) -> tuple[Message, ...]:
+def critique_conversation(
+    messages: Sequence[Message], response: Sequence[Part], question: str
+) -> tuple[Message, ...]:
     """The conversation that a critic answers: prompt, response, question."""
     return (
         *messages,
@@ -104,7 +108,7 @@ def asking(messages: Sequence[Message], response: Sequence[Part], question: str)
     )
 
 
-def judged(
+def judge_responses(
     name: str,
     rows: Sequence[Prompt],
     answered: Mapping[str, Sequence[Part]],
@@ -115,4 +119,4 @@ def judged(
     """What a judge says of a response to each row's prompt; records by id."""
     task = task_of(name, rows)
     scorer.check_task(task)
-    return ask(task, Saved(answered), folder, Sampling(), progress, [scorer])
+    return ask(task, SavedResponses(answered), folder, Sampling(), progress, [scorer])

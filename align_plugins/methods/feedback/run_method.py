@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from align_plugins.settings import TrainSettings, lasting
+from align_plugins.settings import TrainSettings, resume_settings
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.environment import check_environment
 from eval_anything import plugins
@@ -15,7 +15,7 @@ from eval_anything.errors import UserError, near
 from eval_anything.output.progress import Progress
 
 
-class Learner:
+class MethodRunner:
     """A method with settings of its own (`group`, as the user wrote them) and some that are set here.
     `here` has a value for each of those that the method needs beside model, data and folder."""
 
@@ -52,7 +52,7 @@ class Learner:
         return self._type(settings).train(progress)
 
 
-def lasting_inputs(settings: TrainSettings, data_hash: str, weights: str) -> dict[str, Any]:
+def stage_inputs(settings: TrainSettings, data_hash: str, weights: str) -> dict[str, Any]:
     """What decides the weights that come out; paths are left out, what is at them counts."""
-    settings_by_name = {k: v for k, v in lasting(settings).items() if k not in ("data", "model")}
+    settings_by_name = {k: v for k, v in resume_settings(settings).items() if k not in ("data", "model")}
     return {**settings_by_name, "data": data_hash, "weights": weights}

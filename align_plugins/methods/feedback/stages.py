@@ -29,7 +29,7 @@ from eval_anything.output.progress import Progress
 Counts = dict[str, Any]
 
 
-class Made(NamedTuple):
+class StageOutput(NamedTuple):
     """The rows of a stage, and what was noted of it."""
 
     name: str
@@ -39,7 +39,7 @@ class Made(NamedTuple):
     note: Mapping[str, Any]
 
     @property
-    def told(self) -> str:
+    def line(self) -> str:
         """The stage in a line for people."""
         counts = self.note["counts"]
         numbers = ", ".join(
@@ -57,7 +57,7 @@ class Stages:
 
     def __init__(self, root: Path, progress: Progress) -> None:
         self.root = root.resolve()
-        self.made: list[Made] = []
+        self.made: list[StageOutput] = []
         self._progress = progress
         self._store = MediaStore(self.root / "media")
 
@@ -87,9 +87,9 @@ class Stages:
                 write_atomically(about, pretty_json(note))
         note = msgspec.json.decode(about.read_bytes())
         typed_rows = rows_of(read_rows(path), kind, path, "feedback") if path.stat().st_size else []
-        stage = Made(name, folder.name, path, typed_rows, note)
+        stage = StageOutput(name, folder.name, path, typed_rows, note)
         self.made.append(stage)
-        self._progress.say(stage.told)
+        self._progress.say(stage.line)
         return typed_rows
 
     def _at_home(self, row: Row) -> Row:

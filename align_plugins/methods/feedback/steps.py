@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, parts_key, row_like
-from align_plugins.methods.feedback.roles import Critique, Speaker
+from align_plugins.methods.feedback.roles import CritiqueSource, ResponseSampler
 from align_plugins.methods.feedback.settings import Critic, FeedbackSettings
 from align_plugins.methods.feedback.stages import Counts, Stages
 from eval_anything.content import NO_TOKENS, Message, Record, TextPart
 
 
-class Better(Protocol):
+class PairFilter(Protocol):
     """Who says by how much refined responses are better."""
 
     least: float
@@ -34,7 +34,7 @@ SAME = 0.9
 
 
 def sample_stage(
-    stages: Stages, prompts: Sequence[Prompt], prompts_hash: str, start: Speaker
+    stages: Stages, prompts: Sequence[Prompt], prompts_hash: str, start: ResponseSampler
 ) -> list[Demonstration]:
     """A response to each prompt. `data` is the hash of the prompts."""
 
@@ -51,7 +51,11 @@ def sample_stage(
 
 
 def critique_stage(
-    stages: Stages, rows: Sequence[Demonstration], after: str, critic: Critique, name: str = "critiques"
+    stages: Stages,
+    rows: Sequence[Demonstration],
+    after: str,
+    critic: CritiqueSource,
+    name: str = "critiques",
 ) -> list[Feedback]:
     """What the critic says of each response. `after` is the stage that made them."""
 
@@ -72,7 +76,7 @@ def critique_stage(
     return stages.rows(name, {"after": after, **critic.inputs}, Feedback, make)
 
 
-def says_the_same(note: Mapping[str, Any], rows: Sequence[Feedback]) -> str | None:
+def sameness_warning(note: Mapping[str, Any], rows: Sequence[Feedback]) -> str | None:
     """A warning of a critic that says one thing of nearly all responses."""
     counts = note["counts"]
     if len(rows) < 10 or counts["most_frequent"] < SAME * len(rows):
@@ -88,7 +92,7 @@ def refine_stage(
     stages: Stages,
     rows: Sequence[Feedback] | Sequence[Demonstration],
     after: str,
-    refiner: Speaker,
+    refiner: ResponseSampler,
     settings: FeedbackSettings,
 ) -> list[Feedback]:
     """A second response to each prompt: with the critique of the first one, or without."""
@@ -130,7 +134,7 @@ def _refining(row: Feedback, settings: FeedbackSettings) -> tuple[Message, ...]:
     return (*before, Message(last.role, (*last.parts, *question)))
 
 
-def to_mend(rows: Sequence[Feedback], critic: Critic) -> list[Feedback]:
+def to_refine(rows: Sequence[Feedback], critic: Critic) -> list[Feedback]:
     """The rows in which the critic found something."""
     return [row for row in rows if not is_fine(row.critique, critic)]
 
@@ -142,13 +146,13 @@ def is_fine(text: str, critic: Critic) -> bool:
 
 
 def pair_stage(
-    stages: Stages, rows: Sequence[Feedback], after: str, better: Better, most: int | None
+    stages: Stages, rows: Sequence[Feedback], after: str, pair_filter: PairFilter, most: int | None
 ) -> list[Preference]:
     """The refined responses as chosen, the first ones as rejected, where they differ and are better."""
 
     def make(folder: Path) -> tuple[list[Preference], Counts]:
         different = [r for r in rows if r.refined and parts_key(r.refined) != parts_key(r.response)]
-        gains = better.gains(different, folder)
+        gains = pair_filter.gains(different, folder)
         pairs = [
             row_like(
                 row,
@@ -158,7 +162,7 @@ def pair_stage(
                 rejected=row.response,
             )
             for row in different
-            if gains.get(row.id, 0.0) > better.least
+            if gains.get(row.id, 0.0) > pair_filter.least
         ]
         unjudged = sum(gains.get(row.id) is None for row in different)
         counts = {
@@ -170,7 +174,7 @@ def pair_stage(
         }
         return pairs[:most], counts
 
-    inputs = {"after": after, "most": most, "least": better.least, **better.inputs}
+    inputs = {"after": after, "most": most, "least": pair_filter.least, **pair_filter.inputs}
     return stages.rows("pairs", inputs, Preference, make)
 
 

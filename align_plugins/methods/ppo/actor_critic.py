@@ -69,7 +69,7 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
         return output
 
 
-def read(policy: Policy, module: Any, batch: Mapping[str, Any]) -> ActorCriticOutput:
+def actor_critic_output(policy: Policy, module: Any, batch: Mapping[str, Any]) -> ActorCriticOutput:
     """What a (wrapped) ActorCritic says of a batch."""
     from accelerate.utils import extract_model_from_parallel
 

@@ -48,8 +48,8 @@ def alarms(evaluations: Evaluations) -> list[Alarm]:
     """The alarms of all finished evaluations, by step."""
     raised = []
     best: CheckpointMetric | None = None
-    for name in evaluations.done():
-        now = evaluations.measured(name)
+    for name in evaluations.finished():
+        now = evaluations.checkpoint_metric(name)
         if now is None:
             continue
         if best is not None and now.goodness < best.goodness:

@@ -27,27 +27,27 @@ from accelerate.utils import (
 from torch.nn.utils.rnn import pad_sequence
 
 from align_plugins.losses.ppo import (
-    adapted,
+    adapted_kl_coef,
     gae,
-    kl_of,
+    kl_estimate,
     moments,
     policy_loss,
     token_rewards,
     value_loss,
-    whitened,
+    whiten,
 )
-from align_plugins.methods.ppo.actor_critic import ActorCritic, read
+from align_plugins.methods.ppo.actor_critic import ActorCritic, actor_critic_output
 from align_plugins.methods.ppo.loop_state import LoopState, keep_trained_weights
 from align_plugins.methods.ppo.rewards import Rewards
 from align_plugins.methods.ppo.rollout import (
     Advantages,
     Rollout,
     RolloutPrompt,
-    order_of,
-    roll_out,
-    token_figures,
+    make_rollout,
+    prompt_order,
+    token_metrics,
 )
-from align_plugins.methods.ppo.sharding import is_sharded, take_over
+from align_plugins.methods.ppo.sharding import copy_weights, is_sharded
 from align_plugins.policies.base import Encoded, Policy
 from align_plugins.training.adapters import Trainable
 from align_plugins.training.engine import NotFiniteError, arguments_of, check_weights, saving, to_device
@@ -111,12 +111,12 @@ class PpoEngine:
         self.rows = len(rounds.prompts)
         self.steps = steps = _rounds_of(settings, self.rows, processes)
         self.tokens = 0
-        self._unsummed = 0  # of these, in this round and by this process
+        self._local_tokens = 0  # of these, in this round and by this process
         self._policy = models.policy
         self._trained = models.trained
         self._reference = reference = models.reference
         self._prompts = rounds.prompts
-        self._order = order_of(self.rows, settings.seed)
+        self._order = prompt_order(self.rows, settings.seed)
         self._rewards = rounds.rewards
         self._settings = settings
         self._folder = folder
@@ -150,10 +150,10 @@ class PpoEngine:
             num_warmup_steps=int(settings.warmup if settings.warmup >= 1 else settings.warmup * steps),
             num_training_steps=steps,
         )
-        self._memory = LoopState(settings.kl_weight)
+        self._loop_state = LoopState(settings.kl_weight)
         if not self._sharded:  # accelerate keeps shards in a way of its own
             keep_trained_weights(self._accelerator, self._actor)
-        self._accelerator.register_for_checkpointing(self._schedule, self._memory)
+        self._accelerator.register_for_checkpointing(self._schedule, self._loop_state)
         self._tally = Tally()
         self.state = transformers.TrainerState(
             max_steps=steps, is_world_process_zero=self._accelerator.is_main_process
@@ -176,8 +176,8 @@ class PpoEngine:
         control = transformers.TrainerControl()
         if resume_from_checkpoint is not None:
             self._accelerator.load_state(str(Path(resume_from_checkpoint) / RESUMING))
-            self._take_over()
-            state.global_step = self._memory.step
+            self._sync_weights()
+            state.global_step = self._loop_state.step
         if settings.trackers:
             self._accelerator.init_trackers("ppo")
         try:
@@ -189,14 +189,14 @@ class PpoEngine:
     def _rounds(self, control: transformers.TrainerControl) -> None:
         settings, state = self._settings, self.state
         while state.global_step < state.max_steps and not control.should_training_stop:
-            self._unsummed = 0
+            self._local_tokens = 0
             self._round()
-            self.tokens += int(self._summed(torch.tensor(self._unsummed)))
+            self.tokens += int(self._summed(torch.tensor(self._local_tokens)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of rounds in which nothing is learned
                 self._schedule.step()
             state.global_step += 1
-            self._memory.step = state.global_step
+            self._loop_state.step = state.global_step
             places = state.global_step * settings.rollout * self._accelerator.num_processes
             state.epoch = places / self.rows
             last = state.global_step == state.max_steps
@@ -206,14 +206,14 @@ class PpoEngine:
             if last or (settings.save_every and state.global_step % settings.save_every == 0):
                 self._save()
                 self._call("on_save", control)
-                self._memory.since_save = [0.0, 0.0]
+                self._loop_state.since_save = [0.0, 0.0]
 
     def _round(self) -> None:
         settings, accelerator = self._settings, self._accelerator
         many = settings.rollout * accelerator.num_processes
         first = self.state.global_step * many + settings.rollout * accelerator.process_index
         positions = range(first, first + settings.rollout)
-        rollout = roll_out(
+        rollout = make_rollout(
             self._policy,
             [self._prompts[self._order(position)] for position in positions],
             self._rewards,
@@ -222,9 +222,9 @@ class PpoEngine:
             max_new_tokens=settings.max_new_tokens,
             precision=accelerator.autocast(),
         )
-        self._unsummed += rollout.tokens
-        self._tally.add(rollout.figures)
-        if not self._worth_learning(rollout):
+        self._local_tokens += rollout.tokens
+        self._tally.add(rollout.metrics)
+        if not self._rewards_differ(rollout):
             return
         rows = [sampled.row for sampled in rollout.sampled]
         advantages = self._advantages(rollout)
@@ -235,55 +235,57 @@ class PpoEngine:
             order = random.Random(name).sample(range(len(rows)), len(rows))
             for start in range(0, len(order), size):
                 self._update(rows, advantages, order[start : start + size])
-        self._take_over()
+        self._sync_weights()
 
-    def _take_over(self) -> None:
+    def _sync_weights(self) -> None:
         """Has the model that answers and is saved be the one that was trained."""
         if self._sharded:
-            take_over(self._model, self._actor.model)
+            copy_weights(self._model, self._actor.model)
 
-    def _worth_learning(self, rollout: Rollout) -> bool:
+    def _rewards_differ(self, rollout: Rollout) -> bool:
         """Whether the rewards of all processes differ; they are noted."""
         values: list[float] = gather_object([r.value for r in rollout.rewards if r.value is not None])
         reason = next((r.reason for r in rollout.rewards if r.value is None), "")
         if values:
             mean = sum(values) / len(values)
-            self._memory.note(mean)
+            self._loop_state.note(mean)
             self._tally.add({"reward": (mean, 1.0), "reward_std": (_deviation(values, mean), 1.0)})
         learns = bool(values) and max(values) - min(values) > 1e-9
         self._tally.add({"nothing_learned": (float(not learns), 1.0)})
-        if not learns and self._memory.learned:
+        if not learns and self._loop_state.learned:
             same = f"have the reward {values[0]:.4g}" if values else f"have no reward ({reason})"
             self._say(
                 f"step {self.state.global_step + 1}: all {len(rollout.rewards)} responses {same}: "
                 "nothing is learned from such a batch"
             )
-        self._memory.learned = learns
-        self._memory.idle += not learns
+        self._loop_state.learned = learns
+        self._loop_state.idle += not learns
         return learns
 
     def _advantages(self, rollout: Rollout) -> Advantages:
         """What the policy, its critic and the reference say of the responses, made advantages."""
         settings, device = self._settings, self._accelerator.device
         rows = [sampled.row for sampled in rollout.sampled]
-        old, values, kl = self._looked_at(rows)
-        self._tally.add(token_figures(rollout, old, kl))
+        old, values, kl = self._logprobs_values_kl(rows)
+        self._tally.add(token_metrics(rollout, old, kl))
         scored = [reward.value is not None for reward in rollout.rewards]
         scores = torch.tensor([reward.value or 0.0 for reward in rollout.rewards], device=device)
         chosen = torch.tensor(scored, device=device)
         if settings.whiten_rewards:
-            scores = whitened(scores, self._summed(moments(scores[chosen])))
+            scores = whiten(scores, self._summed(moments(scores[chosen])))
         lengths = torch.tensor([len(row.response) for row in rows], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
-        rewards = token_rewards(scores, pad_sequence(kl, batch_first=True), mask, self._memory.kl_weight)
+        rewards = token_rewards(
+            scores, pad_sequence(kl, batch_first=True), mask, self._loop_state.kl_weight
+        )
         padded = pad_sequence(values, batch_first=True)
         advantages, returns = gae(rewards, padded, mask, settings.gamma, settings.gae_lambda)
         used = mask & chosen[:, None]
-        advantages = whitened(advantages, self._summed(moments(advantages[used])))
+        advantages = whiten(advantages, self._summed(moments(advantages[used])))
         if settings.kl_target is not None:
             total, count = self._summed(torch.tensor([float(sum(k.sum() for k in kl)), float(len(kl))]))
-            self._memory.kl_weight = adapted(
-                self._memory.kl_weight,
+            self._loop_state.kl_weight = adapted_kl_coef(
+                self._loop_state.kl_weight,
                 float(total / count),
                 settings.kl_target,
                 int(count),
@@ -292,7 +294,7 @@ class PpoEngine:
         by_row = [[row[m] for row, m in zip(t, mask, strict=True)] for t in (advantages, returns)]
         return Advantages(old, values, by_row[0], by_row[1], scored)
 
-    def _looked_at(
+    def _logprobs_values_kl(
         self, rows: Sequence[Encoded]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
         """Log-probabilities, values and the KL from the reference, a vector (tokens,) for each row."""
@@ -304,10 +306,10 @@ class PpoEngine:
             for start in range(0, len(order), self._settings.batch_size):
                 indices = order[start : start + self._settings.batch_size]
                 batch = self._batch([rows[i] for i in indices])
-                output = read(self._policy, self._module, batch)
-                reference = self._of_reference(batch)
+                output = actor_critic_output(self._policy, self._module, batch)
+                reference = self._reference_logprobs(batch)
                 counts = [len(rows[i].response) for i in indices]
-                price = kl_of(output.logprobs, reference, self._settings.kl_estimator)
+                price = kl_estimate(output.logprobs, reference, self._settings.kl_estimator)
                 split = zip(
                     indices,
                     output.logprobs.split(counts),
@@ -319,7 +321,7 @@ class PpoEngine:
                     old[index], values[index], kl[index] = of_policy, of_critic, of_both
         return old, values, kl
 
-    def _of_reference(self, batch: Mapping[str, Any]) -> torch.Tensor:
+    def _reference_logprobs(self, batch: Mapping[str, Any]) -> torch.Tensor:
         """Its log-probabilities of the tokens of a batch (tokens,): a copy's, or those of the start
         below the adapters."""
         model = self._reference
@@ -361,14 +363,19 @@ class PpoEngine:
     ) -> torch.Tensor:
         settings = self._settings
         batch = self._batch([rows[i] for i in indices])
-        self._unsummed += batch["inputs"]["input_ids"].numel()
-        output = read(self._policy, self._module, batch)
-        used = torch.cat([torch.full_like(advantages.old[i], advantages.scored[i]) for i in indices]) > 0
+        self._local_tokens += batch["inputs"]["input_ids"].numel()
+        output = actor_critic_output(self._policy, self._module, batch)
+        used = (
+            torch.cat(
+                [torch.full_like(advantages.old_logprobs[i], advantages.scored[i]) for i in indices]
+            )
+            > 0
+        )
 
         def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
             return torch.cat([vectors[i] for i in indices])[used]
 
-        new, old = output.logprobs[used], of(advantages.old)
+        new, old = output.logprobs[used], of(advantages.old_logprobs)
         learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
         values, returns = of(advantages.values), of(advantages.returns)
         of_values = value_loss(output.values[used], values, returns, settings.value_clip, count)
@@ -402,7 +409,7 @@ class PpoEngine:
         """The means over rounds and processes since the last line."""
         logs = self._tally.means() | {
             "learning_rate": self._schedule.get_last_lr()[0],
-            "kl_weight": self._memory.kl_weight,
+            "kl_weight": self._loop_state.kl_weight,
             "epoch": round(self.state.epoch or 0.0, 6),
             "tokens": self.tokens,
         }
@@ -425,11 +432,11 @@ class PpoEngine:
     def reward_notes(self) -> dict[str, float | None]:
         """For the note of a checkpoint: the mean reward of the first round, which the start answered,
         and of the rounds since the last checkpoint; and how many rounds taught nothing so far."""
-        total, rounds = self._memory.since_save
+        total, rounds = self._loop_state.since_save
         return {
-            "first_reward": self._memory.first,
+            "first_reward": self._loop_state.first,
             "reward": total / rounds if rounds else None,
-            "idle_rounds": self._memory.idle,
+            "idle_rounds": self._loop_state.idle,
         }
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from align_plugins.evaluation.checkpoints import Evaluations
 from align_plugins.methods.ppo.alarm import alarms
 from align_plugins.methods.ppo.settings import PpoSettings
-from align_plugins.training.monitor import Watch
+from align_plugins.training.monitor import TrainingMonitor
 from align_plugins.workdir import Checkpoint
 
 
-class PpoWatch(Watch):
+class PpoMonitor(TrainingMonitor):
     """Adds the reward to the note of a checkpoint, and looks at each evaluation for an alarm; with
     `stop_on_alarm` training waits for it, and ends at the first."""
 
@@ -49,8 +49,8 @@ class PpoWatch(Watch):
     def _alarmed(self) -> bool:
         """Reports alarms that are new; whether there has been any."""
         evaluations = self._evaluations
-        if evaluations is not None and evaluations.done() != self._seen:
-            self._seen = evaluations.done()
+        if evaluations is not None and evaluations.finished() != self._seen:
+            self._seen = evaluations.finished()
             for alarm in alarms(evaluations):
                 if alarm.name not in self._reported:
                     self._say(alarm.line)

@@ -14,7 +14,7 @@ import torch
 
 from align_plugins.methods.ppo.rewards import Reward, Rewards, response_of
 from align_plugins.policies.base import Encoded, Policy
-from align_plugins.training.metrics import Figures
+from align_plugins.training.metrics import MetricMeans
 from align_plugins.training.sampling import Sampled, sample
 from eval_anything.content import MODALITIES, Sample
 from eval_anything.media import MediaStore
@@ -34,11 +34,11 @@ class RolloutPrompt(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """Responses to some prompts with their rewards, and figures on them."""
+    """Responses to some prompts with their rewards, and metrics on them."""
 
     sampled: list[Sampled]
     rewards: list[Reward]
-    figures: Figures
+    metrics: MetricMeans
     tokens: int
 
 
@@ -47,20 +47,20 @@ class Advantages(NamedTuple):
     the response,).
 
     Attributes:
-        old: log-probabilities under the policy that sampled.
+        old_logprobs: log-probabilities under the policy that sampled.
         values: of the states, by the critic of that time.
         advantages, returns: as in losses/ppo.py; advantages are whitened over all tokens.
         scored: for each response whether it has a reward; without one nothing is learned of it.
     """
 
-    old: list[torch.Tensor]
+    old_logprobs: list[torch.Tensor]
     values: list[torch.Tensor]
     advantages: list[torch.Tensor]
     returns: list[torch.Tensor]
     scored: list[bool]
 
 
-def order_of(count: int, seed: int) -> Callable[[int], int]:
+def prompt_order(count: int, seed: int) -> Callable[[int], int]:
     """Which of `count` prompts comes at each place of an endless row: every one in each epoch, in an
     order of its own that comes from the seed."""
     orders: dict[int, list[int]] = {}
@@ -75,7 +75,7 @@ def order_of(count: int, seed: int) -> Callable[[int], int]:
     return at
 
 
-def roll_out(
+def make_rollout(
     policy: Policy,
     prompts: Sequence[RolloutPrompt],
     rewards: Rewards,
@@ -106,7 +106,7 @@ def roll_out(
         judged = rewards.score([prompt.sample for prompt in prompts], responses)
     judging = time.perf_counter() - begun
     n = float(len(prompts))
-    figures: Figures = {
+    metrics: MetricMeans = {
         "tokens_per_second": (tokens / seconds, n),
         "judging_seconds": (judging, n),
         "length": (tokens / n, n),
@@ -114,34 +114,36 @@ def roll_out(
         "unscored": (sum(reward.value is None for reward in judged) / n, n),
         "invalid": (sum(r.error is not None for r in responses) / n, n),
     }
-    return Rollout(sampled, judged, figures | _reward_figures(rewards.names, sampled, judged), tokens)
+    return Rollout(sampled, judged, metrics | _reward_metrics(rewards.names, sampled, judged), tokens)
 
 
-def _reward_figures(
+def _reward_metrics(
     names: Sequence[str], sampled: Sequence[Sampled], rewards: Sequence[Reward]
-) -> Figures:
+) -> MetricMeans:
     """Mean of each reward, if there are several; by modality the share of responses that have it, and
     their mean reward."""
-    figures: Figures = {}
+    metrics: MetricMeans = {}
     scored = [reward for reward in rewards if reward.value is not None]
     for name in names if len(names) > 1 else ():
-        _add_mean(figures, f"reward_{name}", [r.parts[name] for r in scored if name in r.parts])
+        _add_mean(metrics, f"reward_{name}", [r.parts[name] for r in scored if name in r.parts])
     for index, modality in enumerate(MODALITIES):
         having = [
             r for response, r in zip(sampled, rewards, strict=True) if index in response.row.modalities
         ]
-        figures[f"share_{modality}"] = (len(having) / len(sampled), float(len(sampled)))
+        metrics[f"share_{modality}"] = (len(having) / len(sampled), float(len(sampled)))
         values = [reward.value for reward in having if reward.value is not None]
-        _add_mean(figures, f"reward_with_{modality}", values)
-    return figures
+        _add_mean(metrics, f"reward_with_{modality}", values)
+    return metrics
 
 
-def _add_mean(figures: Figures, name: str, values: Sequence[float]) -> None:
+def _add_mean(metrics: MetricMeans, name: str, values: Sequence[float]) -> None:
     if values:
-        figures[name] = (sum(values) / len(values), float(len(values)))
+        metrics[name] = (sum(values) / len(values), float(len(values)))
 
 
-def token_figures(rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]) -> Figures:
+def token_metrics(
+    rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]
+) -> MetricMeans:
     """KL of a response (nats), whole and by modality, entropy of a token (nats), and how far the
     sampler's log-probabilities are from those that are learned with.
 
@@ -152,7 +154,7 @@ def token_figures(rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[to
     sampling_logprobs = torch.tensor([v for response in rollout.sampled for v in response.logprobs]).to(
         tokens
     )
-    figures: Figures = {
+    metrics: MetricMeans = {
         "kl": (sum(float(k.sum()) for k in kl) / n, n),
         "entropy": (-float(tokens.mean()), float(len(tokens))),
         "sampling_gap": (float((tokens - sampling_logprobs).abs().mean()), float(len(tokens))),
@@ -164,5 +166,5 @@ def token_figures(rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[to
     for index, modality in enumerate(MODALITIES):
         having = float(sum(index in response.row.modalities for response in rollout.sampled))
         if having:
-            figures[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
-    return figures
+            metrics[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
+    return metrics

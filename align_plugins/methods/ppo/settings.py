@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from align_plugins.losses.ppo import Estimator
+from align_plugins.losses.ppo import KlEstimator
 from align_plugins.methods.ppo.rewards import RewardSource
 from align_plugins.settings import TrainSettings
 
@@ -50,7 +50,7 @@ class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
     kl_weight: float = 0.02
     kl_target: float | None = None
     kl_horizon: float = 10_000.0
-    kl_estimator: Estimator = "k1"
+    kl_estimator: KlEstimator = "k1"
     whiten_rewards: bool = True
     reference: str | None = None
     stop_on_alarm: bool = False

@@ -31,7 +31,7 @@ def is_sharded(accelerator: Accelerator) -> bool:
     )
 
 
-def take_over(full_model: Any, sharded: Any) -> None:
+def copy_weights(full_model: Any, sharded: Any) -> None:
     """Copies the trained weights of a sharded model into a whole one like it, in all processes."""
     with torch.no_grad():
         pairs = zip(full_model.parameters(), sharded.parameters(), strict=True)

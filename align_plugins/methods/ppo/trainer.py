@@ -52,7 +52,7 @@ class PpoTrainer(Trainer[PpoSettings]):
             with training.open(weights=policy.weights()) as work:
                 if not training.is_done:
                     from align_plugins.methods.ppo.engine import PpoEngine, PpoModels, PpoRounds
-                    from align_plugins.methods.ppo.monitor import PpoWatch
+                    from align_plugins.methods.ppo.monitor import PpoMonitor
                     from align_plugins.training.engine import without_dropout
 
                     policy.load()
@@ -65,14 +65,14 @@ class PpoTrainer(Trainer[PpoSettings]):
                     trained = trainable_policy(policy, settings, progress)
                     models = PpoModels(policy, trained, reference)
                     rounds = PpoRounds(prompts, rewards, settings, work.checkpoints, progress.say)
-                    training.fit(PpoEngine(models, rounds), PpoWatch)
+                    training.fit(PpoEngine(models, rounds), PpoMonitor)
                     training.finish(lambda: self.results(work, progress))
         return training.report()
 
     def encode(self, row: Prompt) -> RolloutPrompt:
         """A prompt as tokens and as a judge's sample. ValueError says why it cannot be answered."""
         prompt = self.policy.prompt(row.messages)._replace(row=row.id)
-        prompt = self.policy.counted(prompt, self.settings.reads_media)
+        prompt = self.policy.with_token_count(prompt, self.settings.reads_media)
         return RolloutPrompt(prompt, sample_of(row), self.settings.max_new_tokens)
 
     def reference(self) -> Any:
@@ -125,7 +125,7 @@ class PpoTrainer(Trainer[PpoSettings]):
         """Rewards at the start and at the end, rounds in which nothing was learned, and alarms."""
         from align_plugins.methods.ppo.alarm import alarms
 
-        note = work.whole_checkpoints()[-1].note
+        note = work.complete_checkpoints()[-1].note
         lines = []
         if note["first_reward"] is not None and note["reward"] is not None:
             lines.append(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from align_plugins.data.contamination import known_prompts
+from align_plugins.data.contamination import benchmark_prompts
 from align_plugins.data.files import read_rows, write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, prompt_key, rows_of
 from align_plugins.experiment.micro_data import DEMONSTRATIONS, PAIRS, pairs, utility
@@ -160,7 +160,7 @@ def test_check_decodes_media(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_micro_data_are_from_seeds_and_in_no_benchmark(micro_data: Path) -> None:
-    known = known_prompts().prompts
+    known = benchmark_prompts().prompts
     rows = read_rows(micro_data / PAIRS) + read_rows(micro_data / DEMONSTRATIONS)
     assert len(rows) == 96
     assert not [row.id for row in rows if prompt_key(row.messages) in known]

@@ -169,7 +169,7 @@ def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     trainer.add_callback(callback)
     trainer.train()
     assert callback.evaluations is not None
-    assert callback.evaluations.done() == ["start", "step-000001"], said
+    assert callback.evaluations.finished() == ["start", "step-000001"], said
     best = callback.evaluations.best()
     assert best is not None
     assert best.name == "step-000001"

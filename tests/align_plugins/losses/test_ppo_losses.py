@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from align_plugins.losses.ppo import (
-    adapted,
+    adapted_kl_coef,
     gae,
-    kl_of,
+    kl_estimate,
     moments,
     policy_loss,
     token_rewards,
     value_loss,
-    whitened,
+    whiten,
 )
 
 
@@ -108,25 +108,25 @@ def test_estimates_of_kl_are_right_on_average() -> None:
     exact = (p * (p / q).log()).sum().item()
     drawn = torch.multinomial(p, 200_000, replacement=True)
     for estimator in ("k1", "k3"):
-        found = kl_of(p.log()[drawn], q.log()[drawn], estimator)
+        found = kl_estimate(p.log()[drawn], q.log()[drawn], estimator)
         assert found.mean().item() == pytest.approx(exact, abs=0.01)
     assert found.min() >= 0
-    assert kl_of(p.log()[:1], q.log()[:1]).item() == pytest.approx(math.log(2.5))
+    assert kl_estimate(p.log()[:1], q.log()[:1]).item() == pytest.approx(math.log(2.5))
 
 
 def test_whitened_values() -> None:
     values = torch.tensor([1.0, 2.0, 6.0])
-    found = whitened(values, moments(values))
+    found = whiten(values, moments(values))
     assert found.mean().item() == pytest.approx(0, abs=1e-6)
     assert found.std(unbiased=False).item() == pytest.approx(1, abs=1e-6)
     halves = moments(values[:1]) + moments(values[1:])  # as of two processes
-    assert torch.allclose(whitened(values, halves), found)
+    assert torch.allclose(whiten(values, halves), found)
     for constant in (torch.full((4,), 0.1), torch.full((1,), 1e8)):
-        assert whitened(constant, moments(constant)).tolist() == [0.0] * len(constant)
+        assert whiten(constant, moments(constant)).tolist() == [0.0] * len(constant)
 
 
 def test_an_adapted_weight_by_hand() -> None:
-    assert adapted(0.1, 6.0, 6.0, 64, 6400) == pytest.approx(0.1)
-    assert adapted(0.1, 6.6, 6.0, 64, 6400) == pytest.approx(0.1 * (1 + 0.1 * 0.01))
-    assert adapted(0.1, 60.0, 6.0, 64, 6400) == pytest.approx(0.1 * (1 + 0.2 * 0.01))
-    assert adapted(0.1, -3.0, 6.0, 64, 6400) == pytest.approx(0.1 * (1 - 0.2 * 0.01))
+    assert adapted_kl_coef(0.1, 6.0, 6.0, 64, 6400) == pytest.approx(0.1)
+    assert adapted_kl_coef(0.1, 6.6, 6.0, 64, 6400) == pytest.approx(0.1 * (1 + 0.1 * 0.01))
+    assert adapted_kl_coef(0.1, 60.0, 6.0, 64, 6400) == pytest.approx(0.1 * (1 + 0.2 * 0.01))
+    assert adapted_kl_coef(0.1, -3.0, 6.0, 64, 6400) == pytest.approx(0.1 * (1 - 0.2 * 0.01))

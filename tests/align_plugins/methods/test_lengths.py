@@ -79,7 +79,7 @@ def collated(trainer: Any, item: Any) -> int:
     """The length of the batch that one item makes, with the longest response of ppo."""
     if trainer.name != "ppo":
         return int(batch_of(trainer, item)["inputs"]["input_ids"].shape[1])
-    answered = trainer.policy.written(item.prompt, [0] * NEW)
+    answered = trainer.policy.with_response(item.prompt, [0] * NEW)
     return int(trainer.policy.collate([answered])["inputs"]["input_ids"].shape[1])
 
 

@@ -17,7 +17,7 @@ from align_plugins.experiment.micro_data import (
     write_demonstrations,
 )
 from align_plugins.methods.ppo.settings import PpoSettings
-from align_plugins.settings import lasting, read_settings
+from align_plugins.settings import read_settings, resume_settings
 from eval_anything.errors import UserError
 from eval_anything.files.places import content_folder
 from eval_anything.micro.model.adapter import BUNDLED
@@ -293,8 +293,8 @@ def test_settings_of_the_paper_and_paths_beside_the_file(tmp_path: Path) -> None
         config(tmp_path, Path("rows.jsonl"), rewards=rewards, evaluate=evaluate), [], PpoSettings
     )
     waits = read_settings(tmp_path / "train.yaml", ["stop_on_alarm=true"], PpoSettings)
-    assert "evaluate" not in lasting(free)
-    assert lasting(waits)["evaluate"]["limit"] == 5
+    assert "evaluate" not in resume_settings(free)
+    assert resume_settings(waits)["evaluate"]["limit"] == 5
 
 
 @pytest.mark.parametrize(

@@ -193,13 +193,13 @@ def test_a_medium_of_the_prompt_reaches_policy_critic_and_reference(name: str, t
     data = write_jsonl(tmp_path / "rows.jsonl", rows)
     model = family.make(tmp_path / "model")
     path = config(tmp_path, data, **SHORT, model=str(model))
-    old, values, kl = _looked_at(PpoTrainer.from_config(path), tmp_path)
+    old, values, kl = _logprobs_values_kl(PpoTrainer.from_config(path), tmp_path)
     assert (old[0] - old[1]).abs().max() > 1e-4
     assert (values[0] - values[1]).abs().max() > 1e-4
     assert torch.cat(kl).abs().max() < 1e-5  # so the reference, a copy of the start, saw them too
 
 
-def _looked_at(trainer: PpoTrainer, folder: Path) -> Any:
+def _logprobs_values_kl(trainer: PpoTrainer, folder: Path) -> Any:
     """Log-probabilities, values and KL of one answer to each prompt, by the engine itself."""
     progress, settings, policy = Progress("silent"), trainer.settings, trainer.policy
     policy.load()
@@ -210,4 +210,4 @@ def _looked_at(trainer: PpoTrainer, folder: Path) -> Any:
     rewards = Rewards(settings.rewards)
     engine = PpoEngine(models, PpoRounds(prompts, rewards, settings, folder / "out", progress.say))
     torch.nn.init.ones_(engine._actor.value_head.weight)
-    return engine._looked_at([policy.written(item.prompt, [5, 6, 7]) for item in prompts])
+    return engine._logprobs_values_kl([policy.with_response(item.prompt, [5, 6, 7]) for item in prompts])

@@ -135,7 +135,7 @@ def test_it_draws_its_own_responses(policy: Emu3Policy, tmp_path: Path) -> None:
     drawn = policy.respond(prompts, [0, 1], temperature=1.0, max_new_tokens=8)
     assert [0 < len(one.ids) <= 8 for one in drawn] == [True, True]
     image = _ids(policy, f"x{_image([[1, 2]])}y</s>")
-    row = policy.written(policy.prompt(prompts[0]), image)
+    row = policy.with_response(policy.prompt(prompts[0]), image)
     assert [MODALITIES[m] for m in row.modalities[:2]] == ["text", "image"]
     assert row.modalities.count(MODALITIES.index(Modality.TEXT)) == 3
     assert row.prompt == policy.encode(prompts[0], (TextPart("x"),)).prompt

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from align_plugins.methods.ppo.actor_critic import ActorCritic, read
+from align_plugins.methods.ppo.actor_critic import ActorCritic, actor_critic_output
 from align_plugins.policies import policy_of
 from align_plugins.policies.janus import JanusPolicy
-from align_plugins.policies.janus_heads import Places
+from align_plugins.policies.janus_heads import Positions
 from align_plugins.training.sampling import sample
 from eval_anything.content import MODALITIES, MediaPart, Modality, TextPart
 from eval_anything.errors import UserError
@@ -151,7 +151,7 @@ def test_the_likeliest_codes_are_those_that_the_evaluation_draws(
     assert all(len(set(own)) > 4 for own in codes)
     words = policy.model.config.text_config.vocab_size
     rows = [
-        policy.written(policy._before_image(turn), [words + code for code in own])
+        policy.with_response(policy._before_image(turn), [words + code for code in own])
         for turn, own in zip((DRAW, LONGER), codes, strict=True)
     ]
     batch = policy.collate(rows)
@@ -160,7 +160,7 @@ def test_the_likeliest_codes_are_those_that_the_evaluation_draws(
     none, places = torch.arange(0), torch.arange(wanted.shape[1])
     with torch.no_grad():
         logits = policy.model(
-            **batch["inputs"], text_at=Places(none, none), codes_at=Places(torch.arange(2), places)
+            **batch["inputs"], text_at=Positions(none, none), codes_at=Positions(torch.arange(2), places)
         ).logits
     assert logits.codes.argmax(-1)[wanted].tolist() == [code for own in codes for code in own]
     # The checkpoint names a guidance, which the policy leaves out where it samples.
@@ -266,7 +266,7 @@ def test_a_critic_reads_the_states_that_the_codes_are_drawn_from(
     torch.nn.init.normal_(actor.value_head.weight)
     batch = policy.collate([one.row for one in drawn])
     with torch.no_grad():
-        found = read(policy, actor, batch)
+        found = actor_critic_output(policy, actor, batch)
     told = [value for one in drawn for value in one.logprobs]
     assert found.logprobs.tolist() == pytest.approx(told, abs=1e-3)
     assert found.values.shape == (32,)
@@ -274,7 +274,7 @@ def test_a_critic_reads_the_states_that_the_codes_are_drawn_from(
     with _one_process(tmp_path):
         wrapped = DistributedDataParallel(actor, find_unused_parameters=True)
         for _ in range(2):
-            found = read(policy, wrapped, batch)
+            found = actor_critic_output(policy, wrapped, batch)
             (found.values.sum() + found.logprobs.sum()).backward()
     assert actor.value_head.weight.grad.abs().sum() > 0
     assert actor.model.model.generation_head.proj_out.weight.grad.abs().sum() > 0
