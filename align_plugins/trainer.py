@@ -1,14 +1,14 @@
 """The interface of a training method.
 
-A method is a class named by an entry point of `eval_anything.trainers`; `eval-anything train NAME` finds
-it there, whoever wrote it:
+A method is a class that an entry point of `eval_anything.trainers` names; `eval-anything train NAME`
+finds it there, whatever package it is from:
 
     [project.entry-points."eval_anything.trainers"]
     mine = "my_package:MyTrainer"
 
 It needs a name, a type of settings, and `train`. Importing it should load nothing heavy: mistakes in
-settings are reported before torch is there. Trainings on rows by gradient steps have their parts in
-`training/`; methods/sft.py puts them together.
+settings are reported before torch is imported. `training/` has the parts of methods that learn from rows
+by gradient steps; methods/sft.py shows how they fit together.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Trained(NamedTuple):
     """The outcome of a training.
 
     Attributes:
-        json: one object for programs.
-        lines: the same for people.
-        blocked: whether a gate refuses it: exit code 1.
+        json: a JSON object for programs.
+        lines: the same as lines for people.
+        blocked: whether a gate refuses the result (exit code 1).
     """
 
     json: dict[str, Any]
@@ -39,11 +39,17 @@ class Trained(NamedTuple):
 
 
 class Trainer(ABC, Generic[S]):
-    """A method with its settings. Making one reads nothing but them.
+    """A training method with its settings. Creating one reads nothing but them.
 
     Attributes:
-        name: its name on the command line.
-        settings_type: the type of its settings file.
+        name: name on the command line.
+        settings_type: type of its settings file.
+
+    Example:
+        >>> from align_plugins.methods.sft import SftTrainer
+        >>> from align_plugins.settings import TrainSettings
+        >>> SftTrainer(TrainSettings(model="micro", data="rows.jsonl", out="trained")).name
+        'sft'
     """
 
     name: ClassVar[str]
@@ -54,11 +60,31 @@ class Trainer(ABC, Generic[S]):
 
     @classmethod
     def from_config(cls, path: Path, changes: Sequence[str] = ()) -> Self:
-        """The method with the settings of a file, and `key=value` in place of some."""
+        """The method with the settings of a YAML file.
+
+        Args:
+            path: the file.
+            changes: `key=value` entries that override keys of the file.
+
+        Raises:
+            FileProblemsError: lists each mistake in the file with its line.
+            UserError: a change is wrong.
+        """
         settings: Any = read_settings(path, changes, cls.settings_type)
         return cls(settings)
 
     @abstractmethod
     def train(self, progress: Progress) -> Trained:
-        """Trains, or goes on with what is in the training's folder, and evaluates. EvalError says why it
-        stopped; after a kill the same call goes on and comes to the same weights."""
+        """Trains and evaluates, or resumes the training in the folder `out`.
+
+        After a kill the same call resumes and ends with the same weights.
+
+        Args:
+            progress: prints lines and bars for people.
+
+        Returns:
+            The outcome, which is also written to the folder.
+
+        Raises:
+            EvalError: the training stopped; its message says why and how to fix it.
+        """

@@ -1,4 +1,4 @@
-"""`eval-anything data check FILE`: is a file of training data what it should be?"""
+"""`eval-anything data check FILE`: reports what a file of training data contains and its mistakes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from eval_anything.errors import Exit
 from eval_anything.media import MediaError, check_decodes
 from eval_anything.output.tables import table
 
-_SHOWN = 10
+_MOST_LISTED = 10
 
 
 _LONGEST = 100
 
 
 def check(options: Namespace) -> Exit:
-    """The command: exit code 2 if something must be mended before training."""
+    """Runs the command. Exit code 2 if the file needs fixing before it can be trained on."""
     summary = report(options.file, options.include, options.data, options.examples)
     contaminated = bool(summary["contaminated"]) and not options.allow_contamination
     wrong = bool(summary["problems"]) or contaminated
@@ -41,9 +41,16 @@ def check(options: Namespace) -> Exit:
 def report(
     path: Path, include: Sequence[Path] = (), data_folders: Sequence[Path] = (), examples: int = 2
 ) -> dict[str, Any]:
-    """What is in a file: rows by kind, parts by field and modality, mistakes, duplicates (ids of rows
-    that say the same), ties (ids), rows with prompts of benchmarks, benchmarks that could not be read,
-    and the first rows of each kind. Media are decoded, each once."""
+    """Summary of a file: rows by kind, parts by field and modality, mistakes, duplicates (ids of rows
+    with equal content), ties (ids), rows whose prompt is in a benchmark, benchmarks that could not be
+    read, and the first rows of each kind. Decodes each medium once.
+
+    Args:
+        path: file of rows.
+        include: further folders of tasks to compare with.
+        data_folders: folders of the data sets that tasks need.
+        examples: number of rows of each kind to show.
+    """
     rows, mistakes = read_valid_rows(path)
     ids_by_key: dict[Any, list[str]] = {}
     for row in rows:
@@ -86,7 +93,7 @@ def _examples(rows: Sequence[Row], kind: str, count: int) -> list[str]:
     for row in chosen:
         fields: dict[str, list[str]] = {}
         for field, part in parts_in(row):
-            fields.setdefault(field, []).append(_shown(part))
+            fields.setdefault(field, []).append(_preview(part))
         contents = "; ".join(f"{field}: {' + '.join(parts)}" for field, parts in fields.items())
         critique = getattr(row, "critique", "")
         contents += f"; critique: {critique[:_LONGEST]}" if critique else ""
@@ -94,7 +101,7 @@ def _examples(rows: Sequence[Row], kind: str, count: int) -> list[str]:
     return lines
 
 
-def _shown(part: Part) -> str:
+def _preview(part: Part) -> str:
     if not isinstance(part, TextPart):
         return f"[{part.modality} {part.path.name}]"
     text = " ".join(part.text.split())
@@ -115,15 +122,15 @@ def _print(summary: dict[str, Any]) -> None:
     for line in summary["examples"]:
         print(f"\n{line}")
     print()
-    print(*summary["problems"][:_SHOWN], sep="\n", end="\n" if summary["problems"] else "")
+    print(*summary["problems"][:_MOST_LISTED], sep="\n", end="\n" if summary["problems"] else "")
     same = summary["duplicates"]
-    print(f"duplicates: {len(same)}" + "".join(f"\n  {', '.join(ids)}" for ids in same[:_SHOWN]))
+    print(f"duplicates: {len(same)}" + "".join(f"\n  {', '.join(ids)}" for ids in same[:_MOST_LISTED]))
     print(
         f"ties: {len(summary['ties'])}"
-        + (f" ({', '.join(summary['ties'][:_SHOWN])})" if summary["ties"] else "")
+        + (f" ({', '.join(summary['ties'][:_MOST_LISTED])})" if summary["ties"] else "")
     )
     print(f"prompts of benchmarks: {len(summary['contaminated'])}")
-    for hit in summary["contaminated"][:_SHOWN]:
+    for hit in summary["contaminated"][:_MOST_LISTED]:
         print(f"  row {hit['row']} is {hit['sample']}")
     if summary["not_looked_into"]:
         print(f"benchmarks that are not on this machine: {', '.join(summary['not_looked_into'])}")

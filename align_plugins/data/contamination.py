@@ -1,4 +1,5 @@
-"""Prompts of training data that are in a benchmark: what was trained on measures nothing."""
+"""Rows of training data whose prompt is in a benchmark: a score on prompts that were trained on measures
+nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from eval_anything.tasks.registry import Registry
 
 
 class BenchmarkPrompts(NamedTuple):
-    """The prompts of all benchmarks in reach, by `prompt_key`, with where each is; and the tasks whose
-    data are not on this machine, which could not be looked into."""
+    """Prompts of all available benchmarks, each `prompt_key` with its `task: sample id`, and the names
+    of the tasks that could not be read because their data are missing."""
 
     prompts: dict[str, str]
     unread: list[str]
@@ -32,7 +33,8 @@ class Hit(NamedTuple):
 def benchmark_prompts(
     include: Sequence[Path] = (), data_folders: Sequence[Path] = ()
 ) -> BenchmarkPrompts:
-    """Reads all tasks in reach: as samples have it, and as the task's template makes it."""
+    """Reads the prompts of all available tasks, both as the samples have them and as the task's template
+    renders them."""
     prompts: dict[str, str] = {}
     unread = []
     for name, folder in Registry(include).folders.items():
@@ -52,7 +54,7 @@ def benchmark_prompts(
 
 
 def hits(rows: Iterable[Row], benchmarks: BenchmarkPrompts) -> list[Hit]:
-    """The rows whose prompt is that of a sample: equal texts up to space and letter case, equal
+    """Rows whose prompt is in a benchmark: equal text (ignoring white space and letter case) and equal
     media."""
     matches = []
     for row in rows:
@@ -65,14 +67,24 @@ def hits(rows: Iterable[Row], benchmarks: BenchmarkPrompts) -> list[Hit]:
 def read_uncontaminated(
     path: Path, kind: type[R], consumer: str, benchmarks: BenchmarkPrompts | None
 ) -> list[R]:
-    """The rows of a file as `rows_of` gives them. UserError if a row's prompt is in a benchmark that is
-    `known`; with None there, it may be."""
+    """Rows of a file, all of one kind.
+
+    Args:
+        path: file of rows.
+        kind: type that every row must have.
+        consumer: name of the method or stage that reads them, for error messages.
+        benchmarks: prompts that must not occur; None allows them.
+
+    Raises:
+        UserError: a row has a prompt of a benchmark.
+        FileProblemsError: the file has mistakes, or a row of another kind.
+    """
     rows = rows_of(read_rows(path), kind, path, consumer)
     matches = hits(rows, benchmarks) if benchmarks is not None else []
     if matches:
         raise UserError(
             f"{path}: {len(matches)} of {len(rows)} rows have a prompt that is in a benchmark, first "
             f"row {matches[0].row!r} ({matches[0].sample}): take them out (`eval-anything data check "
-            f"{path}` lists them), or say allow_contamination: true and do not report that benchmark"
+            f"{path}` lists them), or set allow_contamination: true and do not report that benchmark"
         )
     return rows

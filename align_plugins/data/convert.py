@@ -1,4 +1,4 @@
-"""`eval-anything data convert SOURCE --out DIR`: rows of other projects become rows of ours."""
+"""`eval-anything data convert SOURCE --out DIR`: converts rows of other projects into training rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _MOST_PROBLEMS = 20
 
 
 class Converted(NamedTuple):
-    """The file of rows, how many there are, and how many rows of the source were left out and why."""
+    """The file that was written, its number of rows, and a problem for each row of the source that was
+    skipped."""
 
     path: Path
     rows: int
@@ -31,7 +32,7 @@ class Converted(NamedTuple):
 
 
 def convert(options: Namespace) -> Exit:
-    """The command."""
+    """Runs the command."""
     path, rows, left_out = convert_file(options.source, options.out, options.skip_wrong)
     if options.json:
         print_json({"path": str(path), "rows": rows, "left_out": list(map(str, left_out))})

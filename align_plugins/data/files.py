@@ -1,4 +1,4 @@
-"""Files of training rows: JSON lines read with every mistake named, and written."""
+"""Files of training rows: reads JSON lines and reports every mistake, and writes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_PROBLEMS = 50
 
 
 class RowJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """A row as it stands in a file."""
+    """A row as a JSON object of a file."""
 
     messages: list[MessageJson]
     id: str = ""
@@ -53,7 +53,7 @@ class RowJson(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
     @property
     def kind(self) -> type[Prompt]:
-        """What the fields make it. ValueError if they do not fit together."""
+        """Type of row that the fields stand for. ValueError if they do not fit together."""
         fields = {name for name in _CONTENT if getattr(self, name) is not None}
         if self.aspects:
             fields.add("aspects")
@@ -87,9 +87,16 @@ _encoder = msgspec.json.Encoder()
 
 
 def row_from_json(line: bytes, root: Path, number: int) -> Row:
-    """One line of a file in the folder `root`, media read and checked; `number` is its id without one.
+    """Row of one line of a file. Media are read and checked.
 
-    Raises msgspec.ValidationError / DecodeError for a wrong form, ValueError for wrong content.
+    Args:
+        line: the line, a JSON object.
+        root: folder that paths of media are relative to.
+        number: line number (from 1), the id of a row without one.
+
+    Raises:
+        msgspec.ValidationError, msgspec.DecodeError: the form is wrong.
+        ValueError: the content is wrong.
     """
     row_json = _decoder.decode(line)
     kind = row_json.kind
@@ -123,14 +130,14 @@ def row_from_json(line: bytes, root: Path, number: int) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a file. FileProblemsError names each mistake with its line."""
+    """All rows of a file. FileProblemsError lists each mistake with its line."""
     rows, mistakes = read_valid_rows(path)
     mistakes.check()
     return rows
 
 
 def read_valid_rows(path: Path) -> tuple[list[Row], Mistakes]:
-    """The rows of a file that can be read, and what is wrong with the others."""
+    """Valid rows of a file, and the mistakes in the others."""
     rows: list[Row] = []
     mistakes = Mistakes(path)
     try:
@@ -158,7 +165,7 @@ def read_valid_rows(path: Path) -> tuple[list[Row], Mistakes]:
 
 
 def _wrong_form(line: bytes, error: Exception) -> str:
-    """What is wrong with a line; for one in the fields of another project, how to convert it."""
+    """Message on a line that is no row; for fields of another project it says how to convert them."""
     from align_plugins.data.importers import form_of
 
     try:
@@ -177,9 +184,9 @@ def _wrong_form(line: bytes, error: Exception) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Writes a file that `read_rows` reads back to equal rows; returns how many.
+    """Writes a file that `read_rows` reads back to equal rows; returns the number of rows.
 
-    Media must lie in the file's folder or below. InfrastructureError if it cannot be written.
+    Media must lie in the file's folder or below. InfrastructureError if the file cannot be written.
     """
     lines = [_encoder.encode(_to_json(row, path.parent)) + b"\n" for row in rows]
     write_atomically(path, b"".join(lines))
@@ -206,7 +213,7 @@ def _to_json(row: Row, root: Path) -> RowJson:
 
 
 def file_hash(paths: Sequence[Path]) -> str:
-    """sha256 over the bytes of data files: what a resumed training must find again."""
+    """sha256 (hex) over the content of data files; a resumed training must have the same."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -1,10 +1,11 @@
-"""Rows in the fields of other projects, as rows of ours: align-anything's data sets and TRL's forms.
+"""Converters from the formats of other projects to training rows: align-anything's data sets and TRL's
+formats.
 
 Field names of align-anything are those of its 200K data and the formatters that read it
 (PKU-Alignment/align-anything, align_anything/configs/format_dataset.py): `question` or `prompt`, a
 medium in `image`, `audio`, `video` (or `..._path`, `..._url`), `response_1`, `response_2`, `overall_*`
 in {1, 2}, ratings `<aspect>_rate_1`, `<aspect>_rate_2`, and `refinement` in rows of language feedback.
-TRL's forms are those of its page "Dataset formats and types".
+TRL's formats are those of its page "Dataset formats and types".
 """
 
 from __future__ import annotations
@@ -39,14 +40,21 @@ _ENDINGS = ("", "_path", "_url")
 
 
 def form_of(fields: Fields) -> str | None:
-    """The name of the form that a row is in, None for none that is known."""
+    """Name of the format that a row has; None for an unknown one."""
     return next((name for name, (knows, _) in _FORMS.items() if knows(fields)), None)
 
 
 def convert_row(fields: Fields, identity: str, folder: Path, store: MediaStore) -> list[Row]:
-    """The rows of ours for one of theirs; its media are put into the store.
+    """Training rows for one row of another project. Its media are put into the store.
 
-    `folder` is where paths in the row start. ValueError says what the row lacks.
+    Args:
+        fields: the row.
+        identity: id of the new row.
+        folder: folder that paths in the row are relative to.
+        store: receives the media.
+
+    Raises:
+        ValueError: a field is missing or wrong, or the format is unknown.
     """
     form = form_of(fields)
     if form is None:
@@ -58,7 +66,7 @@ def convert_row(fields: Fields, identity: str, folder: Path, store: MediaStore) 
 
 
 class _Reader:
-    """Fields of one foreign row, read into parts."""
+    """Converts the fields of one row of another project into parts."""
 
     def __init__(self, fields: Fields, identity: str, folder: Path, store: MediaStore) -> None:
         self.fields = fields
@@ -67,7 +75,8 @@ class _Reader:
         self._store = store
 
     def text(self, *names: str) -> str:
-        """The first of these fields that is there. ValueError if it is no text, or none is there."""
+        """Text of the first of these fields that is present. ValueError if it is no text, or none is
+        present."""
         for name in names:
             content = self.fields.get(name)
             if content is not None:
@@ -77,7 +86,7 @@ class _Reader:
         raise ValueError(f"needs the field {' or '.join(names)}")
 
     def medium(self, source: Any, modality: Modality, field: str) -> MediaPart:
-        """A medium given as bytes, as {"bytes", "path"} or as a path."""
+        """Media part of bytes, a {"bytes", "path"} mapping or a path, put into the store."""
         if isinstance(source, Mapping):
             inside = source.get("bytes")
             source = inside if inside is not None else source.get("path")
@@ -96,7 +105,7 @@ class _Reader:
             raise ValueError(f"{field}: {path} cannot be read: {error.strerror}") from None
 
     def message(self) -> Message:
-        """What the user says: media, then text without the marks of where they stood."""
+        """The user's message: media first, then the text without placeholders such as `<image>`."""
         media: list[Part] = [
             self.medium(self.fields[name], modality, name)
             for modality in _MEDIA
@@ -111,7 +120,7 @@ class _Reader:
         return Message("user", tuple(parts))
 
     def response(self, field: str) -> list[Part]:
-        """A field that holds a text, or the bytes or path of a medium."""
+        """Parts of a field that holds a text, or the bytes or path of a medium."""
         content = self.fields[field]
         if isinstance(content, str):
             modality = _modality_of(content)
@@ -121,7 +130,7 @@ class _Reader:
         return [self.medium(content, self._output(content), field)]
 
     def _output(self, content: Any) -> Modality:
-        """The modality of a response that is a medium: by its name, the verdict's name, or its bytes."""
+        """Modality of a response that is a medium, by the ending of its path or else by its bytes."""
         name = content.get("path") if isinstance(content, Mapping) else None
         named_modality = _modality_of(name) if isinstance(name, str) else None
         if named_modality is not None:
@@ -135,6 +144,7 @@ class _Reader:
     def row(
         self, kind: type[Prompt], messages: Sequence[Message], ending: str = "", **content: Any
     ) -> Row:
+        """Row of a type with these messages; `ending` is appended to its id."""
         conversation = tuple(messages)
         return kind(
             id=self.identity + ending,
@@ -157,7 +167,7 @@ def _is_pair(fields: Fields) -> bool:
 
 
 def _pair(read: _Reader) -> Iterator[Row]:
-    """Two answers and the better one; a language feedback on each, where it is given, is a row too."""
+    """A preference pair of two responses, and a feedback row for each response that has a critique."""
     message = read.message()
     sides = [tuple(read.response(f"response_{n}") + _image_beside(read, n)) for n in (1, 2)]
     critiques = [read.fields.get(f"feedback_{n}") or read.fields.get(f"critique_{n}") for n in (1, 2)]
@@ -183,7 +193,7 @@ def _pair(read: _Reader) -> Iterator[Row]:
 
 
 def _image_beside(read: _Reader, side: int) -> list[Part]:
-    """The picture that goes with a text response of a TI2TI row."""
+    """The image that belongs to a text response of a TI2TI row."""
     for name in (f"output_image_{side}", f"output_image_url_{side}", f"output_image_path_{side}"):
         if read.fields.get(name) is not None:
             return [read.medium(read.fields[name], Modality.IMAGE, name)]
@@ -191,7 +201,7 @@ def _image_beside(read: _Reader, side: int) -> list[Part]:
 
 
 def _aspects(fields: Fields, better: int) -> dict[str, float]:
-    """Ratings of the chosen response less those of the rejected one, by aspect."""
+    """Rating of the chosen response minus that of the rejected one, by aspect."""
     rates: dict[str, dict[str, float]] = {}
     for name, rating in fields.items():
         match = _RATE.match(name)
@@ -245,14 +255,14 @@ def _supervised(read: _Reader) -> Iterator[Row]:
 # --- TRL -----------------------------------------------------------------------------------------
 
 
-def _turns(content: Any) -> bool:
-    """Whether a field holds turns in the form of chat completions."""
+def _is_chat(content: Any) -> bool:
+    """Whether a field holds turns in the format of chat completions."""
     return isinstance(content, list) and all(isinstance(t, Mapping) and "content" in t for t in content)
 
 
 def _is_trl_preference(fields: Fields) -> bool:
     chosen = fields.get("chosen")
-    return "rejected" in fields and (isinstance(chosen, str) or (_turns(chosen) and bool(chosen)))
+    return "rejected" in fields and (isinstance(chosen, str) or (_is_chat(chosen) and bool(chosen)))
 
 
 def _trl_preference(read: _Reader) -> Iterator[Row]:
@@ -260,7 +270,7 @@ def _trl_preference(read: _Reader) -> Iterator[Row]:
     prompt = _conversation(read, "prompt", media) if "prompt" in read.fields else None
     if isinstance(read.fields["chosen"], str):
         if prompt is None:
-            raise ValueError("needs the field prompt: it is not told where in `chosen` the prompt ends")
+            raise ValueError("needs the field prompt: `chosen` does not show where the prompt ends")
         chosen, rejected = ((TextPart(read.text(n)),) for n in ("chosen", "rejected"))
         yield read.row(Preference, prompt, chosen=chosen, rejected=rejected)
         return
@@ -287,7 +297,7 @@ def _trl_completion(read: _Reader) -> Iterator[Row]:
 
 
 def _is_trl_messages(fields: Fields) -> bool:
-    return bool(fields.get("messages")) and _turns(fields["messages"])
+    return bool(fields.get("messages")) and _is_chat(fields["messages"])
 
 
 def _trl_messages(read: _Reader) -> Iterator[Row]:
@@ -307,7 +317,7 @@ def _trl_prompt(read: _Reader) -> Iterator[Row]:
 
 
 def _images(read: _Reader) -> Iterator[MediaPart]:
-    """The pictures of a row, for the marks in its turns; all its conversations share them in order."""
+    """Images of a row, for the image blocks of its turns; all its conversations use them up in order."""
     images = read.fields.get("images")
     if images is None:
         images = [read.fields["image"]] if read.fields.get("image") is not None else []
@@ -318,7 +328,7 @@ def _conversation(read: _Reader, field: str, media: Iterator[MediaPart]) -> list
     conversation = read.fields[field]
     if isinstance(conversation, str):
         return [Message("user", (*media, TextPart(conversation)))]
-    if not _turns(conversation) or not conversation:
+    if not _is_chat(conversation) or not conversation:
         raise ValueError(f"{field} must be text or a list of turns with role and content")
     turns = []
     for turn in conversation:

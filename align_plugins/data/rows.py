@@ -1,7 +1,7 @@
-"""The rows of training data, and the only ways between them and JSON lines.
+"""Types of training rows.
 
-A row is a prompt (`messages`, the last of the user) and what the method learns from. Its fields say
-what it is:
+A row is a prompt (`messages`, the last of the user) and what a method learns from it. Its fields decide
+its type:
 
     {"messages": [...]}                                                    a prompt
     {"messages": [...], "response": [parts]}                               a demonstration
@@ -9,7 +9,7 @@ what it is:
     {"messages": [...], "response": [parts], "critique": "...", "refined": [parts]}      feedback
 
 Optional everywhere: `id`, `source_id` (rows that share it are one cluster) and `metadata`. A pair may
-have a `margin` (how much better, 0 is a tie) and `aspects` (ratings of chosen less those of rejected).
+have a `margin` (how much better, 0 is a tie) and `aspects` (ratings of chosen minus those of rejected).
 Feedback has a critique, a refined response, or both. Paths of media are relative to the file.
 """
 
@@ -27,8 +27,7 @@ from eval_anything.files.mistakes import mistake
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """A conversation that waits for a response. `id` is unique in its file; `source_id` is its
-    cluster."""
+    """A conversation without a response. `id` is unique in its file; `source_id` is its cluster."""
 
     id: str
     messages: tuple[Message, ...]
@@ -43,8 +42,8 @@ class Demonstration(Prompt, frozen=True, kw_only=True):
 
 
 class Preference(Prompt, frozen=True, kw_only=True):
-    """A prompt with two responses. `margin` is how much better the chosen one is, None if nobody said,
-    0 for a tie; `aspects` are differences of ratings, chosen less rejected."""
+    """A prompt with two responses. `margin` is how much better the chosen one is (None if unknown, 0 for
+    a tie); `aspects` are differences of ratings, chosen minus rejected."""
 
     chosen: tuple[Part, ...]
     rejected: tuple[Part, ...]
@@ -53,12 +52,12 @@ class Preference(Prompt, frozen=True, kw_only=True):
 
     @property
     def tie(self) -> bool:
-        """Whether the pair says nothing: equal ratings, or twice the same response."""
+        """Whether the pair prefers neither: a margin of 0, or two equal responses."""
         return self.margin == 0 or parts_key(self.chosen) == parts_key(self.rejected)
 
 
 class Feedback(Prompt, frozen=True, kw_only=True):
-    """A prompt with a response, what is to be mended in it, and the mended response."""
+    """A prompt with a response, a critique that says what is wrong with it, and the refined response."""
 
     response: tuple[Part, ...]
     critique: str = ""
@@ -84,8 +83,17 @@ KINDS: dict[type[Prompt], str] = {
 
 
 def rows_of(rows: Iterable[Row], kind: type[R], path: Path, consumer: str) -> list[R]:
-    """The rows, if all are of the kind that a method needs; every row has a prompt. FileProblemsError
-    names the first other."""
+    """The rows, checked to be of one type; every row can serve as a Prompt.
+
+    Args:
+        rows: rows of any type.
+        kind: type that is needed.
+        path: their file, for error messages.
+        consumer: name of the method or stage that needs them, for error messages.
+
+    Raises:
+        FileProblemsError: a row is of another type; names the first one.
+    """
     typed_rows: list[R] = []
     for row in rows:
         if not isinstance(row, kind) or kind not in (type(row), Prompt):
@@ -98,12 +106,13 @@ def rows_of(rows: Iterable[Row], kind: type[R], path: Path, consumer: str) -> li
 
 
 def row_like(row: Prompt, kind: type[R], **content: Any) -> R:
-    """A row of another kind with the id, prompt and cluster of `row`, where `content` has no others."""
+    """Row of another type with the id, prompt and cluster of `row`, except where `content` overrides
+    them."""
     return kind(**{"id": row.id, "messages": row.messages, "source_id": row.source_id, **content})
 
 
 def parts_key(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
-    """What makes two responses the same: texts up to space and letter case, media by their bytes."""
+    """Key that equal responses share: texts up to white space and letter case, media by their bytes."""
     return tuple(
         (part.modality.value, part.sha256 if isinstance(part, MediaPart) else _plain(part.text))
         for part in parts
@@ -111,9 +120,10 @@ def parts_key(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
 
 
 def prompt_key(messages: Sequence[Message]) -> str:
-    """sha256 (hex) of what the user says: texts up to space and letter case, media by their bytes.
+    """sha256 (hex) of the user's messages: texts up to white space and letter case, media by their
+    bytes.
 
-    A system message does not make it another prompt.
+    System messages do not count.
     """
     digest = hashlib.sha256()
     for message in messages:
@@ -124,14 +134,14 @@ def prompt_key(messages: Sequence[Message]) -> str:
 
 
 def row_key(row: Row) -> tuple[Any, ...]:
-    """What makes two rows the same, whatever their ids."""
+    """Key that rows with equal content share, whatever their ids."""
     messages = tuple((m.role, parts_key(m.parts)) for m in row.messages)
     parts = tuple(parts_key(getattr(row, name, None) or ()) for name in RESPONSES)
     return (type(row).__name__, messages, parts, getattr(row, "critique", ""))
 
 
 def parts_in(row: Row) -> Iterator[tuple[str, Part]]:
-    """Every part of a row with the field that it is in; `messages` for those of the prompt."""
+    """Every part of a row with the name of its field; `messages` for those of the prompt."""
     for message in row.messages:
         yield from (("messages", part) for part in message.parts)
     for name in RESPONSES:

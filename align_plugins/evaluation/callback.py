@@ -1,11 +1,11 @@
-"""The evaluation of checkpoints while any training with `transformers.Trainer` runs.
+"""A callback for `transformers.Trainer` that evaluates checkpoints while a training runs.
 
-Two lines in a script of anyone's:
+It takes two lines in any training script:
 
     from align_plugins.evaluation.callback import EvalAnythingCallback
     trainer.add_callback(EvalAnythingCallback(tasks=["micro/selection"], limit=50))
 
-Every checkpoint that the trainer saves is then evaluated in another process; the runs are in
+Every checkpoint that the trainer saves is evaluated in another process. The runs are in
 `<output_dir>/runs`, each with a training.json (step, tokens, seconds). The checkpoints need a tokenizer:
 give the trainer its `processing_class`.
 """
@@ -27,10 +27,18 @@ from eval_anything.files.writing import pretty_json, write_atomically
 
 
 class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
-    """Evaluates checkpoints as they are saved, stops early if told so, waits for the last at the end.
+    """Evaluates checkpoints as they are saved, stops early if `patience` is exhausted, and waits for the
+    last evaluation at the end.
 
-    `start` is the SPEC of the model before training, evaluated first if it is given. Whatever else is
-    given is a field of `EvaluationSettings`. `evaluations` has what was found: `.best()`, `.finished()`.
+    Args:
+        tasks: tasks or suites.
+        start: SPEC of the model before training; evaluated first unless it is None.
+        runs: folder of the runs; `<output_dir>/runs` if it is None.
+        report: prints a line for people.
+        **settings: further fields of `EvaluationSettings`.
+
+    Attributes:
+        evaluations: the evaluations once training has begun: `.best()`, `.finished()`.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         self._begun = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Submits the evaluation of the start."""
         if not state.is_world_process_zero:
             return
         self._begun = time.monotonic()
@@ -58,10 +67,12 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
             self.evaluations.submit(START, self._start, checkpoint_note(state, 0.0, 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts the next evaluation if the running one has ended."""
         if self.evaluations is not None:
             self.evaluations.poll()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Submits the checkpoint; stops the training if `patience` is exhausted."""
         if self.evaluations is not None:
             path = Path(args.output_dir).resolve() / f"checkpoint-{state.global_step}"
             note = checkpoint_note(state, time.monotonic() - self._begun, state.num_input_tokens_seen)
@@ -73,12 +84,13 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
             control.should_training_stop = broadcast_decision(control.should_training_stop)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Waits for all evaluations."""
         if self.evaluations is not None:
             self.evaluations.wait()
 
 
 def checkpoint_note(state: Any, seconds: float, tokens: int) -> Mapping[str, Any]:
-    """What is noted of a training when it saves a checkpoint."""
+    """State of a training when it saves a checkpoint: step, steps, epoch, tokens, seconds."""
     return {
         "step": state.global_step,
         "steps": state.max_steps,

@@ -1,4 +1,4 @@
-"""Checkpoints evaluated by themselves: `eval-anything run` in another process, one at a time."""
+"""Evaluations of checkpoints: `eval-anything run` in another process, one at a time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ START = "start"
 
 
 def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> int:
-    """How many answers one evaluation takes. UserError for what would stop it: unknown tasks, judges
-    that are not there, a metric that no task has. Nothing is loaded or written."""
+    """Number of answers that one evaluation takes. UserError for anything that would stop it later:
+    unknown tasks, missing judges, a metric that no task has. Nothing is loaded or written."""
     plan = evaluation_plan(settings, model, runs)
     if settings.metric is not None:
         metrics = [
@@ -42,12 +42,13 @@ def check_evaluation(settings: EvaluationSettings, model: str, runs: Path) -> in
 
 
 def evaluation_plan(settings: EvaluationSettings, model: str, runs: Path) -> RunPlan:
-    """What one evaluation runs; errors as in `check_evaluation`."""
+    """Plan of one evaluation; errors as in `check_evaluation`."""
     return make_plan(settings.options(model, runs / START))
 
 
 class CheckpointMetric(NamedTuple):
-    """One value of the stated metric, turned so that up is good, with its 95 % interval as it is."""
+    """The metric that checkpoints are compared by, for one of them: its value, its 95 % interval, and
+    whether higher is better."""
 
     name: str
     step: int
@@ -57,6 +58,7 @@ class CheckpointMetric(NamedTuple):
 
     @property
     def goodness(self) -> float:
+        """The value, negated where lower is better."""
         return self.value if self.higher else -self.value
 
 
@@ -67,10 +69,10 @@ class _Job(NamedTuple):
 
 
 class Evaluations:
-    """The evaluations of one training, in `folder`, one run directory each.
+    """The evaluations of one training, one run directory each in `folder`.
 
-    What is done already is not done again; what a kill cut off goes on. `failed` maps the name of an
-    evaluation to what its process said.
+    Finished evaluations are not repeated, and interrupted ones are resumed. `failed` maps the name of an
+    evaluation to the error message of its process.
     """
 
     def __init__(
@@ -88,14 +90,14 @@ class Evaluations:
         return self.folder / name
 
     def submit(self, name: str, model: str, note: Mapping[str, Any]) -> None:
-        """Evaluates the checkpoint of a SPEC as soon as its turn comes."""
+        """Queues the evaluation of a checkpoint (a SPEC), unless it is finished."""
         if not (self.run_of(name) / NOTE).is_file():
             self._waiting.append(_Job(name, model, note))
         self.poll()
 
     def submit_and_decide(self, checkpoint: Checkpoint) -> bool:
-        """Evaluates a checkpoint as soon as its turn comes; with `patience` waits for it, and decides
-        whether the training stops."""
+        """Queues the evaluation of a checkpoint. With `patience` it waits for the result; returns
+        whether the training should stop."""
         self.submit(checkpoint.name, str(checkpoint.model), checkpoint.note)
         if self.settings.patience is None:
             return False
@@ -106,12 +108,12 @@ class Evaluations:
         return stops
 
     def pending(self) -> set[str]:
-        """The SPECs of checkpoints that are still needed."""
+        """SPECs of the checkpoints that are waiting or being evaluated."""
         jobs = [*self._waiting, *([self._running[0]] if self._running is not None else [])]
         return {job.model for job in jobs}
 
     def poll(self) -> None:
-        """Takes in what is finished and starts the next; costs nothing."""
+        """Collects a finished evaluation and starts the next one; does not wait."""
         if self._running is not None:
             job, process, begun = self._running
             code = process.poll()
@@ -128,14 +130,14 @@ class Evaluations:
             self._running = job, self._start(job), time.monotonic()
 
     def wait(self) -> None:
-        """Until all that was submitted is evaluated."""
+        """Waits until everything that was submitted is evaluated."""
         while self._running is not None or self._waiting:
             self.poll()
             if self._running is not None:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ends what is running: the same training goes on with it later."""
+        """Ends the running evaluation; the resumed training resumes it."""
         self._waiting.clear()
         if self._running is not None:
             self._running[1].terminate()
@@ -181,27 +183,28 @@ class Evaluations:
             else f"{job.name}: evaluated in {seconds:.0f} s"
         )
 
-    # --- what the runs say ---------------------------------------------------------------------
+    # --- results of the runs -------------------------------------------------------------------
 
     def finished(self) -> list[str]:
-        """Names of finished evaluations in the order of their steps."""
+        """Names of finished evaluations, ordered by step."""
         names = [path.parent.name for path in self.folder.glob(f"*/{NOTE}")]
         return sorted(names, key=lambda name: int(self.note(name)["step"]))
 
     def note(self, name: str) -> dict[str, Any]:
-        """What was noted of the training when the checkpoint was saved: step, tokens, seconds ..."""
+        """Note of a checkpoint from when it was saved: step, tokens, seconds ..."""
         note: dict[str, Any] = msgspec.json.decode((self.run_of(name) / NOTE).read_bytes())
         return note
 
     def metric_of(self, run: Path) -> str:
-        """`task:metric` that checkpoints are compared by. UserError if the run has no such metric."""
+        """Name, `task:metric`, of the metric that checkpoints are compared by. UserError if the run has
+        no such metric."""
         if self.settings.metric is not None:
             return self.settings.metric
         task, task_results = next(iter(read_results(run).tasks.items()))
         return f"{task}:{task_results.primary}"
 
     def checkpoint_metric(self, name: str) -> CheckpointMetric | None:
-        """The stated metric of a finished evaluation; None where it has no value."""
+        """Metric of a finished evaluation; None if it has no value."""
         run = self.run_of(name)
         task, _, metric = self.metric_of(run).rpartition(":")
         task_results = read_results(run).tasks.get(task)
@@ -214,12 +217,13 @@ class Evaluations:
         return CheckpointMetric(name, step, estimate.value, estimate.ci95, estimate.better == "higher")
 
     def best(self) -> CheckpointMetric | None:
-        """The best checkpoint by the stated metric, the earliest of equals; the start does not count."""
+        """Metric of the best checkpoint, the earliest of equals; None if there is none. The start does
+        not count."""
         measurements = [self.checkpoint_metric(name) for name in self.finished() if name != START]
         return max((m for m in measurements if m is not None), key=lambda m: m.goodness, default=None)
 
     def exhausted(self) -> bool:
-        """Whether the last `patience` checkpoints were no better than one before them."""
+        """Whether none of the last `patience` checkpoints was better than the best one before them."""
         patience = self.settings.patience
         names = [name for name in self.finished() if name != START]
         best = self.best()

@@ -1,7 +1,8 @@
-"""Models and judges asked for many answers: the engine's own pipeline, into a run directory.
+"""Responses of models and judgements of judges, collected by the evaluation's pipeline into a run
+directory.
 
-So answers come in its batches, a kill loses no more than a batch, and a server that is away leaves
-what it has not answered for the next call.
+The pipeline works in batches, loses at most one batch when it is killed, and leaves responses that a
+server could not give for the next call.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
 class SavedResponses(Model):
-    """Answers that are there already, for judges to look at."""
+    """A model that returns given responses, for judges to score."""
 
     name = spec = "saved"
     arguments: Mapping[str, str] = {}
@@ -40,18 +41,20 @@ class SavedResponses(Model):
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> Model:
+        """Raises UserError: the responses come from Python and have no SPEC."""
         raise UserError(f"{spec}: answers that are there already have no name to be asked by")
 
     def weights(self) -> str:
+        """Empty: there are no weights."""
         return ""
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
+        """The stored response to each request."""
         return [Response(stored(self._responses[r.sample_id], store)) for r in requests]
 
 
 def task_of(name: str, rows: Sequence[Prompt]) -> Task:
-    """A task that is in no folder: the prompts of rows, whose answers may have any modality, and nothing
-    that scores them."""
+    """Task made of the prompts of rows. Responses may have any modality; it has no scorers of its own."""
     samples = tuple(Sample(row.id, row.messages, ANYTHING, source_id=row.source_id) for row in rows)
     file = TaskFile(
         version=1,
@@ -73,10 +76,10 @@ def ask(
     progress: Progress,
     scorers: Sequence[Scorer] = (),
 ) -> dict[str, Record]:
-    """The record of each sample by its id: the model's answer, and what the scorers say of it.
+    """Records by sample id: the model's response, and the scores that `scorers` give it.
 
-    A run in `folder` is gone on with. ServerError if a server kept some from being answered: the next
-    call asks for those alone.
+    Resumes a run that is in `folder`. ServerError if a server left some prompts without a response; the
+    next call asks for those only.
     """
     spending = model.spending = Spending()
     for scorer in scorers:
@@ -132,7 +135,7 @@ def _run_file(task: Task, model: Model, sampling: Sampling, old: RunFile | None)
 
 
 def judge_of(judge_option: str, include: Sequence[str], allow_code: bool) -> Scorer:
-    """The judge of NAME or NAME=SPEC. UserError if there is none, or it needs a model."""
+    """Judge of a NAME or NAME=SPEC. UserError if there is none, or if it needs a model."""
     name, _, spec = judge_option.partition("=")
     folder = judge_named(name, find_judges([Path(path) for path in include]))
     scorer = make_judge(folder, allow_code, spec or None)

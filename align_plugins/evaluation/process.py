@@ -1,7 +1,7 @@
 """The process that evaluates a checkpoint: python -m align_plugins.evaluation.process PARENT ARGUMENTS
 
-It is `eval-anything ARGUMENTS`, and ends when the training that started it is gone: nothing is left
-behind by a kill, and the run is free for the training that goes on.
+It runs `eval-anything ARGUMENTS` and ends when its parent, the training, is gone. So a kill leaves no
+process behind, and the resumed training can take over the run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SET_SIGNAL_ON_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def main() -> int:
-    """Runs the command; its exit code."""
+    """Runs the command and returns its exit code."""
     parent, *arguments = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_SIGNAL_ON_PARENTS_DEATH, signal.SIGTERM)

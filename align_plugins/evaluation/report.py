@@ -1,4 +1,4 @@
-"""The account of a training: its evaluations, the comparison with the start, the gate's verdict."""
+"""The report of a training: its evaluations, the comparison with the start, the gate's verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eval_anything.output.tables import table
 def report_evaluations(
     settings: EvaluationSettings, work: Workdir, progress: Progress, start: str
 ) -> dict[str, Any]:
-    """What the evaluations say, for result.json; comparison.json and the gate's report are written.
+    """Summary of the evaluations for result.json. Also writes comparison.json and the gate's report.
 
     The best checkpoint is compared with the start on the samples by which it was chosen: with many
     checkpoints that flatters it a little.
@@ -66,7 +66,7 @@ def report_evaluations(
 
 
 def training_report(summary: Mapping[str, Any]) -> Trained:
-    """result.json as what the command prints; a gate that neither passes nor warns blocks."""
+    """Report of a training, from its result.json. A gate's verdict other than PASS or WARN blocks."""
     lines = [
         f"{summary['method']}: {summary['step']} steps, {summary['tokens']:,} tokens, "
         f"{summary['seconds']:.0f} s",

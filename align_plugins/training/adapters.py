@@ -1,4 +1,4 @@
-"""A model as it is trained: all of its weights, or adapters of low rank in place of them."""
+"""Models prepared for training: all weights, or low-rank adapters (LoRA) on frozen weights."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eval_anything.output.progress import Progress
 
 
 class Trainable(NamedTuple):
-    """A model that is trained, and what makes its checkpoints whole.
+    """A model that is trained, and the function that completes its checkpoints.
 
     Attributes:
-        model: of transformers, or peft's where it has adapters.
-        write_beside: writes into a folder what a checkpoint needs beside weights and config: tokenizer,
-            processor, codec.
-        merges: whether a checkpoint of adapters gets whole weights too, in its folder `merged`, for an
+        model: a model of transformers, or of peft if it has adapters.
+        write_beside: writes the files of a checkpoint other than weights and config into a folder:
+            tokenizer, processor, codec.
+        merges: whether a checkpoint of adapters also gets full weights, in its folder `merged`, for an
             evaluation that reads no adapters.
     """
 
@@ -29,7 +29,7 @@ class Trainable(NamedTuple):
     merges: bool = False
 
     def save_beside(self, folder: Path) -> None:
-        """Writes into a checkpoint all that is in it beside the weights that are trained."""
+        """Writes the files of a checkpoint other than the trained weights."""
         self.write_beside(folder)
         if self.merges:
             # A copy in float32: in a smaller type small changes are lost.
@@ -39,7 +39,7 @@ class Trainable(NamedTuple):
 
 
 def trainable_policy(policy: Policy, settings: TrainSettings, progress: Progress) -> Trainable:
-    """The model of a policy that is loaded, as `trainable` gives it."""
+    """The model of a loaded policy, prepared as by `trainable`."""
     return trainable(
         policy.model,
         policy.save_beside,
@@ -60,12 +60,19 @@ def trainable(
     frozen: str = "",
     merges: bool = False,
 ) -> Trainable:
-    """A model to be trained, with adapters in it if the settings want them.
+    """Model prepared for training, with adapters if the settings ask for them.
 
-    `task_type` is peft's name of the kind of model, `frozen` a regular expression for names of
-    submodules that get no adapters, and `merges` says that checkpoints of adapters must have whole
-    weights, whatever the settings say. UserError for adapters that the model cannot have, or without
-    peft.
+    Args:
+        model: the loaded model.
+        write_beside: as in `Trainable`.
+        settings: of the training.
+        progress: reports the number of trained weights.
+        task_type: peft's name for the kind of model.
+        frozen: regular expression for names of submodules that get no adapters.
+        merges: whether checkpoints of adapters must also have full weights, whatever the settings say.
+
+    Raises:
+        UserError: the model cannot have these adapters, or peft is not installed.
     """
     lora = settings.lora
     if lora is None:

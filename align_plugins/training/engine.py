@@ -1,7 +1,8 @@
-"""The engine of sft, reward and dpo: `transformers.Trainer` with a loss of ours.
+"""The engine of sft, reward and dpo: `transformers.Trainer` with losses of this package.
 
-It gives resuming, precision, accumulation, several devices, trackers and callbacks; what is added here:
-losses over our batches, metrics in its log, and a stop at the first number that is not finite.
+transformers provides resuming, precision, gradient accumulation, several devices, trackers and
+callbacks. This module adds losses over batches of parts, their metrics in the log, and a stop at the
+first number that is not finite.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from eval_anything.files.writing import cannot_write
 
 
 class BatchLoss(NamedTuple):
-    """One batch: its loss with gradients, and metrics for the log, each a value and its weight in the
-    mean over batches. `tokens` were read."""
+    """Loss of one batch.
+
+    Attributes:
+        loss: a scalar with gradients.
+        metrics: for the log, each a mean and its weight in the mean over batches.
+        tokens: number of tokens that were read.
+    """
 
     loss: torch.Tensor
     metrics: Mapping[str, tuple[torch.Tensor, float]]
@@ -37,14 +43,14 @@ _DISK = ("I/O error", "PytorchStreamWriter", "No space", "too large", "os error"
 
 
 class Batches(NamedTuple):
-    """Rows that are learned from in batches, and their loss.
+    """Encoded rows, and the functions that make batches of them and compute their loss.
 
     Attributes:
         items: the encoded rows.
-        collate: makes a batch of some of them, a mapping of tensors.
-        step: the loss of a batch under the model, which may be wrapped. Its third argument is None, or
-            with `counts_tokens` the number of response tokens of the whole optimiser step, to divide by.
-        counts_tokens: whether a token weighs the same in every batch of a step.
+        collate: makes a batch, a mapping of tensors, of some of them.
+        step: loss of a batch under the model, which may be wrapped. Its third argument is None, or, with
+            `counts_tokens`, the number of response tokens of the whole optimiser step, to divide by.
+        counts_tokens: whether a token has the same weight in every batch of an optimiser step.
     """
 
     items: Sequence[Any]
@@ -54,15 +60,16 @@ class Batches(NamedTuple):
 
 
 class NotFiniteError(EvalError):
-    """The loss, or a weight, is no number any more: training stopped, what was saved before is good."""
+    """The loss or a weight is NaN or infinite. Training stopped; earlier checkpoints are good."""
 
 
 class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not read
     """Trains a model on batches. Checkpoints go into `folder`.
 
     Attributes:
-        rows, steps: of the training.
-        tokens: read so far by all processes.
+        rows: number of encoded rows.
+        steps: number of optimiser steps.
+        tokens: number read so far by all processes.
     """
 
     def __init__(
@@ -99,7 +106,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The loss of a batch. NotFiniteError if it is none."""
+        """Loss of a batch. NotFiniteError if it is not finite."""
         step = self._step(model, inputs, num_items_in_batch)
         if not torch.isfinite(step.loss):
             raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
@@ -114,8 +121,8 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
         super().log({**logs, **self._tally.means(), "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves what can be evaluated. NotFiniteError for weights that are spoilt, InfrastructureError
-        for a disk that is full."""
+        """Saves a checkpoint that can be evaluated. NotFiniteError if weights are not finite,
+        InfrastructureError if the disk is full."""
         check_weights(self.model, self.state.global_step)
         super().save_model(output_dir, _internal_call)
         if self.is_fsdp_enabled:  # it may have saved shards, and what is evaluated is whole
@@ -132,7 +139,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
 
 @contextlib.contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """A checkpoint is written inside: InfrastructureError for a disk that is full or read-only."""
+    """Context in which a checkpoint is written: InfrastructureError if the disk is full or read-only."""
     try:
         yield
     except OSError as error:
@@ -143,13 +150,13 @@ def saving(path: Path) -> Iterator[None]:
         if any(sign in message for sign in _DISK):
             raise InfrastructureError(
                 f"cannot write {path}: {message.splitlines()[0]}. The checkpoints before it are kept; "
-                "mend that and run the same command again to go on."
+                "fix that and run the same command again to resume."
             ) from None
         raise
 
 
 def check_weights(model: Any, step: int) -> None:
-    """NotFiniteError if a weight that is trained is no number after so many steps."""
+    """NotFiniteError if a trained weight is not finite after `step` steps."""
     for name, weight in model.named_parameters():
         spoilt = (~weight.isfinite()).sum()
         if hasattr(spoilt, "full_tensor"):  # sharded: each process sees its own part alone
@@ -159,8 +166,8 @@ def check_weights(model: Any, step: int) -> None:
 
 
 def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transformers.TrainingArguments:
-    """Arguments of `transformers.Trainer` for a training on so many rows. Checkpoints go into `folder`;
-    the last step always saves. accelerate's state is begun anew, with all processes in it."""
+    """Arguments of `transformers.Trainer` for a training on `rows` rows. Checkpoints go into `folder`,
+    and the last step always saves one. Resets accelerate's state, with all processes in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = transformers.TrainingArguments(
@@ -199,7 +206,7 @@ def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transforme
 
 
 def _steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
-    """How many optimiser steps a training has."""
+    """Number of optimiser steps of a training."""
     if settings.max_steps is not None:
         return settings.max_steps
     batches = -(-rows // (settings.batch_size * processes))
@@ -207,7 +214,7 @@ def _steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
 
 
 def without_dropout(model: Any) -> None:
-    """Sets every dropout of a model to 0: modules, and the rates that attention hands to functions.
+    """Sets every dropout of a model to 0: modules, and the rates that attention passes to functions.
 
     Log-probabilities under dropout are not those of the policy: the first loss of DPO would not be ln 2.
     """
@@ -220,7 +227,7 @@ def without_dropout(model: Any) -> None:
 
 
 def to_device(batch: Any, device: Any) -> Any:
-    """A batch with its tensors on a device."""
+    """The batch (tensors in nested mappings) on a device."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device)
     if isinstance(batch, Mapping):

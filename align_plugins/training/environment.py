@@ -1,4 +1,5 @@
-"""What a training needs of the machine and of other packages, looked at before anything is loaded."""
+"""Checks of the machine and of optional packages before anything is loaded, and the settings of torch
+and transformers during a training."""
 
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ _SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpe
 
 
 def on_cpu(device: str) -> bool:
-    """Whether a training with this setting of `device` runs on the processor.
+    """Whether a training with this `device` setting runs on the CPU.
 
-    accelerate must be told: where no accelerator is found, it takes several processes for as many
-    trainings of their own unless the processor was asked for.
+    accelerate must be told explicitly: without an accelerator it treats several processes as separate
+    trainings unless the CPU was requested.
     """
     import torch
 
@@ -36,13 +37,13 @@ def on_cpu(device: str) -> bool:
 
 
 def wants_fsdp() -> bool:
-    """Whether accelerate is told to share weights out among processes."""
+    """Whether accelerate is configured to shard weights among processes (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 @contextlib.contextmanager
 def prepared(settings: TrainSettings) -> Iterator[None]:
-    """Sets seeds and threads as the settings have them, and keeps transformers quiet inside."""
+    """Context with the seeds and threads of the settings, in which transformers is quiet."""
     import torch
     import transformers
 
@@ -63,9 +64,13 @@ def prepared(settings: TrainSettings) -> Iterator[None]:
 
 
 def check_environment(settings: TrainSettings, where: str = "") -> None:
-    """UserError for a tracker that is unknown or not installed, and for a precision or a sharding that
-    the device does not have: the engines would go on without, and say nothing. `where` leads to the
-    settings in their file: "dpo." for a group of that name."""
+    """UserError for a tracker that is unknown or not installed, or a precision or sharding that the
+    device does not support: the engines would continue without it silently.
+
+    Args:
+        settings: of the training.
+        where: prefix of keys in messages, such as "dpo." for a group of that name.
+    """
     for tracker in settings.trackers:
         if tracker not in TRACKERS:
             hint = near(tracker, TRACKERS) or f" Known: {', '.join(TRACKERS)}."

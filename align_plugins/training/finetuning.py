@@ -58,19 +58,19 @@ class HasTokens(Protocol):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the longest sequence that the model reads at once."""
+        """Number of tokens of the longest sequence that the model reads at once."""
 
 
 ItemT = TypeVar("ItemT", bound=HasTokens)
 
 
 class TrainingLoop(Protocol):
-    """What an engine must have. It saves checkpoints into the folder that it was made with.
+    """Interface of an engine. It saves checkpoints into the folder that it was created with.
 
     Attributes:
-        rows: the training learns from so many.
-        steps: it has so many.
-        tokens: read (and generated) so far by all processes; set by `fit` where a training goes on.
+        rows: number of rows of the training.
+        steps: number of steps of the training.
+        tokens: read (and generated) so far by all processes; `fit` sets it when a training is resumed.
     """
 
     rows: int
@@ -78,8 +78,8 @@ class TrainingLoop(Protocol):
     tokens: int
 
     def add_callback(self, callback: Any) -> None:
-        """Calls the `on_step_end`, `on_log` and `on_save` of a transformers.TrainerCallback from now
-        on."""
+        """Registers a transformers.TrainerCallback: its `on_step_end`, `on_log` and `on_save` are
+        called."""
 
     def train(self, resume_from_checkpoint: str | None = None) -> Any:
         """Trains from the start, or from a checkpoint's folder, to the last step."""
@@ -92,17 +92,17 @@ _FOR_RESUMING = ("optimizer.*", "scheduler.pt", "rng_state*", "scaler.pt", "trai
 
 
 class Finetuning:
-    """One training of a method. Making it checks that machine and packages have what the settings want.
+    """One training of a method. Creating it checks that machine and packages support the settings.
 
     Attributes:
-        progress: says nothing in any process but the main one.
+        progress: silent in all processes but the main one.
     """
 
     def __init__(
         self, method: str, settings: TrainSettings, progress: Progress, start: str | None = None
     ) -> None:
-        """`start` is the SPEC under which the model is evaluated before it is trained; None for one that
-        answers no task."""
+        """Checks machine and packages. `start` is the SPEC under which the model is evaluated before it
+        is trained; None for a model that answers no task."""
         check_environment(settings)
         self.progress = progress if is_main() else Progress("silent")
         self._method = method
@@ -117,8 +117,16 @@ class Finetuning:
         row_type: type[RowT],
         select: Callable[[list[RowT], Progress], list[RowT]] = lambda rows, progress: rows,
     ) -> list[RowT]:
-        """The rows of the settings' files that `select` leaves. Errors name rows of another type,
-        prompts that an evaluation has too, and files in which nothing is left."""
+        """Rows of the settings' files.
+
+        Args:
+            row_type: type that every row must have.
+            select: chooses among the rows.
+
+        Raises:
+            UserError: no rows are left, or one has a prompt of a benchmark.
+            FileProblemsError: a file has mistakes or rows of another type.
+        """
         files = self._settings.files
         benchmarks = None if self._settings.allow_contamination else benchmark_prompts()
         read = [
@@ -132,7 +140,8 @@ class Finetuning:
         return rows
 
     def check_evaluation(self) -> None:
-        """Says what an evaluation takes, if there are any; UserError for what would stop it later."""
+        """Reports the size of an evaluation, if there are any. UserError for anything that would stop it
+        later."""
         evaluate = self._settings.evaluate
         if evaluate is not None and self._start is not None:
             answers = check_evaluation(evaluate, self._start, self._work.runs)
@@ -144,10 +153,10 @@ class Finetuning:
 
     @contextlib.contextmanager
     def open(self, weights: str) -> Iterator[Workdir]:
-        """The training's folder, which no other process gets meanwhile; seeds and threads are set in it.
+        """Opens the training's folder, locks it against other processes, and sets seeds and threads.
 
         `weights` is the sha256 of the checkpoint that training starts from. UserError if the folder
-        holds a training that began otherwise; a RowError inside becomes one that names the files.
+        holds a different training. A RowError inside becomes a FileProblemsError that names the files.
         """
         settings = self._settings
         begun = {
@@ -168,13 +177,21 @@ class Finetuning:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder has the result of this training already."""
+        """Whether the folder has the result of this training."""
         return self._work.result.is_file()
 
     def encoded(self, rows: Sequence[RowT], encode: Callable[[RowT], ItemT], model: Any) -> list[ItemT]:
-        """The rows as tokens, without those that are longer than `max_tokens`, which are counted aloud.
-        FileProblemsError for a row that `encode` raises ValueError for, or that is too long for the
-        model."""
+        """Encoded rows, without those that are longer than `max_tokens`, whose number is reported.
+
+        Args:
+            rows: the rows.
+            encode: encodes a row; its ValueError is reported with the row.
+            model: the model, for the longest sequence that it takes.
+
+        Raises:
+            FileProblemsError: a row cannot be encoded, or is too long for the model.
+            UserError: no rows are left.
+        """
         limit, positions = self._settings.max_tokens, max_sequence_length(model)
         items = []
         too_many = 0
@@ -200,11 +217,16 @@ class Finetuning:
         return mistake(Path(names), f"row {row!r}: {message}")
 
     def fit(self, engine: TrainingLoop, monitor_type: type[TrainingMonitor] | None = None) -> None:
-        """Trains to the end, or goes on from the last whole checkpoint, with evaluations beside; then
+        """Trains to the end, or resumes from the last complete checkpoint, with evaluations beside; then
         copies the last checkpoint to `final`.
 
-        `monitor_type` follows the training: log, evaluations, rotation of checkpoints. NotFiniteError
-        names the last good checkpoint, InfrastructureError a disk that is full.
+        Args:
+            engine: trains the model.
+            monitor_type: follows the training (log, evaluations, rotation of checkpoints).
+
+        Raises:
+            NotFiniteError: names the last good checkpoint.
+            InfrastructureError: the disk is full.
         """
         from align_plugins.training.engine import NotFiniteError
         from align_plugins.training.monitor import TrainingMonitor
@@ -236,7 +258,7 @@ class Finetuning:
                 f"the last good checkpoint is {good[-1].path}" if good else "there is no checkpoint yet"
             )
             raise NotFiniteError(
-                f"{error}; {last_good}. A lower learning_rate usually mends it"
+                f"{error}; {last_good}. A lower learning_rate usually fixes it"
             ) from None
         except OSError as error:
             raise cannot_write(work.path, error) from None
@@ -250,8 +272,8 @@ class Finetuning:
     # --- after it ------------------------------------------------------------------------------
 
     def finish(self, measure: Callable[[], Mapping[str, Any]] = dict) -> None:
-        """Writes result.json: steps, tokens, seconds, evaluations, and what `measure` adds to them. The
-        main process alone does so."""
+        """Writes result.json: steps, tokens, seconds, evaluations, and the entries that `measure`
+        returns. Only the main process does so."""
         if not is_main():
             return
         work, evaluate = self._work, self._settings.evaluate
@@ -270,14 +292,15 @@ class Finetuning:
         write_atomically(work.result, pretty_json(summary))
 
     def report(self) -> Trained:
-        """The result of a training that is done; empty in all processes but the main one."""
+        """Report of a finished training; empty in all processes but the main one."""
         if not is_main():
             return Trained({}, [])
         return training_report(msgspec.json.decode(self._work.result.read_bytes()))
 
 
 def _copy_final(last: Checkpoint, final: Path) -> None:
-    """The last checkpoint without what only resuming needs; whole or not there."""
+    """Copies the last checkpoint, without the files that only resuming needs, to `final`: complete or
+    not at all."""
     partial = final.with_name(".final")
     shutil.rmtree(partial, ignore_errors=True)
     try:

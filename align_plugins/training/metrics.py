@@ -1,4 +1,4 @@
-"""Figures of batches and rounds, gathered for a line of the log."""
+"""Metrics of batches and rounds, collected for a line of the log."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 MetricMeans = dict[str, tuple["float | torch.Tensor", float]]
-"""Means by name, each with its weight in a mean over batches, rounds and processes. A tensor has no
-gradient, and stays on its device until it is told."""
+"""Means by name, each with its weight in a mean over batches, rounds and processes. Tensors have no
+gradient and stay on their device until the log is written."""
 
 
 class Tally:
-    """Figures since the last line of the log. `_sums` holds, by name, a weighted sum and the weights."""
+    """Weighted means of metrics since the last line of the log."""
 
     def __init__(self) -> None:
-        self._sums: MetricMeans = {}
+        self._sums: dict[str, tuple[float | torch.Tensor, float]] = {}  # weighted sum, sum of weights
 
     def add(self, means: MetricMeans) -> None:
-        """Some more figures."""
-        self._take_in({name: (mean * weight, weight) for name, (mean, weight) in means.items()})
+        """Adds means of a batch or round."""
+        self._add_sums({name: (mean * weight, weight) for name, (mean, weight) in means.items()})
 
-    def _take_in(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
-        """The sums of another."""
+    def _add_sums(self, sums: Mapping[str, tuple[float | torch.Tensor, float]]) -> None:
+        """Adds weighted sums and weights by name."""
         for name, (total, weight) in sums.items():
             before = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (before[0] + total, before[1] + weight)
@@ -38,7 +38,7 @@ class Tally:
         self._sums = {}
         total_tally = Tally()
         for sums in gather_object([local_sums]):
-            total_tally._take_in(sums)
+            total_tally._add_sums(sums)
         return {
             name: float(total) / weight for name, (total, weight) in total_tally._sums.items() if weight
         }

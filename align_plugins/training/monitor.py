@@ -1,5 +1,4 @@
-"""The log of a training, marks of its whole checkpoints, their evaluations and rotation: beside its
-steps."""
+"""The monitor of a training: its log, its checkpoints and their rotation, and their evaluations."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from align_plugins.workdir import NOTE, Checkpoint, Workdir, broadcast_decision,
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
-_SHOWN = ("loss", "accuracy", "margin", "reward", "kl", "grad_norm", "learning_rate")
+_PRINTED = ("loss", "accuracy", "margin", "reward", "kl", "grad_norm", "learning_rate")
 
 
 class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
     """Follows one training. `engine` counts `steps` and `tokens`; `start` is the SPEC of the model
-    before it, None for one that is not evaluated."""
+    before training, None if it is not evaluated."""
 
     def __init__(
         self,
@@ -57,7 +56,8 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
         return evaluations.exhausted()
 
     def begin(self, last: Checkpoint | None) -> None:
-        """Called before the first step, with the checkpoint that the training goes on from."""
+        """Begins to follow a training, before its first step. `last` is the checkpoint that it is
+        resumed from."""
         self._begun = time.monotonic()
         if last is not None:
             self._earlier = last.note["seconds"]
@@ -72,17 +72,20 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
             self._submit(checkpoint)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Writes a line of the log and prints its main metrics."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         self._work.add_to_log({"step": state.global_step, **logs, "seconds": self._seconds()})
-        numbers = ", ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if name in logs)
+        numbers = ", ".join(f"{name} {logs[name]:.4g}" for name in _PRINTED if name in logs)
         self._say(f"step {state.global_step}/{state.max_steps}: {numbers}")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts the next evaluation if the running one has ended."""
         if self._evaluations is not None:
             self._evaluations.poll()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Marks the checkpoint as complete, submits its evaluation, deletes old checkpoints."""
         if is_main():
             path = self._work.checkpoints / f"checkpoint-{state.global_step}"
             note = self._note(dict(checkpoint_note(state, self._seconds(), self._engine.tokens)))
@@ -95,11 +98,11 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
             control.should_training_stop = broadcast_decision(control.should_training_stop)
 
     def _evaluate(self, evaluations: Evaluations, checkpoint: Checkpoint) -> bool:
-        """Evaluates a checkpoint that was just saved; whether training stops."""
+        """Submits the evaluation of a checkpoint; returns whether training should stop."""
         return evaluations.submit_and_decide(checkpoint)
 
     def settle(self) -> None:
-        """Waits for the evaluations; those that a kill cut off are done now."""
+        """Waits for all evaluations, also those that were interrupted by a kill."""
         if self._evaluations is not None:
             for checkpoint in self._work.complete_checkpoints():
                 self._submit(checkpoint)
@@ -108,7 +111,7 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
             self._rotate()
 
     def stop(self) -> None:
-        """Ends what still runs."""
+        """Ends the running evaluation."""
         if self._evaluations is not None:
             self._evaluations.stop()
 
@@ -124,7 +127,8 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
         return round(self._earlier + time.monotonic() - self._begun, 3)
 
     def _rotate(self) -> None:
-        """Deletes old checkpoints: not the last ones, not the best, none that waits to be evaluated."""
+        """Deletes old checkpoints, except the last ones, the best, and those whose evaluation is
+        pending."""
         checkpoints = self._work.complete_checkpoints()
         retained = {checkpoint.path for checkpoint in checkpoints[-self._settings.keep :]}
         needed: set[str] = set()

@@ -1,7 +1,8 @@
-"""Responses drawn from a policy as it is now, in batches: what it learns of its own answers from.
+"""Responses sampled in batches from a policy with its current weights, for methods that learn from them.
 
-How a family is asked is `Policy.respond`; here is what all share: prompts of similar length together, a
-seed for each response, and the log-probability of every token under the distribution it came from.
+`Policy.respond` samples for one family of models. This module adds what all families share: batches of
+prompts of similar length, a seed for each response, and the log-probability of every token under the
+distribution that it was sampled from.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
 
 
 BATCH = 256
-"""Prompts that share a batch where nothing is said: the fastest on two processor cores for the model of
-the micro world."""
+"""Default number of prompts of a batch: the fastest on two cores for the model of the micro world."""
 
 
 class Sampled(NamedTuple):
-    """One response.
+    """One sampled response.
 
     Attributes:
-        row: prompt and response, as they are learned from.
-        logprobs: natural log-probability of each token of the response when it was drawn.
-        ended: whether the policy ended it; else the limit did.
+        row: prompt and response as tokens.
+        logprobs: natural log-probability of each token of the response when it was sampled.
+        ended: whether the policy ended it; otherwise the token limit did.
     """
 
     row: Encoded
@@ -45,12 +45,24 @@ def sample(
     max_new_tokens: int = 128,
     batch_size: int = BATCH,
 ) -> list[Sampled]:
-    """A response to each conversation, in their order, from the policy's weights as they are.
+    """Samples a response to each conversation with the policy's current weights; returns them in order.
 
-    A response comes from its own seed: what else is in a batch changes nothing but the last bits of its
+    A response comes from its own seed: the rest of its batch changes only the last bits of its
     log-probabilities. At temperature 0 the likeliest token is taken, and log-probabilities are those of
-    the undivided logits. `prompts` is what `Policy.prompt` gave for them, if that is there. ValueError,
-    as from `Policy.encode`, for a prompt that the policy cannot read, and RowError as in `Policy.check`.
+    the undivided logits.
+
+    Args:
+        policy: a loaded policy.
+        conversations: prompts.
+        prompts: the same, as returned by `Policy.prompt`, if they are encoded already.
+        seeds: of the responses.
+        temperature: of sampling, from 0.
+        max_new_tokens: limit of a response.
+        batch_size: prompts of a batch.
+
+    Raises:
+        ValueError: the policy cannot read a prompt, as in `Policy.encode`.
+        RowError: as in `Policy.check`.
     """
     prompts = prompts or [policy.prompt(messages) for messages in conversations]
     sampled: dict[int, Sampled] = {}
@@ -86,7 +98,8 @@ def sample(
 def _logprobs(
     policy: Policy, rows: Sequence[Encoded], continuations: Sequence[Continuation], temperature: float
 ) -> list[list[float]]:
-    """As they were drawn with, or by a forward pass where the family does not tell them."""
+    """Log-probabilities of the sampled tokens, from sampling itself, or by a forward pass where the
+    family does not return them."""
     if all(c.logprobs or not c.ids for c in continuations):
         return [c.logprobs for c in continuations]
     import torch
@@ -100,7 +113,8 @@ def _logprobs(
 
 
 class Tempered:
-    """A model whose logits are divided by a temperature: what is sampled at it is its own."""
+    """A model whose logits are divided by a temperature: the distribution that responses are sampled
+    from."""
 
     def __init__(self, model: Any, temperature: float) -> None:
         self._model = model
