@@ -54,7 +54,7 @@ class SavedResponses(Model):
 
 
 def task_of(name: str, rows: Sequence[Prompt]) -> Task:
-    """Task made of the prompts of rows. Responses may have any modality; it has no scorers of its own."""
+    """Task made of the prompts of rows. Responses may have any modality; it has no scorers."""
     samples = tuple(Sample(row.id, row.messages, ANYTHING, source_id=row.source_id) for row in rows)
     file = TaskFile(
         version=1,

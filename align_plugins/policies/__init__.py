@@ -1,4 +1,4 @@
-"""Policies: what turns parts into tokens and back, and gives log-probabilities, by family of models."""
+"""Policies: by family of models they turn parts into tokens and back, and give log-probabilities."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from eval_anything.models.spec import resolve
 
 
 def policy_of(spec: str, dtype: str = "float32") -> Policy:
-    """The policy of a SPEC, not loaded yet: of its model's architecture, or else `chat`. UserError if it
-    is none that can be trained."""
+    """Policy for the model of a SPEC, not loaded yet: that of its architecture, or else `chat`.
+    UserError if the model cannot be trained."""
     model = resolve(spec, {})
     is_named = model.architecture in plugins.names(plugins.POLICIES)
     cls: type[Policy] = plugins.load(plugins.POLICIES, model.architecture if is_named else "chat")

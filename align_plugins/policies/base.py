@@ -1,8 +1,8 @@
-"""The interface of a policy, and the one way from logits to log-probabilities.
+"""The interface of a policy, and the function that makes log-probabilities of logits.
 
 A policy encodes a prompt and a response to token ids, and collates them into a batch: the model's
-inputs, and `labels` (rows, length), where the token of each position of a response stands and -100
-everywhere else. Losses see nothing but per-token log-probabilities, whatever the modality.
+inputs, and `labels` (rows, length), which hold the token of each position of a response and -100
+everywhere else. Losses get only per-token log-probabilities, whatever the modality.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IGNORED = -100
 
 
 class RowError(ValueError):
-    """Why a row cannot be learned from, found when its batch is made. `row` is its id."""
+    """A row that cannot be learned from, noticed when its batch is made. `row` is its id."""
 
     def __init__(self, row: str, message: str) -> None:
         super().__init__(message)
@@ -41,13 +41,13 @@ class Encoded(NamedTuple):
     """A prompt and a response as tokens.
 
     Attributes:
-        prompt: token ids up to where the response begins; empty where `collate` makes them, with the
-            media of `messages`.
-        response: its token ids, with the token that ends it.
-        modalities: the index in MODALITIES of each token of the response.
+        prompt: token ids up to where the response begins; empty where `collate` makes them from
+            `messages`, whose media are read then.
+        response: its token ids, including the token that ends it.
+        modalities: index in MODALITIES of each token of the response.
         messages: the prompt itself, for policies whose prompts carry media.
-        unmade: how many tokens `collate` makes of the prompt; 0 where they are not counted.
-        row: the id of the row that it comes from, for messages.
+        deferred: number of prompt tokens that `collate` will make; 0 where they are not counted.
+        row: id of the row, for messages.
     """
 
     prompt: list[int]
@@ -59,18 +59,19 @@ class Encoded(NamedTuple):
 
     @property
     def tokens(self) -> int:
+        """Number of tokens of prompt and response."""
         return len(self.prompt) + self.deferred + len(self.response)
 
 
 class Policy(ABC):
-    """A checkpoint as something that can be trained.
+    """A checkpoint that can be trained.
 
     Attributes:
-        name: what messages call the family.
-        outputs: the modalities that its responses may have.
-        frozen: regular expression for the names of submodules that stay as they are; empty for none.
-        reads_adapters: whether the evaluation takes a folder of adapters for a checkpoint.
-        spec: the SPEC under which the evaluation finds the checkpoint it starts from.
+        name: name of the family, for messages.
+        outputs: modalities that its responses may have.
+        frozen: regular expression for the names of submodules that are not trained; empty for none.
+        reads_adapters: whether the evaluation accepts a folder of adapters as a checkpoint.
+        spec: SPEC of the checkpoint that training starts from.
         model: the model of transformers, after `load`.
     """
 
@@ -84,11 +85,11 @@ class Policy(ABC):
     @classmethod
     @abstractmethod
     def of(cls, model: Model, dtype: str) -> Policy:
-        """The policy of a model of its architecture, with weights that will be loaded in `dtype`."""
+        """The policy of a model of its architecture. Weights will be loaded in `dtype`."""
 
     def answer_with(self, output: str) -> None:
-        """Says what `respond` draws, where a checkpoint must be told (`--model-arg output`): called
-        before `load`. UserError for what it does not know."""
+        """Sets the modality that `respond` samples, where a checkpoint needs it (`--model-arg output`).
+        Call it before `load`. UserError for an unknown one."""
         if output != "auto":
             raise UserError(
                 f"output: {output!r}: a policy of kind {self.name} is not told what to answer with"
@@ -96,28 +97,38 @@ class Policy(ABC):
 
     @abstractmethod
     def load(self) -> None:
-        """Loads the weights in the type that they are trained in. UserError if they cannot be."""
+        """Loads the weights in the dtype that they are trained in. UserError if they cannot be
+        loaded."""
 
     @property
     def head(self) -> Any:
-        """The module that makes logits of hidden states, where `respond` draws."""
+        """Module that computes logits from hidden states when `respond` samples."""
         return self.model.get_output_embeddings()
 
     @abstractmethod
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
-        """Tokens of a prompt and a response. ValueError says what the policy cannot read or write."""
+        """Tokens of a prompt and a response.
+
+        Args:
+            messages: the prompt, the last message of the user.
+            response: parts in their order.
+
+        Raises:
+            ValueError: the policy cannot read the prompt or write the response; says which part.
+        """
 
     def prompt(self, messages: Sequence[Message]) -> Encoded:
-        """A prompt that waits for its response; errors as in `encode`."""
+        """Tokens of a prompt, with an empty response; errors as in `encode`."""
         return self.encode(messages, (TextPart("."),))._replace(response=[], modalities=[])
 
     def with_token_count(self, row: Encoded, reads_media: bool) -> Encoded:
-        """A row that knows its tokens, but for those of a prompt with media unless these may be read for
-        it. RowError for a prompt that cannot be read."""
+        """The row with its number of tokens. Prompts with media are counted only if `reads_media`
+        permits reading the media now. RowError for a prompt that cannot be read."""
         return row
 
     def check(self, row: Encoded, new_tokens: int = 0) -> None:
-        """RowError for a row that cannot be read, or is too long once it has so many tokens more."""
+        """RowError for a row that cannot be read, or that is too long with `new_tokens`
+        further tokens."""
         positions = max_sequence_length(self.model)
         tokens = self.with_token_count(row, reads_media=True).tokens + new_tokens
         if positions is not None and tokens > positions:
@@ -131,68 +142,87 @@ class Policy(ABC):
         temperature: float,
         max_new_tokens: int,
     ) -> list[Continuation]:
-        """A response to each prompt from its own seed, in one batch, as the evaluation asks for them;
-        `logprobs` may be left empty. ValueError for a prompt that cannot be read or is too long."""
+        """Samples a response to each prompt from its own seed, in one batch, as the evaluation does.
+
+        Args:
+            prompts: conversations.
+            seeds: of the responses.
+            temperature: of sampling, from 0.
+            max_new_tokens: limit of a response.
+
+        Returns:
+            A continuation for each prompt; its `logprobs` may be empty.
+
+        Raises:
+            ValueError: a prompt cannot be read or is too long.
+        """
 
     def out_of_reach(self, max_new_tokens: int) -> str:
-        """What `respond` would draw and cannot within so many tokens, in words; empty for nothing."""
+        """Message about outputs that `respond` cannot sample within `max_new_tokens` tokens; empty if
+        there are none."""
         return ""
 
     def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
-        """A prompt with the response that these tokens are, for one that was sampled."""
+        """The prompt with the response that these sampled tokens are."""
         text = MODALITIES.index(Modality.TEXT)
         return prompt._replace(response=list(ids), modalities=[text] * len(ids))
 
     @abstractmethod
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        """The parts that a response's tokens stand for; media are put into the store. ValueError if they
-        stand for none."""
+        """Parts that a response's tokens stand for; media are put into the store. ValueError if the
+        tokens are no valid response."""
 
     @abstractmethod
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """A batch: {"inputs": what the model takes, "labels", "modalities"}, the latter two int64
-        (rows, length) over the positions of input_ids. RowError as in `check`."""
+        """Batch of rows: {"inputs": arguments of the model, "labels", "modalities"}, the latter two
+        int64 (rows, length) over the positions of input_ids. RowError as in `check`."""
 
     @abstractmethod
     def save_beside(self, folder: Path) -> None:
-        """Writes what the evaluation needs beside weights and config: tokenizer, processor, codec."""
+        """Writes the files that the evaluation needs beside weights and config: tokenizer, processor,
+        codec."""
 
     def weights(self) -> str:
-        """sha256 of the checkpoint that it starts from."""
+        """sha256 (hex) of the checkpoint that training starts from."""
         from eval_anything.models.spec import resolve
 
         return resolve(self.spec, {}).weights()
 
     def freeze(self, model: Any) -> None:
-        """Keeps the submodules that `frozen` names as they are, in training too: batch norms in them
-        would take the statistics of a batch."""
+        """Freezes the submodules that `frozen` names, also in training mode: their batch norms would use
+        statistics of the batch."""
         for name, module in model.named_modules():
             if self.frozen and re.fullmatch(self.frozen, name):
                 module.requires_grad_(False).eval()
                 module.train = lambda mode=True, module=module: module
 
     def logprobs(self, batch: Mapping[str, Any], model: Any = None) -> TokenLogprobs:
-        """Log-probabilities of a batch's responses under the policy, or under another `model` of the
-        same architecture: its wrapped form in training, or a reference."""
+        """Log-probabilities of a batch's responses.
+
+        Args:
+            batch: as `collate` returns it, on the model's device.
+            model: another model of the same architecture in place of the policy's: the wrapped one in
+                training, or a reference.
+        """
         return logprobs(self.model if model is None else model, batch)
 
 
 def max_sequence_length(model: Any) -> int | None:
-    """The longest sequence that a model takes; None if that is not known."""
+    """Number of tokens of the longest sequence that a model takes; None if it is unknown."""
     config = model.config.get_text_config(decoder=True)
     return getattr(config, "max_position_embeddings", None)
 
 
 def too_long(tokens: int, positions: int) -> str:
-    """What is wrong with a row of so many tokens."""
+    """Message on a row of too many tokens."""
     return f"has {tokens} tokens, the model takes {positions}: set max_tokens to leave it out"
 
 
 def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:
-    """log p(token | all before it) for the targets of a causal model.
+    """log p(token | all tokens before it) for the labels of a batch under a causal model.
 
-    The logits at a position are those of the next token, so targets are read one position on. Only the
-    columns in which any row has a target are computed: prompts of a batch cost no logits.
+    The logits at a position are those of the next token, so targets are one position ahead. Logits are
+    computed only for columns in which any row has a label, so prompts cost none.
     """
     from align_plugins.policies.logprobs import chosen_logprobs
 
@@ -208,7 +238,7 @@ def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:
 
 
 def response_columns(batch: Mapping[str, Any]) -> torch.Tensor:
-    """The positions whose logits are of a token that any row of a batch learns, int64 (columns,)."""
+    """Positions whose logits predict a label of any row of a batch, int64 (columns,)."""
     columns: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
     return columns
 
@@ -216,8 +246,8 @@ def response_columns(batch: Mapping[str, Any]) -> torch.Tensor:
 def modalities_of(
     ids: Sequence[int], opens: Mapping[int, Modality], closes: Collection[int]
 ) -> list[int]:
-    """The index in MODALITIES of each token: from a mark that opens a medium to one that closes it
-    those of its modality, elsewhere of text."""
+    """Index in MODALITIES of each token: from a token that opens a medium to one that closes it that of
+    the medium, elsewhere that of text."""
     modalities = []
     modality = Modality.TEXT
     for token in ids:
@@ -229,7 +259,7 @@ def modalities_of(
 
 
 def padded_right(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
-    """int64 (rows, longest)."""
+    """Tensor of rows padded on the right, int64 (rows, longest)."""
     import torch
 
     longest = max(map(len, rows))
@@ -237,7 +267,8 @@ def padded_right(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
 
 
 def labels_of(prompts: Sequence[int], rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-    """`labels` and `modalities` of a batch whose prompts are so many tokens long."""
+    """`labels` and `modalities` of a batch whose prompts have these numbers of tokens, int64 (rows,
+    longest)."""
     starts = list(zip(prompts, rows, strict=True))
     targets = padded_right([[IGNORED] * n + row.response for n, row in starts], IGNORED)
     return targets, padded_right([[0] * n + row.modalities for n, row in starts], 0)
@@ -246,10 +277,11 @@ def labels_of(prompts: Sequence[int], rows: Sequence[Encoded]) -> tuple[torch.Te
 def inputs_of(
     rows: Sequence[Sequence[int]], media: Sequence[Mapping[str, Any]], pad: int
 ) -> dict[str, torch.Tensor]:
-    """What a model takes for rows of token ids with the tensors of their media, one mapping a row.
+    """Arguments of a model for rows of token ids and the tensors of their media, one mapping for each
+    row.
 
-    Padding is on the right, where no real token looks: text alone needs no mask, and attention is faster
-    without. UserError for media that cannot share a batch.
+    Padding is on the right, where no real token attends: text alone needs no mask, and attention is
+    faster without one. UserError for media that cannot share a batch.
     """
     inputs = {"input_ids": padded_right(rows, pad)}
     names = sorted({name for tensors in media for name in tensors})
@@ -263,8 +295,8 @@ def inputs_of(
 def _joined(
     name: str, media: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[int]]
 ) -> torch.Tensor:
-    """One tensor of a batch: kinds of tokens run along the rows, and 0 is text in all the families that
-    have them; media stand one after another."""
+    """One tensor of a batch: token types are padded with 0, which means text in all families that have
+    them; media are concatenated."""
     import torch
 
     if name.endswith("token_type_ids"):

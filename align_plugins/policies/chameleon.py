@@ -1,8 +1,8 @@
 """Chameleon: text and images in and out, all of them tokens of one vocabulary.
 
-Images of responses are learned from any checkpoint, since all hold the encoder of codes. A checkpoint
-that holds the decoder too draws what `--model-arg output=any` draws; any other answers with text alone,
-in training as in evaluation.
+Images of responses can be learned from any checkpoint, since all contain the encoder of image codes. A
+checkpoint that also contains the decoder samples what `--model-arg output=any` samples; any other
+responds with text only, in training as in evaluation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from eval_anything.models.hf.source import Source
 
 
 class _Family(ChameleonFamily):
-    """As the evaluation asks, for text alone where the checkpoint cannot draw. Either way the model has
-    the logits of codes, which the forward of transformers hides."""
+    """Prompts and generation as in the evaluation, restricted to text where the checkpoint has no
+    decoder. In both cases the model keeps the logits of image codes, which the forward of transformers
+    masks."""
 
     def _check_images(self) -> None:
         if not self.draws:
@@ -26,7 +27,8 @@ class _Family(ChameleonFamily):
 
 
 class ChameleonPolicy(ImageTokenPolicy):
-    """Images are cropped to the square that all images of the checkpoint have."""
+    """Chameleon and Anole. Images are cropped to the square size that all images of the
+    checkpoint have."""
 
     name: ClassVar[str] = "chameleon"
     _family: _Family
@@ -41,6 +43,6 @@ class ChameleonPolicy(ImageTokenPolicy):
         return f"an image takes {room} tokens and max_new_tokens is {max_new_tokens}: none is drawn"
 
     def _render(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
-        """With the separator that the processor adds to prompts."""
+        """The rendered conversation, with the separator that the processor adds to prompts."""
         end = self._family.tokenizer.sep_token if open_for_answer else ""
         return super()._render(turns, open_for_answer) + end

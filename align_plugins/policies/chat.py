@@ -1,6 +1,7 @@
-"""Checkpoints of transformers that answer with text, to text, images, sounds and clips.
+"""Checkpoints of transformers that respond with text, to text, images, sounds and clips.
 
-Prompts are made by the family that the evaluation uses, so that what is trained is what is asked.
+Prompts are made by the family code that the evaluation uses, so training and evaluation see the same
+prompts.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ _TEXT = MODALITIES.index(Modality.TEXT)
 class ChatPolicy(Policy):
     """A language model with a chat template, whose prompts may carry media.
 
-    A response is what the template puts after the prompt, up to the end of the answer's text, and one
-    token that ends it: what a template adds after that (a newline, a next turn) is not learned.
+    A response is the text that the template puts after the prompt, up to the end of the response's text,
+    and one token that ends it. Text that a template adds after that (a newline, a next turn) is not
+    learned.
     """
 
     name: ClassVar[str] = "chat"
@@ -57,8 +59,8 @@ class ChatPolicy(Policy):
         return cls(model.source, dtype)
 
     def _family_of(self, source: Source, dtype: str) -> GenericFamily:
-        """What the evaluation asks such a checkpoint with. UserError if that is nothing that this policy
-        trains."""
+        """Family that the evaluation uses for such a checkpoint. UserError if this policy does not train
+        it."""
         from eval_anything.models.hf.families import family_of
 
         cls = family_of(source.model_type)
@@ -95,7 +97,7 @@ class ChatPolicy(Policy):
         return ids
 
     def _check(self, messages: Sequence[Message], response: Sequence[Part]) -> None:
-        """ValueError for what this checkpoint cannot read or write."""
+        """ValueError for a modality that this checkpoint cannot read or write."""
         foreign = [p.modality for p in response if p.modality not in self.outputs]
         if foreign:
             able = " and ".join(m for m in MODALITIES if m in self.outputs)
@@ -106,12 +108,12 @@ class ChatPolicy(Policy):
             raise ValueError(f"its prompt has {strange[0]}, which this checkpoint cannot read")
 
     def _text_ids(self, text: str) -> list[int]:
-        """Text on its own, as generation makes it."""
+        """Token ids of a text without special tokens, as generation makes them."""
         return list(self._family.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _around(self, messages: Sequence[Message], text: str) -> tuple[str, str, str]:
-        """What the template writes between the prompt and an answer, the answer's text as it has it, and
-        what it writes after."""
+        """Text that the template puts between the prompt and a response, the response's text as it
+        renders it, and the text that follows."""
         turns = [
             {"role": m.role, "content": "".join(p.text for p in m.parts if isinstance(p, TextPart))}
             for m in messages
@@ -133,7 +135,7 @@ class ChatPolicy(Policy):
         raise ValueError("the chat template leaves the answer out or changes its text")
 
     def _render(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
-        """A conversation of texts as the template writes it; media have no part in where answers end."""
+        """Conversation of texts as the template renders it; media do not change where responses end."""
         holder = self._family.tokenizer
         shaped: Any = list(turns)
         if self._family.processor is not None:  # such templates go through the parts of a message
@@ -149,7 +151,7 @@ class ChatPolicy(Policy):
         return written
 
     def _end(self, tail: str) -> int:
-        """The stop token that the template writes after an answer; without one, the checkpoint's own."""
+        """The stop token that the template puts after a response, or else the checkpoint's own."""
         tokenizer, stop = self._family.tokenizer, list(self._family.stop)
         written = {token: tail.find(tokenizer.convert_ids_to_tokens(token)) for token in stop}
         present = [token for token in stop if written[token] >= 0]
@@ -204,7 +206,7 @@ class ChatPolicy(Policy):
         return (TextPart(text),) if text else ()
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """Media are read here, a batch at a time, and once where both sides of a pair have them."""
+        """Batch of rows. Media are read here, a batch at a time, and once for both sides of a pair."""
         pad, positions = self._family.tokenizer.pad_token_id, max_sequence_length(self.model)
         read: dict[tuple[Message, ...], tuple[list[int], dict[str, Any]]] = {}
         for row in rows:
@@ -220,7 +222,8 @@ class ChatPolicy(Policy):
         return {"inputs": inputs, "labels": labels, "modalities": modalities}
 
     def with_token_count(self, row: Encoded, reads_media: bool) -> Encoded:
-        """Both sides of a pair have the same prompt, which is read once."""
+        """The row with its number of tokens. Both sides of a pair have the same prompt, which is read
+        once."""
         if row.prompt or (_has_media(row.messages) and not reads_media):
             return row
         if self._last_count[0] != row.messages:
@@ -228,7 +231,7 @@ class ChatPolicy(Policy):
         return row._replace(deferred=self._last_count[1])
 
     def _read(self, row: Encoded) -> tuple[list[int], dict[str, Any]]:
-        """`_inputs` of a row's prompt. RowError says why there are none."""
+        """`_inputs` of a row's prompt. RowError says why it cannot be read."""
         try:
             return self._inputs(row.messages)
         except EvalError:
@@ -237,14 +240,15 @@ class ChatPolicy(Policy):
             raise RowError(row.row, f"its prompt cannot be read: {error}") from None
 
     def _inputs(self, messages: tuple[Message, ...]) -> tuple[list[int], dict[str, Any]]:
-        """What the model takes for one prompt: its token ids, and tensors of its media."""
+        """Arguments of the model for one prompt: its token ids, and tensors of its media."""
         tensors = dict(self._family.build_inputs([self._family.prompt(request_of(messages))]))
         tensors.pop("attention_mask", None)
         ids: list[int] = tensors.pop("input_ids")[0].tolist()
         return ids, {name: tensor.cpu() for name, tensor in tensors.items()}
 
     def as_tokens(self, body: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs of one row without the media that the `body` of a model turns into tokens first."""
+        """Inputs of one row, with media replaced by tokens where the model's `body` has tokens
+        for them."""
         return dict(inputs)
 
     def save_beside(self, folder: Path) -> None:
@@ -257,5 +261,5 @@ def _has_media(messages: tuple[Message, ...]) -> bool:
 
 
 def request_of(messages: tuple[Message, ...]) -> Request:
-    """A prompt as the evaluation's code takes it."""
+    """Request of the evaluation for a prompt."""
     return Request("", "", 0, messages, Sampling())

@@ -11,8 +11,8 @@ from eval_anything.models.hf.source import Source
 
 
 class Emu3Policy(ImageTokenPolicy):
-    """Images are brought to the size that the processor gives them. Batch norms in their encoder would
-    take the statistics of a batch in training."""
+    """Emu3. Images are resized to the size that its processor chooses. Its image encoder is frozen:
+    batch norms would use statistics of the batch in training."""
 
     name: ClassVar[str] = "emu3"
     _family: Emu3Family

@@ -1,7 +1,7 @@
-"""Models to which text and images are tokens of one vocabulary, so a response can hold both.
+"""Models in which text and images are tokens of one vocabulary, so a response can hold both.
 
-An image of a response is the codes that the checkpoint's own encoder gives, in the layout that the
-evaluation enforces: what is trained is what `--model-arg output=any` asks for.
+An image of a response becomes the codes of the checkpoint's own encoder, in the layout that the
+evaluation enforces for `--model-arg output=any`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from eval_anything.models.hf.source import Source
 
 
 class ImageTokenPolicy(ChatPolicy):
-    """A response is text and images in any order, and the token that ends it; the tokens around the
-    codes of an image count as the image's.
+    """A response is text and images in any order, and the token that ends it; the tokens that enclose an
+    image's codes count as the image's.
 
-    Images of prompts become their codes once, before training, as the model itself would make them. So
-    its encoder has no part in training: an image must stay the codes that it is.
+    Images of prompts become codes once, before training, as the model itself would make them. The
+    encoder is frozen: the codes of an image must not change.
     """
 
     frozen: ClassVar[str] = r".*\bvqmodel\b.*"
@@ -32,7 +32,7 @@ class ImageTokenPolicy(ChatPolicy):
     def __init__(self, source: Source, dtype: str = "float32") -> None:
         super().__init__(source, dtype)
         self.outputs = frozenset({Modality.TEXT, Modality.IMAGE})
-        self._images: dict[str, list[int]] = {}  # tokens by sha256: they come up again and again
+        self._images: dict[str, list[int]] = {}  # tokens by sha256, since they recur
         self._last: tuple[tuple[Message, ...], list[int]] = ((), [])
 
     def load(self) -> None:
@@ -66,7 +66,8 @@ class ImageTokenPolicy(ChatPolicy):
         return self._images[part.sha256]
 
     def _prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
-        """A prompt whose placeholders of images are their codes. Both sides of a pair have the same."""
+        """Token ids of a prompt whose image placeholders are replaced by codes. Both sides of a pair
+        share it."""
         if self._last[0] != messages:
             inputs = self._family.build_inputs([self._family.prompt(request_of(messages))])
             ids = self.as_tokens(self.model.model, inputs)["input_ids"]
@@ -88,7 +89,8 @@ class ImageTokenPolicy(ChatPolicy):
         return tensors
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        """Images keep the codes that they are made of: pixels do not lead back to all of them."""
+        """Parts of a response. Images are stored with their codes, since encoding the pixels would not
+        give all of these codes again."""
         pieces = list(self._family.pieces(list(ids), store))
         for part, codes in pieces:
             if isinstance(part, MediaPart):

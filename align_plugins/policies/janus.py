@@ -1,10 +1,11 @@
-"""Janus and Janus-Pro: text to text and images, or one image to text.
+"""Janus and Janus-Pro: text to text or images, or one image to text.
 
-A checkpoint has two heads, one for text and one for the codes of an image, and is asked for either. So
-a response is text or one image, and each is trained as `--model-arg output=text` and `output=image` ask
-for it, without the guidance of the latter: log-probabilities are of the model that is shown the prompt.
+A checkpoint has two heads, one for text and one for image codes, and a request asks for either. So a
+response is text or one image, trained with the prompt of `--model-arg output=text` or `output=image`,
+but without the guidance of the latter: log-probabilities are those of the model with the prompt.
 
-In a policy's ids codes follow the vocabulary of text: code 0 is the id that is its size.
+In a policy's token ids the image codes follow the text vocabulary: code 0 has the id that is the
+vocabulary's size.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ _TEXT, _IMAGE = MODALITIES.index(Modality.TEXT), MODALITIES.index(Modality.IMAGE
 
 
 class _Family(JanusFamily):
-    """As the evaluation asks, with both heads in the model's forward.
+    """Prompts and generation as in the evaluation, with both heads in the model's forward.
 
     Attributes:
-        saved: the checkpoint's own generation config: `load` makes the model's fit one way of asking.
+        saved: the checkpoint's generation config; `load` changes that of the model.
     """
 
     saved: Any = None
@@ -50,10 +51,11 @@ class _Family(JanusFamily):
 
 
 class JanusPolicy(ChatPolicy):
-    """A response is text and the token that ends it, or one image alone: as many codes as all images of
-    the checkpoint have, which nothing has to end.
+    """A response is text and the token that ends it, or one image alone: as many codes as every image of
+    the checkpoint has, without an end token.
 
-    All of it is trained but the encoder and decoder of codes, in which an image must stay what it is.
+    All weights are trained except those of the encoder and decoder of image codes: the codes of an image
+    must not change.
     """
 
     name: ClassVar[str] = "janus"
@@ -63,14 +65,15 @@ class JanusPolicy(ChatPolicy):
     def __init__(self, source: Source, dtype: str = "float32") -> None:
         super().__init__(source, dtype)
         self.outputs = frozenset({Modality.TEXT, Modality.IMAGE})
-        self._codes: dict[str, list[int]] = {}  # by sha256 of an image: they come up again and again
+        self._codes: dict[str, list[int]] = {}  # by sha256 of an image, since they recur
         self._generation: Any = None
 
     def _family_of(self, source: Source, dtype: str) -> _Family:
         return _Family(source, FamilySettings(dtype=dtype, more=JanusFamily.options))
 
     def answer_with(self, output: str) -> None:
-        """Images are sampled without guidance, as they are learned."""
+        """Sets the modality that `respond` samples. Images are sampled without guidance, as they are
+        learned."""
         if output not in ("auto", *JanusFamily.modes):
             raise UserError(f"output: {output!r}: Janus answers with {' or '.join(JanusFamily.modes)}")
         guidance = {"guidance_scale": "1"} if output == "image" else {}
@@ -91,12 +94,12 @@ class JanusPolicy(ChatPolicy):
 
     @property
     def _draws(self) -> bool:
-        """Whether `respond` is asked for images."""
+        """Whether `respond` samples images."""
         return self._family.mode == "image"
 
     @property
     def _words(self) -> int:
-        """The size of the vocabulary of text."""
+        """Size of the text vocabulary."""
         words: int = self.model.config.text_config.vocab_size
         return words
 
@@ -116,7 +119,7 @@ class JanusPolicy(ChatPolicy):
         return self._before_image(messages) if self._draws else super().prompt(messages)
 
     def _before_image(self, messages: Sequence[Message]) -> Encoded:
-        """A prompt that an image follows; its last token begins it."""
+        """Tokens of a prompt that an image follows; its last token begins the image."""
         if any(part.modality is Modality.IMAGE for message in messages for part in message.parts):
             raise ValueError(
                 "its prompt has an image, and so has its response: where Janus is asked for an image, "
@@ -133,7 +136,7 @@ class JanusPolicy(ChatPolicy):
 
     @contextlib.contextmanager
     def _asked_for(self, output: str) -> Iterator[None]:
-        """The processor makes prompts for text or for an image."""
+        """Context in which the processor makes prompts for text or for an image."""
         processor = self._family.processor
         before, processor.generation_mode = processor.generation_mode, output
         try:
@@ -147,12 +150,12 @@ class JanusPolicy(ChatPolicy):
         return [self._words + code for code in self._codes[part.sha256]]
 
     def _encoded(self, path: Path) -> list[int]:
-        """The codes of an image, whose short side is brought to the encoder's size and whose long side
-        is cropped, as for Janus itself (arXiv 2410.13848, section 4.1).
+        """Codes of an image. Its short side is resized to the encoder's size and its long side is
+        cropped, as for Janus itself (arXiv 2410.13848, section 4.1).
 
-        A code is the entry nearest to the encoder's vector once both have length 1, as in the original
-        (deepseek-ai/Janus, janus/models/vq_model.py) and in what the decoder is given here; `encode` of
-        transformers 5.23 leaves the lengths in and finds other codes.
+        A code is the entry nearest to the encoder's vector after both are normalised, as in the original
+        (deepseek-ai/Janus, janus/models/vq_model.py) and in the input of the decoder here; `encode` of
+        transformers 5.23 does not normalise and gives other codes.
         """
         import torch
         from PIL import Image, ImageOps
@@ -176,7 +179,7 @@ class JanusPolicy(ChatPolicy):
         temperature: float,
         max_new_tokens: int,
     ) -> list[Continuation]:
-        """`max_new_tokens` is of text: an image has its codes."""
+        """Samples responses. `max_new_tokens` limits text; an image has a fixed number of codes."""
         model = self.model
         model.generation_config = self._generation
         try:
@@ -189,7 +192,8 @@ class JanusPolicy(ChatPolicy):
         return [c._replace(ids=[self._words + i for i in c.ids], ended=True) for c in continuations]
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        """Images keep the codes that they are made of: pixels do not lead back to all of them."""
+        """Parts of a response. An image is stored with its codes, since encoding the pixels would not
+        give all of these codes again."""
         if not ids or ids[0] < self._words:
             return super().decode(ids, store)
         codes = [token - self._words for token in ids]
@@ -198,7 +202,8 @@ class JanusPolicy(ChatPolicy):
         return (image,)
 
     def logprobs(self, batch: Mapping[str, Any], model: Any = None) -> TokenLogprobs:
-        """Each row under the head of its response: text and images may share a batch."""
+        """Log-probabilities of each row under the head of its response; text and images may share a
+        batch."""
         import torch
 
         from align_plugins.policies.janus_heads import Positions

@@ -1,7 +1,7 @@
-"""Janus with the logits of both its heads in one forward pass.
+"""Janus with the logits of both heads in one forward pass.
 
-The forward of transformers gives those of text alone; the head for the codes of images is reached by its
-`generate` alone. What is done with codes here is what that does, for all of them at once.
+The forward of transformers gives the logits of text only; its `generate` alone uses the head for image
+codes. Here codes are processed as `generate` does, all positions at once.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
 class Positions(NamedTuple):
-    """Positions of a batch: int64 indices of rows and of columns, each row with each column."""
+    """Positions of a batch: int64 indices of rows and of columns; every row is combined with every
+    column."""
 
     rows: torch.Tensor
     columns: torch.Tensor
 
     def of(self, batch: torch.Tensor) -> torch.Tensor:
-        """What a tensor (rows, length, ...) has there."""
+        """Values of a tensor (rows, length, ...) at the positions, (len(rows), len(columns), ...)."""
         return batch[self.rows[:, None], self.columns]
 
 
 class Logits(NamedTuple):
-    """Of each head at the places that it was asked for, (rows, columns, its vocabulary)."""
+    """Logits of each head at its positions, (rows, columns, vocabulary of the head)."""
 
     text: torch.Tensor
     codes: torch.Tensor
@@ -37,7 +38,7 @@ class Logits(NamedTuple):
 
 # Its name is what config.json says of a checkpoint that is saved.
 class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):  # type: ignore[misc]
-    """The model of transformers; ids from the size of its vocabulary on are codes of images."""
+    """The model of transformers; ids from the size of its text vocabulary on are image codes."""
 
     @functools.wraps(transformers.JanusForConditionalGeneration.forward)  # `generate` asks what it takes
     def forward(
@@ -47,8 +48,8 @@ class JanusForConditionalGeneration(transformers.JanusForConditionalGeneration):
         codes_at: Positions | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As in transformers; with `text_at` and `codes_at` the logits are `Logits`, and attention_mask
-        and pixel_values are all that is taken beside input_ids."""
+        """Forward pass of transformers. With `text_at` and `codes_at` the logits are `Logits`, and only
+        attention_mask and pixel_values are accepted beside input_ids."""
         if text_at is None or codes_at is None:
             return super().forward(*args, **kwargs)
         output = self.model(

@@ -1,4 +1,4 @@
-"""From logits to the log-probabilities of tokens, with little memory beside the logits."""
+"""Log-probabilities of tokens from logits, with little memory beyond the logits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 class _ChosenLogSoftmax(torch.autograd.Function):  # type: ignore[misc]  # its types are not read
-    """x[target] - log sum exp x, whose gradient by x is 1[target] - softmax x.
+    """x[target] - log sum exp x, with the gradient 1[target] - softmax x.
 
-    PyTorch's own way through `gather` and `logsumexp` holds four tensors of the logits' size at once in
-    its backward pass, this two: with a vocabulary of 150,000 they are most of what a step takes.
+    PyTorch's own backward pass of `gather` and `logsumexp` needs four tensors of the logits' size at
+    once, this one two: with a vocabulary of 150,000 they take most of the memory of a step.
     """
 
     @staticmethod
@@ -30,7 +30,11 @@ class _ChosenLogSoftmax(torch.autograd.Function):  # type: ignore[misc]  # its t
 
 
 def chosen_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Natural log-probability of each target, float32 (rows, columns), from float32 logits (rows,
-    columns, vocabulary) and int64 targets (rows, columns)."""
+    """Natural log-probability of each target, float32 (rows, columns).
+
+    Args:
+        logits: float32 (rows, columns, vocabulary).
+        targets: int64 (rows, columns).
+    """
     logprobs: torch.Tensor = _ChosenLogSoftmax.apply(logits, targets)
     return logprobs

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class MicroPolicy(Policy):
-    """Parts are words and codes; a response ends with <eos>, which is learned."""
+    """The model of the micro world. Parts are words and codes; a response ends with <eos>, which is
+    learned."""
 
     name: ClassVar[str] = "micro"
     reads_adapters: ClassVar[bool] = False
@@ -29,7 +30,7 @@ class MicroPolicy(Policy):
         self.spec = str(path)
         self.path = path
         self._dtype = dtype
-        self._codes: dict[str, list[int]] = {}  # of media, by sha256: they come up again and again
+        self._codes: dict[str, list[int]] = {}  # of media, by sha256, since they recur
         self.outputs = frozenset(MODALITIES)
 
     @classmethod
@@ -88,7 +89,8 @@ class MicroPolicy(Policy):
         )
 
     def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:
-        """The mark that opens a medium, its codes and the mark that closes it are of its modality."""
+        """The prompt with a sampled response. The tokens that open and close a medium count as the
+        medium's."""
         token_ids = vocabulary.ids()
         opens = {token_ids[mark]: modality for modality, mark in vocabulary.OPEN.items()}
         closes = {token_ids[mark] for mark in vocabulary.CLOSE.values()}
@@ -103,7 +105,7 @@ class MicroPolicy(Policy):
         )
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """Padding is on the right, where no real token looks: no mask is needed."""
+        """Batch of rows, padded on the right, where no real token attends: no mask is needed."""
         pad = vocabulary.ids()[vocabulary.PAD]
         inputs = {"input_ids": padded_right([row.prompt + row.response for row in rows], pad)}
         labels, modalities = labels_of([len(row.prompt) for row in rows], rows)

@@ -31,7 +31,8 @@ class Tally:
             self._sums[name] = (before[0] + total, before[1] + weight)
 
     def means(self) -> dict[str, float]:
-        """Weighted means by name over all processes since the last call (a collective one)."""
+        """Weighted means by name over all processes since the last call. A collective call: every
+        process must make it."""
         from accelerate.utils import gather_object
 
         local_sums = {name: (float(total), weight) for name, (total, weight) in self._sums.items()}
