@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import torch
 
 
-Form = Literal["sigmoid", "ipo"]
+LossType = Literal["sigmoid", "ipo"]
 
 
 class Sides(NamedTuple):
-    """Sums of log-probabilities of two responses each, and their numbers of tokens, by modality: four
-    tensors, float32 (pairs, 4)."""
+    """Sums of log-probabilities of the two responses of each pair, and their numbers of tokens, by
+    modality: four tensors, float32 (pairs, 4)."""
 
     chosen: torch.Tensor
     rejected: torch.Tensor
@@ -43,10 +43,22 @@ def log_ratios(
     weights: Mapping[Modality, float] | None = None,
     normalise: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """r of the chosen and of the rejected responses, float32 (pairs, 4) each: what each modality adds.
+    """Log-ratios r of the chosen and the rejected responses by modality, float32 (pairs, 4) each.
 
-    `weights` scale the tokens of a modality (1 where it has none). `normalise` divides by the number of
-    all tokens of the response, so that the sum over the modalities is a mean over tokens.
+    Args:
+        policy: sums under the trained policy.
+        reference: sums under the reference.
+        weights: factors for the tokens of a modality, 1 if missing.
+        normalise: divides by the number of all tokens of the response, so that the sum over modalities
+            is a mean over tokens.
+
+    Example:
+        >>> import torch
+        >>> policy = Sides(*(torch.tensor([[v, 0.0, 0.0, 0.0]]) for v in (-2.0, -3.0, 4.0, 4.0)))
+        >>> reference = policy._replace(chosen=torch.tensor([[-4.0, 0.0, 0.0, 0.0]]))
+        >>> chosen, rejected = log_ratios(policy, reference)
+        >>> chosen.sum(1).tolist(), rejected.sum(1).tolist()
+        ([2.0], [0.0])
     """
     import torch
 
@@ -60,13 +72,25 @@ def log_ratios(
 
 
 def dpo_loss(
-    chosen: torch.Tensor, rejected: torch.Tensor, beta: float, form: Form = "sigmoid"
+    chosen: torch.Tensor, rejected: torch.Tensor, beta: float, loss_type: LossType = "sigmoid"
 ) -> torch.Tensor:
-    """The loss of each pair, float32 (pairs,), from its log-ratios r (pairs,). `beta` is above 0; for
-    ipo the log-ratios must be means over tokens."""
+    """Loss of each pair, float32 (pairs,).
+
+    Args:
+        chosen: log-ratios r of the chosen responses, (pairs,); for ipo means over tokens.
+        rejected: the same for the rejected responses.
+        beta: strength of the tie to the reference, above 0.
+        loss_type: sigmoid or ipo.
+
+    Example:
+        >>> import torch
+        >>> start = torch.zeros(1)  # the policy is still the reference: the loss is ln 2
+        >>> round(dpo_loss(start, start, beta=0.1).item(), 4)
+        0.6931
+    """
     from torch.nn import functional
 
     margin = chosen - rejected
-    if form == "ipo":
+    if loss_type == "ipo":
         return (margin - 1 / (2 * beta)).square()
     return -functional.logsigmoid(beta * margin)

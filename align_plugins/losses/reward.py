@@ -23,7 +23,19 @@ def reward_loss(
     margin: torch.Tensor | float = 0.0,
     regulariser: float = 0.001,
 ) -> torch.Tensor:
-    """The mean loss over pairs, a scalar, from the rewards (pairs,) of both responses."""
+    """Mean loss over pairs, a scalar.
+
+    Args:
+        chosen: rewards of the chosen responses, (pairs,).
+        rejected: rewards of the rejected responses, (pairs,).
+        margin: difference that the rewards must exceed, a number or (pairs,).
+        regulariser: c, weight of the mean square of the rewards.
+
+    Example:
+        >>> import torch
+        >>> round(reward_loss(torch.zeros(3), torch.zeros(3)).item(), 4)
+        0.6931
+    """
     import torch
     from torch.nn import functional
 
@@ -37,10 +49,14 @@ def aspect_loss(
     differences: torch.Tensor,
     regulariser: float = 0.001,
 ) -> torch.Tensor:
-    """The mean loss over all ratings that differ, a scalar; 0 if none does.
+    """Mean loss over all ratings that differ, a scalar; 0 if none does.
 
-    All are float32 (pairs, aspects): the rewards of both responses, and the ratings of the chosen less
-    those of the rejected ones, 0 where nobody rated.
+    Args:
+        chosen: rewards of the chosen responses, float32 (pairs, aspects).
+        rejected: rewards of the rejected responses, (pairs, aspects).
+        differences: ratings of the chosen minus those of the rejected responses, (pairs, aspects), 0
+            where they were not rated.
+        regulariser: as in `reward_loss`.
     """
     rated = differences != 0
     if not rated.any():

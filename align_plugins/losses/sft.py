@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 
 def sft_loss(tokens: TokenLogprobs, count: torch.Tensor | float | None = None) -> torch.Tensor:
-    """The loss, a scalar. `count` is N where the step has more batches than this one."""
+    """The loss, a scalar. `count` is N if the optimiser step has more batches than this one.
+
+    Example:
+        >>> import torch
+        >>> row = torch.tensor([[-1.0, -3.0, 0.0]])
+        >>> tokens = TokenLogprobs(row, row < 0, torch.zeros(1, 3, dtype=torch.int64))
+        >>> sft_loss(tokens).item()
+        2.0
+    """
     if count is None:
         count = tokens.mask.sum()
     return -tokens.values.sum() / count

@@ -1,4 +1,4 @@
-"""Log-probabilities of responses, token by token: the numbers that losses take."""
+"""Log-probabilities of responses by token: the input of the losses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class TokenLogprobs(NamedTuple):
-    """Log-probabilities that a model gives the responses of a batch.
+    """Log-probabilities that a model assigns to the responses of a batch.
 
     Attributes:
-        values: natural log-probability of each token, float32 (rows, columns), 0 where none is.
-        mask: where a token of a response is, bool (rows, columns).
-        modalities: index in MODALITIES, int64 (rows, columns); meaningless outside of the mask.
+        values: natural log-probability of each token, float32 (rows, columns), 0 outside of the mask.
+        mask: whether a position is a token of a response, bool (rows, columns).
+        modalities: index in MODALITIES, int64 (rows, columns); undefined outside of the mask.
     """
 
     values: torch.Tensor

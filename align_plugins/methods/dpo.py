@@ -1,5 +1,5 @@
-"""`dpo`: direct preference optimisation on pairs (losses/dpo.py), with reference log-probabilities that
-are computed once, before training: one model in memory, not two."""
+"""`dpo`: direct preference optimisation on pairs (losses/dpo.py). Log-probabilities under the reference
+are computed once, before training, so only one model is in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from align_plugins.data.rows import Preference
-from align_plugins.losses.dpo import Form, Sides, dpo_loss, log_ratios
+from align_plugins.losses.dpo import LossType, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
 from align_plugins.losses.token_logprobs import TokenLogprobs
 from align_plugins.policies import policy_of
@@ -34,15 +34,15 @@ class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
     """Settings of `dpo`.
 
     Attributes:
-        beta: how dear it is to leave the reference.
+        beta: strength of the tie to the reference.
         loss: sigmoid or ipo.
-        nll_weight: of the chosen responses' own likelihood.
-        length_normalised: log-ratios per token; ipo always has them so.
-        modality_weights: of the tokens of a modality, 1 where none is given.
+        nll_weight: weight of the chosen responses' negative log-likelihood.
+        length_normalised: whether log-ratios are means over tokens; with ipo they always are.
+        modality_weights: factors for the tokens of a modality, 1 if missing.
     """
 
     beta: float = 0.1
-    loss: Form = "sigmoid"
+    loss: LossType = "sigmoid"
     nll_weight: float = 0.0
     length_normalised: bool = False
     modality_weights: dict[Modality, float] = {}
@@ -58,7 +58,7 @@ class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
 
 class PairItem(NamedTuple):
     """Both sides of a pair as tokens. `reference` has the sums of their log-probabilities by modality
-    under the reference, two lists of four, empty before they are known."""
+    under the reference, two tuples of four; empty until they are computed."""
 
     chosen: Encoded
     rejected: Encoded
@@ -66,11 +66,12 @@ class PairItem(NamedTuple):
 
     @property
     def tokens(self) -> int:
+        """Number of tokens of the longer side."""
         return max(self.chosen.tokens, self.rejected.tokens)
 
 
 class DpoTrainer(Trainer[DpoSettings]):
-    """Makes the chosen responses likelier than the rejected ones, as measured from the start's
+    """Raises the probability of chosen responses over that of rejected ones, relative to the start's
     policy."""
 
     name: ClassVar[str] = "dpo"
@@ -100,8 +101,7 @@ class DpoTrainer(Trainer[DpoSettings]):
         return training.report()
 
     def encode(self, row: Preference) -> PairItem:
-        """Tokens of a prompt with each of its responses. ValueError says why they cannot be learned
-        from."""
+        """Tokens of a prompt with each of its responses. ValueError if they cannot be learned from."""
         chosen, rejected = (
             self.policy.with_token_count(
                 self.policy.encode(row.messages, side)._replace(row=row.id), self.settings.reads_media
@@ -115,8 +115,8 @@ class DpoTrainer(Trainer[DpoSettings]):
     ) -> list[PairItem]:
         """The items with sums of log-probabilities under the model as it is now: the start.
 
-        A training that goes on reads what it began with: train.json has made sure that weights, data and
-        settings are the same.
+        A resumed training reads them from its folder; train.json ensures that weights, data and settings
+        are the same.
         """
         if work.reference.is_file():
             sums = np.load(work.reference)
@@ -133,7 +133,8 @@ class DpoTrainer(Trainer[DpoSettings]):
         ]
 
     def _reference_sums(self, items: Sequence[PairItem]) -> Any:
-        """float32 (items, 2, 4). Items of similar length share a batch."""
+        """Sums of log-probabilities by modality, float32 (items, 2, 4). Items of similar length share a
+        batch."""
         import torch
 
         from align_plugins.training.engine import to_device
@@ -152,7 +153,7 @@ class DpoTrainer(Trainer[DpoSettings]):
         return out
 
     def collate(self, items: Sequence[PairItem]) -> dict[str, Any]:
-        """A batch: chosen responses first, then the rejected ones."""
+        """Batch of the chosen responses, then the rejected ones."""
         import torch
 
         batch = self.policy.collate([i.chosen for i in items] + [i.rejected for i in items])
@@ -161,7 +162,7 @@ class DpoTrainer(Trainer[DpoSettings]):
         return batch
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """The mean loss of a batch of pairs, and metrics on their margins."""
+        """Mean loss of a batch of pairs, and metrics of their margins."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
@@ -186,8 +187,8 @@ class DpoTrainer(Trainer[DpoSettings]):
 def _metrics(
     chosen: torch.Tensor, rejected: torch.Tensor, policy: Sides, beta: float
 ) -> dict[str, tuple[torch.Tensor, float]]:
-    """Margins, whole and by modality, over the pairs in which the modality occurs; and the share of
-    pairs whose chosen response is preferred."""
+    """Margins, overall and by modality (over the pairs in which it occurs), and the share of pairs whose
+    chosen response is preferred."""
     margins = beta * (chosen - rejected)
     total = margins.sum(1)
     n = float(len(total))
@@ -207,7 +208,7 @@ def _metrics(
 
 
 def without_ties(rows: Sequence[Preference], progress: Progress) -> list[Preference]:
-    """Pairs of which one response is preferred; ties are counted aloud."""
+    """Pairs of which one response is preferred; reports the number of ties."""
     pairs = [row for row in rows if not row.tie]
     if len(pairs) < len(rows):
         progress.say(f"left out: {len(rows) - len(pairs)} of {len(rows)} pairs are ties")

@@ -1,7 +1,7 @@
-"""`reward`: a reward model from preference pairs (losses/reward.py), at once a judge.
+"""`reward`: a reward model from preference pairs (losses/reward.py), which is a judge at once.
 
-It reads exactly what that judge reads (eval_anything/judges/kinds/reward/readers.py), so
-`--judge NAME=<out>/final` is all it takes.
+It reads exactly the inputs that the judge reads (eval_anything/judges/kinds/reward/readers.py), so
+`--judge NAME=<out>/final` uses it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class RewardSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_
     """Settings of `reward`.
 
     Attributes:
-        views: what the model reads at once: the whole response, or (for a judge with metrics such as
-            text_image) each pair of its modalities, whose mean is the reward of the response.
-        margins: whether a pair's `margin` is what its rewards must differ by.
+        views: input that the model reads at once: the whole response, or (for a judge with metrics such
+            as text_image) each pair of its modalities, whose mean is the reward of the response.
+        margins: whether rewards must differ by a pair's `margin`.
         aspects: those of the rows' `aspects` that get a head of their own beside the overall one.
-        aspect_weight: of their loss, beside 1 of the overall one.
+        aspect_weight: weight of their loss; that of the overall one is 1.
         regulariser: weight of the mean square of rewards.
         held_out: share of the prompts, 0 to 1, on which accuracy is measured and nothing is learned.
     """
@@ -69,8 +69,8 @@ class RewardSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class RewardItem(NamedTuple):
-    """Both sides of a pair as views. `aspects` are the differences of the ratings, chosen less rejected,
-    0 where nobody rated. `row` is the pair's id, for messages."""
+    """Both sides of a pair as views. `aspects` are the differences of the ratings, chosen minus
+    rejected, 0 where they were not rated. `row` is the pair's id, for messages."""
 
     chosen: list[View]
     rejected: list[View]
@@ -81,11 +81,12 @@ class RewardItem(NamedTuple):
 
     @property
     def tokens(self) -> int:
+        """Number of tokens of the longest view."""
         return max(view.tokens for side in (self.chosen, self.rejected) for view in side)
 
 
 class RewardTrainer(Trainer[RewardSettings]):
-    """Scalar heads on a checkpoint, which give the chosen responses more than the rejected ones."""
+    """Trains scalar heads on a checkpoint to give chosen responses higher rewards than rejected ones."""
 
     name: ClassVar[str] = "reward"
     settings_type: ClassVar[type[TrainSettings]] = RewardSettings
@@ -124,7 +125,7 @@ class RewardTrainer(Trainer[RewardSettings]):
         return without_ties(rows, progress)
 
     def load(self) -> None:
-        """Loads the checkpoint with new scalar heads, and what reads for it."""
+        """Loads the checkpoint with new scalar heads, and the reader of its inputs."""
         from transformers import AutoConfig
         from transformers.utils import logging
 
@@ -138,8 +139,8 @@ class RewardTrainer(Trainer[RewardSettings]):
             reader = judges_reader(policy)
             text = config.get_text_config(decoder=True)
             if text.pad_token_id is None:
-                end = reader.tokenizer.pad_token_id
-                text.pad_token_id = end if end is not None else reader.tokenizer.eos_token_id
+                pad = reader.tokenizer.pad_token_id
+                text.pad_token_id = pad if pad is not None else reader.tokenizer.eos_token_id
         level = logging.get_verbosity()
         logging.set_verbosity_error()  # it warns that the head is new, which is what is wanted
         try:
@@ -154,7 +155,8 @@ class RewardTrainer(Trainer[RewardSettings]):
         self.views = Views(policy, self.model, reader, settings.views, settings.reads_media)
 
     def trainable(self, progress: Progress) -> Trainable:
-        """The loaded model as it is trained. Its checkpoints are whole: a judge is no adapter."""
+        """The loaded model, prepared for training. Its checkpoints have full weights, since a judge
+        reads no adapters."""
         return trainable(
             self.model,
             self.views.save_beside,
@@ -166,7 +168,7 @@ class RewardTrainer(Trainer[RewardSettings]):
         )
 
     def encode(self, row: Preference) -> RewardItem:
-        """The views of both responses. ValueError says why they cannot be learned from."""
+        """Views of both responses. ValueError if they cannot be learned from."""
         margin = row.margin if self.settings.margins and row.margin is not None else 0.0
         chosen, rejected = (self.views.of(row.messages, side) for side in (row.chosen, row.rejected))
         aspects = tuple(row.aspects.get(name, 0.0) for name in self.settings.aspects)
@@ -176,14 +178,15 @@ class RewardTrainer(Trainer[RewardSettings]):
         """Items to learn from, and held-out ones: whole clusters, so that no prompt is in both."""
         clusters = sorted({pair.cluster for pair in items})
         random.Random(f"held-out-{self.settings.seed}").shuffle(clusters)
-        aside = set(clusters[: round(self.settings.held_out * len(clusters))])
+        held_out = set(clusters[: round(self.settings.held_out * len(clusters))])
         return (
-            [pair for pair in items if pair.cluster not in aside],
-            [pair for pair in items if pair.cluster in aside],
+            [pair for pair in items if pair.cluster not in held_out],
+            [pair for pair in items if pair.cluster in held_out],
         )
 
     def collate(self, items: Sequence[RewardItem]) -> dict[str, Any]:
-        """A batch with views in rows, the chosen sides' first; `views` says how many each side has."""
+        """Batch whose rows are views, those of the chosen sides first; `views` has the number of views
+        of each side."""
         import torch
 
         sides = [(i.row, i.chosen) for i in items] + [(i.row, i.rejected) for i in items]
@@ -208,33 +211,33 @@ class RewardTrainer(Trainer[RewardSettings]):
         return sides[: len(sides) // 2], sides[len(sides) // 2 :]
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """The loss of a batch of pairs, and metrics on its rewards."""
+        """Loss of a batch of pairs, and metrics of its rewards."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
         chosen, rejected = self._rewards(model, batch)
         loss = reward_loss(chosen[:, 0], rejected[:, 0], batch["margin"], settings.regulariser)
         if settings.aspects:
-            of_aspects = aspect_loss(
+            aspect_term = aspect_loss(
                 chosen[:, 1:], rejected[:, 1:], batch["aspects"], settings.regulariser
             )
-            loss = loss + settings.aspect_weight * of_aspects
+            loss = loss + settings.aspect_weight * aspect_term
         n = float(len(chosen))
         metrics = {
             "margin": ((chosen - rejected)[:, 0].mean(), n),
             "reward": ((chosen + rejected)[:, 0].mean() / 2, n),
         }
-        right = _credits(chosen.detach(), rejected.detach(), batch["aspects"])
+        head_credits = _credits(chosen.detach(), rejected.detach(), batch["aspects"])
         for name, credits in zip(
-            ("accuracy", *(f"accuracy_{a}" for a in settings.aspects)), right, strict=True
+            ("accuracy", *(f"accuracy_{a}" for a in settings.aspects)), head_credits, strict=True
         ):
             if len(credits):
                 metrics[name] = (credits.mean(), float(len(credits)))
         return BatchLoss(loss, metrics, batch["inputs"]["input_ids"].numel())
 
     def accuracy(self, held_out: Sequence[RewardItem], final: Path) -> dict[str, Any]:
-        """Accuracy of a saved checkpoint on held-out pairs, for each head on those that it was rated on,
-        with lines for people. A tie of rewards is half right."""
+        """Accuracy of a saved checkpoint on held-out pairs, for each head on the pairs that were rated
+        on it, with lines for people. Equal rewards count as half right."""
         if not held_out:
             return {}
         metrics: dict[str, Any] = {}
@@ -257,7 +260,7 @@ class RewardTrainer(Trainer[RewardSettings]):
         return {**metrics, "lines": [*lines, f"as a judge: --judge NAME={final}"]}
 
     def _credits_of(self, items: Sequence[RewardItem], final: Path) -> dict[str, list[float]]:
-        """Credits of pairs (as in `_credits`) by a saved checkpoint, for each head, `accuracy` first."""
+        """Credits of pairs (as in `_credits`) under a saved checkpoint, by head, `accuracy` first."""
         import torch
         from transformers import AutoConfig
 
@@ -278,8 +281,9 @@ class RewardTrainer(Trainer[RewardSettings]):
 
 
 def _credits(chosen: torch.Tensor, rejected: torch.Tensor, aspects: torch.Tensor) -> list[torch.Tensor]:
-    """How right each head is, the overall one first: 1 for each pair in which the better response gets
-    more, a half for a tie. Of aspects the pairs whose ratings differ, so lengths do."""
+    """Credits of each head, the overall one first: 1 for each pair in which the better response gets the
+    higher reward, a half for equal rewards. Aspects have credits only for pairs whose ratings differ, so
+    lengths differ."""
     import torch
 
     truth = torch.cat([torch.ones_like(chosen[:, :1]), aspects], dim=1).sign()

@@ -1,4 +1,5 @@
-"""Views of a response: the parts that a reward model reads at once, as the judge that it becomes."""
+"""Views of a response: the inputs that a reward model reads at once, the same as those of the judge that
+it becomes."""
 
 from __future__ import annotations
 
@@ -26,15 +27,15 @@ Kind = Literal["whole", "pairs"]
 
 
 class View(NamedTuple):
-    """Token ids that are read at once, or a question whose media are read when its batch is made.
-    `tokens` is 0 where they are not counted."""
+    """Token ids that are read at once, or a query whose media are read when its batch is made. `tokens`
+    is 0 where they are not counted."""
 
     content: RewardModelInput | RewardQuery
     tokens: int = 0
 
 
 class Views:
-    """Makes views for the scored model of a checkpoint that a policy stands for."""
+    """Makes views for a reward model on the checkpoint of a policy."""
 
     def __init__(
         self, policy: MicroPolicy | ChatPolicy, model: Any, reader: Any, kind: Kind, reads_media: bool
@@ -48,7 +49,7 @@ class Views:
         self._reads_media = reads_media
 
     def of(self, messages: Sequence[Message], parts: Sequence[Part]) -> list[View]:
-        """The views of a response to a prompt. ValueError for one that the model cannot read."""
+        """Views of a response to a prompt. ValueError if the model cannot read one."""
         if self._kind == "whole":
             return [self._view(messages, parts)]
         by_modality = _one_each(parts)
@@ -74,7 +75,8 @@ class Views:
         return View(question if media else reading, len(reading.ids))
 
     def read(self, question: RewardQuery) -> RewardModelInput:
-        """The model's inputs, after media have become tokens where they do."""
+        """Arguments of the model for a query, with media replaced by tokens where the model has tokens
+        for them."""
         import torch
 
         reading: RewardModelInput = self._reader.read(question)
@@ -86,8 +88,8 @@ class Views:
         return RewardModelInput(inputs.pop("input_ids")[0].tolist(), inputs)
 
     def reading(self, row: str, view: View) -> RewardModelInput:
-        """The model's inputs for a view of a row. RowError for media that cannot be read, or are too
-        many tokens."""
+        """Arguments of the model for a view of a row. RowError for media that cannot be read, or that
+        have too many tokens."""
         if isinstance(view.content, RewardModelInput):
             return view.content
         try:
@@ -100,12 +102,12 @@ class Views:
         return reading
 
     def save_beside(self, folder: Path) -> None:
-        """Writes what the judge needs beside weights and config."""
+        """Writes the files that the judge needs beside weights and config."""
         (self._policy.save_beside if self._reader is None else self._reader.save)(folder)
 
 
 def judges_reader(policy: ChatPolicy) -> MediaReader | TextReader:
-    """The reader of the judge that a checkpoint becomes, loaded."""
+    """Reader of the judge that a checkpoint becomes, loaded."""
     source = policy.source
     _, reads_media = auto_class(source.location, source.config, trusted=False)
     path = Path(source.location)
@@ -115,7 +117,8 @@ def judges_reader(policy: ChatPolicy) -> MediaReader | TextReader:
 
 
 def _one_each(parts: Sequence[Part]) -> dict[Modality, Part]:
-    """One part of each modality, as the judge takes them: all text, and the first medium of a kind."""
+    """One part of each modality, as the judge takes them: all text joined, and the first medium of each
+    modality."""
     by_modality: dict[Modality, Part] = {}
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     if texts:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SftTrainer(Trainer[TrainSettings]):
-    """Learns the responses of demonstrations."""
+    """Raises the likelihood of the responses of demonstrations."""
 
     name: ClassVar[str] = "sft"
     settings_type: ClassVar[type[TrainSettings]] = TrainSettings
@@ -49,12 +49,12 @@ class SftTrainer(Trainer[TrainSettings]):
         return training.report()
 
     def encode(self, row: Demonstration) -> Encoded:
-        """Tokens of a prompt and its response. ValueError says why they cannot be learned from."""
+        """Tokens of a prompt and its response. ValueError if they cannot be learned from."""
         encoded = self.policy.encode(row.messages, row.response)
         return self.policy.with_token_count(encoded._replace(row=row.id), self.settings.reads_media)
 
     def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """The loss of a batch; `count` is the number of response tokens of the whole optimiser step."""
+        """Loss of a batch; `count` is the number of response tokens of the whole optimiser step."""
         from align_plugins.training.engine import BatchLoss
 
         tokens = self.policy.logprobs(batch, model)

@@ -1,4 +1,5 @@
-"""Who says whether a refined response is better than the first one."""
+"""Filters of pairs: by how much a refined response is better than the first one, by a critic
+or a judge."""
 
 from __future__ import annotations
 
@@ -19,17 +20,19 @@ from eval_anything.output.progress import Progress
 
 
 class NoFilter:
-    """Nobody: every response that differs counts as better."""
+    """Accepts every pair whose responses differ."""
 
     least = 0.0
     inputs: dict[str, Any] = {}
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        """1 for every row, by id."""
         return {row.id: 1.0 for row in rows}
 
 
 class CriticFilter:
-    """The critic: it found something in the first response and finds nothing in the refined one."""
+    """Asks the critic, who criticised the first response: it must find nothing wrong with the refined
+    one."""
 
     least = 0.0
 
@@ -41,16 +44,18 @@ class CriticFilter:
 
     @property
     def inputs(self) -> dict[str, Any]:
+        """Everything that decides the gains, for the hash of a stage."""
         return {**self._critique.inputs, "fine": self._critic.fine}
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        """1 for a row whose refined response the critic accepts, otherwise 0, by id."""
         again = [row_like(row, Demonstration, response=row.refined) for row in rows]
         critiqued = critique_stage(self._stages, again, self._after, self._critique, "critiques_again")
         return {row.id: float(is_fine(row.critique, self._critic)) for row in critiqued}
 
 
 class JudgeFilter:
-    """A judge: pairwise, or one whose values for both responses are compared."""
+    """Asks a judge: a pairwise one, or one whose values for both responses are compared."""
 
     def __init__(self, scorer: Scorer, metric: str | None, least: float, progress: Progress) -> None:
         self._scorer = scorer
@@ -60,9 +65,11 @@ class JudgeFilter:
 
     @property
     def inputs(self) -> dict[str, Any]:
+        """Everything that decides the gains, for the hash of a stage."""
         return {"judge": self._scorer.calibrated_as, "metric": self._metric}
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
+        """Win rate minus 0.5 for a pairwise judge, otherwise the difference of the metric, by id."""
         first = {row.id: row.response for row in rows}
         refined = {row.id: row.refined or () for row in rows}
         if self._scorer.compares:

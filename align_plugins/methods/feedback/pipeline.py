@@ -1,4 +1,4 @@
-"""`feedback`: the stages in their order, and what came of them."""
+"""`feedback`: the trainer, which runs the stages in order and reports their outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from eval_anything.output.progress import Progress
 
 
 class FeedbackTrainer(Trainer[FeedbackSettings]):
-    """Language feedback becomes preference pairs, from which another method learns."""
+    """Makes preference pairs of language feedback, from which another method learns."""
 
     name: ClassVar[str] = "feedback"
     settings_type: ClassVar[type[MethodSettings]] = FeedbackSettings
@@ -109,7 +109,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     # --- pairs ---------------------------------------------------------------------------------
 
     def _pairs(self, warnings: list[str]) -> list[Preference]:
-        """All stages up to the pairs. UserError tells the counts if none are left."""
+        """Runs all stages up to the pairs. UserError with the counts if none are left."""
         settings, stages = self.settings, self._stages
         provided = settings.given
         if provided.pairs is not None:
@@ -142,7 +142,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return pairs
 
     def _given_pairs(self, name: str) -> list[Preference]:
-        """Pairs that the user has, as the last stage."""
+        """Pairs of a file of the user, as the last stage."""
         rows, key = self._read(name, Preference)
         most = self.settings.most
 
@@ -166,17 +166,17 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return rows, self._stages.made[-1].key
 
     def _read(self, name: str, kind: type[R]) -> tuple[list[R], str]:
-        """A stage that the user gives, and its hash."""
+        """Rows of a file of the user in place of a stage, and their hash."""
         path = Path(name)
         return read_uncontaminated(path, kind, "this stage", self._benchmarks), file_hash([path])
 
     def _sampler(self, drawing: Critic | FirstResponses | Refining, spec: str) -> ResponseSampler:
-        """The model of a SPEC, asked as these settings say."""
+        """Sampler for the model of a SPEC, with these sampling settings."""
         seed = self.settings.seed
         return ResponseSampler(spec, drawing.model_args, drawing.temperature, seed, self._progress)
 
     def _critique(self) -> CritiqueSource | None:
-        """The critic, trained if it is to learn; None if nobody asks one."""
+        """The critic, trained if the settings say so; None if no critic is needed."""
         settings = self.settings
         critic = settings.critic
         needless = settings.critique == "none" or settings.given.refined is not None
@@ -191,6 +191,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return ModelCritic(self._sampler(critic, spec), critic.ask)
 
     def _trained_critic(self, sft: MethodRunner, spec: str) -> str:
+        """SPEC of the critic, trained on the rows of `critic.data`."""
         stages, critic = self._stages, self.settings.critic
         assert critic.data is not None
         paths = [Path(critic.data)] if isinstance(critic.data, str) else list(map(Path, critic.data))
@@ -220,6 +221,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return str(trained.json["final"])
 
     def _pair_filter(self, critique: CritiqueSource | None, after: str) -> PairFilter:
+        """The filter that the settings name."""
         settings = self.settings
         judge = settings.filter.judge
         if judge is None:
@@ -238,7 +240,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     # --- learning ------------------------------------------------------------------------------
 
     def _learned(self, pairs: Sequence[Preference]) -> dict[str, Any]:
-        """What a method learned from the pairs, as its own result; empty if none is to."""
+        """Result of the method that learns from the pairs; empty if none does."""
         settings = self.settings
         pairs_file = str(self._stages.made[-1].path)
         shared = {"model": settings.model, "allow_contamination": settings.allow_contamination}
@@ -259,7 +261,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return {**trained.json, "final": str(self._out.resolve() / "final")}
 
     def _train(self, runner: MethodRunner, name: str, **overrides: Any) -> Trained:
-        """Trains on what the last stage made, in a folder of the stages."""
+        """Trains on the output of the last stage, in a folder among the stages."""
         shared = {name: getattr(self.settings, name) for name in ("seed", "device", "threads", "out")}
         settings = runner.settings(**shared, **overrides)
         weights = resolve(settings.model, {}).weights()
@@ -268,7 +270,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         return runner.train(msgspec.structs.replace(settings, out=str(folder)), self._progress)
 
     def _prompts_of(self, pairs: Sequence[Preference]) -> str | list[str]:
-        """The prompts that the policy answers while it is rewarded: those of `data`, or of the pairs."""
+        """Files of the prompts for ppo: those of `data`, or else the prompts of the pairs."""
         if self.settings.files:
             return self.settings.data
         stages = self._stages
@@ -278,7 +280,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
 
 
 def _link(link: Path, target: Path) -> None:
-    """Makes `link` lead to a folder, in place of what it led to."""
+    """Makes `link` a symbolic link to a folder, in place of an earlier one."""
     temporary = link.with_name(f".{link.name}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target.resolve())

@@ -1,4 +1,4 @@
-"""Who is asked: the policy, the critic, a judge."""
+"""Models and judges that the stages ask: the policy, the critic, a judge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eval_anything.output.progress import Progress
 
 
 class ResponseSampler:
-    """A model that is asked, and how its answers are drawn."""
+    """A model with its sampling settings."""
 
     def __init__(
         self, spec: str, arguments: Mapping[str, str], temperature: float, seed: int, progress: Progress
@@ -27,7 +27,7 @@ class ResponseSampler:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What decides its answers, for the hash of a stage."""
+        """Everything that decides its responses, for the hash of a stage."""
         return {
             "weights": self.model.weights(),
             "arguments": dict(self.model.arguments),
@@ -36,25 +36,26 @@ class ResponseSampler:
         }
 
     def answers(self, name: str, prompts: Sequence[Prompt], folder: Path) -> dict[str, Record]:
-        """A record for each prompt, by its id."""
+        """Record of each prompt, by id."""
         return ask(task_of(name, prompts), self.model, folder, self._sampling, self._progress)
 
 
 class CritiqueSource(Protocol):
-    """Who says what is wrong with responses."""
+    """A model or judge that criticises responses."""
 
     @property
-    def inputs(self) -> dict[str, Any]: ...
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides its critiques, for the hash of a stage."""
 
     def critiques(self, rows: Sequence[Demonstration], folder: Path) -> dict[str, Record]:
-        """A record for each row, by its id."""
+        """Record of each row, by id."""
 
     def text(self, record: Record) -> str:
-        """The critique in it; empty if there is none."""
+        """Critique in a record; empty if there is none."""
 
 
 class ModelCritic:
-    """A model that is asked in words, after the prompt and the response."""
+    """A model that is asked a question after the prompt and the response."""
 
     def __init__(self, sampler: ResponseSampler, question: str) -> None:
         self._sampler = sampler
@@ -116,7 +117,7 @@ def judge_responses(
     folder: Path,
     progress: Progress,
 ) -> dict[str, Record]:
-    """What a judge says of a response to each row's prompt; records by id."""
+    """Records, by id, of a judge's scores of a response to each row's prompt."""
     task = task_of(name, rows)
     scorer.check_task(task)
     return ask(task, SavedResponses(answered), folder, Sampling(), progress, [scorer])

@@ -1,4 +1,4 @@
-"""What learns: other methods, found by their names as the command line finds them."""
+"""Runs other training methods as stages; they are found by name, as on the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from eval_anything.output.progress import Progress
 
 
 class MethodRunner:
-    """A method with settings of its own (`group`, as the user wrote them) and some that are set here.
-    `here` has a value for each of those that the method needs beside model, data and folder."""
+    """A training method with settings of a group of the user's file, and settings that are
+    fixed here."""
 
     def __init__(
         self, method: str, group: Mapping[str, Any], where: str, fixed: Mapping[str, Any] = {}
     ) -> None:
+        """Checks the settings. UserError names what is wrong with them.
+
+        Args:
+            method: name of the training method.
+            group: its settings, as the user wrote them.
+            where: name of the group, for messages.
+            fixed: settings that the group must not have, beside model, data and folder, with a value to
+                check the others with.
+        """
         self._type: type[Trainer[Any]] = plugins.load(plugins.TRAINERS, method)
         self._group = dict(group)
         self._where = where
@@ -32,11 +41,11 @@ class MethodRunner:
         for key in group:
             if key not in allowed_keys:
                 raise UserError(f"{where}.{key}: unknown key.{near(key, allowed_keys)}")
-        # What is wrong is said before anything runs.
+        # Mistakes are reported before anything runs.
         check_environment(self.settings(model="micro", data="data", out="out", **fixed), f"{where}.")
 
     def settings(self, **overrides: Any) -> TrainSettings:
-        """The settings, with `more` for what is set here."""
+        """The settings, with `overrides` for those that are fixed here. UserError if they are wrong."""
         keys = {**overrides, **self._group}
         if keys.get("evaluate") is not None:
             keys["evaluate"] = msgspec.to_builtins(keys["evaluate"])
@@ -48,11 +57,12 @@ class MethodRunner:
         return settings
 
     def train(self, settings: TrainSettings, progress: Progress) -> Trained:
-        """Trains, or goes on with what is there."""
+        """Trains, or resumes the training in its folder."""
         return self._type(settings).train(progress)
 
 
 def stage_inputs(settings: TrainSettings, data_hash: str, weights: str) -> dict[str, Any]:
-    """What decides the weights that come out; paths are left out, what is at them counts."""
+    """Everything that decides the trained weights, for the hash of a stage. Hashes of files stand for
+    their paths."""
     settings_by_name = {k: v for k, v in resume_settings(settings).items() if k not in ("data", "model")}
     return {**settings_by_name, "data": data_hash, "weights": weights}

@@ -10,16 +10,15 @@ from align_plugins.settings import MethodSettings
 
 
 class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who says what is wrong with a response: a model that is trained on critiques (`data`), one that
-    is taken as it is, or a judge.
+    """The critic: a model that is trained on critiques (`data`), one that is used as it is, or a judge.
 
     Attributes:
         model: a SPEC; the start if it is left out.
         data: files of feedback rows with critiques, from which `model` learns first.
         training: settings of `sft` for that.
         judge: NAME=SPEC of a judge whose explanations are the critiques (such as `critique`).
-        ask: what the critic is asked after prompt and response.
-        fine: the critique that finds nothing to mend; such responses are not refined.
+        ask: the question to the critic after prompt and response.
+        fine: the critique that finds nothing wrong; such responses are not refined.
         temperature: of the critiques; 0 is greedy.
         model_args: as for `eval-anything run`.
     """
@@ -35,21 +34,22 @@ class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class FirstResponses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How first responses are drawn from the start."""
+    """Sampling of first responses from the start."""
 
     temperature: float = 1.0
     model_args: dict[str, str] = {}
 
 
 class Refining(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How responses are mended.
+    """Sampling of refined responses.
 
     Attributes:
         model: a SPEC; the start if it is left out.
-        shown: whether the first response stands in the conversation, and the critique answers it; else
+        shown: whether the first response is in the conversation, and the critique answers it; otherwise
             the critique follows the prompt.
-        ask: what is said after the critique.
-        temperature: the same as for first responses, unless the gain shall come from it.
+        ask: text that is added to the critique.
+        temperature: the same as for first responses, unless it should change the pairs by itself.
+        model_args: as for `eval-anything run`.
     """
 
     model: str | None = None
@@ -60,13 +60,13 @@ class Refining(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which pairs are kept: those whose refined response is preferred.
+    """Filter of pairs: keeps those whose refined response is preferred.
 
     Attributes:
-        judge: NAME or NAME=SPEC of a judge of any kind, or `critic`: it finds nothing to mend in the
-            refined response, and did in the first one.
+        judge: NAME or NAME=SPEC of a judge of any kind, or `critic`: it must find nothing wrong with the
+            refined response.
         metric: of the judge; its first one if it is left out.
-        least: by how much, in the metric's units, the refined response must be better: more than this.
+        least: difference, in the metric's units, that the gain of a refined response must exceed.
     """
 
     judge: str | None = None
@@ -100,11 +100,10 @@ class FeedbackSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         data: files of rows whose prompts are answered; none if a stage is given.
-        critique: `critic`, or `none`: the second response is then drawn from the prompt alone, as a
-            control of what feedback adds.
-        most: of the pairs that are kept, so many are used; all if it is left out.
-        then: what learns from the pairs: `dpo`; `ppo` with a `reward` model; or `pairs`, nothing.
-        dpo, reward, ppo: settings of these methods.
+        critique: `critic`, or `none` as a control: the second response is sampled from the prompt only.
+        most: number of the kept pairs that are used; all if it is left out.
+        then: method that learns from the pairs: `dpo`; `ppo` with a `reward` model; `pairs` for none.
+        dpo: settings of that method; likewise `reward` and `ppo`.
         stages: folder of the stages, `<out>/stages` if it is left out; trainings may share one.
         include: folders of judges.
     """

@@ -1,12 +1,12 @@
-"""Where stages lie, and when they are done.
+"""Files of stages, and whether a stage is finished.
 
-<stages>/<name>-<hash>.jsonl   the rows that a stage made, in the form of training data
-<stages>/<name>-<hash>.json    what it was made of, counts, seconds: written last
-<stages>/<name>-<hash>/        what was asked and answered: a run, or the folder of a training
-<stages>/media/                media that lie nowhere else in here
+<stages>/<name>-<hash>.jsonl   rows that the stage made, in the form of training data
+<stages>/<name>-<hash>.json    its inputs, counts, seconds: written last
+<stages>/<name>-<hash>/        working folder: a run, or the folder of a training
+<stages>/media/                media that are not in this folder already
 
-The hash is that of all that decides a stage: with the same inputs it is found again, with others there
-is another one beside it, and nothing is deleted.
+The hash covers everything that decides a stage. With the same inputs a stage is found again, with others
+there is another one beside it, and nothing is deleted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Counts = dict[str, Any]
 
 
 class StageOutput(NamedTuple):
-    """The rows of a stage, and what was noted of it."""
+    """The rows of a stage, and the note on it."""
 
     name: str
     key: str
@@ -40,7 +40,7 @@ class StageOutput(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The stage in a line for people."""
+        """The stage as a line for people."""
         counts = self.note["counts"]
         numbers = ", ".join(
             f"{count} {key.replace('_', ' ')}" for key, count in counts.items() if isinstance(count, int)
@@ -62,7 +62,7 @@ class Stages:
         self._store = MediaStore(self.root / "media")
 
     def folder(self, name: str, inputs: Mapping[str, Any]) -> Path:
-        """Where a stage with these inputs does its work."""
+        """Working folder of a stage with these inputs."""
         return self.root / f"{name}-{sha256_of(inputs)[:12]}"
 
     def rows(
@@ -72,7 +72,14 @@ class Stages:
         kind: type[R],
         make: Callable[[Path], tuple[Iterable[Row], Counts]],
     ) -> list[R]:
-        """The rows of a stage, made by `make` in the stage's folder unless they are there already."""
+        """Rows of a stage; `make` makes them in the stage's working folder unless they exist.
+
+        Args:
+            name: of the stage.
+            inputs: everything that decides the rows.
+            kind: type of the rows.
+            make: makes the rows and their counts in a folder.
+        """
         folder = self.folder(name, inputs)
         path, about = folder.with_name(f"{folder.name}.jsonl"), folder.with_name(f"{folder.name}.json")
         lock = folder.with_name(f".{folder.name}.lock")
@@ -81,7 +88,7 @@ class Stages:
             if not about.is_file():
                 begun = time.monotonic()
                 rows, counts = make(folder)
-                write_rows(path, map(self._at_home, rows))
+                write_rows(path, map(self._with_local_media, rows))
                 seconds = round(time.monotonic() - begun, 3)
                 note = {"stage": name, "inputs": inputs, "counts": counts, "seconds": seconds}
                 write_atomically(about, pretty_json(note))
@@ -92,8 +99,8 @@ class Stages:
         self._progress.say(stage.line)
         return typed_rows
 
-    def _at_home(self, row: Row) -> Row:
-        """The row with its media in this folder, so that a file in it can name them."""
+    def _with_local_media(self, row: Row) -> Row:
+        """The row with its media in this folder, so that a file in it can refer to them."""
 
         def parts_of(parts: Sequence[Part]) -> tuple[Part, ...]:
             return tuple(

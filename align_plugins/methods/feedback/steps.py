@@ -1,6 +1,6 @@
-"""The stages: responses, critiques, refined responses, and the pairs that are left of them.
+"""The stages: responses, critiques, refined responses, and the pairs made of them.
 
-Each takes rows and makes rows. An answer that failed is counted, its row goes no further.
+Each takes rows and makes rows. A failed response is counted, and its row is dropped.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from eval_anything.content import NO_TOKENS, Message, Record, TextPart
 
 
 class PairFilter(Protocol):
-    """Who says by how much refined responses are better."""
+    """Measures by how much refined responses are better. Gains must exceed `least`."""
 
     least: float
 
     @property
-    def inputs(self) -> dict[str, Any]: ...
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides the gains, for the hash of a stage."""
 
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
-        """By id how much better the refined response is; rows that could not be judged are left out."""
+        """Gain of the refined response over the first one, by id; rows that could not be judged are
+        missing."""
 
 
 SAME = 0.9
-"""From this share of equal critiques on, a critic says nothing of the responses, and that is said."""
+"""Share of equal critiques from which a warning says that the critic cannot tell responses apart."""
 
 
 def sample_stage(
     stages: Stages, prompts: Sequence[Prompt], prompts_hash: str, start: ResponseSampler
 ) -> list[Demonstration]:
-    """A response to each prompt. `data` is the hash of the prompts."""
+    """A response to each prompt. `prompts_hash` is the hash of their files."""
 
     def make(folder: Path) -> tuple[list[Demonstration], Counts]:
         records = start.answers("sample", prompts, folder)
@@ -57,7 +59,7 @@ def critique_stage(
     critic: CritiqueSource,
     name: str = "critiques",
 ) -> list[Feedback]:
-    """What the critic says of each response. `after` is the stage that made them."""
+    """A critique of each response. `after` is the key of the stage that made the responses."""
 
     def make(folder: Path) -> tuple[list[Feedback], Counts]:
         records = critic.critiques(rows, folder)
@@ -77,7 +79,7 @@ def critique_stage(
 
 
 def sameness_warning(note: Mapping[str, Any], rows: Sequence[Feedback]) -> str | None:
-    """A warning of a critic that says one thing of nearly all responses."""
+    """Warning about a critic that gives nearly all responses the same critique; None if it does not."""
     counts = note["counts"]
     if len(rows) < 10 or counts["most_frequent"] < SAME * len(rows):
         return None
@@ -126,7 +128,7 @@ def refine_stage(
 
 
 def _refining(row: Feedback, settings: FeedbackSettings) -> tuple[Message, ...]:
-    """The conversation that asks for a mended response."""
+    """The conversation that asks for a refined response."""
     question = (TextPart(" ".join(filter(None, [row.critique, settings.refine.ask]))),)
     if settings.refine.shown:
         return (*row.messages, Message("assistant", row.response), Message("user", question))
@@ -135,12 +137,12 @@ def _refining(row: Feedback, settings: FeedbackSettings) -> tuple[Message, ...]:
 
 
 def to_refine(rows: Sequence[Feedback], critic: Critic) -> list[Feedback]:
-    """The rows in which the critic found something."""
+    """Rows in which the critic found something wrong."""
     return [row for row in rows if not is_fine(row.critique, critic)]
 
 
 def is_fine(text: str, critic: Critic) -> bool:
-    """Whether a critique finds nothing to mend, up to space and letter case."""
+    """Whether a critique finds nothing wrong, up to white space and letter case."""
     fine = critic.fine
     return fine is not None and text.lower().split() == fine.lower().split()
 
@@ -148,7 +150,8 @@ def is_fine(text: str, critic: Critic) -> bool:
 def pair_stage(
     stages: Stages, rows: Sequence[Feedback], after: str, pair_filter: PairFilter, most: int | None
 ) -> list[Preference]:
-    """The refined responses as chosen, the first ones as rejected, where they differ and are better."""
+    """Pairs of the refined responses (chosen) and the first ones (rejected), where they differ and the
+    refined one is better."""
 
     def make(folder: Path) -> tuple[list[Preference], Counts]:
         different = [r for r in rows if r.refined and parts_key(r.refined) != parts_key(r.response)]
@@ -179,7 +182,7 @@ def pair_stage(
 
 
 def _counts(records: Mapping[str, Record], failed: int, counts: Mapping[str, Any]) -> Counts:
-    """What is noted of a stage that asked a model: failures with the first reason, tokens."""
+    """Counts of a stage that asked a model: failures with the first reason, and tokens."""
     reasons = [record.error.message for record in records.values() if record.error is not None]
     return {
         **counts,

@@ -1,2 +1,2 @@
-"""`ppo`: the trainer, its engine, rollouts, rewards, values, and an alarm for rewards that rise while
-what they stand for falls."""
+"""`ppo`: the trainer, its engine, rollouts, rewards, the actor-critic, and an alarm for rewards that
+rise while the evaluated metric falls."""

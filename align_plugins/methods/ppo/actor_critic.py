@@ -1,4 +1,5 @@
-"""A policy with a head that says what is still to be gained: a value for the state before each token."""
+"""The actor-critic: a policy with a value head, which estimates the return of the state before each
+token."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from align_plugins.policies.base import Policy, response_columns
 
 
 class ActorCriticOutput(NamedTuple):
-    """What actor and critic say of the tokens of the responses in a batch, one response after another.
+    """Output for the response tokens of a batch, one response after another.
 
     Attributes:
         logprobs: natural log-probability of each token at the policy's temperature, float32 (tokens,).
-        values: of the state in which each token was chosen, float32 (tokens,).
+        values: value of the state in which each token was chosen, float32 (tokens,).
     """
 
     logprobs: torch.Tensor
@@ -23,17 +24,17 @@ class ActorCriticOutput(NamedTuple):
 
 
 class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not read
-    """A language model whose logits are divided by the temperature that it is sampled at, and a linear
-    value head on the hidden states that its logits are made of.
+    """A language model with logits divided by the sampling temperature, and a linear value head on the
+    hidden states that the logits are computed from.
 
-    The head begins at 0: no state is worth anything until something was learned of it. `values` are
-    those of the last forward pass, (rows, positions whose logits were asked for).
+    The head is initialised to 0. `values` are those of the last forward pass, (rows, positions whose
+    logits were computed).
     """
 
     def __init__(self, policy: Policy, model: Any, temperature: float) -> None:
         super().__init__()
         self.model = model
-        self._head = (policy.head,)  # in a tuple, since it is a part of the model already
+        self._head = (policy.head,)  # in a tuple, so that torch does not register it twice
         self.temperature = temperature
         weight = model.get_output_embeddings().weight
         self.value_head = torch.nn.Linear(weight.shape[1], 1, device=weight.device)
@@ -43,7 +44,7 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
         self._no_split_modules = getattr(model, "_no_split_modules", None)  # for a sharding by layers
 
     def optimiser(self, rate: float, decay: float) -> Any:
-        """AdamW of what is trained; matrices decay, biases and norms do not."""
+        """AdamW for the trained weights; weight decay applies to matrices, not to biases and norms."""
         weights = [p for p in self.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
@@ -52,11 +53,9 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
         return torch.optim.AdamW(groups, lr=rate)
 
     def forward(self, **inputs: Any) -> Any:
-        """What the model gives, with `logits` at the temperature."""
+        """Output of the model, with `logits` at the temperature."""
         hidden_states: list[torch.Tensor] = []
-        hook = self._head[0].register_forward_pre_hook(
-            lambda module, inputs_of_head: hidden_states.append(inputs_of_head[0])
-        )
+        hook = self._head[0].register_forward_pre_hook(lambda _, args: hidden_states.append(args[0]))
         try:
             output = self.model(**inputs)
         finally:
@@ -70,7 +69,13 @@ class ActorCritic(torch.nn.Module):  # type: ignore[misc]  # its types are not r
 
 
 def actor_critic_output(policy: Policy, module: Any, batch: Mapping[str, Any]) -> ActorCriticOutput:
-    """What a (wrapped) ActorCritic says of a batch."""
+    """Log-probabilities and values for the response tokens of a batch.
+
+    Args:
+        policy: whose batch it is.
+        module: an ActorCritic, perhaps wrapped.
+        batch: as `Policy.collate` returns it, on the module's device.
+    """
     from accelerate.utils import extract_model_from_parallel
 
     tokens = policy.logprobs(batch, module)

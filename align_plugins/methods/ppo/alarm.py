@@ -1,9 +1,9 @@
-"""The alarm of learning from rewards: what is rewarded rises, and what it stands for falls.
+"""The alarm of learning from rewards: the training reward rises while the evaluated metric falls.
 
 A checkpoint raises it when its training reward is above that of the best checkpoint before it (the start
-counts), and the evaluated metric is below that one's, paired by sample, with a 95 % interval that leaves
-out zero. The best one was chosen by the same samples, so it looks a little better than it is: a single
-alarm is a reason to look, not a proof.
+counts), and the evaluated metric is below that one's, paired by sample, with a 95 % interval that
+excludes zero. The best one was chosen on the same samples, so it looks a little better than it is: a
+single alarm is a reason to look, not a proof.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from eval_anything.comparison import compare
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
-    """A checkpoint whose reward rose while the metric fell.
+    """A checkpoint whose training reward rose while the metric fell.
 
     Attributes:
-        name, since: the evaluations of the checkpoint, and of the best one before it.
-        reward_since, reward: mean rewards of the training then and now.
+        name: evaluation of the checkpoint.
+        since: evaluation of the best checkpoint before it.
+        reward_since: mean training reward at `since`.
+        reward: mean training reward at the checkpoint.
         metric: task:metric.
         difference: of the metric, paired; below 0 is worse.
-        ci95: its interval.
+        ci95: 95 % interval of the difference.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Alarm(Struct, frozen=True, kw_only=True):
 
     @property
     def line(self) -> str:
-        """What it says to people."""
+        """The alarm as a line for people."""
         low, high = self.ci95
         return (
             f"ALARM at {self.name}: the training reward rose from {self.reward_since:.3f} to "

@@ -1,7 +1,7 @@
-"""The engine under ppo: rounds of sampling, judging and learning, by accelerate.
+"""The engine of ppo: rounds of sampling, judging and learning, run by accelerate.
 
-Everything that is drawn comes from the settings' seed and the number of the round, so a training that
-goes on from a checkpoint does what the unbroken one does.
+All randomness comes from the settings' seed and the number of the round, so a resumed training does the
+same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class PpoModels(NamedTuple):
 
     Attributes:
         policy: samples and decodes; it is loaded.
-        trained: the policy's model as it is trained.
-        reference: frozen, the model that the KL is measured from; None for `trained` below its adapters.
+        trained: the policy's model, prepared for training.
+        reference: frozen model that the KL is measured from; None for `trained` without its adapters.
     """
 
     policy: Policy
@@ -79,10 +79,10 @@ class PpoModels(NamedTuple):
 
 
 class PpoRounds(NamedTuple):
-    """Rounds of sampling, judging and learning.
+    """Inputs of the rounds of sampling, judging and learning.
 
     Attributes:
-        prompts: answered in an order that comes from the seed, all of them in each epoch.
+        prompts: sampled from in an order that comes from the seed, each once in an epoch.
         rewards: of responses.
         settings: of the method.
         folder: of checkpoints.
@@ -97,11 +97,12 @@ class PpoRounds(NamedTuple):
 
 
 class PpoEngine:
-    """Trains a policy by rounds.
+    """Trains a policy in rounds.
 
     Attributes:
-        rows, steps: prompts and rounds of the training.
-        tokens: generated, and read in learning, by all processes.
+        rows: number of prompts.
+        steps: number of rounds.
+        tokens: sampled, and read in learning, by all processes.
     """
 
     def __init__(self, models: PpoModels, rounds: PpoRounds) -> None:
@@ -111,7 +112,7 @@ class PpoEngine:
         self.rows = len(rounds.prompts)
         self.steps = steps = _rounds_of(settings, self.rows, processes)
         self.tokens = 0
-        self._local_tokens = 0  # of these, in this round and by this process
+        self._local_tokens = 0  # those of this round and this process
         self._policy = models.policy
         self._trained = models.trained
         self._reference = reference = models.reference
@@ -125,7 +126,7 @@ class PpoEngine:
         model = models.trained.model
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        # What sees, hears or draws beside a language model has no part in some batches.
+        # Modules for media beside the language model have no gradient in some batches.
         parts = model.config.get_text_config(decoder=True) is not model.config
         self._accelerator = Accelerator(
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=parts)],
@@ -160,7 +161,7 @@ class PpoEngine:
         )
 
     def add_callback(self, callback: transformers.TrainerCallback) -> None:
-        """Calls `on_step_end`, `on_log` and `on_save` of a callback from now on."""
+        """Registers a callback: its `on_step_end`, `on_log` and `on_save` are called."""
         self._callbacks.append(callback)
 
     def _call(self, event: str, control: transformers.TrainerControl, **kwargs: Any) -> None:
@@ -170,8 +171,8 @@ class PpoEngine:
     # --- rounds --------------------------------------------------------------------------------
 
     def train(self, resume_from_checkpoint: str | None = None) -> None:
-        """Trains to the last step, or until a callback stops it. NotFiniteError for a loss or weights
-        that are no numbers."""
+        """Trains to the last step, or until a callback stops it. NotFiniteError if the loss or weights
+        are not finite."""
         settings, state = self._settings, self.state
         control = transformers.TrainerControl()
         if resume_from_checkpoint is not None:
@@ -193,7 +194,7 @@ class PpoEngine:
             self._round()
             self.tokens += int(self._summed(torch.tensor(self._local_tokens)))
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of rounds in which nothing is learned
+                warnings.simplefilter("ignore", UserWarning)  # in rounds without an optimiser step
                 self._schedule.step()
             state.global_step += 1
             self._loop_state.step = state.global_step
@@ -210,8 +211,8 @@ class PpoEngine:
 
     def _round(self) -> None:
         settings, accelerator = self._settings, self._accelerator
-        many = settings.rollout * accelerator.num_processes
-        first = self.state.global_step * many + settings.rollout * accelerator.process_index
+        round_size = settings.rollout * accelerator.num_processes
+        first = self.state.global_step * round_size + settings.rollout * accelerator.process_index
         positions = range(first, first + settings.rollout)
         rollout = make_rollout(
             self._policy,
@@ -229,59 +230,61 @@ class PpoEngine:
         rows = [sampled.row for sampled in rollout.sampled]
         advantages = self._advantages(rollout)
         self._module.train()
-        size = settings.batch_size * settings.accumulation
+        step_size = settings.batch_size * settings.accumulation
         for epoch in range(settings.ppo_epochs):
             name = f"rows-{settings.seed}-{self.state.global_step}-{epoch}-{accelerator.process_index}"
             order = random.Random(name).sample(range(len(rows)), len(rows))
-            for start in range(0, len(order), size):
-                self._update(rows, advantages, order[start : start + size])
+            for start in range(0, len(order), step_size):
+                self._update(rows, advantages, order[start : start + step_size])
         self._sync_weights()
 
     def _sync_weights(self) -> None:
-        """Has the model that answers and is saved be the one that was trained."""
+        """Copies the trained weights into the model that samples and is saved, if they are sharded."""
         if self._sharded:
             copy_weights(self._model, self._actor.model)
 
     def _rewards_differ(self, rollout: Rollout) -> bool:
-        """Whether the rewards of all processes differ; they are noted."""
-        values: list[float] = gather_object([r.value for r in rollout.rewards if r.value is not None])
+        """Whether the rewards of all processes differ, so that there is something to learn;
+        logs them."""
+        rewards: list[float] = gather_object([r.value for r in rollout.rewards if r.value is not None])
         reason = next((r.reason for r in rollout.rewards if r.value is None), "")
-        if values:
-            mean = sum(values) / len(values)
+        if rewards:
+            mean = sum(rewards) / len(rewards)
             self._loop_state.note(mean)
-            self._tally.add({"reward": (mean, 1.0), "reward_std": (_deviation(values, mean), 1.0)})
-        learns = bool(values) and max(values) - min(values) > 1e-9
-        self._tally.add({"nothing_learned": (float(not learns), 1.0)})
-        if not learns and self._loop_state.learned:
-            same = f"have the reward {values[0]:.4g}" if values else f"have no reward ({reason})"
+            self._tally.add({"reward": (mean, 1.0), "reward_std": (_deviation(rewards, mean), 1.0)})
+        differ = bool(rewards) and max(rewards) - min(rewards) > 1e-9
+        self._tally.add({"nothing_learned": (float(not differ), 1.0)})
+        if not differ and self._loop_state.learned:
+            outcome = f"have the reward {rewards[0]:.4g}" if rewards else f"have no reward ({reason})"
             self._say(
-                f"step {self.state.global_step + 1}: all {len(rollout.rewards)} responses {same}: "
+                f"step {self.state.global_step + 1}: all {len(rollout.rewards)} responses {outcome}: "
                 "nothing is learned from such a batch"
             )
-        self._loop_state.learned = learns
-        self._loop_state.idle += not learns
-        return learns
+        self._loop_state.learned = differ
+        self._loop_state.idle += not differ
+        return differ
 
     def _advantages(self, rollout: Rollout) -> Advantages:
-        """What the policy, its critic and the reference say of the responses, made advantages."""
+        """Advantages and returns of the responses of a rollout, with log-probabilities and values from
+        before learning."""
         settings, device = self._settings, self._accelerator.device
         rows = [sampled.row for sampled in rollout.sampled]
-        old, values, kl = self._logprobs_values_kl(rows)
-        self._tally.add(token_metrics(rollout, old, kl))
+        old_logprobs, values, kl = self._logprobs_values_kl(rows)
+        self._tally.add(token_metrics(rollout, old_logprobs, kl))
         scored = [reward.value is not None for reward in rollout.rewards]
         scores = torch.tensor([reward.value or 0.0 for reward in rollout.rewards], device=device)
-        chosen = torch.tensor(scored, device=device)
+        is_scored = torch.tensor(scored, device=device)
         if settings.whiten_rewards:
-            scores = whiten(scores, self._summed(moments(scores[chosen])))
+            scores = whiten(scores, self._summed(moments(scores[is_scored])))
         lengths = torch.tensor([len(row.response) for row in rows], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
         rewards = token_rewards(
             scores, pad_sequence(kl, batch_first=True), mask, self._loop_state.kl_weight
         )
-        padded = pad_sequence(values, batch_first=True)
-        advantages, returns = gae(rewards, padded, mask, settings.gamma, settings.gae_lambda)
-        used = mask & chosen[:, None]
-        advantages = whiten(advantages, self._summed(moments(advantages[used])))
+        padded_values = pad_sequence(values, batch_first=True)
+        advantages, returns = gae(rewards, padded_values, mask, settings.gamma, settings.gae_lambda)
+        scored_mask = mask & is_scored[:, None]
+        advantages = whiten(advantages, self._summed(moments(advantages[scored_mask])))
         if settings.kl_target is not None:
             total, count = self._summed(torch.tensor([float(sum(k.sum() for k in kl)), float(len(kl))]))
             self._loop_state.kl_weight = adapted_kl_coef(
@@ -292,14 +295,14 @@ class PpoEngine:
                 settings.kl_horizon,
             )
         by_row = [[row[m] for row, m in zip(t, mask, strict=True)] for t in (advantages, returns)]
-        return Advantages(old, values, by_row[0], by_row[1], scored)
+        return Advantages(old_logprobs, values, by_row[0], by_row[1], scored)
 
     def _logprobs_values_kl(
         self, rows: Sequence[Encoded]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
         """Log-probabilities, values and the KL from the reference, a vector (tokens,) for each row."""
         empty = torch.zeros(0)
-        old, values, kl = ([empty] * len(rows) for _ in range(3))
+        logprobs, values, kl = ([empty] * len(rows) for _ in range(3))
         order = sorted(range(len(rows)), key=lambda i: rows[i].tokens)
         self._module.eval()
         with torch.no_grad():
@@ -309,32 +312,31 @@ class PpoEngine:
                 output = actor_critic_output(self._policy, self._module, batch)
                 reference = self._reference_logprobs(batch)
                 counts = [len(rows[i].response) for i in indices]
-                price = kl_estimate(output.logprobs, reference, self._settings.kl_estimator)
-                split = zip(
+                kl_tokens = kl_estimate(output.logprobs, reference, self._settings.kl_estimator)
+                by_row = zip(
                     indices,
                     output.logprobs.split(counts),
                     output.values.split(counts),
-                    price.split(counts),
+                    kl_tokens.split(counts),
                     strict=True,
                 )
-                for index, of_policy, of_critic, of_both in split:
-                    old[index], values[index], kl[index] = of_policy, of_critic, of_both
-        return old, values, kl
+                for index, row_logprobs, row_values, row_kl in by_row:
+                    logprobs[index], values[index], kl[index] = row_logprobs, row_values, row_kl
+        return logprobs, values, kl
 
     def _reference_logprobs(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Its log-probabilities of the tokens of a batch (tokens,): a copy's, or those of the start
-        below the adapters."""
+        """The reference's log-probabilities of the response tokens of a batch, (tokens,)."""
         model = self._reference
-        without: Any = contextlib.nullcontext()
+        adapters_off: Any = contextlib.nullcontext()
         if model is None:
             model = self._model
-            without = model.disable_adapter()
-        with self._accelerator.autocast(), without:
+            adapters_off = model.disable_adapter()
+        with self._accelerator.autocast(), adapters_off:
             tokens = self._policy.logprobs(batch, Tempered(model, self._settings.temperature))
         return tokens.values[tokens.mask]
 
     def _update(self, rows: Sequence[Encoded], advantages: Advantages, indices: Sequence[int]) -> None:
-        """One step of the optimiser, on these rows of each process."""
+        """One optimiser step on these rows of each process."""
         accelerator, settings = self._accelerator, self._settings
         local_tokens = sum(len(rows[i].response) for i in indices if advantages.scored[i])
         count = float(self._summed(torch.tensor([float(local_tokens)])))
@@ -343,10 +345,10 @@ class PpoEngine:
         starts = range(0, len(indices), settings.batch_size)
         for start in starts:
             last = start == starts[-1]
-            alone = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
-            with alone:
-                part = indices[start : start + settings.batch_size]
-                loss = self._loss(rows, advantages, part, count)
+            maybe_no_sync = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
+            with maybe_no_sync:
+                micro_batch = indices[start : start + settings.batch_size]
+                loss = self._loss(rows, advantages, micro_batch, count)
                 if not torch.isfinite(loss):
                     step = self.state.global_step + 1
                     raise NotFiniteError(f"the loss is {loss.item()} at step {step}")
@@ -361,36 +363,39 @@ class PpoEngine:
     def _loss(
         self, rows: Sequence[Encoded], advantages: Advantages, indices: Sequence[int], count: float
     ) -> torch.Tensor:
+        """Loss of one micro-batch, a scalar; logs its parts. `count` is the number of scored tokens of
+        the optimiser step in all processes."""
         settings = self._settings
         batch = self._batch([rows[i] for i in indices])
         self._local_tokens += batch["inputs"]["input_ids"].numel()
         output = actor_critic_output(self._policy, self._module, batch)
-        used = (
-            torch.cat(
-                [torch.full_like(advantages.old_logprobs[i], advantages.scored[i]) for i in indices]
-            )
-            > 0
-        )
+        scored = [torch.full_like(advantages.values[i], advantages.scored[i]) for i in indices]
+        is_scored = torch.cat(scored) > 0
 
         def of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-            return torch.cat([vectors[i] for i in indices])[used]
+            return torch.cat([vectors[i] for i in indices])[is_scored]
 
-        new, old = output.logprobs[used], of(advantages.old_logprobs)
-        learned, clipped = policy_loss(new, old, of(advantages.advantages), settings.clip, count)
-        values, returns = of(advantages.values), of(advantages.returns)
-        of_values = value_loss(output.values[used], values, returns, settings.value_clip, count)
-        # Every weight has a part in the loss, where no token counts too: processes wait for each other.
-        loss = learned + settings.value_weight * of_values + 0 * output.values.sum()
-        if len(new):
-            n = float(len(new))
+        logprobs, old_logprobs = output.logprobs[is_scored], of(advantages.old_logprobs)
+        policy_term, clipped_tokens = policy_loss(
+            logprobs, old_logprobs, of(advantages.advantages), settings.clip, count
+        )
+        old_values, returns = of(advantages.values), of(advantages.returns)
+        value_term = value_loss(
+            output.values[is_scored], old_values, returns, settings.value_clip, count
+        )
+        # Every weight has a part in the loss, even if no token is scored: processes wait for each other.
+        loss = policy_term + settings.value_weight * value_term + 0 * output.values.sum()
+        if len(logprobs):
+            n = float(len(logprobs))
             scale = count / n
+            approx_kl = float((old_logprobs - logprobs.detach()).mean())
             self._tally.add(
                 {
                     "loss": (float(loss.detach()) * scale, n),
-                    "policy_loss": (float(learned.detach()) * scale, n),
-                    "value_loss": (float(of_values.detach()) * scale, n),
-                    "clipped": (float(clipped) / n, n),
-                    "moved": (float((old - new.detach()).mean()), n),
+                    "policy_loss": (float(policy_term.detach()) * scale, n),
+                    "value_loss": (float(value_term.detach()) * scale, n),
+                    "clipped": (float(clipped_tokens) / n, n),
+                    "moved": (approx_kl, n),
                 }
             )
         return loss
@@ -399,14 +404,14 @@ class PpoEngine:
         return to_device(self._policy.collate(rows), self._accelerator.device)
 
     def _summed(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Over all processes."""
+        """Sums of the numbers over all processes."""
         total: torch.Tensor = self._accelerator.reduce(numbers.to(self._accelerator.device), "sum")
         return total
 
     # --- log and checkpoints -------------------------------------------------------------------
 
     def _log(self, control: transformers.TrainerControl) -> None:
-        """The means over rounds and processes since the last line."""
+        """Logs the means over rounds and processes since the last line."""
         logs = self._tally.means() | {
             "learning_rate": self._schedule.get_last_lr()[0],
             "kl_weight": self._loop_state.kl_weight,
@@ -418,7 +423,7 @@ class PpoEngine:
         self._call("on_log", control, logs=logs)
 
     def _save(self) -> None:
-        """A checkpoint that is evaluated, and beside it what going on needs."""
+        """Saves a checkpoint that can be evaluated, and beside it the state that resuming needs."""
         path = self._folder / f"checkpoint-{self.state.global_step}"
         check_weights(self._model, self.state.global_step)
         check_weights(self._actor.value_head, self.state.global_step)
@@ -430,8 +435,9 @@ class PpoEngine:
             self._accelerator.save_state(str(path / RESUMING))
 
     def reward_notes(self) -> dict[str, float | None]:
-        """For the note of a checkpoint: the mean reward of the first round, which the start answered,
-        and of the rounds since the last checkpoint; and how many rounds taught nothing so far."""
+        """Entries for the note of a checkpoint: the mean reward of the first round (that of the start)
+        and of the rounds since the last checkpoint, and the number of rounds so far in which nothing was
+        learned."""
         total, rounds = self._loop_state.since_save
         return {
             "first_reward": self._loop_state.first,

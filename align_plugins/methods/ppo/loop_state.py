@@ -1,4 +1,4 @@
-"""What a training by rounds keeps in a checkpoint to go on from, beside optimiser and random states."""
+"""State of the rounds that a checkpoint keeps for resuming, beside optimiser and random states."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ _TRAINED = "trained.safetensors"
 
 
 class LoopState:
-    """What rounds hand on, beside weights and optimiser. It is kept in checkpoints.
+    """State that is carried from round to round, beside weights and optimiser; it is saved in
+    checkpoints.
 
     Attributes:
-        step: rounds done.
-        first: mean reward of the first round that had any.
+        step: number of finished rounds.
+        kl_weight: KL coefficient, which may be adaptive.
+        first: mean reward of the first round that had rewards.
         since_save: sum and number of mean rewards since the last checkpoint.
-        learned: whether the last round taught anything.
-        idle: rounds that did not.
+        learned: whether the last round had an optimiser step.
+        idle: number of rounds without one.
     """
 
     def __init__(self, kl_weight: float) -> None:
@@ -31,21 +33,22 @@ class LoopState:
         self.idle = 0
 
     def note(self, reward: float) -> None:
-        """The mean reward of a round."""
+        """Records the mean reward of a round."""
         self.first = reward if self.first is None else self.first
         self.since_save = [self.since_save[0] + reward, self.since_save[1] + 1]
 
     def state_dict(self) -> dict[str, Any]:
-        """As accelerate keeps it: at a checkpoint, so what was noted since the last one is told."""
+        """State for accelerate to save. Rewards up to a checkpoint are reported with it, so `since_save`
+        begins anew."""
         return {**vars(self), "since_save": [0.0, 0.0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Restores the state that `state_dict` returned."""
         vars(self).update(state)
 
 
 def keep_trained_weights(accelerator: Any, actor: Any) -> None:
-    """Has accelerate keep those weights alone that are trained, once, whatever wraps them."""
+    """Makes accelerate save only the trained weights, once, whatever wraps the model."""
 
     def save(models: list[Any], weights: list[Any], folder: str) -> None:
         trained = {n: p.detach() for n, p in actor.named_parameters() if p.requires_grad}

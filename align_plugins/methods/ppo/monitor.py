@@ -1,4 +1,4 @@
-"""The log, checkpoints and evaluations of ppo: as for every method, with rewards and the alarm."""
+"""The monitor of ppo: that of all methods, with rewards and the alarm."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from align_plugins.workdir import Checkpoint
 
 
 class PpoMonitor(TrainingMonitor):
-    """Adds the reward to the note of a checkpoint, and looks at each evaluation for an alarm; with
-    `stop_on_alarm` training waits for it, and ends at the first."""
+    """Adds the reward to the note of a checkpoint, and checks each evaluation for an alarm. With
+    `stop_on_alarm` training waits for evaluations and ends at the first alarm."""
 
     _settings: PpoSettings
 
@@ -23,6 +23,7 @@ class PpoMonitor(TrainingMonitor):
         self._reported: set[str] = set()
 
     def is_over(self, last: Checkpoint) -> bool:
+        """Whether nothing is left to train after this checkpoint, or an alarm stops the training."""
         if super().is_over(last):
             return True
         if self._evaluations is None or not self._settings.stop_on_alarm:
@@ -32,6 +33,7 @@ class PpoMonitor(TrainingMonitor):
         return self._alarmed()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts the next evaluation if the running one has ended, and reports new alarms."""
         super().on_step_end(args, state, control)
         self._alarmed()
 
@@ -43,11 +45,12 @@ class PpoMonitor(TrainingMonitor):
         return self._alarmed() or stops
 
     def settle(self) -> None:
+        """Waits for all evaluations and reports new alarms."""
         super().settle()
         self._alarmed()
 
     def _alarmed(self) -> bool:
-        """Reports alarms that are new; whether there has been any."""
+        """Reports new alarms; returns whether there has been any."""
         evaluations = self._evaluations
         if evaluations is not None and evaluations.finished() != self._seen:
             self._seen = evaluations.finished()

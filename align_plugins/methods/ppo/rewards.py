@@ -1,9 +1,9 @@
-"""Rewards of responses: any judge by its name, a reward model's checkpoint, or a mix of several.
+"""Rewards of responses: judges, checkpoints of reward models, or a weighted mix of them.
 
-Every reward is a metric of a judge on 0..1, turned so that up is good; the mix is their weighted mean
-over those that apply to the prompt. A response that the policy failed at (nothing in it, a medium that
-does not decode) gets the floor of every metric, as in an evaluation. Where a judge gives no value,
-nothing is known of the response and nothing is learned from it.
+Every reward is a metric of a judge on 0..1, turned so that higher is better; the mix is the weighted
+mean of those that apply to the prompt. A failed response of the policy (empty, or a medium that does not
+decode) gets the lowest value of every metric, as in an evaluation. If a judge gives no value, the
+response has no reward and nothing is learned from it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class RewardSource(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Attributes:
         judge: its name.
-        metric: which of its metrics; may be left out if there is one.
+        metric: which of its metrics; may be left out if there is only one.
         model: the model behind the judge, as in `--judge NAME=MODEL`.
-        checkpoint: the folder of a reward model that reads whole responses: the sigmoid of its scalar.
+        checkpoint: folder of a reward model that reads whole responses; the reward is the sigmoid of its
+            scalar.
         weight: in the mix, above 0.
     """
 
@@ -69,12 +70,12 @@ class RewardSource(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Reward(NamedTuple):
-    """What a response is worth.
+    """The reward of a response.
 
     Attributes:
         value: the mix, 0..1; None if a judge gave no value, or no reward applies.
-        parts: each reward alone by name, 0..1, of those that apply.
-        reason: why there is no value.
+        parts: each reward that applies, 0..1, by name.
+        reason: reason for a missing value.
     """
 
     value: float | None
@@ -90,8 +91,8 @@ class _Part(NamedTuple):
 
 
 class Rewards:
-    """The rewards of a training. Making it reads judges' files and loads nothing. UserError for a judge
-    that is not there, that needs a model, or whose metric is not named."""
+    """The rewards of a training. Creating it reads the files of judges and loads nothing. UserError for
+    a judge that does not exist, that needs a model, or whose metric is not named."""
 
     def __init__(
         self, sources: Sequence[RewardSource], include: Sequence[str] = (), allow_code: bool = False
@@ -109,8 +110,7 @@ class Rewards:
 
     @property
     def names(self) -> list[str]:
-        """What each reward is called in logs: its judge, judge:metric, or the end of a checkpoint's
-        path."""
+        """Name of each reward in logs: judge, judge:metric, or the end of a checkpoint's path."""
         return [part.name for part in self._parts]
 
     def gives(self, scorer: Scorer) -> bool:
@@ -124,12 +124,13 @@ class Rewards:
         )
 
     def score(self, samples: Sequence[Sample], responses: Sequence[Response]) -> list[Reward]:
-        """The reward of each response to its sample. ServerError if a judge's server is away."""
+        """Reward of each response to its sample. ServerError if the server of a judge is unavailable."""
         return self._runner.run(self._score(samples, responses))
 
     async def _score(self, samples: Sequence[Sample], responses: Sequence[Response]) -> list[Reward]:
-        """One bundle after another: what shares a batch of a reward model, and so the last bits of what
-        it gives, then depends on nothing but the order."""
+        """Rewards of responses, scored in fixed bundles one after another, so that the batches of a
+        reward model, and with them the last bits of its outputs, depend only on the order of the
+        responses."""
         pairs = list(zip(samples, responses, strict=True))
         rewards: list[Reward] = []
         for start in range(0, len(pairs), _AT_ONCE):
@@ -154,7 +155,7 @@ class Rewards:
         return Reward(total / weights, shares)
 
     def close(self) -> None:
-        """Ends connections to servers."""
+        """Closes connections to servers."""
 
         async def close() -> None:
             for part in self._parts:
@@ -198,7 +199,7 @@ def _part(source: RewardSource, judges: dict[str, JudgeFolder], allow_code: bool
 
 
 def _share(score: Score) -> float:
-    """The value of a score on its range, 0..1, up is good."""
+    """The value of a score on its range, 0..1, higher is better."""
     assert score.value is not None
     low, high = score.range
     share = (score.value - low) / (high - low)
@@ -206,8 +207,8 @@ def _share(score: Score) -> float:
 
 
 def sample_of(row: Prompt) -> Sample:
-    """A prompt as judges take it. `contract` and `targets` of its metadata are what a task's samples
-    have under these names; without a contract every modality is allowed. ValueError for a wrong one."""
+    """Sample for judges. `contract` and `targets` in the row's metadata mean the same as in a task's
+    samples; without a contract every modality is allowed. ValueError for a wrong one."""
     metadata = dict(row.metadata)
     contract = ANYTHING
     try:
@@ -220,7 +221,7 @@ def sample_of(row: Prompt) -> Sample:
 
 
 def response_of(policy: Policy, sampled: Sampled, store: MediaStore) -> Response:
-    """What a judge sees of sampled tokens: their parts, or why there are none."""
+    """Response for judges: the parts of the sampled tokens, or the failure to decode them."""
     stop = "stop" if sampled.ended else "length"
     try:
         parts = policy.decode(sampled.row.response, store)

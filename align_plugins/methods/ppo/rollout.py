@@ -1,4 +1,4 @@
-"""One round of a policy's own answers, and what they teach: rewards, advantages and returns."""
+"""Rollouts: responses of the policy to the prompts of one round, with rewards and metrics."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from eval_anything.media import MediaStore
 
 
 class RolloutPrompt(NamedTuple):
-    """A prompt as tokens for its length, and as a sample for judges; responses have at most
-    `max_new_tokens`."""
+    """A prompt as tokens, for its length, and as a sample for judges; responses have at most
+    `max_new_tokens` tokens."""
 
     prompt: Encoded
     sample: Sample
@@ -30,11 +30,12 @@ class RolloutPrompt(NamedTuple):
 
     @property
     def tokens(self) -> int:
+        """Number of tokens of the prompt with the longest possible response."""
         return self.prompt.tokens + self.max_new_tokens
 
 
 class Rollout(NamedTuple):
-    """Responses to some prompts with their rewards, and metrics on them."""
+    """Sampled responses with their rewards and metrics. `tokens` is the number of sampled tokens."""
 
     sampled: list[Sampled]
     rewards: list[Reward]
@@ -43,14 +44,15 @@ class Rollout(NamedTuple):
 
 
 class Advantages(NamedTuple):
-    """Advantages of responses and what they are used with, each a list by response of vectors (tokens of
-    the response,).
+    """Advantages and other inputs of the losses. Each is a list with a vector (tokens of the response,)
+    for each response.
 
     Attributes:
         old_logprobs: log-probabilities under the policy that sampled.
-        values: of the states, by the critic of that time.
-        advantages, returns: as in losses/ppo.py; advantages are whitened over all tokens.
-        scored: for each response whether it has a reward; without one nothing is learned of it.
+        values: of the states, by the critic at that time.
+        advantages: as in losses/ppo.py, whitened over all tokens.
+        returns: as in losses/ppo.py.
+        scored: whether a response has a reward; nothing is learned from one without.
     """
 
     old_logprobs: list[torch.Tensor]
@@ -61,8 +63,8 @@ class Advantages(NamedTuple):
 
 
 def prompt_order(count: int, seed: int) -> Callable[[int], int]:
-    """Which of `count` prompts comes at each place of an endless row: every one in each epoch, in an
-    order of its own that comes from the seed."""
+    """Function from a position in an endless sequence to the index of a prompt, 0..count-1. Each epoch
+    has every prompt once, in an order of its own that comes from the seed."""
     orders: dict[int, list[int]] = {}
 
     def at(position: int) -> int:
@@ -85,8 +87,17 @@ def make_rollout(
     max_new_tokens: int,
     precision: contextlib.AbstractContextManager[object],
 ) -> Rollout:
-    """Samples a response to each prompt, in this precision, and has it judged. Media lie in a folder
-    that is gone after."""
+    """Samples a response to each prompt and has it judged. Media are in a temporary folder.
+
+    Args:
+        policy: a loaded policy.
+        prompts: one for each response.
+        rewards: judges of the responses.
+        seeds: of the responses.
+        temperature: of sampling.
+        max_new_tokens: limit of a response.
+        precision: context of sampling, such as autocast.
+    """
     begun = time.perf_counter()
     with precision:
         sampled = sample(
@@ -120,18 +131,16 @@ def make_rollout(
 def _reward_metrics(
     names: Sequence[str], sampled: Sequence[Sampled], rewards: Sequence[Reward]
 ) -> MetricMeans:
-    """Mean of each reward, if there are several; by modality the share of responses that have it, and
-    their mean reward."""
+    """Mean of each reward, if there are several, and by modality the share of responses that contain it
+    and their mean reward."""
     metrics: MetricMeans = {}
     scored = [reward for reward in rewards if reward.value is not None]
     for name in names if len(names) > 1 else ():
         _add_mean(metrics, f"reward_{name}", [r.parts[name] for r in scored if name in r.parts])
     for index, modality in enumerate(MODALITIES):
-        having = [
-            r for response, r in zip(sampled, rewards, strict=True) if index in response.row.modalities
-        ]
-        metrics[f"share_{modality}"] = (len(having) / len(sampled), float(len(sampled)))
-        values = [reward.value for reward in having if reward.value is not None]
+        rewarded = [r for s, r in zip(sampled, rewards, strict=True) if index in s.row.modalities]
+        metrics[f"share_{modality}"] = (len(rewarded) / len(sampled), float(len(sampled)))
+        values = [reward.value for reward in rewarded if reward.value is not None]
         _add_mean(metrics, f"reward_with_{modality}", values)
     return metrics
 
@@ -142,29 +151,27 @@ def _add_mean(metrics: MetricMeans, name: str, values: Sequence[float]) -> None:
 
 
 def token_metrics(
-    rollout: Rollout, old: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]
+    rollout: Rollout, old_logprobs: Sequence[torch.Tensor], kl: Sequence[torch.Tensor]
 ) -> MetricMeans:
-    """KL of a response (nats), whole and by modality, entropy of a token (nats), and how far the
-    sampler's log-probabilities are from those that are learned with.
+    """KL of a response (nats), overall and by modality, entropy of a token (nats), and the mean
+    difference between log-probabilities at sampling and at learning.
 
-    `old` and `kl` hold for each response a vector (tokens,): log-probabilities under the policy that
-    sampled, and the KL from the reference.
+    Args:
+        rollout: the responses.
+        old_logprobs: for each response its log-probabilities (tokens,) under the policy that sampled.
+        kl: for each response its KL estimates (tokens,) from the reference.
     """
-    n, tokens = float(len(kl)), torch.cat(list(old))
-    sampling_logprobs = torch.tensor([v for response in rollout.sampled for v in response.logprobs]).to(
-        tokens
-    )
+    logprobs, token_kl = torch.cat(list(old_logprobs)), torch.cat(list(kl))
+    responses, tokens = float(len(kl)), float(len(logprobs))
+    sampling_logprobs = torch.tensor([v for s in rollout.sampled for v in s.logprobs]).to(logprobs)
     metrics: MetricMeans = {
-        "kl": (sum(float(k.sum()) for k in kl) / n, n),
-        "entropy": (-float(tokens.mean()), float(len(tokens))),
-        "sampling_gap": (float((tokens - sampling_logprobs).abs().mean()), float(len(tokens))),
+        "kl": (sum(float(k.sum()) for k in kl) / responses, responses),
+        "entropy": (-float(logprobs.mean()), tokens),
+        "sampling_gap": (float((logprobs - sampling_logprobs).abs().mean()), tokens),
     }
-    price = torch.cat(list(kl))
-    kinds = torch.tensor([m for response in rollout.sampled for m in response.row.modalities]).to(
-        price.device
-    )
+    modalities = torch.tensor([m for s in rollout.sampled for m in s.row.modalities]).to(token_kl.device)
     for index, modality in enumerate(MODALITIES):
-        having = float(sum(index in response.row.modalities for response in rollout.sampled))
-        if having:
-            metrics[f"kl_{modality}"] = (float(price[kinds == index].sum()) / having, having)
+        count = float(sum(index in s.row.modalities for s in rollout.sampled))
+        if count:
+            metrics[f"kl_{modality}"] = (float(token_kl[modalities == index].sum()) / count, count)
     return metrics

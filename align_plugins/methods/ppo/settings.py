@@ -10,28 +10,31 @@ from align_plugins.settings import TrainSettings
 
 
 class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of `ppo`. `batch_size` and `accumulation` cut a round into steps of the optimiser;
+    """Settings of `ppo`. `batch_size` and `accumulation` divide a round into optimiser steps;
     `max_steps`, `save_every` and `log_every` count rounds, and so does the learning rate's schedule.
 
     Attributes:
         rewards: judges and checkpoints of reward models, with their weights.
-        include, allow_code: further folders of judges, as for `eval-anything run`.
+        include: further folders of judges, as for `eval-anything run`.
+        allow_code: whether judges in them may run code.
         rollout: prompts of a round, on each device.
-        ppo_epochs: how often a round's responses are learned from.
-        temperature: of sampling; the policy that is trained is the one at this temperature.
-        max_new_tokens: of a response.
-        output: what a model answers with that must be told, as in `--model-arg output`.
-        clip: how far the probability of a token may move in a round: 1 - clip to 1 + clip.
-        value_clip, value_weight: the same bound for values, and the weight of their loss.
-        gamma, gae_lambda: discount, and how far advantages look ahead, both 0 to 1.
-        kl_weight: price of a nat of KL from the reference, on the scale of the rewards as they are used.
-        kl_target: nats of KL of a response that the weight is adapted to; without it it is fixed.
-        kl_horizon: responses in which the weight may change much.
+        ppo_epochs: epochs of learning on the responses of a round.
+        temperature: of sampling; the trained policy is the one at this temperature.
+        max_new_tokens: limit of a response.
+        output: modality that is sampled, where a model needs it, as in `--model-arg output`.
+        clip: bound for the change of a token's probability in a round: factors 1 - clip to 1 + clip.
+        value_clip: bound for the change of a value in a round.
+        value_weight: weight of the value loss.
+        gamma: discount, 0 to 1.
+        gae_lambda: decay of later TD errors in advantages, 0 to 1.
+        kl_weight: weight of a nat of KL from the reference, on the scale of the rewards as used.
+        kl_target: KL of a response (nats) that the weight is adapted to; None for a fixed weight.
+        kl_horizon: number of responses over which the weight may change much.
         kl_estimator: k1 or k3.
-        whiten_rewards: whether the rewards of a round get mean 0 and deviation 1.
-        reference: SPEC of another reference of the same architecture; without it the start.
-        stop_on_alarm: whether to stop where the reward rose and the evaluated metric fell. Training
-            then waits for each evaluation.
+        whiten_rewards: whether the rewards of a round are scaled to mean 0 and standard deviation 1.
+        reference: SPEC of another reference of the same architecture; None for the start.
+        stop_on_alarm: whether to stop if the reward rose and the evaluated metric fell. Training then
+            waits for each evaluation.
     """
 
     rewards: list[RewardSource]
@@ -81,4 +84,5 @@ class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def waits(self) -> bool:
+        """Whether results of evaluations can end the training."""
         return super().waits or self.stop_on_alarm

@@ -1,8 +1,9 @@
-"""A model whose weights are shared out among processes (FSDP2), and the whole one that answers.
+"""Models whose weights are sharded among processes (FSDP2), and the unsharded copy that samples.
 
-Processes answer with different numbers of tokens, so none can wait for the others' shards at each token.
-Each keeps all weights once, beside its share of weights, gradients and optimiser states, and takes them
-over after each round. The same whole model is what is saved, and the reference below adapters.
+Processes sample different numbers of tokens, so they cannot wait for each other's shards at each token.
+Each keeps a full copy of the weights beside its shards of weights, gradients and optimiser states, and
+updates the copy after each round. The copy is also the model that is saved, and the reference without
+adapters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _COPIES = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether weights are shared out. UserError for a way to do so that ppo does not know."""
+    """Whether weights are sharded. UserError for a kind of sharding that ppo does not support."""
     if accelerator.distributed_type in _COPIES:
         return False
     if accelerator.distributed_type == DistributedType.FSDP and accelerator.is_fsdp2:
@@ -32,7 +33,7 @@ def is_sharded(accelerator: Accelerator) -> bool:
 
 
 def copy_weights(full_model: Any, sharded: Any) -> None:
-    """Copies the trained weights of a sharded model into a whole one like it, in all processes."""
+    """Copies the trained weights of a sharded model into a full copy of it, in all processes."""
     with torch.no_grad():
         pairs = zip(full_model.parameters(), sharded.parameters(), strict=True)
         for weight, shards in pairs:

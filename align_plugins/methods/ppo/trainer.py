@@ -1,7 +1,7 @@
-"""`ppo`: proximal policy optimisation of a policy's own answers to prompts (losses/ppo.py).
+"""`ppo`: proximal policy optimisation on a policy's own responses to prompts (losses/ppo.py).
 
-Each step is a round: a response to each of `rollout` prompts, its reward, and one or several passes of
-learning over them. The reference, which the KL is measured from, is the start: below the adapters, or a
+Each step is a round: a response to each of `rollout` prompts, its reward, and one or several epochs of
+learning. The KL is measured from the reference, which is the start: the model without adapters, or a
 frozen copy.
 """
 
@@ -30,7 +30,8 @@ from eval_anything.output.progress import Progress
 
 
 class PpoTrainer(Trainer[PpoSettings]):
-    """Makes responses likelier that are rewarded above expectation, near the reference."""
+    """Raises the probability of responses whose reward is above the critic's estimate, near the
+    reference."""
 
     name: ClassVar[str] = "ppo"
     settings_type: ClassVar[type[MethodSettings]] = PpoSettings
@@ -70,14 +71,14 @@ class PpoTrainer(Trainer[PpoSettings]):
         return training.report()
 
     def encode(self, row: Prompt) -> RolloutPrompt:
-        """A prompt as tokens and as a judge's sample. ValueError says why it cannot be answered."""
+        """A prompt as tokens and as a sample for judges. ValueError if it cannot be answered."""
         prompt = self.policy.prompt(row.messages)._replace(row=row.id)
         prompt = self.policy.with_token_count(prompt, self.settings.reads_media)
         return RolloutPrompt(prompt, sample_of(row), self.settings.max_new_tokens)
 
     def reference(self) -> Any:
-        """The model that the KL is measured from, frozen; None where it is the start below adapters.
-        Called before the start's weights are changed."""
+        """Frozen model that the KL is measured from; None where it is the model without adapters. Call
+        it before the start's weights change."""
         if self.settings.reference is not None:
             return self._other_reference(self.settings.reference)
         if self.settings.lora is not None:
@@ -104,7 +105,7 @@ class PpoTrainer(Trainer[PpoSettings]):
         return other.model.eval().requires_grad_(False)
 
     def _refuse_reward_as_metric(self, rewards: Rewards) -> None:
-        """UserError if checkpoints are chosen by a metric of a judge that gives a reward."""
+        """Raises UserError if checkpoints are chosen by a metric of a judge that also gives a reward."""
         evaluate = self.settings.evaluate
         if evaluate is None:
             return
@@ -122,7 +123,8 @@ class PpoTrainer(Trainer[PpoSettings]):
                 )
 
     def results(self, work: Workdir, progress: Progress) -> dict[str, Any]:
-        """Rewards at the start and at the end, rounds in which nothing was learned, and alarms."""
+        """Entries for result.json: rewards at the start and at the end, rounds in which nothing was
+        learned, and alarms."""
         from align_plugins.methods.ppo.alarm import alarms
 
         note = work.complete_checkpoints()[-1].note
