@@ -1,7 +1,7 @@
 """`make experiment`: python -m align_plugins.experiment [run|page] [--arms A,B] [--seeds 1,2]
 
-`run` trains and evaluates what is not there yet; `page` writes docs/experiment.md and its figure from
-what is there. Without either, both.
+`run` trains and evaluates the arms that are missing; `page` writes docs/experiment.md and its figure
+from the arms that were run. Without either, both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eval_anything.output.progress import Progress
 
 
 def main() -> int:
-    """The command line; exit code 1 if an arm failed."""
+    """Runs the command line. Exit code 1 if an arm failed."""
     parser = argparse.ArgumentParser(description="Run the experiment on language feedback.")
     parser.add_argument("what", nargs="?", choices=("run", "page", "all"), default="all")
     parser.add_argument("--plan", type=Path, default=PLAN)

@@ -1,10 +1,10 @@
-"""What the arms came to: means, differences and p over seeds and items.
+"""Results of the arms: means, differences and p-values over seeds and items.
 
 Seeds and items are crossed: every seed of an arm answers the same items. The variance of an arm's mean
-is taken as the sum of two, that of the items' means over seeds (clustered by source) and that of the
-seeds' means over items, each divided by its number. What seed and item share is in both, so intervals
-are wide rather than narrow. Degrees of freedom are Satterthwaite's (1946). In simulations with three
-seeds 93 to 96 % of such intervals hold the truth.
+is the sum of two: that of the items' means over seeds (clustered by source) and that of the seeds' means
+over items, each divided by its number. The part that both share is counted twice, so intervals are wide
+rather than narrow. Degrees of freedom are Satterthwaite's (1946). In simulations with three seeds 93 to
+96 % of such intervals cover the true value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Key = tuple[str, str]
 
 
 class Items(NamedTuple):
-    """One metric of one arm: values (seeds, items), items in one order, their clusters, its range."""
+    """One metric of one arm: values (seeds, items), the ids and clusters of the items, the metric's
+    range."""
 
     values: Floats
     ids: tuple[str, ...]
@@ -50,15 +51,15 @@ class SeedEstimate(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Two-sided p of "0"."""
+        """Two-sided p-value of "the value is 0"."""
         return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
 
     def p_above(self, bound: float) -> float:
-        """One-sided p of "not above the bound"."""
+        """One-sided p-value of "the value is not above the bound"."""
         return self._p(self.value - bound)
 
     def p_below(self, bound: float) -> float:
-        """One-sided p of "not below the bound"."""
+        """One-sided p-value of "the value is not below the bound"."""
         return self._p(bound - self.value)
 
     def _p(self, distance: float) -> float:
@@ -70,16 +71,16 @@ class SeedEstimate(NamedTuple):
 
 
 class ArmOutcome(NamedTuple):
-    """An arm: its metrics, how many seeds are there, what it took (a mean over seeds). One that
-    was not run has none of these."""
+    """Results of an arm: its metrics, its number of finished seeds, and its cost (a mean over seeds). An
+    arm that was not run has none of these."""
 
     items: Mapping[Key, Items]
     seeds: int
-    took: Mapping[str, float]
+    cost: Mapping[str, float]
 
 
 class ClaimTest(NamedTuple):
-    """One metric of a claim; `p_holm` over all metrics of all claims."""
+    """Test of one metric of a claim; `p_holm` is adjusted over all metrics of all claims."""
 
     claim: Claim
     key: Key
@@ -88,12 +89,12 @@ class ClaimTest(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """At 5 %, in the claimed direction."""
+        """Whether the claim holds on the metric at the 5 % level."""
         return self.p_holm < 0.05 and (self.difference.value > 0 or self.claim.margin is not None)
 
 
 class Fall(NamedTuple):
-    """How an arm changed instruction following in one modality against the start; `p_holm` is
+    """Change of instruction following in one modality by an arm, against the start; `p_holm` is
     one-sided, of a fall, over all arms and modalities."""
 
     arm: str
@@ -103,7 +104,7 @@ class Fall(NamedTuple):
 
 
 class Analysis(NamedTuple):
-    """All that the page says."""
+    """Everything that the page reports."""
 
     outcomes: Mapping[str, ArmOutcome]
     primary: Sequence[Key]
@@ -112,12 +113,12 @@ class Analysis(NamedTuple):
 
 
 def analyse(plan: ExperimentPlan, out: Path) -> Analysis:
-    """Reads what is there of an experiment; arms that are not there have no items."""
+    """Reads the results of an experiment. Arms that were not run have no items."""
     if not (out / BASE / FILE_NAME).is_file():
         raise UserError(f"{out}: nothing has been run there: `make experiment` does")
     outcomes = {BASE: ArmOutcome(_items([out / BASE], plan.tasks), 1, {})}
     for arm in plan.arms:
-        runs, took = [], []
+        runs, cost = [], []
         for seed in plan.seeds:
             result_file = arm_folder(out, arm.name, seed) / "result.json"
             if result_file.with_name(TRUTH).is_file():
@@ -125,16 +126,16 @@ def analyse(plan: ExperimentPlan, out: Path) -> Analysis:
                 last = summary["evaluations"][-1]["name"]
                 runs.append(Path(summary["best"]["run"]).parent / last)
                 truth = result_file.with_name(TRUTH).read_bytes()
-                took.append(_took(summary) | msgspec.json.decode(truth, type=dict[str, float]))
-        means = {k: float(np.mean([t[k] for t in took])) for k in took[0]} if took else {}
+                cost.append(_cost(summary) | msgspec.json.decode(truth, type=dict[str, float]))
+        means = {k: float(np.mean([t[k] for t in cost])) for k in cost[0]} if cost else {}
         outcomes[arm.name] = ArmOutcome(_items(runs, plan.tasks) if runs else {}, len(runs), means)
     results = read_results(out / BASE, plan.tasks).tasks
     primary = [(task, results[task].primary) for task in plan.tasks]
     return Analysis(outcomes, primary, _claims(plan, outcomes, primary), _falls(outcomes))
 
 
-def _took(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What an arm took: pairs, tokens learned from, tokens drawn and read by models, seconds."""
+def _cost(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Cost of an arm: pairs, tokens learned from, tokens sampled from models, seconds."""
     stages = [stage for stage in summary["stages"] if "tokens" in stage["counts"]]
     return {
         "pairs": summary["pairs"],
@@ -145,7 +146,7 @@ def _took(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _items(runs: Sequence[Path], tasks: Sequence[str]) -> dict[Key, Items]:
-    """The values of every metric in runs of the same tasks."""
+    """Values of every metric in runs of the same tasks."""
     items: dict[Key, Items] = {}
     for task in tasks:
         by_run = [{o.sample_id: o for o in read_outlines(run, task)} for run in runs]
@@ -172,7 +173,7 @@ def _value(scores: Mapping[str, Any], metric: str) -> float | None:
 
 
 def figure(values: Floats, clusters: Sequence[str]) -> SeedEstimate:
-    """The mean of values (seeds, items) with its interval over seeds and items."""
+    """Mean of values (seeds, items) with its interval over seeds and items."""
     seeds = len(values)
     mean = float(values.mean())
     over_seeds: Floats = values.mean(axis=0)
@@ -194,7 +195,8 @@ def figure(values: Floats, clusters: Sequence[str]) -> SeedEstimate:
 
 
 def difference(candidate: Items, base: Items) -> SeedEstimate:
-    """Candidate minus base on the items of both: seed by seed, if both have the same number of them."""
+    """Candidate minus base on the items that both have: seed by seed, if they have the same number of
+    seeds."""
     places = {identity: i for i, identity in enumerate(base.ids)}
     shared = [(i, places[identity]) for i, identity in enumerate(candidate.ids) if identity in places]
     candidate_places, base_places = (list(side) for side in zip(*shared, strict=True))

@@ -1,8 +1,8 @@
-"""The data of one seed: prompts, two answers of the start to each, and what noisy annotators say.
+"""The data of one seed: prompts, two responses of the start to each, and the labels of noisy annotators.
 
-A label is one judgement of an annotator who is wrong with the same probability whatever is asked: which
-of two answers is better (`pairs.jsonl`), or what is wrong with one answer (`feedback.jsonl`). A wrong
-preference is the other one; a wrong critique is that of another answer to the same prompt.
+A label is one judgement of an annotator who is wrong with the same probability for every prompt: which
+of two responses is better (`pairs.jsonl`), or what is wrong with one response (`feedback.jsonl`). A
+wrong preference is the opposite one; a wrong critique is that of another response to the same prompt.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from eval_anything.output.progress import Progress
 COUNTS = "counts.json"
 
 
-# Prompts for which both answers are as good make no pair: so many more are drawn than are needed.
+# Prompts with two equally good responses make no pair: this many times more are drawn than are needed.
 _SPARE = 2.2
 
 
 class SampledPrompt(NamedTuple):
-    """A prompt as it is in the world, and as it is asked."""
+    """A prompt as an exchange of the micro world, and as a training row."""
 
     exchange: Exchange
     prompt: Prompt
 
 
-class Answered(NamedTuple):
-    """What an answer shows and says, and how good it is."""
+class GradedResponse(NamedTuple):
+    """A response, the attributes that it shows by modality, and its exact utility."""
 
     response: Response
     shown: AnswerAttributes
@@ -61,11 +61,11 @@ class Answered(NamedTuple):
 def make_data(
     folder: Path, model: str, labels: int, prompts: int, noise: float, seed: int, progress: Progress
 ) -> None:
-    """Writes the files of a seed into `folder`, unless they are there: `labels` pairs, as many
-    critiques, and `prompts` more prompts that have no labels."""
+    """Writes the files of a seed into `folder`, unless they exist: `labels` pairs, as many critiques,
+    and `prompts` more prompts without labels."""
     if (folder / COUNTS).is_file():
         return
-    labelled = _draw(folder, drawn_for(labels), "labelled", seed)
+    labelled = _draw(folder, prompts_needed(labels), "labelled", seed)
     first = _answers(folder, "first", labelled, model, seed, progress)
     second = _answers(folder, "second", labelled, model, seed, progress)
     pairs, wrong = _pairs(labelled, first, second, labels, noise, seed)
@@ -80,20 +80,20 @@ def make_data(
     write_atomically(folder / COUNTS, pretty_json(counts))
 
 
-def drawn_for(labels: int) -> int:
-    """How many prompts are answered twice for so many labels."""
+def prompts_needed(labels: int) -> int:
+    """Number of prompts that are answered twice to get so many labels."""
     return round(labels * _SPARE)
 
 
 def cut(source: Path, rows: int, target: Path) -> Path:
-    """The first rows of a file as a file beside it, which shares its media."""
+    """Copies the first rows of a file into a file beside it, which shares its media."""
     lines = source.read_bytes().splitlines(keepends=True)[:rows]
     write_atomically(target, b"".join(lines))
     return target
 
 
 def exchanges(name: str, n: int, seed: int) -> dict[str, Exchange]:
-    """The prompts of a file as they are in the world, by id: `labelled` or `unlabelled` ones."""
+    """Exchanges of the `labelled` or `unlabelled` prompts of a seed, by id."""
     stream = draw_prompts(random.Random(f"experiment-{name}-{seed}"))
     return {f"{name}-{i:05d}": exchange for i, exchange in enumerate(islice(stream, n), start=1)}
 
@@ -108,19 +108,19 @@ def _draw(folder: Path, n: int, name: str, seed: int) -> list[SampledPrompt]:
 
 def _answers(
     folder: Path, name: str, prompts: Sequence[SampledPrompt], model: str, seed: int, progress: Progress
-) -> list[Answered | None]:
-    """An answer of the start to each prompt at temperature 1; None where there is none."""
+) -> list[GradedResponse | None]:
+    """Response of the start to each prompt at temperature 1; None if it failed."""
     task = task_of(name, [d.prompt for d in prompts])
     by_id = ask(task, resolve(model, {}), folder / name, Sampling(1.0, seed), progress)
     records = [by_id[d.prompt.id] for d in prompts]
     return [
-        answered(d.exchange, record.parts) if record.error is None else None
+        grade_response(d.exchange, record.parts) if record.error is None else None
         for d, record in zip(prompts, records, strict=True)
     ]
 
 
-def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
-    """What the parts of an answer show, exactly."""
+def grade_response(exchange: Exchange, parts: Sequence[Part]) -> GradedResponse:
+    """The exact content of a response's parts, and its utility."""
     response = Response(tuple(parts))
     attributes_by_modality: dict[Modality, Mapping[str, str | None] | None] = {}
     if response.text.strip():
@@ -130,14 +130,17 @@ def answered(exchange: Exchange, parts: Sequence[Part]) -> Answered:
         if medium is not None:
             attributes_by_modality[modality] = _perceived(medium)
     readable = {modality: attributes or {} for modality, attributes in attributes_by_modality.items()}
-    return Answered(response, attributes_by_modality, utility_shown(exchange, readable, response.text))
+    return GradedResponse(
+        response, attributes_by_modality, utility_shown(exchange, readable, response.text)
+    )
 
 
 _perceived_media: dict[str, Mapping[str, str | None] | None] = {}
 
 
 def _perceived(medium: MediaPart) -> Mapping[str, str | None] | None:
-    """The attributes of a medium, None if it cannot be read. The world has few: each is read once."""
+    """Attributes of a medium, None if it cannot be read. The micro world has few media, so each is read
+    once."""
     if medium.sha256 not in _perceived_media:
         percept = perceive(medium)
         _perceived_media[medium.sha256] = None if percept.problem else percept.attributes
@@ -145,11 +148,11 @@ def _perceived(medium: MediaPart) -> Mapping[str, str | None] | None:
 
 
 def truth_of(pairs: Sequence[Preference], exchange_by_id: Mapping[str, Exchange]) -> dict[str, float]:
-    """How right pairs are: shares whose chosen answer is better in truth, and as good; the mean gain of
-    utility."""
+    """Exact quality of pairs: the shares whose chosen response is better and equally good, and the mean
+    gain of utility."""
     gains = [
-        answered(exchange_by_id[p.id], p.chosen).utility
-        - answered(exchange_by_id[p.id], p.rejected).utility
+        grade_response(exchange_by_id[p.id], p.chosen).utility
+        - grade_response(exchange_by_id[p.id], p.rejected).utility
         for p in pairs
     ]
     n = len(gains)
@@ -162,13 +165,13 @@ def truth_of(pairs: Sequence[Preference], exchange_by_id: Mapping[str, Exchange]
 
 def _pairs(
     prompts: Sequence[SampledPrompt],
-    first: Sequence[Answered | None],
-    second: Sequence[Answered | None],
+    first: Sequence[GradedResponse | None],
+    second: Sequence[GradedResponse | None],
     most: int,
     noise: float,
     seed: int,
 ) -> tuple[list[Preference], int]:
-    """Pairs that are no ties, and how many of their labels are wrong."""
+    """Pairs of different utility, and the number of wrong labels among them."""
     flips = random.Random(f"experiment-pairs-{seed}")
     pairs: list[Preference] = []
     wrong = 0
@@ -193,9 +196,9 @@ def _pairs(
 
 
 def _feedback(
-    prompts: Sequence[SampledPrompt], answered: Sequence[Answered | None], noise: float, seed: int
+    prompts: Sequence[SampledPrompt], answered: Sequence[GradedResponse | None], noise: float, seed: int
 ) -> Iterator[Feedback]:
-    """A critique of the first answer to each prompt."""
+    """A critique of the first response to each prompt."""
     rng = random.Random(f"experiment-feedback-{seed}")
     for sampled, answer in zip(prompts, answered, strict=True):
         if answer is None:

@@ -31,8 +31,8 @@ def picture(
     panels: Mapping[str, Sequence[Dot | None]],
     ranges: Mapping[str, tuple[float, float]],
 ) -> str:
-    """The picture as text. `panels` have a dot for each row, or None where there is none; a line stands
-    at the value of the first row."""
+    """The figure as SVG text. `panels` have a dot for each row, None if it is missing; a line marks the
+    value of the first row."""
     bottom = _TOP + _ROW * len(rows)
     body = [text(_LEFT - 12, _y(i) + 4, row, "row", "end") for i, row in enumerate(rows)]
     for number, (name, dots) in enumerate(panels.items()):

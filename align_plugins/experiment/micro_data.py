@@ -3,8 +3,8 @@
     python -m align_plugins.experiment.micro_data --out DIR [--pairs N] [--seed S]
 
 Preference pairs between two answers of the demonstrator, labelled by the exact truth with noise, and
-demonstrations; the prompts of either are what `ppo` needs. Everything comes from the seed. No prompt is
-one of a benchmark, and none has a held-out combination.
+demonstrations; the prompts of either serve `ppo`. Everything comes from the seed. No prompt is one of a
+benchmark, and none has a held-out combination.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ NOISE = 0.27
 
 
 EXTRA, TOGETHER = 0.25, 0.25
-
-
-"""What a modality that nobody wanted costs, and what parts that agree with each other add."""
+"""Penalty for a modality that was not requested, and bonus for parts that agree with each other."""
 
 
 PAIRS, DEMONSTRATIONS = "pairs.jsonl", "demonstrations.jsonl"
@@ -69,14 +67,15 @@ class RankedPair(NamedTuple):
 
 
 def utility(exchange: Exchange, answer: Sequence[SymbolicPart]) -> float:
-    """How good an answer is: the mean over the wanted modalities of the share of right attributes (0 for
-    one that is missing), less `EXTRA` for each other modality, plus `TOGETHER` times the synergy."""
+    """Quality of an answer: the mean over the requested modalities of the share of right attributes (0
+    for a missing one), minus `EXTRA` for each other modality, plus `TOGETHER` times the synergy."""
     text = " ".join(i for i in answer if isinstance(i, str))
     return utility_shown(exchange, answer_attributes(answer), text)
 
 
 def utility_shown(exchange: Exchange, attributes_by_modality: Shown, text: str) -> float:
-    """Utility as in `utility`, of what an answer shows and says; a medium that cannot be read shows nothing."""
+    """Utility, as in `utility`, of the attributes that an answer shows and its text; a medium that
+    cannot be read has no attributes."""
     values = []
     for modality in exchange.outputs:
         requested = exchange.asked.get(modality, {})
@@ -96,8 +95,8 @@ def utility_shown(exchange: Exchange, attributes_by_modality: Shown, text: str) 
 
 
 def pairs(n: int, seed: int, noise: float = NOISE) -> list[RankedPair]:
-    """`n` pairs without ties; each label is wrong with probability `noise` (0..1), which does not change
-    which pairs are drawn."""
+    """Draws `n` pairs without ties. Each label is wrong with probability `noise` (0..1), which does not
+    change which pairs are drawn."""
     rng = random.Random(f"micro-preferences-{seed}")
     flips = random.Random(f"micro-preferences-noise-{seed}")
     ranked: list[RankedPair] = []
@@ -119,13 +118,13 @@ def pairs(n: int, seed: int, noise: float = NOISE) -> list[RankedPair]:
 
 
 def demonstrations(n: int, seed: int, name: str = "demonstrations") -> list[Exchange]:
-    """`n` prompts with their right answers; another `name` gives others."""
+    """Draws `n` prompts with their right answers; another `name` draws others."""
     stream = draw_prompts(random.Random(f"micro-{name}-{seed}"))
     return [next(stream) for _ in range(n)]
 
 
 def draw_prompts(rng: random.Random) -> Iterator[Exchange]:
-    """Prompts that are in no bundled benchmark, some of them more than once."""
+    """Endless prompts that are in no bundled benchmark; some occur more than once."""
     families = list(FAMILIES.values())
     bundled_keys = _bundled_prompt_keys()
     while True:
@@ -142,13 +141,13 @@ def _bundled_prompt_keys() -> frozenset[str]:
 
 @cache
 def _unwritten(subject: Thing) -> MediaPart:
-    """The part of a scene whose file is not written yet."""
+    """Part of a scene, sound or clip whose file is not written yet."""
     rendered = render(subject)
     return MediaPart(subject.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
 
 
 def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
-    """Pairs as a file of rows, with their media beside it."""
+    """Writes pairs as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [
         files.row(
@@ -165,7 +164,7 @@ def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
 
 
 def write_demonstrations(path: Path, exchanges: Sequence[Exchange]) -> None:
-    """Prompts with their right answers as a file of rows, with their media beside it."""
+    """Writes prompts with their right answers as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [
         files.row(
@@ -188,7 +187,7 @@ def _metadata(exchange: Exchange, **extra: Any) -> dict[str, Any]:
 
 
 def write_feedback(path: Path, exchanges: Sequence[Exchange], seed: int) -> None:
-    """Answers of the demonstrator with what is wrong with them, as a file of rows."""
+    """Writes answers of the demonstrator with critiques of them as a file of rows."""
     files = Files(path.parent)
     rng = random.Random(f"micro-feedback-{seed}")
     rows = []
@@ -208,7 +207,7 @@ def write_feedback(path: Path, exchanges: Sequence[Exchange], seed: int) -> None
 
 
 def write_prompts(path: Path, exchanges: Sequence[Exchange]) -> None:
-    """Prompts as a file of rows, with their media beside it."""
+    """Writes prompts as a file of rows, with their media beside it."""
     files = Files(path.parent)
     rows = [
         files.row(Prompt, f"prompt-{number:05d}", exchange, metadata=_metadata(exchange))
@@ -218,19 +217,20 @@ def write_prompts(path: Path, exchanges: Sequence[Exchange]) -> None:
 
 
 class Files:
-    """Things as parts; each is rendered once."""
+    """Renders media into a folder, each once."""
 
     def __init__(self, folder: Path) -> None:
         self._store = MediaStore(folder / "media")
         self._made: dict[Scene, Part] = {}
 
     def row(self, kind: type[R], identity: str, exchange: Exchange, **content: Any) -> R:
-        """A row with the prompt of an exchange, and what its kind has beside one."""
+        """A row with the prompt of an exchange and the `content` of its type."""
         messages = (Message("user", self.parts(exchange.prompt)),)
         source_id = str(sample_json(exchange, "")["source_id"])
         return kind(id=identity, messages=messages, source_id=source_id, **content)
 
     def parts(self, items: Sequence[SymbolicPart]) -> tuple[Part, ...]:
+        """Parts of texts and media."""
         return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
 
     def _part(self, subject: Thing) -> Part:
@@ -240,7 +240,7 @@ class Files:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description="Write training data of the micro world.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     for name, rows in _ROWS.items():

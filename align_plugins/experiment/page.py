@@ -1,4 +1,4 @@
-"""docs/experiment.md and its figure, from what the arms came to."""
+"""Writes docs/experiment.md and its figure from the results of the arms."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ are wrong with probability {noise:g}: which of two answers is better, or, in wor
 one answer. Answers are drawn at temperature 1, second and refined ones too, and every arm learns from as
 many pairs, once. The critic of the LLF arms learns from its critiques alone; it also says which second
 answers are better, so no arm has a label beyond its budget. *Resampled without feedback* is the same
-pipeline, but the second answer is drawn without the critique: what it gains does not come from mending.
+pipeline, but the second answer is drawn without the critique: what it gains does not come from feedback.
 
 Numbers are greedy, over {seeds} seeds (data, critic and training are drawn anew with each) and all items
 of the tasks; intervals are over seeds and items. It is a model of 0.9 M parameters in a toy world: it
 shows whether the code does what the paper's method claims, and nothing of larger models. One advantage
 of LLF is no label: `micro` saw 10,000 conversations with feedback when it was made, so it knows how to
-mend an answer, as a chat model would.
+fix an answer, as a chat model would.
 
 ![Selection, synergy and instruction following of every arm](experiment.svg)
 """
 
 
 def write_page(plan: ExperimentPlan, out: Path, docs: Path) -> Path:
-    """Writes the page and its figure into `docs`; the path of the page."""
+    """Writes the page and its figure into `docs`; returns the path of the page."""
     analysis = analyse(plan, out)
     titles = {BASE: "Start", **{arm.name: arm.title for arm in plan.arms}}
     sections = [
@@ -71,7 +71,7 @@ def write_page(plan: ExperimentPlan, out: Path, docs: Path) -> Path:
 
 
 def _findings(page: Path) -> list[str]:
-    """What somebody wrote on the results into the page that is there."""
+    """The section of the existing page that is written by hand."""
     before = page.read_text("utf-8") if page.is_file() else ""
     _, begin, after = before.partition(BEGIN)
     return [f"{begin}{after.partition(END)[0]}{END}\n"] if begin else []
@@ -143,7 +143,7 @@ def _change(estimate: SeedEstimate, p: float) -> str:
 
 
 def verdict(claim: Claim, tests: Sequence[ClaimTest]) -> str:
-    """What a claim came to, in words: on how many of its metrics it holds, or the opposite does."""
+    """Outcome of a claim in words: the metrics on which it holds, or on which the opposite does."""
     if not tests:
         return "not run"
     confirmed = [test.key[1].replace("_", " ") for test in tests if test.significant]
@@ -190,18 +190,18 @@ def _budgets(plan: ExperimentPlan, analysis: Analysis, titles: Mapping[str, str]
     rows = []
     for arm in plan.arms:
         outcome = analysis.outcomes[arm.name]
-        if outcome.took:
-            took = outcome.took
+        if outcome.cost:
+            cost = outcome.cost
             rows.append(
                 [
                     titles[arm.name],
                     f"{plan.pairs_of(arm):,}",
-                    f"{took['pairs']:,.0f}",
-                    f"{100 * took['better']:.0f} / {100 * took['equal']:.0f} %",
-                    f"{took['gain']:+.2f}",
-                    f"{took['learned_tokens']:,.0f}",
-                    f"{took['drawn_tokens']:,.0f}",
-                    f"{took['seconds']:,.0f}",
+                    f"{cost['pairs']:,.0f}",
+                    f"{100 * cost['better']:.0f} / {100 * cost['equal']:.0f} %",
+                    f"{cost['gain']:+.2f}",
+                    f"{cost['learned_tokens']:,.0f}",
+                    f"{cost['drawn_tokens']:,.0f}",
+                    f"{cost['seconds']:,.0f}",
                 ]
             )
     head = [

@@ -19,7 +19,8 @@ BASE = "base"
 
 
 class Arm(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to train; `share` (0..1) of the labels and pairs. Prompts without labels cost nothing."""
+    """One way to train, with a `share` (0..1) of the labels and pairs. Prompts without labels
+    are free."""
 
     name: str
     title: str
@@ -28,8 +29,8 @@ class Arm(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Claim(Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate that should be above a base; with a `margin` (share of a metric's range), not below it
-    by more than that."""
+    """A claim that a candidate is better than a base; with a `margin` (share of a metric's range), that
+    it is not worse by more than that."""
 
     candidate: str
     base: str
@@ -38,8 +39,8 @@ class Claim(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """An experiment. `settings` are those of `feedback` that all arms share; `critic` holds what the
-    file's arms repeat by reference, and nothing reads it."""
+    """An experiment. `settings` are those of `feedback` that all arms share; `critic` holds settings
+    that arms of the file repeat by reference, and is not read itself."""
 
     model: str
     seeds: list[int]
@@ -53,7 +54,8 @@ class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
     critic: dict[str, Any] = {}
 
     def settings_of(self, arm: Arm, seed: int) -> dict[str, Any]:
-        """The file that `eval-anything train feedback` gets, in a folder beside `data` and `stages`."""
+        """Settings file of an arm for `eval-anything train feedback`, in a folder beside `data` and
+        `stages`."""
         merged = _merged(self.settings, arm.settings)
         paths = {name: f"../data/{name_of(name, arm.share)}" for name in (PAIRS, FEEDBACK)}
         paths[PROMPTS] = f"../data/{PROMPTS}"
@@ -68,17 +70,17 @@ class ExperimentPlan(Struct, frozen=True, forbid_unknown_fields=True):
         }
 
     def pairs_of(self, arm: Arm) -> int:
-        """How many pairs, and labels, the arm gets."""
+        """Number of pairs, and of labels, that the arm gets."""
         return round(arm.share * self.labels)
 
 
 def name_of(file: str, share: float) -> str:
-    """The name of the file with that share of the rows."""
+    """Name of the file with that share of the rows."""
     return file if share == 1 else f"{Path(file).stem}-{round(100 * share)}.jsonl"
 
 
 def read_plan(path: Path) -> ExperimentPlan:
-    """The plan in a file. FileProblemsError names what is wrong."""
+    """The plan in a file. FileProblemsError lists its mistakes."""
     plan, mistakes = load_yaml(path, ExperimentPlan)
     names = [arm.name for arm in plan.arms]
     for i, name in enumerate(names):
@@ -95,7 +97,7 @@ def read_plan(path: Path) -> ExperimentPlan:
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, the second one above, group by group."""
+    """Settings of `base` with `overrides`, merged group by group."""
     merged = dict(base)
     for key, override in overrides.items():
         before = merged.get(key)
@@ -105,7 +107,7 @@ def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def _renamed(node: Any, names: Mapping[str, str]) -> Any:
-    """The value with names of files replaced wherever they stand."""
+    """Copy of nested settings in which file names are replaced."""
     if isinstance(node, dict):
         return {key: _renamed(inner, names) for key, inner in node.items()}
     return names.get(node, node) if isinstance(node, str) else node

@@ -2,10 +2,10 @@
 
 <out>/base/                    the run of the start
 <out>/seed-<n>/data/           prompts, pairs, critiques
-<out>/seed-<n>/stages/         what arms of this seed share
-<out>/seed-<n>/<arm>/          settings.yaml, result.json, truth.json, what the arm says
+<out>/seed-<n>/stages/         stages that arms of this seed share
+<out>/seed-<n>/<arm>/          settings.yaml, result.json, truth.json, the output of the arm
 
-An arm whose result is there, for the same settings, is not run again; one that was cut off goes on.
+An arm with a result for the same settings is not run again; an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import yaml
 
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Preference, rows_of
-from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
+from align_plugins.experiment.data import cut, exchanges, make_data, prompts_needed, truth_of
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS
 from align_plugins.experiment.plan import BASE, Arm, ExperimentPlan, name_of
 from eval_anything import plugins
@@ -34,7 +34,7 @@ from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.output.progress import Progress
 
 TRUTH = "truth.json"
-"""How right an arm's pairs were: read by the page alone."""
+"""File with the exact quality of an arm's pairs; only the page reads it."""
 
 
 class Job(NamedTuple):
@@ -45,21 +45,22 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Name of the job, for messages."""
         return f"{self.arm.name}, seed {self.seed}"
 
 
 def seed_folder(out: Path, seed: int) -> Path:
-    """Where all of a seed lies."""
+    """Folder of a seed."""
     return out / f"seed-{seed}"
 
 
 def arm_folder(out: Path, arm: str, seed: int) -> Path:
-    """Where an arm lies."""
+    """Folder of an arm with one seed."""
     return seed_folder(out, seed) / arm
 
 
 def missing_method(arm: Arm) -> str | None:
-    """Why an arm cannot be run: what it learns by is not installed. None if it is."""
+    """Message if a training method of an arm is not installed; None if all are."""
     for method in {"dpo": ["dpo"], "ppo": ["reward", "ppo"]}.get(arm.settings.get("then", "dpo"), []):
         try:
             plugins.load(plugins.TRAINERS, method)
@@ -76,7 +77,8 @@ def run_plan(
     seeds: Sequence[int],
     progress: Progress,
 ) -> list[str]:
-    """Runs the arms named in `only` (all, if it is empty) with these seeds; what failed, in words."""
+    """Runs the arms named in `only` (all, if it is empty) with these seeds; returns a message for each
+    failure."""
     out = out.resolve()
     evaluate(Options(model=plan.model, tasks=plan.tasks, out=str(out / BASE)), progress)
     arms = [arm for arm in plan.arms if not only or arm.name in only]
@@ -104,7 +106,7 @@ def _make_files(
 
 
 def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str | None:
-    """Runs an arm unless its result is there; why it failed."""
+    """Runs an arm unless its result exists; returns a message if it failed."""
     folder = arm_folder(out, job.arm.name, job.seed)
     settings = yaml.safe_dump(plan.settings_of(job.arm, job.seed), sort_keys=False).encode()
     file, result_file = folder / "settings.yaml", folder / "result.json"
@@ -114,7 +116,7 @@ def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str |
     result_file.unlink(missing_ok=True)
     write_atomically(file, settings)
     progress.say(f"{job.name}: begins")
-    # It ends with this process, so that nothing holds the folders when the experiment goes on.
+    # It ends with this process, so that no folder stays locked when the experiment is resumed.
     command = [sys.executable, "-m", "align_plugins.evaluation.process", str(os.getpid())]
     command += ["train", "feedback", "--config", str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -138,10 +140,10 @@ def _run(plan: ExperimentPlan, job: Job, out: Path, progress: Progress) -> str |
 
 
 def _write_truth(plan: ExperimentPlan, job: Job, folder: Path) -> None:
-    """Notes how right the arm's pairs were, which no arm knew."""
+    """Writes the exact quality of the arm's pairs, which no arm is told."""
     summary = msgspec.json.decode((folder / "result.json").read_bytes())
     path = Path(next(s["file"] for s in reversed(summary["stages"]) if s["name"] == "pairs"))
-    exchange_by_id = exchanges("labelled", drawn_for(plan.labels), job.seed)
+    exchange_by_id = exchanges("labelled", prompts_needed(plan.labels), job.seed)
     exchange_by_id |= exchanges("unlabelled", plan.prompts, job.seed)
     truth = truth_of(rows_of(read_rows(path), Preference, path, "truth"), exchange_by_id)
     write_atomically(folder / TRUTH, pretty_json(truth))

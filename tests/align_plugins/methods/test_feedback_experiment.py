@@ -14,7 +14,7 @@ import pytest
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Feedback, Preference, rows_of
 from align_plugins.experiment.analysis import Items, analyse, difference, figure
-from align_plugins.experiment.data import cut, drawn_for, exchanges, make_data, truth_of
+from align_plugins.experiment.data import cut, exchanges, make_data, prompts_needed, truth_of
 from align_plugins.experiment.micro_data import FEEDBACK, PAIRS, PROMPTS
 from align_plugins.experiment.page import BEGIN, END, PAGE, verdict, write_page
 from align_plugins.experiment.plan import BASE, PLAN, Claim, ExperimentPlan, name_of, read_plan
@@ -75,7 +75,7 @@ def test_labels_are_wrong_as_often_as_they_should_be(tmp_path: Path) -> None:
     assert 0.2 < counts["wrong_pairs"] / 300 < 0.34
     wrong = 0
     pairs = rows_of(read_rows(tmp_path / PAIRS), Preference, tmp_path, "the test")
-    truth = truth_of(pairs, exchanges("labelled", drawn_for(300), 5))
+    truth = truth_of(pairs, exchanges("labelled", prompts_needed(300), 5))
     assert truth["better"] == pytest.approx(1 - counts["wrong_pairs"] / 300)
     assert truth["equal"] == 0
     for row in pairs:
