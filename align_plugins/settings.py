@@ -1,4 +1,4 @@
-"""Settings of trainings: a typed YAML file, and `key=value` in place of what it says."""
+"""Settings of trainings: a typed YAML file, and `key=value` changes that override it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from eval_anything.models.spec import place_spec
 
 
 class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What checkpoints are evaluated on: the options of `eval-anything run`, and when and where.
+    """Settings of the evaluations of checkpoints: options of `eval-anything run`, and the following.
 
     Attributes:
         tasks: tasks or suites.
-        start: whether the model that is trained is evaluated before, to compare with.
-        metric: what the best checkpoint is chosen by, `task:metric`; the first task's primary metric if
-            it is left out.
-        patience: stop after so many evaluated checkpoints without a better one. Training then waits for
+        start: whether the model is also evaluated before training, to compare with.
+        metric: metric that the best checkpoint is chosen by, `task:metric`; the first task's primary
+            metric if it is left out.
+        patience: stop after this number of checkpoints without a better one. Training then waits for
             each evaluation.
         policy: a gate's policy, with the start as baseline.
         threads: of the process that evaluates.
@@ -50,7 +50,7 @@ class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=T
             raise ValueError("metric must be task:metric, such as micro/selection:selection")
 
     def options(self, model: str, out: Path) -> Options:
-        """The evaluation of a checkpoint into a run directory."""
+        """Options of the evaluation of a checkpoint into a run directory."""
         shared = {name: getattr(self, name) for name in EvaluationOptions.__struct_fields__}
         return Options(model=model, out=str(out), **shared)
 
@@ -59,9 +59,15 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Adapters of low rank in place of all weights (Hu et al. 2021, arXiv 2106.09685). `merge` writes
-    the result as a whole checkpoint; else it is the adapter's folder, beside which the base must
-    stay. `weights` is the type that weights below the adapters are kept in; adapters are float32."""
+    """Low-rank adapters (LoRA; Hu et al. 2021, arXiv 2106.09685) in place of training all weights.
+
+    Attributes:
+        rank, alpha, dropout: of the adapters, which are float32.
+        targets: modules that get adapters.
+        merge: whether the result is a full checkpoint; otherwise it is the adapter's folder, and the
+            base must stay where it is.
+        weights: dtype of the frozen weights.
+    """
 
     rank: int = 16
     alpha: int = 32
@@ -75,11 +81,11 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Settings of every method. Paths in a file are relative to it.
 
     Attributes:
-        model: a SPEC of what is trained: `micro`, a checkpoint's folder, `hf/ID`.
+        model: SPEC of the model to train: `micro`, a checkpoint's folder, `hf/ID`.
         data: files of rows.
-        out: the training's folder; the same command goes on with what is there.
-        more_files: dotted names of other settings that are paths.
-        more_specs: dotted names of other settings that may be the path of a checkpoint.
+        out: the training's folder; the same command resumes the training in it.
+        more_files: dotted names of further settings that are paths.
+        more_specs: dotted names of further settings that may be the path of a checkpoint.
     """
 
     model: str
@@ -96,12 +102,12 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def files(self) -> list[Path]:
-        """The files of `data`."""
+        """Files of `data`."""
         return [Path(self.data)] if isinstance(self.data, str) else [Path(name) for name in self.data]
 
     @property
     def waits(self) -> bool:
-        """Whether what evaluations say decides how long the training is."""
+        """Whether results of evaluations can end the training."""
         return self.evaluate is not None and self.evaluate.patience is not None
 
 
@@ -109,14 +115,15 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
     """Settings of a training by gradient steps.
 
     Attributes:
-        epochs, max_steps: how long; the latter counts if it is given.
-        batch_size: rows (pairs, for pairwise methods) of one forward pass, on each device.
+        epochs: length of the training, unless `max_steps` is given.
+        max_steps: number of optimiser steps.
+        batch_size: rows (pairs, for pairwise methods) of one forward pass on each device.
         accumulation: batches of one optimiser step.
-        warmup: share of the steps in which the rate rises (from 1 on: their number).
-        max_tokens: longer rows are left out, and counted.
-        save_every: steps between checkpoints; 0: the last one alone.
-        keep: how many of the last checkpoints stay, beside the best one.
-        trackers: packages that are told of progress: tensorboard, wandb ...
+        warmup: share of the steps in which the learning rate rises (from 1 on: their number).
+        max_tokens: longer rows are skipped, and their number is reported.
+        save_every: steps between checkpoints; 0: the last one only.
+        keep: number of the last checkpoints that are kept, beside the best one.
+        trackers: packages that log metrics: tensorboard, wandb ...
     """
 
     epochs: float = 1.0
@@ -153,13 +160,13 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
 
     @property
     def reads_media(self) -> bool:
-        """Whether media of prompts are read before their batch is made, for their tokens: `max_tokens`
-        counts these too."""
+        """Whether media of prompts are read before their batch is made, to count their tokens for
+        `max_tokens`."""
         return self.max_tokens is not None
 
     @property
     def loaded(self) -> Literal["float32", "bfloat16"]:
-        """The type that the start's weights are loaded in."""
+        """Dtype that the start's weights are loaded in."""
         return "float32" if self.lora is None else self.lora.weights
 
 
@@ -167,10 +174,17 @@ S = TypeVar("S", bound=MethodSettings)
 
 
 def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
-    """The settings of a file with `key=value` changes; a dot leads into a group: `evaluate.limit=20`.
+    """Settings of a YAML file.
 
-    FileProblemsError names each mistake in the file with its line; UserError a wrong change. Paths in
-    the file are relative to it, those in changes to the current directory.
+    Args:
+        path: the file. Paths in it are relative to it.
+        changes: `key=value` entries that override keys; a dot leads into a group: `evaluate.limit=20`.
+            Paths in them are relative to the current directory.
+        type_: type of the settings.
+
+    Raises:
+        FileProblemsError: lists each mistake in the file with its line.
+        UserError: a change is wrong.
     """
     raw: dict[str, Any] = msgspec.to_builtins(read_yaml(path, type_))
     _place_paths(raw, path.parent, type_)
@@ -241,7 +255,7 @@ def _apply(raw: dict[str, Any], change: str, type_: type[MethodSettings]) -> Non
 
 
 def _number(parsed: Any) -> Any:
-    """YAML reads 1e-4 as text, for want of a dot; here it is a number."""
+    """YAML 1.1 reads 1e-4 as text, for lack of a dot; here it becomes a number."""
     if isinstance(parsed, str):
         try:
             return float(parsed)
@@ -258,7 +272,7 @@ def _must_know(name: str, type_: Any, change: str) -> None:
 
 
 def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
-    """The type of a group; None for one whose keys are not known here."""
+    """Type of a group; None for a group of another method, whose keys that method checks."""
     options = [hint, *getattr(hint, "__args__", ())]
     if hint == dict[str, Any]:
         return None
@@ -269,7 +283,7 @@ def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
 
 
 def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
-    """What decides the weights that come out, of all settings: a training goes on only with the same."""
+    """The settings that decide the trained weights: a training is resumed only with the same."""
     free = {"out", "keep", "log_every", "trackers", "threads", "evaluate", "allow_contamination"}
     by_name: dict[str, Any] = msgspec.to_builtins(settings)
     binding = {key: value for key, value in by_name.items() if key not in free}

@@ -1,11 +1,11 @@
-"""The folder of a training: what runs, its checkpoints, its evaluations, what came of it.
+"""The folder of a training: its checkpoints, evaluations and result.
 
 train.json                      method, settings, data and weights that it began with
-checkpoints/checkpoint-<step>/  weights and what resuming needs; whole if training.json is in it
-log.jsonl                       loss, figures, rate: one line each `log_every` steps
+checkpoints/checkpoint-<step>/  weights and state for resuming; complete if training.json is in it
+log.jsonl                       loss, metrics, learning rate: one line each `log_every` steps
 runs/<name>/                    evaluations, one run directory each: start, step-<step>
 final/                          the trained checkpoint
-result.json                     what came of it
+result.json                     the outcome
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from eval_anything.files.writing import cannot_write, locked, pretty_json, write
 from eval_anything.runs.resume import differences, refuse_another
 
 NOTE = "training.json"
-"""Beside run.json: which step of which training the run measured."""
+"""The file beside run.json that says which step of which training the run evaluated."""
 
 
 _FORMAT = 1
 
 
 RESUMING = "resuming"
-"""The folder in a checkpoint that only going on needs, where a method has one."""
+"""The folder in a checkpoint that only resuming needs, where a method has one."""
 
 
 class Checkpoint(NamedTuple):
-    """A whole checkpoint: its step, its folder, and what was noted when it was saved."""
+    """A complete checkpoint: its step, its folder, and the note from when it was saved."""
 
     step: int
     path: Path
@@ -43,18 +43,18 @@ class Checkpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its evaluation; names sort as steps do."""
+        """Name of its evaluation; names sort by step."""
         return f"step-{self.step:06d}"
 
     @property
     def model(self) -> Path:
-        """Where the evaluation finds it."""
+        """Folder that the evaluation loads."""
         merged = self.path / "merged"
         return merged if merged.is_dir() else self.path
 
 
 class Workdir:
-    """A training's folder that this process holds."""
+    """A training's folder that this process has locked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -66,7 +66,7 @@ class Workdir:
         self.reference = self.path / "reference.npy"
 
     def complete_checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints that were written to their end, by step."""
+        """Checkpoints that were written completely, by step."""
         checkpoints = []
         for path in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
             content: dict[str, Any] = msgspec.json.decode(path.read_bytes())
@@ -74,7 +74,7 @@ class Workdir:
         return sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
 
     def drop_incomplete(self) -> list[str]:
-        """Deletes what a kill or a full disk left of checkpoints; their names."""
+        """Deletes checkpoints that a kill or a full disk left incomplete; returns their names."""
         complete = {checkpoint.path for checkpoint in self.complete_checkpoints()}
         dropped = [p for p in self.checkpoints.glob("checkpoint-*") if p not in complete]
         for path in dropped:
@@ -82,7 +82,7 @@ class Workdir:
         return [path.name for path in dropped]
 
     def add_to_log(self, entry: Mapping[str, Any]) -> None:
-        """Appends one line."""
+        """Appends a line to the log."""
         try:
             with self.log.open("ab") as file:
                 file.write(msgspec.json.encode(entry) + b"\n")
@@ -90,7 +90,7 @@ class Workdir:
             raise cannot_write(self.log, error) from None
 
     def cut_log(self, step: int) -> None:
-        """Takes out the lines after a step: a training that goes on from there writes them again."""
+        """Deletes the lines after a step, since a resumed training writes them again."""
         if not self.log.is_file():
             return
         lines = []
@@ -102,12 +102,13 @@ class Workdir:
 
 
 def is_main() -> bool:
-    """Whether this process, of a training on several devices, is the one that writes."""
+    """Whether this process, of a training on several devices, is the one that writes files."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def broadcast_decision(decision: bool) -> bool:
-    """What the main process decided, in all processes: none may stop while others wait for it."""
+    """The main process's decision, in all processes: none may stop while others wait for it. A
+    collective call."""
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -119,8 +120,15 @@ def broadcast_decision(decision: bool) -> bool:
 
 @contextlib.contextmanager
 def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
-    """Takes hold of a training's folder. `begun` says what decides its weights: UserError if the folder
-    holds a training that began otherwise, or another process is at it."""
+    """Opens and locks a training's folder.
+
+    Args:
+        path: the folder.
+        begun: everything that decides the weights.
+
+    Raises:
+        UserError: the folder holds a training that began differently, or another process uses it.
+    """
     work = Workdir(path)
     if not is_main():
         yield work
@@ -135,7 +143,7 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
             unlike = differences(msgspec.json.decode(about.read_bytes()), now, groups=("settings",))
             refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
         elif not about.is_file() or msgspec.json.decode(about.read_bytes()) != now:
-            # Nothing was trained yet, so nothing binds: what was made for other settings goes.
+            # Nothing was trained yet: files that were made for other settings are deleted.
             work.reference.unlink(missing_ok=True)
             shutil.rmtree(work.runs, ignore_errors=True)
             write_atomically(about, pretty_json(now))
@@ -148,7 +156,8 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
 
 @contextlib.contextmanager
 def hold_folder(path: Path, label: Path) -> Iterator[None]:
-    """Makes a training's folder and keeps other processes out; `named` is what the user calls it."""
+    """Creates a training's folder and locks it against other processes; `label` is its name in
+    messages."""
     if path.is_file():
         raise UserError(f"out: {label} is a file; it should be a folder")
     with held(path / ".lock", f"out: {label} is in use by another process: wait, or choose another"):

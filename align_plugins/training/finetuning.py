@@ -85,7 +85,7 @@ class TrainingLoop(Protocol):
         """Trains from the start, or from a checkpoint's folder, to the last step."""
 
 
-# Files of a checkpoint that only going on with it needs.
+# Files of a checkpoint that only resuming needs.
 _FOR_RESUMING = ("optimizer.*", "scheduler.pt", "rng_state*", "scaler.pt", "trainer_state.json",
                  "training_args.bin", "training.json", "pytorch_model_fsdp*", "optimizer_*",
                  RESUMING)  # fmt: skip
