@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
@@ -10,9 +13,12 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from align_plugins.old_names import Names, OldNames
+from align_plugins.workdir import is_main
+from eval_anything import plugins
 from eval_anything.errors import UserError, near
 from eval_anything.evaluation.options import EvaluationOptions, Options, place_paths
-from eval_anything.files.yaml_files import read_yaml
+from eval_anything.files.yaml_files import load_yaml
 from eval_anything.models.spec import place_spec
 
 
@@ -63,7 +69,7 @@ class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Attributes:
         rank, alpha, dropout: of the adapters, which are float32.
-        targets: modules that get adapters.
+        target_modules: modules that get adapters.
         merge: whether the result is a full checkpoint; otherwise it is the adapter's folder, and the
             base must stay where it is.
         weights: dtype of the frozen weights.
@@ -72,7 +78,7 @@ class Lora(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    targets: str | list[str] = "all-linear"
+    target_modules: str | list[str] = "all-linear"
     merge: bool = False
     weights: Literal["float32", "bfloat16"] = "float32"
 
@@ -86,6 +92,8 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         out: the training's folder; the same command resumes the training in it.
         more_files: dotted names of further settings that are paths.
         more_specs: dotted names of further settings that may be the path of a checkpoint.
+        old_names: dotted names that settings had before; files and changes may still use them.
+        method_groups: dotted names of groups with the settings of another method, and its name.
     """
 
     model: str
@@ -99,6 +107,8 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     more_files: ClassVar[tuple[str, ...]] = ()
     more_specs: ClassVar[tuple[str, ...]] = ()
+    old_names: ClassVar[Names] = {}
+    method_groups: ClassVar[Mapping[str, str]] = {}
 
     @property
     def files(self) -> list[Path]:
@@ -112,47 +122,65 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of a training by gradient steps.
+    """Settings of a training by gradient steps, with the names of `transformers.TrainingArguments` where
+    the meaning is the same.
 
     Attributes:
-        epochs: length of the training, unless `max_steps` is given.
+        num_train_epochs: length of the training, unless `max_steps` is given.
         max_steps: number of optimiser steps.
-        batch_size: rows (pairs, for pairwise methods) of one forward pass on each device.
-        accumulation: batches of one optimiser step.
-        warmup: share of the steps in which the learning rate rises (from 1 on: their number).
+        per_device_train_batch_size: rows (pairs, for pairwise methods) of one forward pass.
+        gradient_accumulation_steps: batches of one optimiser step.
+        lr_scheduler_type: course of the learning rate after the warm-up.
+        warmup_steps: optimiser steps in which the learning rate rises; below 1 a share of all steps.
         max_tokens: longer rows are skipped, and their number is reported.
-        save_every: steps between checkpoints; 0: the last one only.
+        save_steps: steps between checkpoints; 0: the last one only.
         keep: number of the last checkpoints that are kept, beside the best one.
-        trackers: packages that log metrics: tensorboard, wandb ...
+        logging_steps: steps between lines of the log.
+        report_to: packages that log metrics: tensorboard, wandb ...
     """
 
-    epochs: float = 1.0
+    num_train_epochs: float = 1.0
     max_steps: int | None = None
-    batch_size: int = 16
-    accumulation: int = 1
+    per_device_train_batch_size: int = 16
+    gradient_accumulation_steps: int = 1
     learning_rate: float = 1e-5
-    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    warmup: float = 0.03
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warmup_steps: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     max_tokens: int | None = None
     precision: Precision = "float32"
     gradient_checkpointing: bool = False
     lora: Lora | None = None
-    save_every: int = 0
+    save_steps: int = 0
     keep: int = 2
-    log_every: int = 10
-    trackers: list[str] = []
+    logging_steps: int = 10
+    report_to: list[str] = []
+
+    old_names: ClassVar[Names] = {
+        "epochs": "num_train_epochs",
+        "batch_size": "per_device_train_batch_size",
+        "accumulation": "gradient_accumulation_steps",
+        "schedule": "lr_scheduler_type",
+        "warmup": "warmup_steps",
+        "save_every": "save_steps",
+        "log_every": "logging_steps",
+        "trackers": "report_to",
+        "lora.targets": "lora.target_modules",
+    }
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulation", "learning_rate", "keep", "log_every"):
+        for name in (
+            *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
+            *("learning_rate", "keep", "logging_steps"),
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
         for name in ("max_steps", "max_tokens", "threads"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("warmup", "weight_decay", "max_grad_norm", "save_every"):
+        for name in ("warmup_steps", "weight_decay", "max_grad_norm", "save_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0")
         if self.loaded != "float32" and self.precision != self.loaded:
@@ -174,7 +202,7 @@ S = TypeVar("S", bound=MethodSettings)
 
 
 def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
-    """Settings of a YAML file.
+    """Settings of a YAML file. Prints a note if old names of settings occur.
 
     Args:
         path: the file. Paths in it are relative to it.
@@ -184,16 +212,35 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
 
     Raises:
         FileProblemsError: lists each mistake in the file with its line.
-        UserError: a change is wrong.
+        UserError: a change is wrong, or a setting is given under its old name and its present one.
     """
-    raw: dict[str, Any] = msgspec.to_builtins(read_yaml(path, type_))
+    groups = {group: partial(_names_of, method) for group, method in type_.method_groups.items()}
+    old_names = OldNames(renamed_settings(type_), groups)
+    settings, _ = load_yaml(path, type_, edit=partial(old_names.rename_in_file, path))
+    raw: dict[str, Any] = msgspec.to_builtins(settings)
     _place_paths(raw, path.parent, type_)
     for change in changes:
-        _apply(raw, change, type_)
+        _apply(raw, change, type_, old_names)
+    if old_names.note and is_main():
+        print(old_names.note, file=sys.stderr, flush=True)
     try:
         return msgspec.convert(raw, type_)
     except msgspec.ValidationError as error:
         raise UserError(f"{' '.join(changes)}: {error}") from None
+
+
+def renamed_settings(type_: type[MethodSettings]) -> Names:
+    """Old names of settings with the present ones. A name that a method has taken for a setting of its
+    own is no old name."""
+    taken = type_.__struct_fields__
+    return {old: name for old, name in type_.old_names.items() if old not in taken}
+
+
+def _names_of(method: str) -> Names:
+    """Old names of another method's settings; none if it is not installed."""
+    with contextlib.suppress(UserError):
+        return renamed_settings(plugins.load(plugins.TRAINERS, method).settings_type)
+    return {}
 
 
 def _place_paths(raw: dict[str, Any], folder: Path, type_: type[MethodSettings]) -> None:
@@ -232,11 +279,17 @@ def _places(raw: dict[str, Any], name: str) -> Iterator[tuple[dict[str, Any], st
         yield from _places(group, inner)
 
 
-def _apply(raw: dict[str, Any], change: str, type_: type[MethodSettings]) -> None:
+def _apply(raw: dict[str, Any], change: str, type_: type[MethodSettings], old_names: OldNames) -> None:
+    """Applies a `key=value` change to raw settings."""
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise UserError(f"{change}: must be KEY=VALUE, such as beta=0.2")
-    *groups, last = key.split(".")
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        *groups, last = old_names.rename_in_change(key, node).split(".")
+        setting = _number(yaml.SafeLoader("").construct_document(node) if node is not None else None)
+    except yaml.YAMLError:
+        raise UserError(f"{change}: the value is not valid YAML") from None
     target: dict[str, Any] = raw
     struct: type[Struct] | None = type_  # None inside of settings of another method, which it checks
     for group in groups:
@@ -248,10 +301,7 @@ def _apply(raw: dict[str, Any], change: str, type_: type[MethodSettings]) -> Non
         target = target[group]
     if struct is not None:
         _must_know(last, struct, change)
-    try:
-        target[last] = _number(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise UserError(f"{change}: the value is not valid YAML") from None
+    target[last] = setting
 
 
 def _number(parsed: Any) -> Any:
@@ -284,7 +334,7 @@ def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
 
 def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
     """The settings that decide the trained weights: a training is resumed only with the same."""
-    free = {"out", "keep", "log_every", "trackers", "threads", "evaluate", "allow_contamination"}
+    free = {"out", "keep", "logging_steps", "report_to", "threads", "evaluate", "allow_contamination"}
     by_name: dict[str, Any] = msgspec.to_builtins(settings)
     binding = {key: value for key, value in by_name.items() if key not in free}
     return binding | {"evaluate": by_name["evaluate"]} if settings.waits else binding

@@ -2,7 +2,7 @@
 
 train.json                      method, settings, data and weights that it began with
 checkpoints/checkpoint-<step>/  weights and state for resuming; complete if training.json is in it
-log.jsonl                       loss, metrics, learning rate: one line each `log_every` steps
+log.jsonl                       loss, metrics, learning rate: one line each `logging_steps` steps
 runs/<name>/                    evaluations, one run directory each: start, step-<step>
 final/                          the trained checkpoint
 result.json                     the outcome
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from align_plugins.old_names import Names, rename_keys
 from eval_anything.errors import UserError
 from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
 from eval_anything.runs.resume import differences, refuse_another
@@ -119,12 +120,13 @@ def broadcast_decision(decision: bool) -> bool:
 
 
 @contextlib.contextmanager
-def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
+def open_workdir(path: Path, begun: Mapping[str, Any], old_names: Names) -> Iterator[Workdir]:
     """Opens and locks a training's folder.
 
     Args:
         path: the folder.
         begun: everything that decides the weights.
+        old_names: of settings, which the train.json of an older training may have.
 
     Raises:
         UserError: the folder holds a training that began differently, or another process uses it.
@@ -139,10 +141,12 @@ def open_workdir(path: Path, begun: Mapping[str, Any]) -> Iterator[Workdir]:
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
     with hold_folder(work.path, path):
         now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
-        if about.is_file() and (work.complete_checkpoints() or work.result.is_file()):
-            unlike = differences(msgspec.json.decode(about.read_bytes()), now, groups=("settings",))
+        before = msgspec.json.decode(about.read_bytes()) if about.is_file() else {}
+        before = rename_keys(before, {f"settings.{old}": new for old, new in old_names.items()})
+        if before and (work.complete_checkpoints() or work.result.is_file()):
+            unlike = differences(before, now, groups=("settings",))
             refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
-        elif not about.is_file() or msgspec.json.decode(about.read_bytes()) != now:
+        elif before != now:
             # Nothing was trained yet: files that were made for other settings are deleted.
             work.reference.unlink(missing_ok=True)
             shutil.rmtree(work.runs, ignore_errors=True)

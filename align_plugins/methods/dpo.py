@@ -13,6 +13,7 @@ from align_plugins.data.rows import Preference
 from align_plugins.losses.dpo import LossType, Sides, dpo_loss, log_ratios
 from align_plugins.losses.sft import sft_loss
 from align_plugins.losses.token_logprobs import TokenLogprobs
+from align_plugins.old_names import Names
 from align_plugins.policies import policy_of
 from align_plugins.policies.base import Encoded
 from align_plugins.settings import TrainSettings
@@ -35,18 +36,20 @@ class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         beta: strength of the tie to the reference.
-        loss: sigmoid or ipo.
+        loss_type: sigmoid or ipo.
         nll_weight: weight of the chosen responses' negative log-likelihood.
         length_normalised: whether log-ratios are means over tokens; with ipo they always are.
         modality_weights: factors for the tokens of a modality, 1 if missing.
     """
 
     beta: float = 0.1
-    loss: LossType = "sigmoid"
+    loss_type: LossType = "sigmoid"
     nll_weight: float = 0.0
     length_normalised: bool = False
     modality_weights: dict[Modality, float] = {}
     learning_rate: float = 1e-6
+
+    old_names: ClassVar[Names] = {**TrainSettings.old_names, "loss": "loss_type"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,7 +144,7 @@ class DpoTrainer(Trainer[DpoSettings]):
 
         out = np.zeros((len(items), 2, len(MODALITIES)), np.float32)
         order = sorted(range(len(items)), key=lambda i: items[i].tokens)
-        size = self.settings.batch_size
+        size = self.settings.per_device_train_batch_size
         model = self.policy.model.eval()
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.settings.precision)
         with torch.no_grad(), torch.autocast(model.device.type, half, enabled=half is not None):
@@ -172,9 +175,9 @@ class DpoTrainer(Trainer[DpoSettings]):
         policy = Sides(sums[:half], sums[half:], counts[:half], counts[half:])
         start = batch["reference"].to(sums)
         reference = Sides(start[:, 0], start[:, 1], policy.chosen_count, policy.rejected_count)
-        normalise = settings.length_normalised or settings.loss == "ipo"
+        normalise = settings.length_normalised or settings.loss_type == "ipo"
         chosen, rejected = log_ratios(policy, reference, settings.modality_weights, normalise)
-        loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss).mean()
+        loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss_type).mean()
         metrics = {"dpo_loss": (loss, float(half))}
         if settings.nll_weight:
             nll = sft_loss(TokenLogprobs(*(tensor[:half] for tensor in tokens)))

@@ -271,9 +271,9 @@ class RewardTrainer(Trainer[RewardSettings]):
         model.to(self.model.device)
         credits: dict[str, list[float]] = {n: [] for n in ("accuracy", *self.settings.aspects)}
         with torch.no_grad():
-            for start in range(0, len(items), self.settings.batch_size):
-                batch = self.collate(items[start : start + self.settings.batch_size])
-                batch = to_device(batch, model.device)
+            size = self.settings.per_device_train_batch_size
+            for start in range(0, len(items), size):
+                batch = to_device(self.collate(items[start : start + size]), model.device)
                 of_batch = _credits(*self._rewards(model, batch), batch["aspects"])
                 for head, values in zip(credits.values(), of_batch, strict=True):
                     head += values.tolist()

@@ -308,6 +308,6 @@ def _joined(
         return torch.cat([tensors[name] for tensors in media if name in tensors])
     except RuntimeError as error:
         raise UserError(
-            f"the media of this batch differ in size ({name}: {error}): set batch_size: 1 and use "
-            "accumulation"
+            f"the media of this batch differ in size ({name}: {error}): set "
+            "per_device_train_batch_size: 1 and use gradient_accumulation_steps"
         ) from None

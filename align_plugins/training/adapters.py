@@ -88,7 +88,7 @@ def trainable(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=lora.target_modules,
         task_type=task_type,
         **({"exclude_modules": frozen} if frozen else {}),
     )

@@ -168,19 +168,20 @@ def check_weights(model: Any, step: int) -> None:
 def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transformers.TrainingArguments:
     """Arguments of `transformers.Trainer` for a training on `rows` rows. Checkpoints go into `folder`,
     and the last step always saves one. Resets accelerate's state, with all processes in it."""
+    warmup = settings.warmup_steps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = transformers.TrainingArguments(
             output_dir=str(folder),
-            per_device_train_batch_size=settings.batch_size,
-            gradient_accumulation_steps=settings.accumulation,
+            per_device_train_batch_size=settings.per_device_train_batch_size,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
             learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup if settings.warmup < 1 else int(settings.warmup),
+            lr_scheduler_type=settings.lr_scheduler_type,
+            warmup_steps=warmup if warmup < 1 else int(warmup),
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
-            num_train_epochs=settings.epochs,
-            logging_steps=settings.log_every,
+            num_train_epochs=settings.num_train_epochs,
+            logging_steps=settings.logging_steps,
             logging_nan_inf_filter=False,
             save_strategy="steps",
             save_total_limit=None,
@@ -190,7 +191,7 @@ def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transforme
             gradient_checkpointing_kwargs={"use_reentrant": False},
             seed=settings.seed,
             data_seed=settings.seed,
-            report_to=settings.trackers or "none",
+            report_to=settings.report_to or "none",
             disable_tqdm=True,
             remove_unused_columns=False,
             use_cpu=on_cpu(settings.device),
@@ -201,7 +202,7 @@ def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transforme
     # `accelerate launch` is the way to several devices.
     arguments._n_gpu = min(1, arguments.n_gpu)
     arguments.max_steps = _steps_of(settings, rows, arguments.world_size)
-    arguments.save_steps = settings.save_every or arguments.max_steps
+    arguments.save_steps = settings.save_steps or arguments.max_steps
     return arguments
 
 
@@ -209,8 +210,9 @@ def _steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
     """Number of optimiser steps of a training."""
     if settings.max_steps is not None:
         return settings.max_steps
-    batches = -(-rows // (settings.batch_size * processes))
-    return max(1, -(-int(batches * settings.epochs) // settings.accumulation))
+    batches = -(-rows // (settings.per_device_train_batch_size * processes))
+    batches = int(batches * settings.num_train_epochs)
+    return max(1, -(-batches // settings.gradient_accumulation_steps))
 
 
 def without_dropout(model: Any) -> None:

@@ -71,12 +71,12 @@ def check_environment(settings: TrainSettings, where: str = "") -> None:
         settings: of the training.
         where: prefix of keys in messages, such as "dpo." for a group of that name.
     """
-    for tracker in settings.trackers:
+    for tracker in settings.report_to:
         if tracker not in TRACKERS:
             hint = near(tracker, TRACKERS) or f" Known: {', '.join(TRACKERS)}."
-            raise UserError(f"{where}trackers: {tracker!r} is unknown.{hint}")
+            raise UserError(f"{where}report_to: {tracker!r} is unknown.{hint}")
         if importlib.util.find_spec(tracker) is None:
-            raise UserError(f"{where}trackers: {tracker} is not installed: pip install {tracker}")
+            raise UserError(f"{where}report_to: {tracker} is not installed: pip install {tracker}")
     if settings.precision == "float16" and on_cpu(settings.device):
         raise UserError(
             f"{where}precision: float16 needs a GPU: small gradients are lost without a scaling that is "

@@ -30,7 +30,7 @@ from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
 from align_plugins.evaluation.report import report_evaluations, training_report
 from align_plugins.policies.base import RowError, max_sequence_length, too_long
-from align_plugins.settings import TrainSettings, resume_settings
+from align_plugins.settings import TrainSettings, renamed_settings, resume_settings
 from align_plugins.trainer import Trained
 from align_plugins.training.environment import check_environment, prepared
 from align_plugins.workdir import (
@@ -165,7 +165,7 @@ class Finetuning:
             "data": file_hash(settings.files),
             "weights": weights,
         }
-        with open_workdir(Path(settings.out), begun) as work:
+        with open_workdir(Path(settings.out), begun, renamed_settings(type(settings))) as work:
             if self.is_done:
                 yield work
                 return

@@ -55,13 +55,17 @@ AboutKey = Callable[[str, bool], str | None]
 
 
 def load_yaml(
-    path: Path, type_: type[T], about_key: AboutKey = lambda key, is_missing: None
+    path: Path,
+    type_: type[T],
+    about_key: AboutKey = lambda key, is_missing: None,
+    edit: Callable[[yaml.Node], None] = lambda node: None,
 ) -> tuple[T, Mistakes]:
     """The file as `read_yaml` returns it, and an empty collector for mistakes beyond its type.
 
-    `about_key` may word the mistakes of keys at the top of the file.
+    `about_key` may have better words for keys at the top of the file; `edit` may change the document
+    before it is read, such as old names of keys.
     """
-    node, document = _parse(path)
+    node, data = _parse(path, edit)
     mistakes = Mistakes(path, partial(_line, node))
     for key, line in _repeated(node):
         mistakes.add_line(line, f"key {key!r} is given twice: keep one")
@@ -88,12 +92,15 @@ def load_yaml(
     raise FileProblemsError(mistakes)
 
 
-def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
+def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | None, Any]:
     try:
         loader = _Loader(path.read_bytes())
         try:
             node = loader.get_single_node()
-            return node, loader.construct_document(node) if node is not None else None
+            if node is None:
+                return None, None
+            edit(node)
+            return node, loader.construct_document(node)
         finally:
             loader.dispose()
     except FileNotFoundError:

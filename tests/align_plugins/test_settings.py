@@ -39,9 +39,9 @@ def test_a_file_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("beta", "must be KEY=VALUE"),
         ("beta=high", "float"),
         ("beta=0", "beta must be above 0"),
-        ("loss=hinge", "hinge"),
+        ("loss_type=hinge", "hinge"),
         ("modality_weights={image: -1}", "must not be below 0"),
-        ("batch_size=0", "batch_size must be above 0"),
+        ("per_device_train_batch_size=0", "per_device_train_batch_size must be above 0"),
     ],
 )
 def test_wrong_changes(change: str, message: str, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_misspelt_key_in_the_file_is_named_with_its_line(cli: Cli, tmp_path: P
     assert found.code == 2
     line = len(path.read_text().splitlines())
     assert f"train.yaml:{line}: unknown key 'batchsize'" in found.err
-    assert "batch_size" in found.err
+    assert "per_device_train_batch_size" in found.err
 
 
 def test_an_unknown_method_is_named(cli: Cli, tmp_path: Path) -> None:

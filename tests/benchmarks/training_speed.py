@@ -119,8 +119,9 @@ def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
 
     out = Path(tempfile.mkdtemp())
     settings = DpoSettings(
-        model=str(path), data="", out=str(out), batch_size=PAIRS, learning_rate=LR, beta=BETA,
-        schedule="constant", warmup=0, log_every=1, device="cpu", max_steps=steps,
+        model=str(path), data="", out=str(out), per_device_train_batch_size=PAIRS,
+        learning_rate=LR, beta=BETA, lr_scheduler_type="constant", warmup_steps=0, logging_steps=1,
+        device="cpu", max_steps=steps,
     )  # fmt: skip
     trainer = DpoTrainer(settings)
     policy, progress = trainer.policy, Progress("silent")

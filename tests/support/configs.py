@@ -10,11 +10,11 @@ import yaml
 
 SMALL = {
     "learning_rate": 3e-4,
-    "batch_size": 8,
-    "warmup": 0.0,
+    "per_device_train_batch_size": 8,
+    "warmup_steps": 0.0,
     "threads": 1,
     "device": "cpu",
-    "log_every": 1,
+    "logging_steps": 1,
 }
 
 

@@ -160,7 +160,7 @@ def check_lora_step(family: Family, method: str, cli: Cli, folder: Path) -> None
         judges = program_judge(folder, "wordy", "len(response.text) % 7 / 6")
         more |= {"rewards": [{"judge": "wordy"}], "include": [str(judges)], "allow_code": True}
         more |= {"rollout": 8, "max_new_tokens": 8}
-    settings = {"batch_size": 2, "max_steps": 2, "lora": {"rank": 4}, **more}
+    settings = {"per_device_train_batch_size": 2, "max_steps": 2, "lora": {"rank": 4}, **more}
     path = config(folder, data, model=str(model), **settings)
     _check_the_medium_arrives(plugins.load(plugins.TRAINERS, method).from_config(path))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from align_plugins.settings import TrainSettings, resume_settings
+from align_plugins.old_names import rename_keys
+from align_plugins.settings import TrainSettings, renamed_settings, resume_settings
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.environment import check_environment
 from eval_anything import plugins
@@ -63,6 +64,8 @@ class MethodRunner:
 
 def stage_inputs(settings: TrainSettings, data_hash: str, weights: str) -> dict[str, Any]:
     """Everything that decides the trained weights, for the hash of a stage. Hashes of files stand for
-    their paths."""
-    settings_by_name = {k: v for k, v in resume_settings(settings).items() if k not in ("data", "model")}
-    return {**settings_by_name, "data": data_hash, "weights": weights}
+    their paths. Settings have their oldest names, so that older stages are found again."""
+    oldest_names = {name: old for old, name in renamed_settings(type(settings)).items()}
+    inputs = rename_keys(resume_settings(settings), oldest_names)
+    del inputs["model"]
+    return {**inputs, "data": data_hash, "weights": weights}

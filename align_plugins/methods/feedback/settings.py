@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
@@ -129,6 +130,12 @@ class FeedbackSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, 
         *("given.responses", "given.critiques", "given.refined", "given.pairs"),
     )
     more_specs: ClassVar[tuple[str, ...]] = ("critic.model", "refine.model")
+    method_groups: ClassVar[Mapping[str, str]] = {
+        "critic.training": "sft",
+        "dpo": "dpo",
+        "reward": "reward",
+        "ppo": "ppo",
+    }
 
     def __post_init__(self) -> None:
         for name in ("sample", "critic", "refine"):

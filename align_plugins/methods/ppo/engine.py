@@ -132,7 +132,7 @@ class PpoEngine:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=parts)],
             mixed_precision=_PRECISIONS[settings.precision],
             cpu=on_cpu(settings.device),
-            log_with=settings.trackers or None,
+            log_with=settings.report_to or None,
             project_config=ProjectConfiguration(str(folder.parent), str(folder.parent / TRACKED)),
         )
         self._sharded = is_sharded(self._accelerator)
@@ -145,13 +145,14 @@ class PpoEngine:
             self._reference = fsdp2_prepare_model(self._accelerator, reference)
         elif reference is not None:
             reference.to(self._accelerator.device)
+        warmup = settings.warmup_steps
         self._schedule = transformers.get_scheduler(
-            settings.schedule,
+            settings.lr_scheduler_type,
             self._optimiser.optimizer,
-            num_warmup_steps=int(settings.warmup if settings.warmup >= 1 else settings.warmup * steps),
+            num_warmup_steps=int(warmup if warmup >= 1 else warmup * steps),
             num_training_steps=steps,
         )
-        self._loop_state = LoopState(settings.kl_weight)
+        self._loop_state = LoopState(settings.kl_coef)
         if not self._sharded:  # accelerate keeps shards in a way of its own
             keep_trained_weights(self._accelerator, self._actor)
         self._accelerator.register_for_checkpointing(self._schedule, self._loop_state)
@@ -179,7 +180,7 @@ class PpoEngine:
             self._accelerator.load_state(str(Path(resume_from_checkpoint) / RESUMING))
             self._sync_weights()
             state.global_step = self._loop_state.step
-        if settings.trackers:
+        if settings.report_to:
             self._accelerator.init_trackers("ppo")
         try:
             self._rounds(control)
@@ -202,9 +203,9 @@ class PpoEngine:
             state.epoch = places / self.rows
             last = state.global_step == state.max_steps
             self._call("on_step_end", control)
-            if last or state.global_step % settings.log_every == 0:
+            if last or state.global_step % settings.logging_steps == 0:
                 self._log(control)
-            if last or (settings.save_every and state.global_step % settings.save_every == 0):
+            if last or (settings.save_steps and state.global_step % settings.save_steps == 0):
                 self._save()
                 self._call("on_save", control)
                 self._loop_state.since_save = [0.0, 0.0]
@@ -230,7 +231,7 @@ class PpoEngine:
         rows = [sampled.row for sampled in rollout.sampled]
         advantages = self._advantages(rollout)
         self._module.train()
-        step_size = settings.batch_size * settings.accumulation
+        step_size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
         for epoch in range(settings.ppo_epochs):
             name = f"rows-{settings.seed}-{self.state.global_step}-{epoch}-{accelerator.process_index}"
             order = random.Random(name).sample(range(len(rows)), len(rows))
@@ -279,7 +280,7 @@ class PpoEngine:
         lengths = torch.tensor([len(row.response) for row in rows], device=device)
         mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
         rewards = token_rewards(
-            scores, pad_sequence(kl, batch_first=True), mask, self._loop_state.kl_weight
+            scores, pad_sequence(kl, batch_first=True), mask, self._loop_state.kl_coef
         )
         padded_values = pad_sequence(values, batch_first=True)
         advantages, returns = gae(rewards, padded_values, mask, settings.gamma, settings.gae_lambda)
@@ -287,8 +288,8 @@ class PpoEngine:
         advantages = whiten(advantages, self._summed(moments(advantages[scored_mask])))
         if settings.kl_target is not None:
             total, count = self._summed(torch.tensor([float(sum(k.sum() for k in kl)), float(len(kl))]))
-            self._loop_state.kl_weight = adapted_kl_coef(
-                self._loop_state.kl_weight,
+            self._loop_state.kl_coef = adapted_kl_coef(
+                self._loop_state.kl_coef,
                 float(total / count),
                 settings.kl_target,
                 int(count),
@@ -306,8 +307,8 @@ class PpoEngine:
         order = sorted(range(len(rows)), key=lambda i: rows[i].tokens)
         self._module.eval()
         with torch.no_grad():
-            for start in range(0, len(order), self._settings.batch_size):
-                indices = order[start : start + self._settings.batch_size]
+            for start in range(0, len(order), self._settings.per_device_train_batch_size):
+                indices = order[start : start + self._settings.per_device_train_batch_size]
                 batch = self._batch([rows[i] for i in indices])
                 output = actor_critic_output(self._policy, self._module, batch)
                 reference = self._reference_logprobs(batch)
@@ -342,12 +343,12 @@ class PpoEngine:
         count = float(self._summed(torch.tensor([float(local_tokens)])))
         if not count:
             return
-        starts = range(0, len(indices), settings.batch_size)
+        starts = range(0, len(indices), settings.per_device_train_batch_size)
         for start in starts:
             last = start == starts[-1]
             maybe_no_sync = contextlib.nullcontext() if last else accelerator.no_sync(self._module)
             with maybe_no_sync:
-                micro_batch = indices[start : start + settings.batch_size]
+                micro_batch = indices[start : start + settings.per_device_train_batch_size]
                 loss = self._loss(rows, advantages, micro_batch, count)
                 if not torch.isfinite(loss):
                     step = self.state.global_step + 1
@@ -377,14 +378,14 @@ class PpoEngine:
 
         logprobs, old_logprobs = output.logprobs[is_scored], of(advantages.old_logprobs)
         policy_term, clipped_tokens = policy_loss(
-            logprobs, old_logprobs, of(advantages.advantages), settings.clip, count
+            logprobs, old_logprobs, of(advantages.advantages), settings.cliprange, count
         )
         old_values, returns = of(advantages.values), of(advantages.returns)
         value_term = value_loss(
-            output.values[is_scored], old_values, returns, settings.value_clip, count
+            output.values[is_scored], old_values, returns, settings.cliprange_value, count
         )
         # Every weight has a part in the loss, even if no token is scored: processes wait for each other.
-        loss = policy_term + settings.value_weight * value_term + 0 * output.values.sum()
+        loss = policy_term + settings.vf_coef * value_term + 0 * output.values.sum()
         if len(logprobs):
             n = float(len(logprobs))
             scale = count / n
@@ -414,11 +415,11 @@ class PpoEngine:
         """Logs the means over rounds and processes since the last line."""
         logs = self._tally.means() | {
             "learning_rate": self._schedule.get_last_lr()[0],
-            "kl_weight": self._loop_state.kl_weight,
+            "kl_weight": self._loop_state.kl_coef,
             "epoch": round(self.state.epoch or 0.0, 6),
             "tokens": self.tokens,
         }
-        if self._settings.trackers:
+        if self._settings.report_to:
             self._accelerator.log(logs, step=self.state.global_step)
         self._call("on_log", control, logs=logs)
 
@@ -450,7 +451,7 @@ def _rounds_of(settings: PpoSettings, prompts: int, processes: int) -> int:
     """Number of rounds that a training has."""
     if settings.max_steps is not None:
         return settings.max_steps
-    return max(1, math.ceil(prompts * settings.epochs / (settings.rollout * processes)))
+    return max(1, math.ceil(prompts * settings.num_train_epochs / (settings.rollout * processes)))
 
 
 def _deviation(rewards: Sequence[float], mean: float) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from align_plugins.old_names import rename_keys
+
 _TRAINED = "trained.safetensors"
 
 
@@ -17,16 +19,16 @@ class LoopState:
 
     Attributes:
         step: number of finished rounds.
-        kl_weight: KL coefficient, which may be adaptive.
+        kl_coef: KL coefficient, which may be adaptive.
         first: mean reward of the first round that had rewards.
         since_save: sum and number of mean rewards since the last checkpoint.
         learned: whether the last round had an optimiser step.
         idle: number of rounds without one.
     """
 
-    def __init__(self, kl_weight: float) -> None:
+    def __init__(self, kl_coef: float) -> None:
         self.step = 0
-        self.kl_weight = kl_weight
+        self.kl_coef = kl_coef
         self.first: float | None = None
         self.since_save = [0.0, 0.0]
         self.learned = True
@@ -43,8 +45,8 @@ class LoopState:
         return {**vars(self), "since_save": [0.0, 0.0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state that `state_dict` returned."""
-        vars(self).update(state)
+        """Restores the state that `state_dict` returned, also in a version that said `kl_weight`."""
+        vars(self).update(rename_keys(state, {"kl_weight": "kl_coef"}))
 
 
 def keep_trained_weights(accelerator: Any, actor: Any) -> None:

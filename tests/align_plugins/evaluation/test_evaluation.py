@@ -30,7 +30,7 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     policy.write_text("version: 1\nbaseline: {}\nsuite: {margin: 0.9}\ndefaults: {margin: 0.9}\n")
     evaluate = {**SELECTION, "policy": "policy.yaml"}
     path = config(
-        tmp_path, micro_data / PAIRS, max_steps=4, save_every=2, keep=1, evaluate=evaluate, beta=0.3
+        tmp_path, micro_data / PAIRS, max_steps=4, save_steps=2, keep=1, evaluate=evaluate, beta=0.3
     )
     done = cli("train", "dpo", "--config", path, "--json")
     out = tmp_path / "out"
@@ -67,7 +67,7 @@ def test_patience_stops_a_training_that_gets_no_better(
         tmp_path,
         micro_data / DEMONSTRATIONS,
         max_steps=6,
-        save_every=1,
+        save_steps=1,
         learning_rate=1e-12,
         evaluate=evaluate,
     )

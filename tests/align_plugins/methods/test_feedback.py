@@ -43,9 +43,9 @@ def settings(folder: Path, rows: Path, /, **more: Any) -> Path:
         "critic": {
             "data": str(rows / FEEDBACK),
             "ask": ASK,
-            "training": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 8},
+            "training": {"num_train_epochs": 2, "learning_rate": 1e-3, "per_device_train_batch_size": 8},
         },
-        "dpo": {"learning_rate": 3e-4, "batch_size": 8, "log_every": 1},
+        "dpo": {"learning_rate": 3e-4, "per_device_train_batch_size": 8, "logging_steps": 1},
         **more,
     }
     path = folder / "feedback.yaml"

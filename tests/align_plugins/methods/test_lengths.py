@@ -68,7 +68,9 @@ def settings(folder: Path, method: str, model: Path, data: Path, **more: Any) ->
         more |= {"rollout": 4, "max_new_tokens": NEW}
     if method == "reward":
         more |= {"held_out": 0.0}
-    return config(folder, data, **{"model": str(model), "batch_size": 4, "max_steps": 1, **more})
+    return config(
+        folder, data, **{"model": str(model), "per_device_train_batch_size": 4, "max_steps": 1, **more}
+    )
 
 
 def train(cli: Cli, folder: Path, method: str, model: Path, data: Path, **more: Any) -> Result:

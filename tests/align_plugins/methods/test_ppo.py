@@ -29,7 +29,7 @@ from tests.support.tiny import tiny_llama
 SELECTION = {"judge": "selection_contract", "metric": "selection"}
 VALIDITY = {"judge": "validity"}
 REWARD_MODEL = str(content_folder("judges") / "micro_synergy_rm" / "checkpoint")
-SHORT = {"rewards": [SELECTION], "rollout": 16, "max_steps": 2, "schedule": "constant"}
+SHORT = {"rewards": [SELECTION], "rollout": 16, "max_steps": 2, "lr_scheduler_type": "constant"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_reward_rises(cli: Cli, tmp_path: Path, prompts: Path) -> None:
     """An exact judge as reward, from the bundled model, in 12 rounds of 64 responses."""
-    more = {**SHORT, "rollout": 64, "max_steps": 12, "batch_size": 16}
+    more = {**SHORT, "rollout": 64, "max_steps": 12, "per_device_train_batch_size": 16}
     done = cli("train", "ppo", "--config", config(tmp_path, prompts, **more), "--json")
     assert done.code == 0, done.err
     lines = logged(tmp_path / "out")
@@ -94,8 +94,9 @@ def test_a_step_of_lora_on_a_chat_model(cli: Cli, tmp_path: Path) -> None:
     more = {
         "rewards": [{"judge": "vowels"}], "include": [str(include)], "allow_code": True, "rollout": 8,
         "max_new_tokens": 12, "max_steps": 3, "lora": {"rank": 4}, "kl_target": 1.0, "kl_horizon": 80.0,
-        "gradient_checkpointing": True, "ppo_epochs": 2, "accumulation": 2, "batch_size": 2,
-        "learning_rate": 3e-3, "schedule": "constant",
+        "gradient_checkpointing": True, "ppo_epochs": 2, "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 3e-3, "lr_scheduler_type": "constant",
     }  # fmt: skip
     path = config(tmp_path, data, model=str(model), **more)
     refused = cli("train", "ppo", "--config", path, "allow_code=false")
@@ -135,8 +136,8 @@ def test_the_same_reward_for_all_is_told_and_teaches_nothing(
 
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, prompts: Path) -> None:
-    more = {**SHORT, "max_steps": 10, "save_every": 2, "kl_target": 0.1, "kl_horizon": 100.0, "keep": 9}
-    path = config(tmp_path, prompts, **{**more, "schedule": "cosine", "weight_decay": 0.01})
+    more = {**SHORT, "max_steps": 10, "save_steps": 2, "kl_target": 0.1, "kl_horizon": 100.0, "keep": 9}
+    path = config(tmp_path, prompts, **{**more, "lr_scheduler_type": "cosine", "weight_decay": 0.01})
     whole = cli("train", "ppo", "--config", path, "out=whole", "--json")
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
@@ -163,7 +164,9 @@ def test_two_processes_train_what_one_does(
 ) -> None:
     """The processor is found, not asked for: accelerate alone would train two models there."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    path = config(tmp_path, prompts, **SHORT | {"rollout": 8, "batch_size": 16, "device": "auto"})
+    path = config(
+        tmp_path, prompts, **SHORT | {"rollout": 8, "per_device_train_batch_size": 16, "device": "auto"}
+    )
     assert cli("train", "ppo", "--config", path, "out=one", "rollout=16").code == 0
     errors = tmp_path / "errors"
     assert run_together(2, ["train", "ppo", "--config", path], errors) == 0, errors.read_text()
@@ -180,7 +183,7 @@ def test_two_processes_train_what_one_does(
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     cli: Cli, tmp_path: Path, prompts: Path
 ) -> None:
-    more = {**SHORT, "max_steps": 9, "save_every": 1, "max_grad_norm": 0.0, "learning_rate": 1e18}
+    more = {**SHORT, "max_steps": 9, "save_steps": 1, "max_grad_norm": 0.0, "learning_rate": 1e18}
     done = cli("train", "ppo", "--config", config(tmp_path, prompts, **more))
     assert done.code == 2
     assert "no number" in done.err or "the loss is" in done.err
@@ -217,8 +220,8 @@ def test_a_reward_that_rises_while_a_held_out_judge_falls(
     evaluate = {"tasks": ["micro/selection"], "limit": 60}
     more = {
         **SHORT, "rewards": [{"judge": "wordy"}], "include": [str(include)], "allow_code": True,
-        "rollout": 48, "max_steps": 24, "save_every": 8, "learning_rate": 1e-3, "kl_weight": 0.0,
-        "evaluate": evaluate, "stop_on_alarm": True, "log_every": 4,
+        "rollout": 48, "max_steps": 24, "save_steps": 8, "learning_rate": 1e-3, "kl_coef": 0.0,
+        "evaluate": evaluate, "stop_on_alarm": True, "logging_steps": 4,
     }  # fmt: skip
     done = cli("train", "ppo", "--config", config(tmp_path, prompts, **more))
     assert done.code == 0, done.err
@@ -264,7 +267,7 @@ def test_the_reward_is_no_held_out_judge(cli: Cli, tmp_path: Path, prompts: Path
         ("rollout=0", "rollout must be at least 1"),
         ("temperature=0", "temperature must be above 0"),
         ("gae_lambda=1.5", "gae_lambda must be from 0 to 1"),
-        ("kl_weight=-1", "kl_weight must not be below 0"),
+        ("kl_coef=-1", "kl_coef must not be below 0"),
         ("kl_target=0", "kl_target must be above 0"),
         ("kl_estimator=k2", "k2"),
         ("stop_on_alarm=true", "stop_on_alarm needs"),

@@ -25,7 +25,7 @@ from tests.support.families import FAMILIES
 from tests.support.helpers import Cli, write_jsonl
 
 SELECTION = {"judge": "selection_contract", "metric": "selection"}
-SHORT = {"rewards": [SELECTION], "rollout": 16, "max_steps": 2, "schedule": "constant"}
+SHORT = {"rewards": [SELECTION], "rollout": 16, "max_steps": 2, "lr_scheduler_type": "constant"}
 
 
 def _trained(cli: Cli, method: str, path: Path, *changes: str) -> Path:
@@ -49,7 +49,7 @@ def _step_of(out: Path) -> torch.Tensor:
 def test_bfloat16_learns_over_float32_weights_and_resumes(
     cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, **SHORT, save_every=1)
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, **SHORT, save_steps=1)
     exact = _trained(cli, "ppo", path, "out=exact")
     half = _trained(cli, "ppo", path, "precision=bfloat16")
     lines = logged(half)
@@ -89,9 +89,9 @@ def test_adapters_over_weights_in_bfloat16(cli: Cli, tmp_path: Path, micro_data:
     ("change", "message"),
     [
         ("precision=float16", "precision: float16 needs a GPU"),
-        ("trackers=[tensorbord]", "trackers: 'tensorbord' is unknown. Did you mean tensorboard?"),
-        ("trackers=[paper]", "Known: clearml, comet_ml"),
-        ("trackers=[tensorboard, clearml]", "trackers: clearml is not installed: pip install clearml"),
+        ("report_to=[tensorbord]", "report_to: 'tensorbord' is unknown. Did you mean tensorboard?"),
+        ("report_to=[paper]", "Known: clearml, comet_ml"),
+        ("report_to=[tensorboard, clearml]", "report_to: clearml is not installed: pip install clearml"),
     ],
 )
 def test_what_the_machine_has_not_is_said_before_anything_is_loaded(
@@ -120,11 +120,11 @@ def test_sharding_that_accelerate_would_leave_out(
 def test_feedback_says_so_before_its_first_stage(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     path = tmp_path / "feedback.yaml"
     path.write_text(
-        f"model: micro\ndata: {micro_data / DEMONSTRATIONS}\nout: out\ndpo: {{trackers: [wandbb]}}\n"
+        f"model: micro\ndata: {micro_data / DEMONSTRATIONS}\nout: out\ndpo: {{report_to: [wandbb]}}\n"
     )
     done = cli("train", "feedback", "--config", path)
     assert done.code == 2
-    assert "dpo.trackers: 'wandbb' is unknown. Did you mean wandb" in done.err
+    assert "dpo.report_to: 'wandbb' is unknown. Did you mean wandb" in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -145,7 +145,7 @@ def test_tensorboard_is_told_what_the_log_is(
     method: str, inside: str, cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:
     more = SHORT if method == "ppo" else {"max_steps": 2}
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, **more, trackers=["tensorboard"])
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, **more, report_to=["tensorboard"])
     out = _trained(cli, method, path)
     found = _events(out / "tensorboard" / inside)
     lines = [line for line in logged(out) if "loss" in line]
@@ -161,15 +161,19 @@ def test_tensorboard_is_told_what_the_log_is(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "cut", [["batch_size=4", "accumulation=4"], ["gradient_checkpointing=true", "batch_size=16"]]
+    "cut",
+    [
+        ["per_device_train_batch_size=4", "gradient_accumulation_steps=4"],
+        ["gradient_checkpointing=true", "per_device_train_batch_size=16"],
+    ],
 )
 def test_the_same_update_however_it_is_computed(
     cut: list[str], cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:
     """Two passes over one round, so that ratios and clipped values count, too."""
-    more = {**SHORT, "max_steps": 1, "ppo_epochs": 2, "value_weight": 0.5}
+    more = {**SHORT, "max_steps": 1, "ppo_epochs": 2, "vf_coef": 0.5}
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **more)
-    plain = _trained(cli, "ppo", path, "out=plain", "batch_size=16")
+    plain = _trained(cli, "ppo", path, "out=plain", "per_device_train_batch_size=16")
     other = _trained(cli, "ppo", path, *cut)
     (line,), (same,) = logged(plain), logged(other)
     for name in ("reward", "kl", "entropy", "loss", "policy_loss", "value_loss", "grad_norm"):

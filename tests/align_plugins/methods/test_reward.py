@@ -91,7 +91,9 @@ def test_the_names_of_heads(labels: dict[str, Any], heads: tuple[str, ...]) -> N
 def test_aspects_are_learned_measured_and_judged_with(cli: Cli, tmp_path: Path, rated: Path) -> None:
     model = tiny_llama(tmp_path / "model")
     aspects = ["polite", "brief"]
-    path = config(tmp_path, rated, model=str(model), epochs=12.0, learning_rate=3e-3, aspects=aspects)
+    path = config(
+        tmp_path, rated, model=str(model), num_train_epochs=12.0, learning_rate=3e-3, aspects=aspects
+    )
     done = cli("train", "reward", "--config", path, "held_out=0.25", "--json")
     assert done.code == 0, done.err
     found = done.json["aspects"]

@@ -20,14 +20,22 @@ pytestmark = pytest.mark.slow
 
 PPO: dict[str, Any] = {
     "rewards": [{"judge": "selection_contract", "metric": "selection"}], "rollout": 16, "max_steps": 3,
-    "schedule": "constant", "batch_size": 4, "accumulation": 4,
+    "lr_scheduler_type": "constant", "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4,
 }  # fmt: skip
-SFT: dict[str, Any] = {"max_steps": 3, "schedule": "constant", "batch_size": 16}
+SFT: dict[str, Any] = {
+    "max_steps": 3,
+    "lr_scheduler_type": "constant",
+    "per_device_train_batch_size": 16,
+}
 
 
 def _train_sharded(method: str, path: Path, *changes: str) -> str:
     """Trains on two processes with half the batches each. Returns stderr."""
-    half = ["rollout=8", "accumulation=2"] if method == "ppo" else ["batch_size=8"]
+    half = (
+        ["rollout=8", "gradient_accumulation_steps=2"]
+        if method == "ppo"
+        else ["per_device_train_batch_size=8"]
+    )
     arguments, errors = ["train", method, "--config", path, *half, *changes], path.with_name("errors")
     errors.unlink(missing_ok=True)
     assert run_together(2, arguments, errors, main_sharded) == 0, errors.read_text()
@@ -47,7 +55,7 @@ def test_shards_learn_what_one_process_does(
     method: str, more: list[str], goes_on: bool, cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:
     """And go on from a checkpoint to the same weights."""
-    settings = {**(PPO if method == "ppo" else SFT), "save_every": 2}
+    settings = {**(PPO if method == "ppo" else SFT), "save_steps": 2}
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **settings)
     alone = cli("train", method, "--config", path, "out=one", *more)
     assert alone.code == 0, alone.err

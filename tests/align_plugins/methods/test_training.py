@@ -48,7 +48,7 @@ def text_pairs(tmp_path: Path) -> Path:
 
 
 def test_sft_learns_and_is_evaluated_as_it_is(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, epochs=4.0)
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, num_train_epochs=4.0)
     done = cli("train", "sft", "--config", path, "--json")
     assert done.code == 0, done.err
     assert done.json["step"] == 24
@@ -68,7 +68,11 @@ def test_accumulation_is_the_same_step(cli: Cli, tmp_path: Path, micro_data: Pat
     final = []
     for name, batch, accumulation in (("a", 16, 1), ("b", 4, 4)):
         path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2)
-        cut = [f"out={tmp_path / name}", f"batch_size={batch}", f"accumulation={accumulation}"]
+        cut = [
+            f"out={tmp_path / name}",
+            f"per_device_train_batch_size={batch}",
+            f"gradient_accumulation_steps={accumulation}",
+        ]
         assert cli("train", "sft", "--config", path, *cut).code == 0
         final.append(weights(tmp_path / name / "final"))
     for name, tensor in final[0].items():
@@ -82,7 +86,7 @@ def test_dpo_begins_at_ln_2_whatever_dropout_there_is(
     model = tiny_llama(tmp_path / "model")
     about = json.loads((model / "config.json").read_bytes())
     (model / "config.json").write_text(json.dumps({**about, "attention_dropout": 0.5}))
-    path = config(tmp_path, text_pairs, model=str(model), epochs=4.0, learning_rate=3e-3)
+    path = config(tmp_path, text_pairs, model=str(model), num_train_epochs=4.0, learning_rate=3e-3)
     done = cli("train", "dpo", "--config", path)
     assert done.code == 0, done.err
     lines = [line for line in logged(tmp_path / "out") if "loss" in line]
@@ -107,7 +111,7 @@ def test_dpo_logs_margins_by_modality_and_weighs_them(
 
 
 @pytest.mark.parametrize(
-    "more", [{"gradient_checkpointing": True}, {"precision": "bfloat16"}, {"loss": "ipo"}]
+    "more", [{"gradient_checkpointing": True}, {"precision": "bfloat16"}, {"loss_type": "ipo"}]
 )
 def test_other_ways_to_train(more: dict[str, Any], cli: Cli, tmp_path: Path, text_pairs: Path) -> None:
     path = config(tmp_path, text_pairs, model=str(tiny_llama(tmp_path / "model")), max_steps=2, **more)
@@ -137,7 +141,7 @@ def test_weights_below_adapters_in_half_the_memory(
 ) -> None:
     """The frozen ones alone: what is trained, a new head too, keeps its small steps."""
     lora = {"rank": 4, "weights": "bfloat16"}
-    more: dict[str, Any] = {"precision": "bfloat16", "lora": lora, "max_steps": 3, "log_every": 1}
+    more: dict[str, Any] = {"precision": "bfloat16", "lora": lora, "max_steps": 3, "logging_steps": 1}
     path = config(tmp_path, text_pairs, model=str(tiny_llama(tmp_path / "model")), **more)
     refused = cli("train", method, "--config", path, "precision=float32")
     assert refused.code == 2
@@ -162,7 +166,7 @@ def test_weights_below_adapters_in_half_the_memory(
 
 
 def test_lora_of_micro_is_merged(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2, save_every=1, lora={"rank": 4})
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2, save_steps=1, lora={"rank": 4})
     done = cli("train", "sft", "--config", path)
     assert done.code == 0, done.err
     final = tmp_path / "out" / "final"
@@ -174,7 +178,7 @@ def test_lora_of_micro_is_merged(cli: Cli, tmp_path: Path, micro_data: Path) -> 
 
 
 def test_reward_is_a_judge_at_once(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
-    path = config(tmp_path, micro_data / PAIRS, epochs=2.0, held_out=0.25)
+    path = config(tmp_path, micro_data / PAIRS, num_train_epochs=2.0, held_out=0.25)
     done = cli("train", "reward", "--config", path, "--json")
     assert done.code == 0, done.err
     accuracy = done.json["accuracy"]
@@ -211,7 +215,7 @@ def test_reward_reads_what_the_judge_reads(tmp_path: Path, micro_data: Path, tex
 
 def test_reward_of_text_learns(cli: Cli, tmp_path: Path, text_pairs: Path) -> None:
     model = tiny_llama(tmp_path / "model")
-    path = config(tmp_path, text_pairs, model=str(model), epochs=6.0, learning_rate=3e-3)
+    path = config(tmp_path, text_pairs, model=str(model), num_train_epochs=6.0, learning_rate=3e-3)
     done = cli("train", "reward", "--config", path, "held_out=0.2", "--json")
     assert done.code == 0, done.err
     assert done.json["accuracy"]["value"] == 1.0
@@ -230,8 +234,8 @@ def test_views_of_pairs_need_two_modalities(cli: Cli, tmp_path: Path, text_pairs
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     cli: Cli, tmp_path: Path, micro_data: Path
 ) -> None:
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=40, save_every=1, max_grad_norm=0.0)
-    done = cli("train", "sft", "--config", path, "learning_rate=1e18", "schedule=constant")
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=40, save_steps=1, max_grad_norm=0.0)
+    done = cli("train", "sft", "--config", path, "learning_rate=1e18", "lr_scheduler_type=constant")
     assert done.code == 2
     assert "last good checkpoint is" in done.err
     kept = sorted((tmp_path / "out" / "checkpoints").glob("checkpoint-*"))
@@ -289,7 +293,7 @@ def test_another_training_in_the_same_folder_is_refused(
 
 
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
-    settings = {"epochs": 6.0, "save_every": 5, "weight_decay": 0.01}
+    settings = {"num_train_epochs": 6.0, "save_steps": 5, "weight_decay": 0.01}
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **settings)
     whole = cli("train", "sft", "--config", path, "out=whole", "--json")
     assert whole.code == 0, whole.err
@@ -319,7 +323,7 @@ def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, mic
 
 def test_a_full_disk_is_said_and_mended(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     """No file may be larger than 2 MB: weights are."""
-    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2, save_every=1)
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=2, save_steps=1)
     arguments, errors = ["train", "sft", "--config", path], tmp_path / "errors"
     status = Command(arguments, errors, largest_file=2000 * 1024).wait()
     said = errors.read_text()
@@ -349,7 +353,7 @@ def test_two_processes_train_what_one_does(
     accelerate alone would train two models there."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=3, device="auto")
-    assert cli("train", "sft", "--config", path, "out=one", "batch_size=16").code == 0
+    assert cli("train", "sft", "--config", path, "out=one", "per_device_train_batch_size=16").code == 0
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
          "eval_anything", "train", "sft", "--config", str(path)],

@@ -241,7 +241,12 @@ def test_images_are_learned_and_evaluated(
             "include": [str(program_judge(tmp_path, "bright", value))],
         }
         more |= {"allow_code": True, "rollout": 8, "max_new_tokens": 30, "temperature": 1.3}
-    path = config(tmp_path, data, model=str(checkpoint), **{"batch_size": 2, "max_steps": 2, **more})
+    path = config(
+        tmp_path,
+        data,
+        model=str(checkpoint),
+        **{"per_device_train_batch_size": 2, "max_steps": 2, **more},
+    )
     done = cli("train", method, "--config", path)
     assert done.code == 0, done.err
     lines = [line for line in logged(tmp_path / "out") if "loss" in line]

@@ -430,8 +430,10 @@ def test_images_are_learned_and_evaluated(
             "rewards": [{"judge": "bright"}],
             "include": [str(program_judge(tmp_path, "bright", value))],
         }
-        more |= {"allow_code": True, "output": "image", "rollout": 4, "value_weight": 1.0}
-    path = config(tmp_path, data, model=str(checkpoint), batch_size=2, max_steps=2, **more)
+        more |= {"allow_code": True, "output": "image", "rollout": 4, "vf_coef": 1.0}
+    path = config(
+        tmp_path, data, model=str(checkpoint), per_device_train_batch_size=2, max_steps=2, **more
+    )
     done = cli("train", method, "--config", path)
     assert done.code == 0, done.err
     lines = [line for line in logged(tmp_path / "out") if "loss" in line]
