@@ -96,7 +96,7 @@ class OldNames:
                 raise fail(_both(old, name), key.start_mark.line + 1)
             if name != old:
                 key.value = _last_word(name)
-            if any(known.startswith(f"{name}.") for known in (*self._names, *self._groups)):
+            if any(other.startswith(f"{name}.") for other in (*self._names, *self._groups)):
                 self._rename(inner, f"{name}.", fail)
 
 

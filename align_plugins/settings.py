@@ -232,8 +232,8 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
 def renamed_settings(type_: type[MethodSettings]) -> Names:
     """Old names of settings with the present ones. A name that a method has taken for a setting of its
     own is no old name."""
-    taken = type_.__struct_fields__
-    return {old: name for old, name in type_.old_names.items() if old not in taken}
+    field_names = type_.__struct_fields__
+    return {old: name for old, name in type_.old_names.items() if old not in field_names}
 
 
 def _names_of(method: str) -> Names:

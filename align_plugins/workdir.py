@@ -164,5 +164,5 @@ def hold_folder(path: Path, label: Path) -> Iterator[None]:
     messages."""
     if path.is_file():
         raise UserError(f"out: {label} is a file; it should be a folder")
-    with held(path / ".lock", f"out: {label} is in use by another process: wait, or choose another"):
+    with locked(path / ".lock", f"out: {label} is in use by another process: wait, or choose another"):
         yield

@@ -208,6 +208,6 @@ def _feedback(
             critique_text = critique_answer(exchange, demonstrate(exchange, rng))
         else:
             critique_text = critique(
-                exchange.outputs, exchange.asked, exchange.accepted, answer.shown, answer.response.text
+                exchange.outputs, exchange.targets, exchange.accepted, answer.shown, answer.response.text
             )
         yield row_like(sampled.prompt, Feedback, response=answer.response.parts, critique=critique_text)

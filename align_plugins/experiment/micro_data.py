@@ -73,12 +73,12 @@ def utility(exchange: Exchange, answer: Sequence[SymbolicPart]) -> float:
     return utility_shown(exchange, answer_attributes(answer), text)
 
 
-def utility_shown(exchange: Exchange, attributes_by_modality: Shown, text: str) -> float:
+def utility_shown(exchange: Exchange, attributes_by_modality: AnswerAttributes, text: str) -> float:
     """Utility, as in `utility`, of the attributes that an answer shows and its text; a medium that
     cannot be read has no attributes."""
     values = []
     for modality in exchange.outputs:
-        requested = exchange.asked.get(modality, {})
+        requested = exchange.targets.get(modality, {})
         attributes = attributes_by_modality.get(modality)
         if attributes is None:
             values.append(0.0)
@@ -140,10 +140,10 @@ def _bundled_prompt_keys() -> frozenset[str]:
 
 
 @cache
-def _unwritten(subject: Thing) -> MediaPart:
+def _unwritten(scene: Scene) -> MediaPart:
     """Part of a scene, sound or clip whose file is not written yet."""
-    rendered = render(subject)
-    return MediaPart(subject.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
+    rendered = render(scene)
+    return MediaPart(scene.modality, hashlib.sha256(rendered.data).hexdigest(), "", Path())
 
 
 def write_pairs(path: Path, compared: Sequence[RankedPair]) -> None:
@@ -233,10 +233,10 @@ class Files:
         """Parts of texts and media."""
         return tuple(TextPart(i) if isinstance(i, str) else self._part(i) for i in items)
 
-    def _part(self, subject: Thing) -> Part:
-        if subject not in self._made:
-            self._made[subject] = self._store.put(render(subject).data, subject.modality)
-        return self._made[subject]
+    def _part(self, scene: Scene) -> Part:
+        if scene not in self._made:
+            self._made[scene] = self._store.put(render(scene).data, scene.modality)
+        return self._made[scene]
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def load_yaml(
     `about_key` may have better words for keys at the top of the file; `edit` may change the document
     before it is read, such as old names of keys.
     """
-    node, data = _parse(path, edit)
+    node, document = _parse(path, edit)
     mistakes = Mistakes(path, partial(_line, node))
     for key, line in _repeated(node):
         mistakes.add_line(line, f"key {key!r} is given twice: keep one")

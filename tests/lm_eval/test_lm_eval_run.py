@@ -184,7 +184,10 @@ def test_a_request_that_a_server_refuses_is_the_models_failure(cli: Cli, own: Pa
         (["--tasks", "lm_eval"], "--tasks lm_eval: name some of its tasks"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "shots=1"], "--lm-eval shots: there is no such"),
         (["--tasks", "lm_eval/own_text", "--lm-eval", "num_fewshot=x"], "must be a whole number"),
-        (["--tasks", "lm_eval/own_text", "--repeats", "2"], "--repeats: tasks of lm_eval define their own repeats"),
+        (
+            ["--tasks", "lm_eval/own_text", "--repeats", "2"],
+            "--repeats: tasks of lm_eval define their own repeats",
+        ),
         (["--tasks", "micro/selection", "--lm-eval", "num_fewshot=1"], "no task of lm_eval is run"),
         (
             [
