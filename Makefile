@@ -51,6 +51,7 @@ lint: style types
 style: $(VENV)/.test-installed site-style
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m tests.support.language
 	@$(BIN)/lint-imports >$(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 site-style:
