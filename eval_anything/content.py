@@ -176,7 +176,7 @@ class Sample(Struct, frozen=True):
         messages: the conversation up to the answer; the last message is the user's.
         contract: the modalities that a response must, may and must not have.
         targets: reference answers and other data for scorers, never shown to the model.
-        metadata: properties of the sample for grouping and controls, never shown to the model.
+        metadata: properties of the sample for the task's template, groups and controls.
         source_id: samples that share it form one cluster: they are not independent.
         turns: further questions after `messages`, each asked after the answer to the one before it. A
             scorer gets such a sample with the messages that the last answer was given to.
