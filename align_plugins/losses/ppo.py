@@ -53,9 +53,9 @@ def token_rewards(
 
     Example:
         >>> import torch
-        >>> kl, mask = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[True, True, False]])
+        >>> kl, mask = torch.tensor([[1.0, 2.0]]), torch.tensor([[True, True]])
         >>> token_rewards(torch.tensor([10.0]), kl, mask, kl_coef=0.5).tolist()
-        [[-0.5, 9.0, 0.0]]
+        [[-0.5, 9.0]]
     """
     rewards = -kl_coef * kl * mask
     last = mask.sum(1) - 1

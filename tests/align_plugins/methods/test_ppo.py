@@ -285,7 +285,7 @@ def test_settings_of_the_paper_and_paths_beside_the_file(tmp_path: Path) -> None
     settings = read_settings(
         config(tmp_path, Path("rows.jsonl"), rewards=rewards, include=["judges"]), [], PpoSettings
     )
-    assert (settings.clip, settings.kl_weight, settings.gamma, settings.gae_lambda) == (
+    assert (settings.cliprange, settings.kl_coef, settings.gamma, settings.gae_lambda) == (
         0.2, 0.02, 1.0, 0.95,
     )  # fmt: skip
     assert settings.rewards[0].checkpoint == str(tmp_path / "rm")
