@@ -64,7 +64,7 @@ def hits(rows: Iterable[Row], benchmarks: BenchmarkPrompts) -> list[Hit]:
     return matches
 
 
-def read_uncontaminated(
+def read_clean_rows(
     path: Path, kind: type[R], consumer: str, benchmarks: BenchmarkPrompts | None
 ) -> list[R]:
     """Rows of a file, all of one kind.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from align_plugins.data.contamination import benchmark_prompts, read_uncontaminated
+from align_plugins.data.contamination import benchmark_prompts, read_clean_rows
 from align_plugins.data.files import file_hash
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
@@ -130,9 +130,7 @@ class Finetuning:
         files = self._settings.files
         benchmarks = None if self._settings.allow_contamination else benchmark_prompts()
         read = [
-            row
-            for path in files
-            for row in read_uncontaminated(path, row_type, self._method, benchmarks)
+            row for path in files for row in read_clean_rows(path, row_type, self._method, benchmarks)
         ]
         rows = select(read, self.progress)
         if not rows:

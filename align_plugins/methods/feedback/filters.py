@@ -74,9 +74,8 @@ class JudgeFilter:
         refined = {row.id: row.refined or () for row in rows}
         if self._scorer.compares:
             task = task_of("filter", rows)
-            first_records = ask(
-                task, SavedResponses(first), folder / "first", Sampling(), self._progress
-            )
+            saved = SavedResponses(first)
+            first_records = ask(task, saved, folder / "first", Sampling(), self._progress)
             self._scorer.against(task, first_records, "the first responses")
             won = self._values("filter", rows, refined, folder / "refined")
             return {identity: win_rate - 0.5 for identity, win_rate in won.items()}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from align_plugins.data.contamination import BenchmarkPrompts, benchmark_prompts, read_uncontaminated
+from align_plugins.data.contamination import BenchmarkPrompts, benchmark_prompts, read_clean_rows
 from align_plugins.data.files import file_hash, write_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, R, row_like
 from align_plugins.evaluation.checkpoints import check_evaluation
@@ -159,7 +159,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
         prompts = [
             row_like(row, Prompt, id=f"{number}:{row.id}" if several else row.id)
             for number, path in enumerate(settings.files, start=1)
-            for row in read_uncontaminated(path, Prompt, self.name, self._benchmarks)
+            for row in read_clean_rows(path, Prompt, self.name, self._benchmarks)
         ]
         start = self._sampler(settings.sample, settings.model)
         rows = sample_stage(self._stages, prompts, file_hash(settings.files), start)
@@ -168,7 +168,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     def _read(self, name: str, kind: type[R]) -> tuple[list[R], str]:
         """Rows of a file of the user in place of a stage, and their hash."""
         path = Path(name)
-        return read_uncontaminated(path, kind, "this stage", self._benchmarks), file_hash([path])
+        return read_clean_rows(path, kind, "this stage", self._benchmarks), file_hash([path])
 
     def _sampler(self, drawing: Critic | FirstResponses | Refining, spec: str) -> ResponseSampler:
         """Sampler for the model of a SPEC, with these sampling settings."""
@@ -206,7 +206,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
                     response=(TextPart(row.critique),),
                 )
                 for number, path in enumerate(paths)
-                for row in read_uncontaminated(path, Feedback, "a critic", self._benchmarks)
+                for row in read_clean_rows(path, Feedback, "a critic", self._benchmarks)
                 if row.critique
             ]
             if not rows:
@@ -242,18 +242,16 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
     def _learned(self, pairs: Sequence[Preference]) -> dict[str, Any]:
         """Result of the method that learns from the pairs; empty if none does."""
         settings = self.settings
-        pairs_file = str(self._stages.made[-1].path)
+        pairs_file, evaluate = str(self._stages.made[-1].path), settings.evaluate
         shared = {"model": settings.model, "allow_contamination": settings.allow_contamination}
         if self._dpo is not None:
-            trained = self._train(
-                self._dpo, "dpo", **shared, data=pairs_file, evaluate=settings.evaluate
-            )
+            trained = self._train(self._dpo, "dpo", **shared, data=pairs_file, evaluate=evaluate)
         elif self._reward is not None and self._ppo is not None:
             reward = self._train(self._reward, "reward", **shared, data=pairs_file)
             rewards = [{"checkpoint": reward.json["final"]}]
             prompts = self._prompts_of(pairs)
             trained = self._train(
-                self._ppo, "ppo", **shared, data=prompts, rewards=rewards, evaluate=settings.evaluate
+                self._ppo, "ppo", **shared, data=prompts, rewards=rewards, evaluate=evaluate
             )
         else:
             return {}

@@ -99,9 +99,8 @@ def refine_stage(
 ) -> list[Feedback]:
     """A second response to each prompt: with the critique of the first one, or without."""
     heard = settings.critique == "critic"
-    refining = (
-        {"shown": settings.refine.shown, "ask": settings.refine.ask} if heard else {"heard": False}
-    )
+    refine = settings.refine
+    refining = {"shown": refine.shown, "ask": refine.ask} if heard else {"heard": False}
 
     def make(folder: Path) -> tuple[list[Feedback], Counts]:
         prompts = [

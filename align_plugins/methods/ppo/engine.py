@@ -307,8 +307,9 @@ class PpoEngine:
         order = sorted(range(len(rows)), key=lambda i: rows[i].tokens)
         self._module.eval()
         with torch.no_grad():
-            for start in range(0, len(order), self._settings.per_device_train_batch_size):
-                indices = order[start : start + self._settings.per_device_train_batch_size]
+            size = self._settings.per_device_train_batch_size
+            for start in range(0, len(order), size):
+                indices = order[start : start + size]
                 batch = self._batch([rows[i] for i in indices])
                 output = actor_critic_output(self._policy, self._module, batch)
                 reference = self._reference_logprobs(batch)
