@@ -10,10 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eval_anything.cli.main import main
+from tests.support.browsing import Tab, chromium
 from tests.support.helpers import Cli, Result
 from tests.support.official import write_all
 from tests.support.tiny import tiny_llama
@@ -114,3 +116,27 @@ def torchvision(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of transformers with random weights; not to be changed."""
     return tiny_llama(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, which lives as long as a module of tests. While it is open its event loop is
+    the thread's and no other one can run: what evaluates is done before."""
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--autoplay-policy=no-user-gesture-required"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Tab]:
+    """A fresh tab, which must end without an error on its console or a failed request."""
+    tab = Tab(browser)
+    yield tab
+    tab.context.close()
+    assert tab.problems == []

@@ -1,20 +1,14 @@
-"""A site of real runs, and a real Chromium to open it with.
-
-The browser lives as long as a module: while it is open its event loop is the thread's, and no
-other one can run. So everything that evaluates is done before.
-"""
+"""A site of real runs."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eval_anything.leaderboard.build import build
-from tests.support.browsing import Tab, chromium
 from tests.support.site_runs import edit_records, edit_results, edit_run, family
 
 
@@ -70,23 +64,6 @@ def site(varied: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(site: Path) -> Iterator[Any]:
-    """A headless Chromium; everything that needs an event loop of its own is done."""
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--autoplay-policy=no-user-gesture-required"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(browser: Any) -> Iterator[Tab]:
-    """A fresh tab, which must end without an error on its console or a failed request."""
-    tab = Tab(browser)
-    yield tab
-    tab.context.close()
-    assert tab.problems == []
+def browser(site: Path, browser: Any) -> Any:
+    """The browser, opened when all sites that it shows are made."""
+    return browser
