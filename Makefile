@@ -38,7 +38,7 @@ test: style programs
 	@$(BESIDE) all-tests
 
 fast-tests:
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) --quick
 
 all-tests:
 	@$(PYTEST)

@@ -20,6 +20,8 @@ from tests.support.helpers import Cli, Result
 from tests.support.official import write_all
 from tests.support.tiny import tiny_llama
 
+pytest_plugins = ["tests.support.quick"]
+
 # Libraries keep the stderr of the test that imported them, which is closed in the next one.
 logging.raiseExceptions = False
 
