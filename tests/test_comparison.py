@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from eval_anything import compare
 from eval_anything.errors import UserError
+from eval_anything.runs.directory import read_run
 from tests.support.helpers import Cli
 from tests.support.runs_of_numbers import Numbers, change_results
 
@@ -168,12 +170,18 @@ def test_the_command_in_its_three_forms(numbers: Numbers, cli: Cli) -> None:
     assert found["metrics"][0]["change"]["p"] == pytest.approx(2 * 0.5**12)
 
 
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 @pytest.mark.slow
-def test_forty_tasks_of_two_thousand_samples_take_less_than_ten_seconds(
+def test_forty_tasks_of_two_thousand_samples_take_little_more_than_reading_them(
     numbers: Numbers, cli: Cli
 ) -> None:
-    """Of processor time: what else runs is no matter. One task is run; its records and entries stand in
-    for the other 39."""
+    """In processor time, of whatever machine. One task is run; its records and entries stand in for the
+    other 39."""
     numbers.task("t0", 2000)
     g = np.random.default_rng(0)
     runs = [
@@ -192,11 +200,11 @@ def test_forty_tasks_of_two_thousand_samples_take_less_than_ten_seconds(
         results = json.loads((run / "results.json").read_text())
         results["tasks"] = dict.fromkeys(names, results["tasks"]["num/t0"])
         (run / "results.json").write_text(json.dumps(results))
-    start = time.process_time()
-    assert cli("compare", *runs).code == 0
-    assert time.process_time() - start < 10
+    reading = _cpu_seconds(lambda: [read_run(run, name) for run in runs for name in names])
+    assert _cpu_seconds(lambda: cli("compare", *runs)) < 3 * reading
     policy = numbers.policy("")
-    start = time.process_time()
-    gated = cli("gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy)
-    assert gated.out.startswith(("PASS", "BLOCK", "INCONCLUSIVE")), "40 copies of one chance difference"
-    assert time.process_time() - start < 10
+    gate = ["gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy]
+    print(reading, _cpu_seconds(lambda: cli("compare", *runs)), _cpu_seconds(lambda: cli(*gate)))
+    assert _cpu_seconds(lambda: cli(*gate)) < 3 * reading
+    # 40 copies of one chance difference
+    assert cli(*gate).out.startswith(("PASS", "BLOCK", "INCONCLUSIVE"))

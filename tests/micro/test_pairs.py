@@ -142,13 +142,13 @@ def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> 
 def test_a_short_training_is_reproducible_and_learns(tmp_path: Path) -> None:
     from eval_anything.micro.making.reward import RewardRecipe, build, figures_of, load, new_model
 
-    recipe = RewardRecipe(pairs=400, noise=0.0)
+    recipe = RewardRecipe(pairs=200, noise=0.0)
     figures = build(tmp_path / "one", seed=3, recipe=recipe)
     assert figures == build(tmp_path / "two", seed=3, recipe=recipe)
     one, two = (tmp_path / name / "checkpoint" / "model.safetensors" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     assert json.loads((tmp_path / "one" / "figures.json").read_bytes()) == figures
-    seen = synergy_pairs(400, seed=3)
+    seen = synergy_pairs(200, seed=3)
     before, after = (
         figures_of(model, seen)["synergy"]["value"]
         for model in (new_model(3), load(tmp_path / "one" / "checkpoint"))

@@ -23,7 +23,7 @@ _PROGRAM = """\
 #!{python} -IS
 import json, os, socket, sys
 if not {always} and not sys.argv[1].endswith(".py"):
-    os.execv({python!r}, sys.argv)
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as test:
     test.connect({address!r})
     request = [{always}, os.getpid(), sys.argv[1:], os.getcwd(), dict(os.environ)]

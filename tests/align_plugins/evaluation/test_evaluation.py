@@ -165,7 +165,9 @@ def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
         callbacks=[Codec()],
     )  # fmt: skip
     said: list[str] = []
-    callback = EvalAnythingCallback(tasks=["micro/selection"], start="micro", limit=4, say=said.append)
+    callback = EvalAnythingCallback(
+        tasks=["micro/selection"], start="micro", limit=4, report=said.append
+    )
     trainer.add_callback(callback)
     trainer.train()
     assert callback.evaluations is not None

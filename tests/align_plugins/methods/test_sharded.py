@@ -13,10 +13,11 @@ from align_plugins.experiment.micro_data import DEMONSTRATIONS
 from align_plugins.training import environment
 from tests.support.configs import config, logged, weights
 from tests.support.helpers import Cli
+from tests.support.lanes import full
 from tests.support.processes import run_together
 from tests.support.sharded import main_sharded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.families]
 
 PPO: dict[str, Any] = {
     "rewards": [{"judge": "selection_contract", "metric": "selection"}], "rollout": 16, "max_steps": 3,
@@ -45,11 +46,10 @@ def _train_sharded(method: str, path: Path, *changes: str) -> str:
 @pytest.mark.parametrize(
     ("method", "more", "goes_on"),
     [
-        ("ppo", [], False),
+        *([("ppo", [], False)] if full("families") else []),
         ("ppo", ["lora={rank: 4}", "gradient_checkpointing=true"], True),
         ("sft", [], False),
     ],
-    ids=["ppo", "ppo-lora", "sft"],
 )
 def test_shards_learn_what_one_process_does(
     method: str, more: list[str], goes_on: bool, cli: Cli, tmp_path: Path, micro_data: Path

@@ -21,6 +21,7 @@ from eval_anything.models.hf import TransformersModel
 from eval_anything.runs.directory import read_run
 from tests.support.asking import NEW, ask, loaded, medium, requests_of, user
 from tests.support.helpers import Cli, png
+from tests.support.lanes import full
 from tests.support.tiny_sounds import tiny_bark, tiny_hifigan, tiny_musicgen, tiny_speecht5, tiny_vits
 
 TEXTS = ["Hello there.", "it's the lamp, isn't it?"]
@@ -129,7 +130,9 @@ def speaking(path: Path, voice: str = "voice") -> dict[str, str]:
     return {"speaker": str(path / f"{voice}.npy"), "vocoder": str(path / "hifigan")}
 
 
-KINDS = ["musicgen", "stereo", "vits", "voices", "speecht5", "bark", "preset"]
+KINDS = ["musicgen", "voices", "speecht5", "preset"]
+if full("families"):
+    KINDS += ["stereo", "vits", "bark"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -172,6 +175,7 @@ def opened(data: bytes) -> tuple[int, int, Any]:
         return file.getframerate(), file.getnchannels(), np.frombuffer(frames, "<i2")
 
 
+@pytest.mark.families
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_as_the_documented_call(case: Case, tmp_path: Path, temperature: float) -> None:
@@ -191,6 +195,7 @@ def test_as_the_documented_call(case: Case, tmp_path: Path, temperature: float) 
     assert sound(responses[0]) != sound(responses[1])
 
 
+@pytest.mark.families
 @pytest.mark.slow
 def test_an_answer_depends_on_its_seed_and_not_on_its_batch(case: Case, tmp_path: Path) -> None:
     prompts = [user(TEXTS[0]), user(TEXTS[1]), user(TEXTS[0])]

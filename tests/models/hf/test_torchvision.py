@@ -24,7 +24,10 @@ def test_qwen2_5_vl(torchvision: Path) -> None:
 @pytest.mark.slow
 def test_a_missing_or_broken_torchvision_is_said(cli: Cli, torchvision: Path, tmp_path: Path) -> None:
     """The checkpoint is made where torchvision works; here it is missing, then of another build."""
-    made = "import sys, pathlib, tiny_media; tiny_media.tiny_qwen2_5_vl(pathlib.Path(sys.argv[1]))"
+    made = (
+        "import sys, pathlib; from tests.support.tiny_media import tiny_qwen2_5_vl; "
+        "tiny_qwen2_5_vl(pathlib.Path(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", made, str(tmp_path / "qwen")]
     subprocess.run(command, env=environment(torchvision), check=True, capture_output=True)
     run = ["run", "--model", "qwen", "--tasks", "open/selection", "--limit", "1"]
