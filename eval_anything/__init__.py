@@ -5,7 +5,8 @@
     run = ea.evaluate(model="micro", tasks="micro_quick", limit=20, out="runs/new")
     print(run.results.tasks["micro/selection"].metrics["selection"].value)
     print(run.to_pandas().groupby("task").mean(numeric_only=True))
-    print(ea.compare("runs/base", "runs/new").verdict)
+    for metric in ea.compare("runs/base", "runs/new").metrics:
+        print(metric.name, metric.change.difference, metric.change.ci95)
 
 docs/python.md describes the names. Each is imported at its first use: `import eval_anything` is quick.
 """
