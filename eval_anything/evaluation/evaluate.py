@@ -21,7 +21,15 @@ from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.files.hashing import sha256_of
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
-from eval_anything.runs.directory import FORMAT, Run, RunFile, Status, open_run, read_outlines
+from eval_anything.runs.directory import (
+    FORMAT,
+    Outline,
+    Run,
+    RunFile,
+    Status,
+    open_run,
+    read_outlines,
+)
 from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.servers.prices import BudgetError
@@ -48,7 +56,9 @@ def evaluate(
     on_plan(run_plan)
     with open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)) as run:
         tasks = run_plan.own_tasks
-        recorded = {n: {(r.sample_id, r.repeat) for r in read_outlines(run.path, n)} for n in tasks}
+        outlines = {name: read_outlines(run.path, name) for name in tasks}
+        recorded = {n: {(r.sample_id, r.repeat) for r in rows} for n, rows in outlines.items()}
+        _note_earlier_answers(run_plan, [outline for rows in outlines.values() for outline in rows])
         batches = plan(
             {name: (task, run_plan.counts[name]) for name, task in tasks.items()},
             run_plan.repeats,
@@ -99,6 +109,17 @@ def _run_external(
         except ServerError as error:
             unfinished = tasks.pending(run_plan.counts, run.path)
             pending.add(sum(run_plan.counts[name] for name in unfinished), error)
+
+
+def _note_earlier_answers(run_plan: RunPlan, records: Iterable[Outline]) -> None:
+    """Tells the model and the judges whether the run has answers and scores of them on record."""
+    answered = [record for record in records if record.error is None]
+    if answered:
+        run_plan.model.answered_before()
+    judges = {s.judge for r in answered for s in r.scores.values() if s.value is not None}
+    for scorer in run_plan.all_scorers:
+        if scorer.name in judges:
+            scorer.answered_before()
 
 
 def load_model(model: Model) -> None:

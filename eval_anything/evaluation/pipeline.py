@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.checked import checked
 from eval_anything.models.turns import converse
 from eval_anything.runs.directory import Run, read_run
+from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.tasks.task import Task
 
 # Requests are sorted by length inside windows of this many batches, in the order of the file.
@@ -37,6 +38,9 @@ _SERVER_ERRORS_IN_A_ROW = 20
 
 
 Key = tuple[str, str, int]  # task, sample id, repeat
+
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -71,6 +75,14 @@ class Pending:
     def went_well(self) -> None:
         """Notes that a sample was recorded."""
         self._in_a_row = 0
+
+    def decided(self, held: Held[T]) -> list[tuple[T, EarlyRefusalError]]:
+        """Work that was held, to go on with; none if the run stops, also because all was refused."""
+        try:
+            return held.decide() if self.error is None else []
+        except EarlyRefusalError as error:
+            self.stop(error)
+            return []
 
 
 def plan(
@@ -129,11 +141,14 @@ async def run_batches(
     """Answers, scores and records all batches; samples for which a server failed are left pending.
 
     Any other EvalError stops the run, and so do many failures of servers in a row: no new batch begins,
-    batches in progress are still recorded, then the error is raised.
+    batches in progress are still recorded, then the error is raised. What a server refuses before it has
+    accepted a request is held until all others are done.
     """
     upcoming = iter(batches)
     pending = Pending()
     answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
+    refused: Held[Batch] = Held()
+    unjudged: Held[tuple[Request, Response]] = Held()
 
     async def score_all() -> None:
         while True:
@@ -143,6 +158,8 @@ async def run_batches(
                 run.append(request.task, record)
                 pending.went_well()
                 on_record(record)
+            except EarlyRefusalError as error:
+                unjudged.add((request, response), error)
             except ServerError as error:
                 pending.add(1, error)
             except EvalError as error:
@@ -150,11 +167,27 @@ async def run_batches(
             finally:
                 answered.task_done()
 
-    async def all_done() -> None:
+    async def answer(remaining: Iterator[Batch]) -> None:
         async with asyncio.TaskGroup() as generating:
             for _ in range(model.concurrency):
-                generating.create_task(_answer_all(upcoming, model, tasks, run.store, answered, pending))
+                generating.create_task(
+                    _answer_all(remaining, model, tasks, run.store, answered, pending, refused)
+                )
+
+    async def all_done() -> None:
+        await answer(upcoming)
+        again = []
+        for batch, error in pending.decided(refused):
+            if len(batch.requests) == 1:
+                await answered.put((batch.requests[0], Response(error=error.failure)))
+            else:
+                again.append(batch)
+        await answer(iter(again))
         await answered.join()
+        while judged_again := pending.decided(unjudged):
+            for work, _ in judged_again:
+                await answered.put(work)
+            await answered.join()
         for worker in scoring:
             worker.cancel()
 
@@ -209,6 +242,7 @@ async def _answer_all(
     store: MediaStore,
     answered: asyncio.Queue[tuple[Request, Response]],
     pending: Pending,
+    refused: Held[Batch],
 ) -> None:
     async def ask(requests: list[Request]) -> list[Response]:
         return await _answers(model, requests, store)
@@ -219,6 +253,8 @@ async def _answer_all(
         samples = {(r.task, r.sample_id): tasks[r.task].by_id[r.sample_id] for r in batch.requests}
         try:
             answers = await converse(batch.requests, samples, ask, checked)
+        except EarlyRefusalError as error:
+            refused.add(batch, error)
         except ServerError as error:
             pending.add(len(batch.pending), error)
         except EvalError as error:

@@ -87,6 +87,9 @@ class Scorer(ABC):
         """Scores of the first of two responses to the messages of a sample. Both have parts."""
         raise NotImplementedError(f"a {self.kind} judge compares nothing")
 
+    def answered_before(self) -> None:
+        """Notes that the run has scores of this judge on record."""
+
     def check_task(self, task: Task) -> None:
         """Raises UserError if this judge cannot judge the task; called before anything is spent."""
 

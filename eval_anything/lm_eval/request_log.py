@@ -57,6 +57,10 @@ class Answers:
         """The answer to a request; None if there is none."""
         return self._by_key.get(key)
 
+    def has_any(self) -> bool:
+        """Whether there is an answer that is no failure."""
+        return any(answer.failure is None for answer in self._by_key.values())
+
     def add(self, answers: Sequence[LoggedAnswer]) -> None:
         """Stores answers. InfrastructureError if they cannot be written."""
         self._by_key |= {answer.key: answer for answer in answers}

@@ -68,6 +68,8 @@ class LmEvalTasks(ExternalTasks):
             for name in names:
                 progress.say(f"{name}: {counts[name]} documents, by lm_eval")
                 lm.answers = Answers(run.path / name / "answers.jsonl")
+                if lm.answers.has_any():
+                    model.answered_before()
                 try:
                     _run_task(name, self._plan, counts[name], lm, run)
                 finally:

@@ -151,6 +151,9 @@ class Model(ABC):
             UserError: the model cannot answer these requests; the run stops.
         """
 
+    def answered_before(self) -> None:
+        """Notes that the run has answers of this model on record; called before `load`."""
+
     def load(self) -> None:
         """Loads the weights; called before the first `generate`, and only if there is one.
 

@@ -1,8 +1,9 @@
 """The client of OpenAI-compatible servers that judges and models share, for every endpoint.
 
-It distinguishes three kinds of failure: the user must fix something (refused key, unknown model:
-`UserError`, at once); the server does not work now (`ServerError`, after a few attempts: the samples
-stay pending); this one reply cannot be used (`ReplyError`). On "slow down" (429) it sends fewer
+It distinguishes three kinds of failure (`refusals`): the user must fix something (refused key or
+account, unknown model: `UserError`, at once); the server does not work now (`ServerError`, after a few
+attempts: the samples stay pending); this one reply cannot be used (`ReplyError`; `failure_of` decides
+whether it is a failure of that sample, or of all). On "slow down" (429) it sends fewer
 requests at a time, after the pause that the server names, and nothing fails.
 
 The size of a reply and the time of an attempt are bounded, and no redirect is followed: requests go
@@ -22,20 +23,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
-from eval_anything.content import Usage
+from eval_anything.content import Failure, Usage
 from eval_anything.errors import ServerError, UserError
 from eval_anything.servers.events import Fold, fold_events
 from eval_anything.servers.limit import Limit
 from eval_anything.servers.prices import Spending
+from eval_anything.servers.refusals import Refusal, RefusalKind, SentRequest
 from eval_anything.servers.replies import (
     Body,
     PassingError,
     ReplyError,
+    raise_error,
     read_json,
     read_medium,
-    reason_in,
     without_key,
 )
+from eval_anything.servers.trial import Trial
 
 __all__ = ["Client", "Files", "ReplyError", "Server", "Timed", "parse_server", "without_key"]
 
@@ -112,6 +115,7 @@ class Client:
         concurrency: the most requests under way at once.
         timeout: seconds for one attempt, with reading the whole reply.
         spending: counts what replies cost and stops at the budget.
+        trial: whether the server accepts the requests of the run at all; clients may share it.
     """
 
     def __init__(
@@ -121,9 +125,11 @@ class Client:
         concurrency: int = 64,
         timeout: float = _TIMEOUT,
         spending: Spending | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self.server = server
         self.timeout = timeout
+        self.trial = trial or Trial()
         self._label = label
         self._spending = spending
         self._limit = Limit(concurrency)
@@ -147,7 +153,7 @@ class Client:
                 await read_json(body_)
                 raise ReplyError(f"no stream, but {body_.content_type or 'something else'}")
             fold = begin()
-            await fold_events(body_.chunks(), fold, body_.begun)
+            await fold_events(body_.chunks(), fold, body_.begun, body_.sent)
             return fold
 
         return await self._retried(lambda: self._attempt("POST", path, read, body))
@@ -168,6 +174,28 @@ class Client:
         """Adds a request that was answered, with its tokens, to the spending."""
         if self._spending is not None:
             self._spending.add(self.server.model, usage)
+
+    def failure_of(self, error: ReplyError, media: bool = False) -> Failure:
+        """The failure of a sample whose reply cannot be used.
+
+        Args:
+            error: the reason.
+            media: whether the sample has media.
+
+        Raises:
+            UserError: the refusal is not of this sample; EarlyRefusalError if that is not decided yet.
+        """
+        refusal = error.refusal
+        if refusal is None:
+            return Failure("model_error", str(error))
+        if refusal.status == 404 and refusal.kind is RefusalKind.MODALITY and not media:
+            raise self._stopped(refusal._replace(kind=RefusalKind.MISSING), "such endpoint")
+        failure = refusal.failure(str(error), media)
+        if refusal.is_of_every_request(media):
+            self.trial.refuse(self._label, refusal, failure)
+        else:
+            self.trial.interrupt()
+        return failure
 
     async def close(self) -> None:
         """Closes the connections; a later request opens new ones."""
@@ -200,7 +228,7 @@ class Client:
             else:
                 failures += 1
                 if failures == _ATTEMPTS:
-                    raise ServerError(f"{self._label}: {passing}, {_ATTEMPTS} times")
+                    raise ServerError(f"{self._label}: {passing}, {_ATTEMPTS} times{passing.words}")
             pause = passing.pause if passing.pause is not None else 0.5 * 2**failures
             await asyncio.sleep(pause * random.uniform(1.0, 1.2))
 
@@ -212,7 +240,27 @@ class Client:
         body: Mapping[str, Any] | None = None,
         files: Files | None = None,
     ) -> Timed[T]:
-        """Sends one request. Raises PassingError for a failure that another attempt may not have."""
+        """Sends one request. Raises PassingError for a failure that another attempt may not have, and
+        UserError for a refusal that stops the run."""
+        sent = SentRequest(self.server.model, path, tuple(body or ()))
+        try:
+            reply = await self._exchange(method, path, read, sent, body, files)
+        except ReplyError as error:
+            if error.refusal is not None and error.refusal.stops:
+                raise self._stopped(error.refusal, path) from None
+            raise
+        self.trial.accepted = True
+        return reply
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Body], Awaitable[T]],
+        sent: SentRequest,
+        body: Mapping[str, Any] | None,
+        files: Files | None,
+    ) -> Timed[T]:
         import openai
 
         if self._client is None:
@@ -231,16 +279,11 @@ class Client:
             async with asyncio.timeout(self.timeout):  # the transport's own begins anew with each read
                 response = await call(path, **send)
                 try:
-                    reply = await read(Body(response, start))
+                    reply = await read(Body(response, start, sent))
                 finally:
                     await response.aclose()
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise UserError(
-                f"{self._label}: the server refuses the key ({error.status_code}). Set OPENAI_API_KEY "
-                "to one that it accepts."
-            ) from None
         except openai.APIStatusError as error:
-            self._raise_status(error, method, path)
+            self._raise_status(error, method, sent)
         except openai.APIConnectionError as error:
             refused = type(error.__cause__).__name__.startswith("Connect")
             if isinstance(error, openai.APITimeoutError) and not refused:
@@ -251,25 +294,28 @@ class Client:
             raise self._too_late() from None
         return Timed(reply, time.perf_counter() - start)
 
-    def _raise_status(self, error: Any, method: str, path: str) -> NoReturn:
+    def _raise_status(self, error: Any, method: str, sent: SentRequest) -> NoReturn:
         status: int = error.status_code
-        if status == 429:
-            raise PassingError("rate-limited", _pause(error), slow_down=True) from None
-        if status >= 500 or status in (408, 409):
-            raise PassingError(f"the server answered {status}", _pause(error)) from None
         if 300 <= status < 400 and method == "POST":
             raise UserError(
                 f"{self._label}: the server sends on to "
                 f"{without_key(str(error.response.headers.get('location')))}, and "
                 "that is not followed: name the address itself, openai/NAME@URL"
             ) from None
-        if status == 404:
-            if method == "GET":  # of a job that was just started
-                raise PassingError(f"the server has no {path} (404)") from None
-            raise UserError(
-                f"{self._label}: the server has no model {self.server.model!r}, or no {path} (404)"
-            ) from None
-        raise ReplyError(f"the server answered {status}: {reason_in(error.body)}", status) from None
+        if status == 404 and method == "GET":  # of a job that was just started
+            raise PassingError(f"the server has no {sent.path} (404)") from None
+        raise_error(error.response.text, status, sent, _pause(error))
+
+    def _stopped(self, refusal: Refusal, path: str) -> UserError:
+        """The error that stops the run for a refusal, with the server's words."""
+        status = f" ({refusal.status})" if refusal.status is not None else ""
+        if refusal.kind is RefusalKind.MISSING:
+            reason = f"the server has no model {self.server.model!r}, or no {path}{status}"
+            return UserError(f"{self._label}: {reason}: {refusal.words}")
+        return UserError(
+            f"{self._label}: the server refuses the key or the account{status}: {refusal.words}. "
+            "Set OPENAI_API_KEY to one that it accepts, or see to the account, and repeat the command."
+        )
 
     async def _fetch(self, url: str) -> Timed[bytes]:
         import openai

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from eval_anything.servers.error_bodies import error_inside
+from eval_anything.servers.refusals import NO_REQUEST, SentRequest
 from eval_anything.servers.replies import PassingError, raise_error
 
 
@@ -25,18 +27,22 @@ class Fold(Protocol):
         """Adds an event that came so many seconds after the request."""
 
 
-async def fold_events(chunks: AsyncIterator[bytes], fold: Fold, begun: float) -> None:
+async def fold_events(
+    chunks: AsyncIterator[bytes], fold: Fold, begun: float, sent: SentRequest = NO_REQUEST
+) -> None:
     """Adds all events of a stream to a fold.
 
     Args:
         chunks: the bytes of the stream.
         fold: takes the events.
         begun: time of the request, on the clock of `perf_counter`.
+        sent: what a refusal may name.
 
     Raises:
         PassingError: the stream cannot be read, or ends before the answer is complete.
         ReplyError: the stream holds an error that another attempt would have too.
     """
+    begun_to_answer = False
     async for payload in _payloads(chunks):
         if payload.startswith(b"[DONE]"):
             return
@@ -46,9 +52,11 @@ async def fold_events(chunks: AsyncIterator[bytes], fold: Fold, begun: float) ->
             raise PassingError(f"an event cannot be read ({type(error).__name__})") from None
         if not isinstance(event, dict):
             raise PassingError("an event is no object")
-        if event.get("error") or event.get("type") == "error":
-            raise_error(event.get("error") or event)
+        failure = event if event.get("type") == "error" else error_inside(event)
+        if failure is not None:
+            raise_error(failure, sent=sent, begun=begun_to_answer)
         fold.add(event, time.perf_counter() - begun)
+        begun_to_answer = True
     if not fold.finished:
         raise PassingError("the stream was cut")
 

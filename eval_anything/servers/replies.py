@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
+
+from eval_anything.servers.error_bodies import error_inside
+from eval_anything.servers.refusals import (
+    NO_REQUEST,
+    Refusal,
+    RefusalKind,
+    SentRequest,
+    read_refusal,
+)
 
 _LARGEST_BODY = 64 * 2**20
 
@@ -18,12 +26,17 @@ _LONGEST_REASON = 300  # characters of a server's message about a failure
 class ReplyError(ValueError):
     """A reply that cannot be used: empty, refused by a filter, too large, or a bad request.
 
-    `status` is the server's code where that is the reason.
+    `refusal` is what the server says where that is the reason, and `status` its code.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.refusal = refusal
+
+    @property
+    def status(self) -> int | None:
+        """The status of the refusal; None if the server did not refuse."""
+        return self.refusal.status if self.refusal is not None else None
 
 
 class PassingError(Exception):
@@ -32,19 +45,25 @@ class PassingError(Exception):
     Attributes:
         pause: seconds to wait before the next attempt, where the server names them.
         slow_down: whether the server refused because of too many requests.
+        words: the server's own, after a colon; empty if it has none.
     """
 
-    def __init__(self, reason: str, pause: float | None = None, slow_down: bool = False) -> None:
+    def __init__(
+        self, reason: str, pause: float | None = None, slow_down: bool = False, words: str = ""
+    ) -> None:
         super().__init__(reason)
         self.pause = pause
         self.slow_down = slow_down
+        self.words = f": {words}" if words else ""
 
 
 class Body(NamedTuple):
-    """A reply of which only the head is read; `begun` is the time of the request (`perf_counter`)."""
+    """A reply of which only the head is read; `begun` is the time of the request (`perf_counter`), and
+    `sent` what its refusal may name."""
 
     response: Any
     begun: float
+    sent: SentRequest = NO_REQUEST
 
     @property
     def content_type(self) -> str:
@@ -82,8 +101,9 @@ async def read_json(body: Body) -> Any:
         if content.startswith((b"data:", b"event:", b":")):
             raise ReplyError("a stream of events, where none was asked for") from None
         raise PassingError(f"the answer cannot be read ({type(error).__name__})") from None
-    if isinstance(decoded, dict) and decoded.get("error") and not decoded.get("choices"):
-        raise_error(decoded["error"])
+    failure = error_inside(decoded)
+    if failure is not None:
+        raise_error(failure, sent=body.sent)
     return decoded
 
 
@@ -95,37 +115,34 @@ async def read_medium(body: Body) -> bytes:
     return b"".join([chunk async for chunk in body.chunks()])
 
 
-def raise_error(error: Any) -> NoReturn:
-    """Raises the exception for an error object, found in a reply of status 200 or in a stream.
+def raise_error(
+    error: Any,
+    status: int | None = None,
+    sent: SentRequest = NO_REQUEST,
+    pause: float | None = None,
+    begun: bool = False,
+) -> NoReturn:
+    """Raises the exception for a refusal or failure, by whose it is.
 
-    Servers put a status code, or OpenAI's words for it ("server_error"), into `code` or `type`.
+    Args:
+        error: the decoded body, or its text; or an error inside of a reply of status 200.
+        status: the HTTP status; None inside of a reply of status 200, or of a stream.
+        sent: what the refusal may name.
+        pause: seconds to wait before another attempt, where the server names them.
+        begun: whether the server had begun to answer.
 
     Raises:
         PassingError: another attempt may succeed, as after an overload.
-        ReplyError: it is a mistake in the request.
+        ReplyError: it would not.
     """
-    fields = error if isinstance(error, dict) else {}
-    code, message = fields.get("code"), f"the server answered with an error: {reason_in(error)}"
-    status = int(str(code)) if re.fullmatch(r"[1-5]\d\d", str(code)) else None
-    words = f"{code or ''} {fields.get('type') or ''}".strip().lower()
-    if status == 429 or "rate_limit" in words:
-        raise PassingError("rate-limited", slow_down=True)
-    if status is not None:
-        passing = status >= 500 or status in (408, 409)
-    else:
-        passing = (
-            not words or re.search("server|internal|overload|unavailable|timeout", words) is not None
-        )
-    if passing:
-        raise PassingError(message)
-    raise ReplyError(message, status)
-
-
-def reason_in(body: Any) -> str:
-    """The message in the body of an error, on one line and shortened."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    message = error.get("message") or error.get("code") if isinstance(error, dict) else error
-    return " ".join(without_key(str(message or "nothing more")).split())[:_LONGEST_REASON]
+    refusal = read_refusal(status, error, sent)
+    refusal = refusal._replace(words=without_key(refusal.words)[:_LONGEST_REASON], begun=begun)
+    answer = f"the server answered {status}" if status else "the server answered with an error"
+    if refusal.kind is RefusalKind.SLOW_DOWN:
+        raise PassingError("rate-limited", pause, slow_down=True, words=refusal.words) from None
+    if refusal.kind is RefusalKind.PASSING:
+        raise PassingError(answer, pause, words=refusal.words) from None
+    raise ReplyError(f"{answer}: {refusal.words}", refusal) from None
 
 
 def without_key(text: str) -> str:

@@ -169,12 +169,28 @@ def test_a_server_gets_conversations_with_a_chat_template(cli: Cli, own: Path) -
 
 
 def test_a_request_that_a_server_refuses_is_the_models_failure(cli: Cli, own: Path) -> None:
-    with serve(lambda n, body: fails(400)) as server:
+    with serve(lambda n, body: fails(400) if n == 1 else says("P")) as server:
         command = ("run", "--model", server.spec(), "--tasks", "lm_eval/own_answer", "--include", own)
         done = cli(*command, "--limit", "3", *_QUICK)
     assert done.code == 1
-    assert done.json["tasks"]["lm_eval/own_answer"]["failed"] == 3
-    assert "failed 3 of 3" in done.err
+    assert done.json["tasks"]["lm_eval/own_answer"]["failed"] == 1
+    assert "failed 1 of 3" in done.err
+
+
+def test_what_a_server_refuses_to_all_requests_is_no_failure_of_the_model(
+    cli: Cli, own: Path, tmp_path: Path
+) -> None:
+    refusing = True
+    script = lambda n, body: fails(400, "no such field") if refusing else says("P")  # noqa: E731
+    with serve(script) as server:
+        command = ("run", "--model", server.spec(), "--tasks", "lm_eval/own_answer", "--include", own)
+        stopped = cli(*command, "--limit", "3", *_QUICK, "--out", tmp_path / "run")
+        assert stopped.code == 2
+        assert "no such field" in stopped.err
+        refusing = False
+        done = cli(*command, "--limit", "3", *_QUICK, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert done.json["tasks"]["lm_eval/own_answer"]["failed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from eval_anything.judges.asking.cache import Verdicts
 from eval_anything.judges.asking.verdict import Marked
 from eval_anything.servers.chat import ChatClient, Reply, ReplyError, Server
 from eval_anything.servers.prices import Spending
+from eval_anything.servers.refusals import RefusalKind
+from eval_anything.servers.trial import Trial
 
 Messages = list[dict[str, Any]]
 
@@ -85,6 +87,11 @@ class JudgeAsker:
         self._verdicts: Verdicts | None = None
         self._structured = True
         self._requests: dict[str, _SharedRequest] = {}
+        self._trial = Trial()
+
+    def answered_before(self) -> None:
+        """Notes that the model has given a verdict before, to this run or another one."""
+        self._trial.accepted = True
 
     async def ask(self, question: JudgeQuestion[V], spending: Spending | None) -> JudgeAnswer[V]:
         """A verdict from the cache or the model. ValueError if the model gives none.
@@ -101,9 +108,10 @@ class JudgeAsker:
         if shared is None or shared.task.done():
             cached = self._verdicts.get(key)
             if cached is not None:
+                self.answered_before()
                 return JudgeAnswer(msgspec.json.decode(cached, type=question.type_), Usage())
             if self._client is None:
-                self._client = ChatClient(self.server, self._name, spending=spending)
+                self._client = ChatClient(self.server, self._name, spending=spending, trial=self._trial)
             request = self._request(self._client, self._verdicts, key, question)
             shared = self._requests[key] = _SharedRequest(asyncio.create_task(request))
         return await self._answer_of(key, shared)
@@ -154,12 +162,26 @@ class JudgeAsker:
     async def _reply(self, client: ChatClient, question: JudgeQuestion[V], messages: Messages) -> Reply:
         """Reply of the server, with structured output unless the server refuses that."""
         temperature = question.temperature
-        if self._structured:
-            try:
-                return await client.ask(messages, response_format=question.form, temperature=temperature)
-            except ReplyError as error:
-                if error.status not in (400, 422):
-                    raise
-        reply = await client.ask(messages, temperature=temperature)
+        try:
+            if self._structured:
+                try:
+                    return await client.ask(
+                        messages, response_format=question.form, temperature=temperature
+                    )
+                except ReplyError as error:
+                    if not _may_refuse_the_form(error):
+                        raise
+            reply = await client.ask(messages, temperature=temperature)
+        except ReplyError as error:
+            client.failure_of(error)  # raises what stops the run
+            raise
         self._structured = False  # the server refused the form, not this one request
         return reply
+
+
+def _may_refuse_the_form(error: ReplyError) -> bool:
+    """Whether the server may have refused structured output, and take the request without it."""
+    refusal = error.refusal
+    if refusal is None or refusal.kind is RefusalKind.CONTENT:
+        return False
+    return refusal.kind is RefusalKind.PARAMETER or refusal.status in (400, 422)

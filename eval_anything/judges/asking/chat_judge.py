@@ -31,6 +31,9 @@ class ChatScorer(Scorer):
         self._clips = file.clips
         self._asker = JudgeAsker(f"judge {self.name}", self.server)
 
+    def answered_before(self) -> None:
+        self._asker.answered_before()
+
     async def close(self) -> None:
         await self._asker.close()
 

@@ -17,6 +17,7 @@ from eval_anything.judges.calibration.labels import Labelled, Labels
 from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.models.checked import checked
+from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.statistics.agreement import (
     AgreementFigure,
     accuracy,
@@ -150,17 +151,23 @@ async def _score_all(
     a spent budget, no new row begins; rows in progress finish, since they are paid for."""
     scores: list[list[Score]] = [[] for _ in rows]
     queue = deque(enumerate(rows))
+    refused: Held[tuple[int, Labelled]] = Held()
 
     async def work() -> None:
         while queue:
             index, row = queue.popleft()
             try:
                 scores[index] = await _score(scorer, metric, row)
+            except EarlyRefusalError as error:
+                refused.add((index, row), error)
+                continue
             except EvalError:
                 queue.clear()
                 raise
             on_row(any(score.value is None for score in scores[index]))
 
+    await all_of(work() for _ in range(_AT_ONCE))
+    queue.extend(row for row, _ in refused.decide())
     await all_of(work() for _ in range(_AT_ONCE))
     return scores
 

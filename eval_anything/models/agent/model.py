@@ -104,8 +104,7 @@ class AgentModel(Model):
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
         """Prepares the chat model and the models of generators, and has them count what they spend."""
-        generators = self._generators.values()
-        media_models = [g.model for g in generators if isinstance(g, ModelGenerator)]
+        media_models = self._media_models
         for model in (self._chat, *media_models):
             model.spending = self.spending
         if self.spending is not None:
@@ -113,6 +112,10 @@ class AgentModel(Model):
         self._chat.prepare(tasks, keys, task_names)
         for model in media_models:
             model.prepare((), (), task_names)
+
+    def answered_before(self) -> None:
+        for model in (self._chat, *self._media_models):
+            model.answered_before()
 
     def load(self) -> None:
         self._chat.load()
@@ -135,6 +138,11 @@ class AgentModel(Model):
         await self._chat.close()
         for generator in self._generators.values():
             await generator.close()
+
+    @property
+    def _media_models(self) -> list[Model]:
+        """The models that generate media."""
+        return [g.model for g in self._generators.values() if isinstance(g, ModelGenerator)]
 
     async def _generate_media(
         self, requests: Sequence[Request], plans: Sequence[PlannedAnswer]

@@ -88,7 +88,7 @@ class ServerPlanner(Planner):
         form = await self._best_form()
         if form == "text":
             return await super().plans(requests, store)
-        return [await self._plan(request, form) for request in requests]
+        return [await self._answer(request, form) for request in requests]
 
     async def _best_form(self) -> Form:
         async with self._form_lock:
@@ -103,8 +103,21 @@ class ServerPlanner(Planner):
         medium = next(iter(self._instructions.about))
         order = f"Give no text. Give one {medium} with exactly this prompt: a red circle"
         messages = (Message("user", (TextPart(order),)),)
-        answer = await self._plan(Request("", "", 0, messages, Sampling()), form)
+        try:
+            answer = await self._plan(Request("", "", 0, messages, Sampling()), form)
+        except ReplyError:  # such as a refusal of the form
+            return False
         return any(plan_item.modality is medium for plan_item in answer.plan)
+
+    async def _answer(self, request: Request, form: Form) -> PlannedAnswer:
+        """The plan, or the error for which there is none."""
+        try:
+            return await self._plan(request, form)
+        except (UnsupportedInputError, MediaError) as error:
+            return PlannedAnswer(form, error=Failure("unsupported_input", str(error)))
+        except ReplyError as error:
+            failure = self._model.client.failure_of(error, has_media(request.messages))
+            return PlannedAnswer(form, error=failure)
 
     async def _plan(self, request: Request, form: Form) -> PlannedAnswer:
         model, answer = self._model, PlannedAnswer(form)
@@ -112,30 +125,22 @@ class ServerPlanner(Planner):
         extra: dict[str, Any] = {"tools": tools(self._instructions.about), "tool_choice": "auto"}
         if form == "json":
             extra = {"response_format": schema(self._instructions.about)}
-        try:
-            body = {
-                "model": model.server.model,
-                **await asyncio.to_thread(chat_input, instructed_request.messages, model.settings),
-                "temperature": instructed_request.sampling.temperature,
-                "max_tokens": model.settings.max_tokens,
-                "seed": instructed_request.seed % 2**31,
-                **extra,
-            }
-            reply = await model.client.post("/chat/completions", body)
-            message = _message(reply.value, answer)
-        except (UnsupportedInputError, MediaError) as error:
-            answer.error = Failure("unsupported_input", str(error))
-        except ReplyError as error:
-            refused = has_media(request.messages) and error.status is not None
-            kind: Any = "unsupported_input" if refused else "model_error"
-            answer.error = Failure(kind, str(error))
+        body = {
+            "model": model.server.model,
+            **await asyncio.to_thread(chat_input, instructed_request.messages, model.settings),
+            "temperature": instructed_request.sampling.temperature,
+            "max_tokens": model.settings.max_tokens,
+            "seed": instructed_request.seed % 2**31,
+            **extra,
+        }
+        reply = await model.client.post("/chat/completions", body)
+        message = _message(reply.value, answer)
+        model.client.paid(answer.usage)
+        answer.latency = Latency(total=round(reply.seconds, 4))
+        if form == "tools" or message.get("refusal"):
+            _read(answer, read_message, message)
         else:
-            model.client.paid(answer.usage)
-            answer.latency = Latency(total=round(reply.seconds, 4))
-            if form == "tools" or message.get("refusal"):
-                _read(answer, read_message, message)
-            else:
-                _read(answer, read_json, text_of(message))
+            _read(answer, read_json, text_of(message))
         return answer
 
 

@@ -139,6 +139,8 @@ async def _videos(client: Client, settings: ServerSettings, request: Request) ->
         await asyncio.sleep(pause)
         pause = min(_LONGEST_PAUSE, 1.5 * pause)
         status = _status((await client.get(path)).value)
+    if status == "failed":  # without an error that says more
+        raise ServerError(f"the job of {client.server.model} that makes the clip failed")
     if status != "completed":
         raise ReplyError(f"the job that makes the clip is {status}")
     clip = await client.get_bytes(f"{path}/content")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +23,11 @@ from eval_anything.models.openai.payload import Link, Medium, medium
 from eval_anything.models.openai.replies import Content
 from eval_anything.models.openai.settings import names, read_settings
 from eval_anything.servers.client import Client, ReplyError, parse_server, without_key
+from eval_anything.servers.trial import EarlyRefusalError, Held, Trial
 
 if TYPE_CHECKING:
     from eval_anything.models.openai.settings import ServerSettings
     from eval_anything.tasks.task import Task
-
-
-# Status codes of a server that refuses media; 400 and 422 may have other reasons.
-_REFUSALS = (400, 413, 415, 422)
 
 
 _WITHOUT_TOKENS = ("speech", "videos")
@@ -51,12 +49,14 @@ class ChatModel(Model):
         self.paid_as = self.server.model
         self.name = self.server.model.replace("/", "--")
         self.settings, self.arguments = read_settings(arguments)
+        self._trial = Trial()
 
     @cached_property
     def client(self) -> Client:
         """The client of the server, made with the first request."""
         timeout = self.settings.timeout
-        return Client(self.server, f"--model {self.spec}", self.concurrency, timeout, self.spending)
+        label = f"--model {self.spec}"
+        return Client(self.server, label, self.concurrency, timeout, self.spending, self._trial)
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ChatModel:
@@ -92,10 +92,12 @@ class ChatModel(Model):
         except (UnsupportedInputError, MediaError) as error:
             return Response(error=Failure("unsupported_input", str(error)))
         except ReplyError as error:
-            refused = error.status in _REFUSALS and has_media(request.messages)
-            return Response(error=Failure("unsupported_input" if refused else "model_error", str(error)))
+            return Response(error=self.client.failure_of(error, has_media(request.messages)))
         self.client.paid(answer.content.usage)
         return await self._response(answer, store)
+
+    def answered_before(self) -> None:
+        self._trial.accepted = True
 
     async def close(self) -> None:
         if "client" in vars(self):
@@ -180,4 +182,12 @@ class ServerText(TextModel):
                 return error
             return msgspec.structs.replace(response, parts=(TextPart(ending.cut(response.text)),))
 
-        return await asyncio.gather(*map(answer, requests))
+        answers = await asyncio.gather(*map(answer, requests))
+        refused: Held[int] = Held()
+        for row, refusal in enumerate(answers):
+            if isinstance(refusal, EarlyRefusalError):
+                refused.add(row, refusal)
+        with contextlib.suppress(EarlyRefusalError):  # which then stay the answers
+            for row, refusal in refused.decide():
+                answers[row] = Response(error=refusal.failure)
+        return answers

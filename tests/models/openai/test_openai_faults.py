@@ -15,6 +15,7 @@ from eval_anything.content import Response
 from eval_anything.errors import ServerError, UserError
 from eval_anything.servers import replies as bodies
 from eval_anything.servers.prices import BudgetError, Spending
+from eval_anything.servers.trial import EarlyRefusalError
 from tests.support.helpers import mp4, png, wav
 from tests.support.shapes_server import (
     CUT,
@@ -155,11 +156,19 @@ def failure(server: ShapesServer, folder: Path, **arguments: str) -> tuple[str, 
 
 
 @pytest.mark.parametrize("name", list(ENDPOINTS))
-def test_a_bad_request_is_of_that_sample_alone(name: str, tmp_path: Path) -> None:
+def test_a_refusal_by_a_policy_is_of_that_sample_alone(name: str, tmp_path: Path) -> None:
     arguments, routes = with_fault(name, problem(400, "against our policy"), times=99)
     with serve_shapes(routes) as server:
         kind, message = failure(server, tmp_path, **arguments)
-    assert (kind, message) == ("model_error", "the server answered 400: against our policy")
+    assert (kind, message) == ("refusal", "the server answered 400: against our policy")
+
+
+@pytest.mark.parametrize("name", [name for name in ENDPOINTS if "," not in name or "begun" in name])
+def test_a_bad_request_may_be_that_of_all_samples(name: str, tmp_path: Path) -> None:
+    arguments, routes = with_fault(name, problem(400, "no"), times=99)
+    with serve_shapes(routes) as server, pytest.raises(EarlyRefusalError, match="answered 400: no") as e:
+        respond(server, tmp_path, **arguments)
+    assert e.value.failure.kind == "model_error"
 
 
 POLICY = {"message": "against our policy", "code": "moderation_blocked"}
@@ -189,8 +198,9 @@ def test_a_useless_reply_is_of_that_sample_alone(name: str, fault: Sent, tmp_pat
     arguments, routes = with_fault(name, fault, times=99)
     with serve_shapes(routes) as server:
         kind, message = failure(server, tmp_path, **arguments)
-    assert kind == "model_error"
-    if b"policy" in fault.pieces[0]:
+    refused = b"policy" in fault.pieces[0]
+    assert kind == ("refusal" if refused else "model_error")
+    if refused:
         assert "against our policy" in message
     assert len(server.asked) <= 2, "what is useless is not asked for again"
 

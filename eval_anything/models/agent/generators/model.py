@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_anything.content import Message, Response, TextPart
+from eval_anything.content import Failure, Message, Response, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.generators.base import (
     Generator,
@@ -17,6 +17,7 @@ from eval_anything.models.agent.generators.base import (
 )
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Request, Sampling
+from eval_anything.servers.trial import EarlyRefusalError
 
 
 class ModelSettings(GeneratorSettings, frozen=True, kw_only=True):
@@ -65,7 +66,11 @@ class ModelGenerator(Generator):
             for number, order in enumerate(orders)
         ]
         with tempfile.TemporaryDirectory(prefix="eval-anything-") as folder:
-            responses = await self.model.generate(requests, MediaStore(Path(folder)))
+            try:
+                responses = await self.model.generate(requests, MediaStore(Path(folder)))
+            except EarlyRefusalError as error:
+                error.failure = Failure("generator_failed", error.failure.message)
+                raise
             return [self._medium(response) for response in responses]
 
     def _medium(self, response: Response) -> bytes:
