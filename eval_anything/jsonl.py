@@ -177,7 +177,7 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
 
     Raises:
         msgspec.DecodeError: for invalid JSON (its subclass ValidationError for unknown or wrong keys).
-        ValueError: for wrong content, such as a missing contract or medium.
+        ValueError: for wrong content, such as a missing contract or medium, and for deep nesting.
 
     Example:
         >>> parts = [{"modality": "text", "text": "Name a primary colour."}]
@@ -186,6 +186,7 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
         >>> sample_from_json(msgspec.json.encode(line), Path("."), contract).source_id
         'colours-1'
     """
+    check_nesting(line)
     row = msgspec.json.decode(line, type=_ScriptJson)
     sample = _sample(row, root, contract)
     turns = tuple(_turn(turn, number, root) for number, turn in enumerate(row.turns, start=2))
@@ -255,6 +256,31 @@ def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:
     ]
 
 
+DEEPEST = 200
+"""Levels of lists and objects in one line; more would end in an error of the interpreter somewhere."""
+
+
+TOO_DEEP = f"nested more than {DEEPEST} levels deep: write it flatter"
+
+
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+
+
+def check_nesting(line: bytes) -> None:
+    """ValueError for JSON with more than `DEEPEST` levels of lists and objects.
+
+    Example:
+        >>> check_nesting(b'{"text": "[[["}')
+    """
+    if line.count(b"[") + line.count(b"{") <= DEEPEST:
+        return
+    depth = 0
+    for token in _NESTING.finditer(line):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+
+
 def json_message(error: Exception, extra_keys: Sequence[str] = ()) -> str:
     """Message for a decoding error of a line of samples.jsonl, or of a file with further keys."""
     text = str(error)
@@ -290,6 +316,7 @@ def read_lines(
             mistakes.add_line(number, "too many mistakes: the lines after this one were not read")
             return
         try:
+            check_nesting(line)
             row = parse(line, number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             mistakes.add_line(number, explain(error))

@@ -18,7 +18,7 @@ from msgspec import Struct
 from eval_anything.content import Contract
 from eval_anything.errors import UserError
 from eval_anything.files.writing import append_whole, cannot_write, take_lock
-from eval_anything.jsonl import MessageJson, PartJson
+from eval_anything.jsonl import MessageJson, PartJson, check_nesting
 
 Kind = Literal["vote", "preference", "grade"]
 
@@ -84,8 +84,9 @@ def read_annotations(path: Path) -> list[Annotation]:
     annotations = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
+            check_nesting(line)
             annotations.append(_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (ValueError, msgspec.DecodeError) as error:
             raise UserError(
                 f"{path}:{number}: this line is no annotation ({error}). The file must be one that "
                 "`eval-anything annotate` wrote; delete the line if it is damaged."

@@ -13,6 +13,7 @@ from msgspec import Struct
 from eval_anything.content import Failure, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import AppendedFile, cut_torn_line
+from eval_anything.jsonl import check_nesting
 
 
 class LoggedAnswer(Struct, frozen=True, omit_defaults=True):
@@ -46,8 +47,9 @@ class Answers:
             cut_torn_line(path)
             for number, line in enumerate(path.read_bytes().splitlines(), start=1):
                 try:
+                    check_nesting(line)
                     answer = _decoder.decode(line)
-                except msgspec.DecodeError as error:
+                except (ValueError, msgspec.DecodeError) as error:
                     raise UserError(
                         f"{path}:{number}: damaged ({error}). Delete that line and run again."
                     ) from None

@@ -29,7 +29,7 @@ from eval_anything.files.writing import (
     pretty_json,
     write_atomically,
 )
-from eval_anything.jsonl import record_from_json, record_to_json
+from eval_anything.jsonl import TOO_DEEP, record_from_json, record_to_json
 from eval_anything.media import MediaStore
 
 FORMAT = 1
@@ -149,9 +149,10 @@ def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
                 break
             try:
                 record = read_line(line[:-1])
-            except (ValueError, msgspec.DecodeError) as error:
+            except (ValueError, msgspec.DecodeError, RecursionError) as error:
+                reason = TOO_DEEP if isinstance(error, RecursionError) else error
                 raise UserError(
-                    f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
+                    f"{path}:{number}: damaged record ({reason}). Delete that line and run again: "
                     "its sample is then evaluated again."
                 ) from None
             if record is not None:

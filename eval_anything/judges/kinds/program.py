@@ -23,6 +23,7 @@ from eval_anything.scoring.functions import ScoreFunction
 
 
 class ProgramScorer(Scorer):
+from eval_anything.jsonl import check_nesting
     """Scorer by a function of a folder."""
 
     kind = "program"
@@ -44,7 +45,7 @@ class ProgramScorer(Scorer):
             raw_scores = self.function(sample, response)
             scores = {n: s if isinstance(s, Score) else Score(s) for n, s in raw_scores.items()}
             undeclared = [name for name in scores if name not in self.metrics]
-            msgspec.json.encode(msgspec.convert(scores, dict[str, Score]))  # can it be recorded?
+            check_nesting(msgspec.json.encode(msgspec.convert(scores, dict[str, Score])))  # recordable?
         except EvalError:  # it is not about this one response, so it ends the run
             raise
         except Exception as error:
