@@ -6,8 +6,9 @@ import gzip
 import io
 import json
 import re
+import string
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -209,20 +210,82 @@ FOUR = ["a dog", "a cat", "B. B. King", "both, A and B"]
         "A) a dog, B) a cat, C) B. B. King, D) both, A and B",
         "(A) a dog (B) a cat (C) B. B. King (D) both, A and B",
         "A: a dog; B: a cat; C: B. B. King; D: both, A and B",
+        "(a) a dog\n(b) a cat\n(c) B. B. King\n(d) both, A and B",
+        "1. a dog\n2. a cat\n3. B. B. King\n4. both, A and B",
+        {"a": "a dog", "b": "a cat", "c": "B. B. King", "d": "both, A and B"},
+        [f"({i}) {text}" for i, text in enumerate(FOUR, start=1)],
     ],
 )
 def test_choices_are_read_in_all_their_forms(value: object) -> None:
     assert choices(value) == FOUR
-    assert chosen(value, "C") == "B. B. King"
+    labels = "1234" if "1" in str(value) else "ABCD"
+    assert chosen(value, labels[2]) == "B. B. King"
+
+
+NUMBERS = [str(i) for i in range(1, 27)]
+
+
+@pytest.mark.parametrize("labels", [string.ascii_uppercase, string.ascii_lowercase, NUMBERS])
+@pytest.mark.parametrize("form", ["{}. ", "{}) ", "{}: ", "({}) ", "({}). ", "{}."])
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\n\n", "\n  ", "  "])
+@pytest.mark.parametrize("count", [2, 10, 26])
+def test_labels_of_every_form(labels: Sequence[str], form: str, between: str, count: int) -> None:
+    texts = [f"x{i}" for i in range(count)]
+    pairs = list(zip(labels, texts, strict=False))
+    assert choices(between.join(form.format(label) + text for label, text in pairs)) == texts
+    assert choices([form.format(label) + text for label, text in pairs]) == texts
+    assert choices(dict(reversed(pairs))) == texts
+    assert chosen(dict(pairs), labels[count - 1]) == texts[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ("A. vitamin B. is good\nB. vitamin C. is good", ["vitamin B. is good", "vitamin C. is good"]),
+        ("A. see B. anthracis\nB. see C. elegans", ["see B. anthracis", "see C. elegans"]),
+        ("1. 3.14\n2. 2.72", ["3.14", "2.72"]),
+        ("1: 2:30\n2: 1:45", ["2:30", "1:45"]),
+        ("A. U.S. B. U.K.", ["U.S.", "U.K."]),
+        ("A. one\nline more\nB. two", ["one\nline more", "two"]),
+        ("A. a B. b\nC. c D. d", ["a", "b", "c", "d"]),
+        ("A.\na\nB.\nb", ["a", "b"]),
+        ("A. a\nB) b", ["a", "b"]),
+        ("A. and/or; B. or", ["and/or", "or"]),
+        (["1. 5", "2. 6"], ["5", "6"]),
+        (["1.5", "2.6"], ["1.5", "2.6"]),
+    ],
+)
+def test_labels_at_the_start_of_a_line_win(value: object, texts: list[str]) -> None:
+    assert choices(value) == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("A. vitamin B. is good B. vitamin C. is good", "A, B, B, C"),
+        ("A. by D. Adams B. by J. Joyce", "A, D, B, J"),
+        ("A. a\nC. c", "A, C"),
+        ("A. a\nB. b\nC. c\nE. e", "A, B, C, E"),
+        ("A. a\nA. b", "A, A"),
+        ("A. a\nB. b\nC c", "A, B, C"),
+        ("A. a B. b C) c", "A, B, C"),
+        ("".join(f"{i}. x{i}\n" for i in range(1, 28)), "26, 27"),
+    ],
+)
+def test_what_cannot_be_split_in_one_way_is_refused(text: str, seen: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{seen} in this order")):
+        choices(text)
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
         ("a dog or a cat", "no choices with letters"),
-        ("A. a dog", "2 to 6 different choices"),
-        (["a", "a "], "2 to 6 different choices"),
-        (["a", ""], "2 to 6 different choices"),
+        ("A. a dog", "2 to 26 different choices"),
+        (["a", "a "], "2 to 26 different choices"),
+        (["a", ""], "2 to 26 different choices"),
+        ([f"x{i}" for i in range(27)], "2 to 26 different choices"),
+        ({}, "must have the letters"),
         ({"A": "a", "C": "c"}, "must have the letters A, B"),
         ([1, 2], "no list of texts"),
         ("[print(1)]", "are no list"),
@@ -382,3 +445,19 @@ def test_mistakes_in_the_declaration_and_the_template(
     with pytest.raises(UserError) as error:
         load_task(folder_at(folder), data=[tmp_path / "sets"])
     assert words in str(error.value)
+
+
+def test_choices_that_cannot_be_split_are_named_with_file_and_line(tmp_path: Path) -> None:
+    sample = SAMPLE.replace("row.name | tojson", "(row.name | choices)[0] | tojson")
+    folder = own_task(tmp_path, sample=sample)
+    rows = tmp_path / "sets" / "birds" / "rows" / "test.jsonl"
+    names = ["A. an owl\nB. a wren", "A. an owl B. a wren B. a tit", "A. a\nB. b"]
+    lines = [json.dumps({"name": n, "photo": f"photos/{i}.png"}) for i, n in enumerate(names)]
+    rows.write_text("\n\n".join(lines))
+    with pytest.raises(UserError) as error:
+        load_task(folder_at(folder), data=[tmp_path / "sets"])
+    assert f"{rows}:3: row 2: the choices cannot be split" in str(error.value)
+    rows.write_text("\n".join([lines[0], "{]", lines[2]]))
+    with pytest.raises(UserError) as error:
+        load_task(folder_at(folder), data=[tmp_path / "sets"])
+    assert f"{rows}:2: not valid JSON" in str(error.value)

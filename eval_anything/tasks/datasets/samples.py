@@ -54,7 +54,7 @@ def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
     lines = []
     mistakes = Mistakes(snapshot.rows[0])
     for rows in _belonging(items, dataset, snapshot):
-        where = Problem(rows[0].file, 0, f"row {rows[0].number}: ")
+        where = Problem(rows[0].file, rows[0].line, f"row {rows[0].number}: ")
         try:
             text = compiled.render(row=rows[0].fields, rows=[row.fields for row in rows])
             lines.append((where, text.encode()))
@@ -89,6 +89,7 @@ def _belonging(
                 rows[0].file,
                 f"row {rows[0].number}: {where.field} is {label!r}, which is none of "
                 f"{', '.join(where.among)}.{near(label, where.among)}",
+                rows[0].line,
             )
     belonging = [rows for rows, label in zip(items, labels, strict=True) if label == where.equals]
     if not belonging:
@@ -98,7 +99,7 @@ def _belonging(
 
 def _field(row: DatasetRow, name: str) -> str:
     if name not in row.fields:
-        raise mistake(row.file, f"row {row.number}: {_missing(name, row.fields)}")
+        raise mistake(row.file, f"row {row.number}: {_missing(name, row.fields)}", row.line)
     return str(row.fields[name])
 
 
