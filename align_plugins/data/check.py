@@ -16,6 +16,7 @@ from eval_anything.cli.printing import print_json
 from eval_anything.content import MODALITIES, Part, TextPart
 from eval_anything.errors import Exit
 from eval_anything.media import MediaError, check_decodes
+from eval_anything.output.stdout import print_lines
 from eval_anything.output.tables import table
 
 _MOST_LISTED = 10
@@ -111,26 +112,26 @@ def _preview(part: Part) -> str:
 def _print(summary: dict[str, Any]) -> None:
     kinds = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in summary["kinds"].items())
     counts = f"{summary['rows']} rows with {summary['prompts']} prompts ({kinds or 'nothing'})"
-    print(f"{summary['file']}: {counts}\n")
+    print_lines(f"{summary['file']}: {counts}\n")
     if summary["modalities"]:
         header = ["parts", *(m.value for m in MODALITIES)]
         cells = [
             [field, *(str(counts.get(m.value, 0)) for m in MODALITIES)]
             for field, counts in summary["modalities"].items()
         ]
-        print(table(header, cells, right=(1, 2, 3, 4)))
+        print_lines(table(header, cells, right=(1, 2, 3, 4)))
     for line in summary["examples"]:
-        print(f"\n{line}")
-    print()
-    print(*summary["problems"][:_MOST_LISTED], sep="\n", end="\n" if summary["problems"] else "")
+        print_lines(f"\n{line}")
+    print_lines("")
+    print_lines(*summary["problems"][:_MOST_LISTED])
     same = summary["duplicates"]
-    print(f"duplicates: {len(same)}" + "".join(f"\n  {', '.join(ids)}" for ids in same[:_MOST_LISTED]))
-    print(
+    print_lines(f"duplicates: {len(same)}", *(f"  {', '.join(ids)}" for ids in same[:_MOST_LISTED]))
+    print_lines(
         f"ties: {len(summary['ties'])}"
         + (f" ({', '.join(summary['ties'][:_MOST_LISTED])})" if summary["ties"] else "")
     )
-    print(f"prompts of benchmarks: {len(summary['contaminated'])}")
+    print_lines(f"prompts of benchmarks: {len(summary['contaminated'])}")
     for hit in summary["contaminated"][:_MOST_LISTED]:
-        print(f"  row {hit['row']} is {hit['sample']}")
+        print_lines(f"  row {hit['row']} is {hit['sample']}")
     if summary["not_looked_into"]:
-        print(f"benchmarks that are not on this machine: {', '.join(summary['not_looked_into'])}")
+        print_lines(f"benchmarks that are not on this machine: {', '.join(summary['not_looked_into'])}")

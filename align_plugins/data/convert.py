@@ -13,6 +13,7 @@ from eval_anything.cli.printing import print_json
 from eval_anything.errors import Exit, UserError
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.media import MediaStore
+from eval_anything.output.stdout import print_lines
 from eval_anything.tasks.datasets.rows import DatasetRow
 from eval_anything.tasks.datasets.rows import read_rows as read_foreign
 
@@ -37,9 +38,9 @@ def convert(options: Namespace) -> Exit:
     if options.json:
         print_json({"path": str(path), "rows": rows, "left_out": list(map(str, left_out))})
         return Exit.DONE
-    print(f"{path}: {rows} rows")
+    print_lines(f"{path}: {rows} rows")
     for problem in left_out:
-        print(f"left out: {problem}")
+        print_lines(f"left out: {problem}")
     return Exit.DONE
 
 

@@ -13,6 +13,7 @@ from eval_anything.gating.gate import GateExit, gate
 from eval_anything.gating.plan import plan_gate
 from eval_anything.gating.policy import POLICY
 from eval_anything.gating.report import text, write_gate
+from eval_anything.output.stdout import print_lines
 from eval_anything.output.tables import table
 
 
@@ -52,7 +53,7 @@ def init(options: Namespace) -> Exit:
     if options.path.exists():
         raise UserError(f"{options.path} exists: choose another name, or delete it")
     write_atomically(options.path, POLICY.encode())
-    print(f"written: {options.path}")
+    print_lines(f"written: {options.path}")
     return Exit.DONE
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from eval_anything.cli.arguments import parser_for
 from eval_anything.errors import EvalError, Exit
+from eval_anything.output.stdout import own_stdout
 
 # Errors that the user's path causes, not the disk.
 _WRONG_PATH = {
@@ -37,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module_name, _, function = options.handler.partition(":")
     try:
         command = getattr(importlib.import_module(f"eval_anything.cli.{module_name}"), function)
-        code = int(command(options))
-        sys.stdout.flush()
-        return code
+        with own_stdout():
+            return int(command(options))
     except EvalError as error:
         print(f"eval-anything: error: {error}", file=sys.stderr)
         return error.exit_code

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from typing import Any
 
 from eval_anything.errors import Exit
 from eval_anything.files.writing import pretty_json
+from eval_anything.output.stdout import print_lines, write
 
 
 def money_text(money: float | None, currency: str) -> str:
@@ -33,10 +33,10 @@ def show(options: Namespace, document: Any, *lines: str) -> Exit:
     if options.json:
         print_json(document)
     else:
-        print(*lines, sep="\n")
+        print_lines(*lines)
     return Exit.DONE
 
 
 def print_json(document: Any) -> None:
     """Writes the command's one document to stdout."""
-    sys.stdout.write(pretty_json(document).decode())
+    write(pretty_json(document).decode())
