@@ -120,7 +120,7 @@ def _evaluated(name: str, task: LmEvalTask, count: int, lm: Any, plan: LmEvalPla
 
     options = _apply(plan.options, task.wrapped)
     try:
-        with quiet():
+        with quiet(name):
             return evaluate(
                 lm,
                 {task.wrapped.config.task: task.wrapped},

@@ -117,6 +117,20 @@ def test_a_run_that_was_killed_goes_on(cli: Cli, tiny: Path, own: Path, tmp_path
     assert "answers.jsonl:1: damaged" in damaged.err
 
 
+def test_labels_out_of_range_are_said(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    wrong = [{**question(i), "answer": 4 + i % 2} for i in range(3)]
+    own = write_tasks(tmp_path / "own", [question(8), *wrong])
+    command = ("run", "--model", tiny, "--tasks", "lm_eval/own_choice", "--include", own)
+    options = ("--out", "run", *_QUICK, "--lm-eval", "num_fewshot=0")
+    done = cli(*command, *options)
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.err.splitlines() if "Label index" in line]
+    assert "eval-anything: lm_eval/own_choice: lm_eval warns, 3 times, first: Label index was" in line
+    assert "What is the" in line  # the first document
+    assert "aggregation is not" not in done.err
+    assert cli(*command, *options).json == done.json
+
+
 def test_another_config_is_another_task(cli: Cli, tiny: Path, own: Path) -> None:
     command = ("run", "--model", tiny, "--tasks", "lm_eval/own_choice", "--limit", "2")
     assert cli(*command, "--include", own, "--out", "run", *_QUICK).code == 0
