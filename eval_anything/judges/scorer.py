@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -126,15 +127,24 @@ async def score_response(
     return scores
 
 
+_ROUNDING = 1e-9  # of the range: a mean of floats may be so far outside of it
+
+
 def _declared(scorer: Scorer, metric: str, score: Score, failed: bool) -> Score:
-    """The score with judge, range and direction. A value outside of the range is a failure of the judge;
-    `failed` is for a failed response, which scores the floor."""
+    """The score with judge, range and direction.
+
+    A value outside of the range is a failure of the judge, unless that is float rounding: then it is the
+    end of the range. `failed` is for a failed response, which scores the floor.
+    """
     declared = scorer.metrics[metric]
     low, high = declared.range
+    slack = _ROUNDING * (high - low) if math.isfinite(high - low) else 0.0
     number, explanation = score.value, score.explanation
     if failed:
         number, explanation = declared.worst, "the model failed: floor"
-    elif number is not None and not low <= number <= high:
+    elif number is not None and low - slack <= number <= high + slack:
+        number = min(max(number, low), high)
+    elif number is not None:
         explanation = f"{scorer.name} gave {number} for {metric}, outside {low}..{high}"
         number = None
     return msgspec.structs.replace(

@@ -146,6 +146,28 @@ def test_a_scorer_that_fails_leaves_the_sample_unscored(cli: Cli, tmp_path: Path
         assert record["error"] is None
 
 
+@pytest.mark.parametrize(
+    ("value", "recorded"),
+    [
+        ("0.1 + 0.2 + 0.7 + 2e-16", 1.0),
+        ("1.0000000000000002", 1.0),
+        ("1 + 0.9e-9", 1.0),
+        ("-1e-17", 0.0),
+        ("0.3", 0.3),
+        ("1 + 1.1e-9", None),
+        ("-1e-8", None),
+    ],
+)
+def test_float_rounding_is_inside_of_the_range(
+    cli: Cli, tmp_path: Path, value: str, recorded: float | None
+) -> None:
+    scorer = f"def score(sample, response):\n    return {{'mine': {value} if response.parts else 0}}\n"
+    result = run_with(cli, tmp_path, scorer, ids=["a"])
+    assert metric(result)["value"] == recorded
+    (record,) = records(tmp_path)
+    assert record["scores"]["mine"]["value"] == recorded
+
+
 @pytest.mark.parametrize(("faults", "code"), [(0, 0), (2, 0), (3, 1)])
 def test_above_two_percent_unscored_a_metric_is_invalid(
     cli: Cli, tmp_path: Path, faults: int, code: int
