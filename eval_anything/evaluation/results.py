@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from eval_anything import plugins
 from eval_anything.content import Metric, Score
 from eval_anything.errors import UserError, near
+from eval_anything.files.code import raised_at
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
@@ -70,7 +71,7 @@ def score_task(
         except Exception as error:
             raise UserError(
                 f"{task.name}: its controls, {task.file.controls}, failed: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error} ({raised_at(error, task.folder.path)})"
             ) from error
     metrics = scorers.metrics
     unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}

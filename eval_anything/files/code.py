@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import re
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ def load_function(folder: Path, reference: str) -> Callable[..., Any]:
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UserError(f"{path} has no function {name!r}.{near(name, public)}")
     return function
+
+
+def raised_at(error: BaseException, folder: Path) -> str:
+    """`file.py:line` of the last line in a folder that an exception came through; of the last line of
+    all if none is in the folder."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    if inside:
+        return f"{Path(inside[-1].filename).relative_to(folder)}:{inside[-1].lineno}"
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def code_fingerprint(path: Path) -> str:

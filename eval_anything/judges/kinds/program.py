@@ -14,8 +14,16 @@ import msgspec
 
 from eval_anything.content import Metric, Response, Sample, Score
 from eval_anything.errors import EvalError, UserError
-from eval_anything.files.code import allow, check_code, code_fingerprint, is_module, load_function
+from eval_anything.files.code import (
+    allow,
+    check_code,
+    code_fingerprint,
+    is_module,
+    load_function,
+    raised_at,
+)
 from eval_anything.files.mistakes import Mistakes
+from eval_anything.jsonl import check_nesting
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.scorer import Scorer
@@ -23,7 +31,6 @@ from eval_anything.scoring.functions import ScoreFunction
 
 
 class ProgramScorer(Scorer):
-from eval_anything.jsonl import check_nesting
     """Scorer by a function of a folder."""
 
     kind = "program"
@@ -32,6 +39,7 @@ from eval_anything.jsonl import check_nesting
 
     def __init__(self, name: str, folder: Path, reference: str, metrics: Mapping[str, Metric]) -> None:
         self.name = name
+        self._folder = folder
         self.metrics = metrics
         self.fingerprint = code_fingerprint(folder / reference.partition(":")[0])
         self.function: ScoreFunction = load_function(folder, reference)
@@ -49,8 +57,8 @@ from eval_anything.jsonl import check_nesting
         except EvalError:  # it is not about this one response, so it ends the run
             raise
         except Exception as error:
-            where = f"{type(error).__name__}: {error}"
-            reason = f"the scorer of {self.name} failed on this response: {where}"
+            last = f"{type(error).__name__}: {error} ({raised_at(error, self._folder)})"
+            reason = f"the scorer of {self.name} failed on this response: {last}"
             return {name: Score(None, explanation=reason) for name in self._applying(sample)}
         if undeclared:
             return self.unscored(f"{self.name} gave {undeclared[0]!r}, which `metrics` does not declare")
