@@ -48,6 +48,7 @@ class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=T
     timeout: float = 86_400.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.tasks:
             raise ValueError("tasks names none")
         if self.patience is not None and self.patience < 1:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -205,18 +205,30 @@ FailureKind = Literal[
     "unparsable_plan",
     "refusal",
     "generator_failed",
+    "skipped",
 ]
 
 
+FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
+
+
 class Failure(Struct, frozen=True):
-    """Reason why a model has no usable response to a sample. Such a sample scores the floor of each
-    metric."""
+    """Reason why there is no usable response to a sample.
+
+    If the model failed, the sample scores the floor of each metric. `skipped` is no failure of the
+    model: a server failed, and the user gave up on the sample (`--skip-failing`): it has no scores.
+    """
 
     kind: FailureKind
     message: str
 
     def __post_init__(self) -> None:
         _clean(self, "message")
+
+    @property
+    def of_model(self) -> bool:
+        """Whether the model failed."""
+        return self.kind != "skipped"
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,9 @@ from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, optio
 def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) -> None:
     """Adds an option to a parser. With `suppress` it has no default: unused, it leaves no attribute."""
     keywords: dict[str, Any] = {"dest": option.name, "help": option.description}
-    if isinstance(option.type, inspect.BoolType):
+    if option.extra.get("optional"):
+        keywords |= {"metavar": option.extra["metavar"], "nargs": "?", "const": True}
+    elif isinstance(option.type, inspect.BoolType):
         keywords["action"] = "store_true"
     else:
         keywords |= {"metavar": option.extra["metavar"], "type": _parse_of(option)}

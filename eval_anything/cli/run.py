@@ -16,6 +16,7 @@ from eval_anything.evaluation.evaluate import evaluate
 from eval_anything.evaluation.options import make_options, read_options
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
+from eval_anything.evaluation.reasons import reason_lines
 from eval_anything.evaluation.report import results_table, write_report
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
@@ -60,6 +61,7 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         options,
         outcome.results,
         results_table(outcome.results),
+        *reason_lines(outcome.results),
         *_judges(outcome.results),
         *_hints(outcome),
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from eval_anything.content import Record
-from eval_anything.errors import ServerError, UserError
+from eval_anything.errors import Exit, ServerError, UserError
 from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
 from eval_anything.evaluation.plan import RunPlan, make_plan
+from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
 from eval_anything.files.hashing import sha256_of
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
@@ -54,48 +55,60 @@ def evaluate(
     """
     run_plan = make_plan(options, model)
     on_plan(run_plan)
+    if options.retry_failed and run_plan.external:
+        sources = ", ".join(tasks.source for tasks in run_plan.external)
+        progress.say(f"--retry-failed: tasks of {sources} are not asked again")
     with open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)) as run:
         tasks = run_plan.own_tasks
         outlines = {name: read_outlines(run.path, name) for name in tasks}
-        recorded = {n: {(r.sample_id, r.repeat) for r in rows} for n, rows in outlines.items()}
+        recorded = {name: {r.key for r in records} for name, records in outlines.items()}
+        sampling = Sampling(options.temperature, options.seed)
         _note_earlier_answers(run_plan, [outline for rows in outlines.values() for outline in rows])
         batches = plan(
             {name: (task, run_plan.counts[name]) for name, task in tasks.items()},
             run_plan.repeats,
-            Sampling(options.temperature, options.seed),
+            sampling,
             run_plan.model.batch_size,
-            recorded,
+            {
+                name: {r.key for r in records if not is_asked_again(r, options.retry_failed)}
+                for name, records in outlines.items()
+            },
         )
         external = any(e.pending(run_plan.counts, run.path) for e in run_plan.external)
-        pending = Pending()
+        alive = liveness(run_plan.model, tasks, run, sampling) if options.skip_failing else None
+        pending = Pending(alive)
         if batches or external or any(s.judged and s.available for s in run_plan.all_scorers):
             with _status_of(run.save):
                 if batches or external:
                     load_model(run_plan.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
-                    pending = asyncio.run(_work(batches, run_plan, run, advance))
+                    asyncio.run(_work(batches, run_plan, run, pending, recorded, advance))
                 for external_tasks in run_plan.external:
                     _run_external(external_tasks, run_plan, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, run_plan, run.path, pending)
         write_results(run.path, outcome.results)
-        run.save(status="failed" if pending.count else "done")
+        run.save(status="failed" if outcome.exit_code == Exit.INFRASTRUCTURE else "done")
         return outcome
 
 
 async def _work(
-    batches: Sequence[Batch], run_plan: RunPlan, run: Run, advance: Callable[[Record], None]
-) -> Pending:
+    batches: Sequence[Batch],
+    run_plan: RunPlan,
+    run: Run,
+    pending: Pending,
+    recorded: Recorded,
+    advance: Callable[[Record], None],
+) -> None:
     """Runs the batches and the canaries, then closes the model and the scorers."""
+    tasks, scorers = run_plan.tasks, run_plan.scorers
     try:
-        pending = await run_batches(
-            batches, run_plan.model, run_plan.tasks, run_plan.scorers, run, advance
-        )
-        await run_canaries(run_plan.tasks, run_plan.scorers, run, pending)
+        await run_batches(batches, run_plan.model, tasks, scorers, run, advance, pending)
+        await skip_failing(pending, tasks, scorers, run, recorded, advance)
+        await run_canaries(tasks, scorers, run, pending)
     finally:
         await run_plan.model.close()
         for scorer in run_plan.all_scorers:
             await scorer.close()
-    return pending
 
 
 def _run_external(
@@ -108,7 +121,9 @@ def _run_external(
             tasks.run(names, run_plan.counts, run_plan.model, seed, run, progress)
         except ServerError as error:
             unfinished = tasks.pending(run_plan.counts, run.path)
-            pending.add(sum(run_plan.counts[name] for name in unfinished), error)
+            for name in unfinished:
+                samples = run_plan.tasks[name].samples[: run_plan.counts[name]]
+                pending.add(name, [sample.id for sample in samples], error)
 
 
 def _note_earlier_answers(run_plan: RunPlan, records: Iterable[Outline]) -> None:

@@ -4,6 +4,7 @@ A new option is a field here. Its description, limits and `extra` define it on t
 
     flag     the name of the flag, if it is not the field's name with dashes
     metavar  the placeholder of the value in the help
+    optional True if the flag may stand alone, which means True
     path     True for a path; in a configuration file it is relative to that file
     run      True for an option of `run` that `score`, which asks no model, does not have
 """
@@ -18,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, inspect
 
+from eval_anything.content import FAILURE_KINDS
 from eval_anything.errors import UserError, near
 
 Words = Sequence[str]
@@ -69,6 +71,13 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     budget: Annotated[
         NotNegative | None, _option("MONEY", "stop when so much money is spent on servers")
     ] = None
+    retry_failed: Annotated[
+        bool | str,
+        _option("KIND", "ask failed samples again; only those that failed with KIND", optional=True),
+    ] = False
+    skip_failing: Annotated[
+        bool, _option("", "give up samples that a server fails while it answers others")
+    ] = False
     temperature: Annotated[
         NotNegative, _option("T", "sampling temperature; 0 is greedy (0)", run=True)
     ] = 0.0
@@ -78,6 +87,13 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     concurrency: Annotated[
         Count | None, _option("N", "samples that the model gets at the same time", run=True)
     ] = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retry_failed, str) and self.retry_failed not in FAILURE_KINDS:
+            raise ValueError(
+                f"retry_failed: there is no kind of failure {self.retry_failed!r}."
+                f"{near(self.retry_failed, FAILURE_KINDS)} Kinds: {', '.join(FAILURE_KINDS)}"
+            )
 
 
 class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):

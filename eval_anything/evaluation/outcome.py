@@ -12,11 +12,12 @@ from eval_anything.content import NO_TOKENS, Usage
 from eval_anything.errors import Exit
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan
+from eval_anything.evaluation.reasons import reasons_of
 from eval_anything.evaluation.results import aggregates, invalid_metrics, score_task
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
 from eval_anything.judges.calibration.store import quality_of
-from eval_anything.runs.directory import Outline, read_outlines
+from eval_anything.runs.directory import Outline, read_kept_and_replaced, read_outlines
 from eval_anything.runs.results_file import (
     AggregateResult,
     CostShare,
@@ -48,7 +49,8 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
         run: directory of the run.
         pending: samples that are not on record because a server failed.
     """
-    records = {name: read_outlines(run, name) for name in plan.tasks}
+    logs = {name: read_kept_and_replaced(run, name) for name in plan.tasks}
+    records = {name: log[0] for name, log in logs.items()}
     canaries = {name: read_outlines(run, name, "canaries") for name in plan.tasks}
     scored = {
         name: score_task(task, plan.scorers[name], records[name], canaries[name])
@@ -63,23 +65,42 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     for external in plan.external:
         results |= external.results(run)
         combined |= external.aggregates(run)
-    outlines = [outline for name in plan.tasks for outline in (*records[name], *canaries[name])]
+    paid = [o for name, log in logs.items() for o in (*log[0], *log[1], *canaries[name])]
     run_results = Results(
         model=plan.model.name,
         tasks=results,
         aggregates=combined,
         judges=_judges(plan.scorers),
-        cost=_cost(plan, outlines),
+        cost=_cost(plan, paid),
+        pending=pending.count,
+        reasons=reasons_of(records, plan.scorers, pending),
         run=str(run),
     )
-    reasons = _reasons(max_failed, results)
-    code = Exit.FAILED if reasons else Exit.DONE
-    if pending.count:
+    sentences = _reasons(max_failed, results)
+    code = Exit.FAILED if sentences else Exit.DONE
+    waiting = _waiting(pending)
+    if waiting:
         code = Exit.INFRASTRUCTURE
-        reasons.append(
+    return Outcome(run_results, run, plan.tasks, code, [*sentences, *waiting])
+
+
+def _waiting(pending: Pending) -> list[str]:
+    """Sentences about pending samples and canaries."""
+    sentences = []
+    if pending.samples:
+        sentences.append(
             f"{pending.count} samples are pending: {pending.reason}. The same command goes on with them."
         )
-    return Outcome(run_results, run, plan.tasks, code, reasons)
+        if pending.failed and pending.alive is not None:
+            sentences[-1] += " --skip-failing skipped nothing: the server answers no other sample now."
+        elif pending.failed:
+            sentences[-1] += " If a server always fails them, --skip-failing ends the run without them."
+    if pending.canaries:
+        sentences.append(
+            f"{len(pending.canaries)} canaries are pending: {pending.canaries[0]}. "
+            "The same command goes on with them."
+        )
+    return sentences
 
 
 def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:
@@ -89,6 +110,11 @@ def _reasons(max_failed: float, results: Mapping[str, TaskResult]) -> list[str]:
             reasons.append(
                 f"{name}: the model failed {task.failed} of {task.samples} samples, "
                 f"more than --max-failed {max_failed:g} allows"
+            )
+        if task.skipped > max_failed * task.samples:
+            reasons.append(
+                f"{name}: {task.skipped} of {task.samples} samples were skipped, more than "
+                f"--max-failed {max_failed:g} allows; --retry-failed skipped asks them again"
             )
     return reasons
 

@@ -7,7 +7,7 @@ gets far ahead of the other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -50,23 +50,66 @@ class Batch(NamedTuple):
     pending: frozenset[Key]
 
 
+class Failed(NamedTuple):
+    """A request that a server failed; with a response it is the judge's server that did."""
+
+    request: Request
+    response: Response | None
+    error: ServerError
+
+
 class Pending:
-    """Count of the samples that are pending because a server failed, the first reason, and the error
-    that stops the run, if any."""
+    """Samples that are pending because a server failed, with the reason of each, and the error that
+    stops the run, if any.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.reason = ""
+    Attributes:
+        samples: the reason by task and sample id.
+        failed: the requests behind them, which `--skip-failing` may give up.
+        canaries: the reason of each pending canary.
+        error: the error that stops the run.
+        alive: asks whether the model's server answers another request, before many failures in a row
+            stop the run; None: they stop it at once.
+    """
+
+    def __init__(self, alive: Callable[[], Awaitable[bool]] | None = None) -> None:
+        self.samples: dict[tuple[str, str], str] = {}
+        self.failed: list[Failed] = []
+        self.canaries: list[str] = []
         self.error: EvalError | None = None
+        self.alive = alive
         self._in_a_row = 0
+        self._lock = asyncio.Lock()
 
-    def add(self, samples: int, error: ServerError) -> None:
-        """Counts pending samples; stops the run after many failures in a row."""
-        self.count += samples
-        self.reason = self.reason or str(error)
+    @property
+    def count(self) -> int:
+        """Number of pending samples."""
+        return len(self.samples)
+
+    @property
+    def reason(self) -> str:
+        """The first reason of a sample."""
+        return next(iter(self.samples.values()), "")
+
+    def add(self, task: str, sample_ids: Iterable[str], error: ServerError) -> None:
+        """Adds pending samples of a task."""
+        for sample_id in sample_ids:
+            self.samples.setdefault((task, sample_id), str(error))
+
+    async def failed_all(
+        self, requests: Iterable[Request], error: ServerError, response: Response | None = None
+    ) -> None:
+        """Adds the samples of failed requests; many failures in a row stop the run."""
+        for request in requests:
+            self.add(request.task, [request.sample_id], error)
+            self.failed.append(Failed(request, response, error))
         self._in_a_row += 1
-        if self._in_a_row >= _SERVER_ERRORS_IN_A_ROW:
-            self.stop(error)
+        async with self._lock:
+            if self._in_a_row < _SERVER_ERRORS_IN_A_ROW or self.error is not None:
+                return
+            if self.alive is not None and response is None and await self.alive():
+                self._in_a_row = 0
+            else:
+                self.stop(error)
 
     def stop(self, error: EvalError) -> None:
         """Stops the run: no new batch begins, and the first such error is raised at the end."""
@@ -137,6 +180,7 @@ async def run_batches(
     scorers: Mapping[str, TaskScorers],
     run: Run,
     on_record: Callable[[Record], None],
+    pending: Pending | None = None,
 ) -> Pending:
     """Answers, scores and records all batches; samples for which a server failed are left pending.
 
@@ -145,7 +189,7 @@ async def run_batches(
     accepted a request is held until all others are done.
     """
     upcoming = iter(batches)
-    pending = Pending()
+    pending = Pending() if pending is None else pending
     answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
     refused: Held[Batch] = Held()
     unjudged: Held[tuple[Request, Response]] = Held()
@@ -154,14 +198,14 @@ async def run_batches(
         while True:
             request, response = await answered.get()
             try:
-                record = await _scored(request, response, tasks[request.task], scorers[request.task])
+                record = await scored(request, response, tasks[request.task], scorers[request.task])
                 run.append(request.task, record)
                 pending.went_well()
                 on_record(record)
             except EarlyRefusalError as error:
                 unjudged.add((request, response), error)
             except ServerError as error:
-                pending.add(1, error)
+                await pending.failed_all([request], error, response)
             except EvalError as error:
                 pending.stop(error)
             finally:
@@ -217,7 +261,7 @@ async def run_canaries(
         try:
             scores = await score_response(judges, sample, canary)
         except ServerError as error:
-            pending.add(1, error)
+            pending.canaries.append(str(error))
         else:
             request = Request(task.name, f"{name}:{sample.id}", 0, task.messages(sample), Sampling())
             run.append(task.name, _record(request, canary, task, sample, scores), "canaries")
@@ -256,7 +300,7 @@ async def _answer_all(
         except EarlyRefusalError as error:
             refused.add(batch, error)
         except ServerError as error:
-            pending.add(len(batch.pending), error)
+            await pending.failed_all([r for r in batch.requests if r.key in batch.pending], error)
         except EvalError as error:
             pending.stop(error)
         else:
@@ -294,14 +338,17 @@ def _stored(response: Response, store: MediaStore) -> Response:
     return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 
-async def _scored(request: Request, response: Response, task: Task, scorers: TaskScorers) -> Record:
+async def scored(
+    request: Request, response: Response, task: Task, scorers: TaskScorers, forgiving: bool = False
+) -> Record:
+    """The record of a response: checked, and scored by the judges of its task (`score_response`)."""
     if all(isinstance(part, TextPart) for part in response.parts):
         response = checked(response)
     else:  # reading media takes a while
         response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
     last_turn = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
-    scores = await score_response(scorers.scorers, last_turn, response)
+    scores = await score_response(scorers.scorers, last_turn, response, forgiving)
     return _record(request, response, task, sample, scores)
 
 

@@ -100,15 +100,18 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
 
 
 def results_table(results: Results) -> str:
-    """Text table with the primary metric of each task, and the aggregates: value, 95 % interval, n and
-    failed samples."""
+    """Text table with the primary metric of each task, and the aggregates: value, 95 % interval, n,
+    failed samples and, if there are any, skipped ones."""
+    counts = ["n", "failed"]
+    if any(task.main.skipped for task in results.tasks.values()):
+        counts.append("skipped")
     rows = []
     for name, task in results.tasks.items():
-        metric = task.main
-        rows.append([name, task.primary, *_value(metric), str(metric.n), str(metric.failed)])
+        numbers = [str(getattr(task.main, count)) for count in counts]
+        rows.append([name, task.primary, *_value(task.main), *numbers])
     for name, aggregate in results.aggregates.items():
-        rows.append([name, "aggregate", *_value(aggregate), "", ""])
-    return table(["task", "metric", "value", "95 % interval", "n", "failed"], rows, right=(2, 4, 5))
+        rows.append([name, "aggregate", *_value(aggregate), *("" for _ in counts)])
+    return table(["task", "metric", "value", "95 % interval", *counts], rows, right=(2, 4, 5, 6))
 
 
 def _value(number: MetricResult | AggregateResult) -> tuple[str, str]:

@@ -33,11 +33,13 @@ _DRAWS_AT_ONCE = 100  # of a task's clusters, so that a large task takes little 
 
 
 class Value(NamedTuple):
-    """Mean score of a sample over its repeats (None: unscored), its cluster, and whether it failed."""
+    """Mean score of a sample over its repeats (None: unscored or skipped), its cluster, and whether it
+    failed or was skipped."""
 
     value: float | None
     cluster: str
     failed: bool
+    skipped: bool = False
 
 
 class ScoredTask(NamedTuple):
@@ -95,7 +97,8 @@ def score_task(
         metrics=summaries,
         groups=_groups(task, scored, metrics) or UNSET,
         samples=len({r.sample_id for r in records}),
-        failed=len({r.sample_id for r in records if r.error is not None}),
+        failed=len({r.sample_id for r in records if r.failed}),
+        skipped=len({r.sample_id for r in records if r.skipped}),
     )
     return ScoredTask(task_result, values)
 
@@ -128,15 +131,17 @@ def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) ->
     for pairs in by_sample.values():
         numbers = [score.value for _, score in pairs if score.value is not None]
         mean = sum(numbers) / len(numbers) if numbers else None
-        failed = any(record.error is not None for record, _ in pairs)
-        values.append(Value(mean, pairs[0][0].source_id, failed))
+        failed = any(record.failed for record, _ in pairs)
+        skipped = mean is None and any(record.skipped for record, _ in pairs)
+        values.append(Value(mean, pairs[0][0].source_id, failed, skipped))
     return values
 
 
 def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricResult:
     """Result of one metric; INVALID if `judged` and too many samples are unscored."""
     numbers = [(v.value, v.cluster) for v in values if v.value is not None]
-    unscored = len(values) - len(numbers)
+    skipped = sum(v.skipped for v in values)
+    unscored = len(values) - len(numbers) - skipped
     summary = MetricResult(
         value=None,
         stderr=None,
@@ -144,6 +149,7 @@ def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricRes
         n=len(values),
         failed=sum(v.failed for v in values),
         unscored=unscored,
+        skipped=skipped,
         better=metric.better,
         range=metric.range,
     )

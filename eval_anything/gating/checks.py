@@ -103,8 +103,11 @@ def run_metric(name: str, side: Side) -> tuple[float | None, tuple[float, float]
     """
     outlines = [o for task_outlines in side.outlines.values() for o in task_outlines]
     if name == "valid_output":
-        valid = [float(o.error is None) for o in outlines]
-        share = mean_interval(valid, [o.source_id for o in outlines], (0.0, 1.0))
+        answered = [o for o in outlines if not o.skipped]
+        if not answered:
+            return None, None
+        valid = [float(not o.failed) for o in answered]
+        share = mean_interval(valid, [o.source_id for o in answered], (0.0, 1.0))
         return share.value, (share.low, share.high)
     if name == "cost.money":
         cost = side.results.cost

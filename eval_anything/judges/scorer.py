@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from eval_anything.content import Metric, Part, Record, Response, Sample, Score
+from eval_anything.content import Failure, Metric, Part, Record, Response, Sample, Score
+from eval_anything.errors import ServerError
 from eval_anything.servers.prices import Spending
 from eval_anything.tasks.task import Task
 
@@ -111,36 +112,46 @@ class Scorer(ABC):
 
 
 async def score_response(
-    scorers: Sequence[Scorer], sample: Sample, response: Response
+    scorers: Sequence[Scorer], sample: Sample, response: Response, forgiving: bool = False
 ) -> dict[str, Score]:
     """Scores of one response by all scorers, each with its judge, range and direction.
 
-    A failed response scores the floor of every metric that applies to the sample. These are the metrics
-    that a scorer returns for a response without parts, about which no judge asks its model.
+    A failed response scores the floor of every metric that applies to the sample, and a skipped one has
+    no value. These are the metrics that a scorer returns for a response without parts, about which no
+    judge asks its model. With `forgiving`, scores of a judge whose server fails have no value; without,
+    the ServerError is raised.
     """
+    failure = response.error
     scores: dict[str, Score] = {}
     for scorer in scorers:
-        metric_scores = await scorer.score(sample, response if response.error is None else Response())
+        try:
+            metric_scores = await scorer.score(sample, response if failure is None else Response())
+        except ServerError as error:
+            if not forgiving:
+                raise
+            applying = await scorer.score(sample, Response())
+            metric_scores = {metric: Score(None, explanation=str(error)) for metric in applying}
         for metric, score in metric_scores.items():
-            failed = response.error is not None and scorer.available
-            scores[metric] = _declared(scorer, metric, score, failed)
+            scores[metric] = _declared(scorer, metric, score, failure)
     return scores
 
 
 _ROUNDING = 1e-9  # of the range: a mean of floats may be so far outside of it
 
 
-def _declared(scorer: Scorer, metric: str, score: Score, failed: bool) -> Score:
+def _declared(scorer: Scorer, metric: str, score: Score, failure: Failure | None) -> Score:
     """The score with judge, range and direction.
 
     A value outside of the range is a failure of the judge, unless that is float rounding: then it is the
-    end of the range. `failed` is for a failed response, which scores the floor.
+    end of the range. With a `failure` of the model the score is the floor.
     """
     declared = scorer.metrics[metric]
     low, high = declared.range
     slack = _ROUNDING * (high - low) if math.isfinite(high - low) else 0.0
     number, explanation = score.value, score.explanation
-    if failed:
+    if failure is not None and not failure.of_model:
+        number, explanation = None, "skipped: a server failed"
+    elif failure is not None and scorer.available:
         number, explanation = declared.worst, "the model failed: floor"
     elif number is not None and low - slack <= number <= high + slack:
         number = min(max(number, low), high)

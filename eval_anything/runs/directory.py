@@ -125,6 +125,21 @@ class Outline(Struct, frozen=True):
     latency: Latency = Latency()
     groups: dict[str, str] = {}
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Sample id and repeat, which identify the record within its task."""
+        return self.sample_id, self.repeat
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model failed."""
+        return self.error is not None and self.error.of_model
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the user gave up on the sample, which a server failed."""
+        return self.error is not None and not self.error.of_model
+
 
 _outlines = msgspec.json.Decoder(Outline)
 
@@ -132,6 +147,20 @@ _outlines = msgspec.json.Decoder(Outline)
 def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     """The records of one task without their responses, read like `read_run`."""
     return _read(records_path(run, task, log), _outlines.decode)
+
+
+def read_kept_and_replaced(run: Path, task: str) -> tuple[list[Outline], list[Outline]]:
+    """The records of one task as `read_outlines` reads them, and those that a later line replaced
+    (`--retry-failed`): they were paid for, too."""
+    lines: list[Outline] = []
+
+    def read_line(line: bytes) -> Outline:
+        lines.append(_outlines.decode(line))
+        return lines[-1]
+
+    newest = _read(records_path(run, task), read_line)
+    identities = {id(outline) for outline in newest}
+    return newest, [outline for outline in lines if id(outline) not in identities]
 
 
 R = TypeVar("R", Record, Outline)

@@ -90,7 +90,7 @@ def _row(task: str, repeats: list[Outline]) -> dict[str, Any]:
         "sample_id": first.sample_id,
         "source_id": first.source_id,
         "repeats": len(repeats),
-        "failed": sum(outline.error is not None for outline in repeats),
+        "failed": sum(outline.failed for outline in repeats),
         "input": sum(outline.usage.input or 0 for outline in repeats),
         "output": sum(outline.usage.output or 0 for outline in repeats),
         **first.groups,

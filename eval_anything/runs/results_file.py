@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from eval_anything.content import Usage
+from eval_anything.content import FailureKind, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
 
@@ -73,9 +73,12 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     ci95: Annotated[
         Interval | None, _about("the 95 % interval, inside the range; null where there is no value")
     ]
-    n: Annotated[int, _about("samples that it applies to, failed and unscored ones included")]
+    n: Annotated[int, _about("samples that it applies to, failed, unscored and skipped ones included")]
     failed: Annotated[int, _about("samples that the model failed, which score the floor")]
     unscored: Annotated[int, _about("samples that the judge failed, which are left out of the value")]
+    skipped: Annotated[
+        int, _about("samples that a server failed and --skip-failing gave up, left out of the value")
+    ] = 0
     better: Annotated[Literal["higher", "lower"], _about("the good direction")]
     range: Annotated[Interval, _about("the lowest and the highest possible value")]
     invalid: Annotated[str | UnsetType, _about("the reason why the value must not be used")] = UNSET
@@ -102,6 +105,7 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     ] = UNSET
     samples: Annotated[int, _about("samples with a record")]
     failed: Annotated[int, _about("samples that the model failed, in any of their repeats")]
+    skipped: Annotated[int, _about("samples that --skip-failing gave up, in any of their repeats")] = 0
 
     def __post_init__(self) -> None:
         if self.primary not in self.metrics:
@@ -163,6 +167,28 @@ class RunCost(Struct, frozen=True, kw_only=True):
     by: Annotated[dict[str, CostShare], _about("the model by its name, judges by `judge NAME`")] = {}
 
 
+class Reason(Struct, frozen=True, kw_only=True):
+    """One reason why samples failed, were skipped, are unscored or are pending. Reasons that differ only
+    in ids, numbers, hashes, addresses and paths are one."""
+
+    outcome: Annotated[
+        Literal["failed", "skipped", "unscored", "pending"],
+        _about("failed: the model; unscored: the judge; skipped and pending: a server"),
+    ]
+    kind: Annotated[FailureKind | UnsetType, _about("the kind of failure of the model")] = UNSET
+    judge: Annotated[str | UnsetType, _about("the judge that gave no score")] = UNSET
+    count: Annotated[int, _about("samples with this reason")]
+    message: Annotated[str, _about("the reason in its most frequent wording")]
+    samples: Annotated[list[str], _about("the first 20 of the samples, as suite/task:id")]
+
+    @property
+    def text(self) -> str:
+        """The reason in one line, with its kind or judge."""
+        label = self.outcome if self.kind is UNSET else self.kind
+        by = f" by {self.judge}" if self.judge is not UNSET else ""
+        return f"{label}{by}: {self.message}"
+
+
 class Results(Struct, frozen=True, kw_only=True):
     """results.json: all numbers of a run."""
 
@@ -171,6 +197,11 @@ class Results(Struct, frozen=True, kw_only=True):
     aggregates: Annotated[dict[str, AggregateResult], _about("by full name, suite/name")] = {}
     judges: Annotated[dict[str, JudgeResult], _about("every judge of the tasks by its name")] = {}
     cost: Annotated[RunCost | None, _about("null: not known")] = None
+    pending: Annotated[int, _about("samples that a server failed: the same command asks them again")] = 0
+    reasons: Annotated[
+        list[Reason],
+        _about("the most frequent reasons of samples without a usable answer or score, at most 100"),
+    ] = []
     run: Annotated[str, _about("the directory in which the run was made")] = ""
 
 

@@ -342,7 +342,9 @@ def test_canaries_that_a_server_failed_to_judge_are_pending_too(
     command = [*COMMAND, *servers.arguments, "--out", "run"]
     broken = cli(*command)
     assert broken.code == 4
-    assert f"{CANARIES} samples are pending" in broken.err
+    assert f"{CANARIES} canaries are pending" in broken.err
+    assert "samples are pending" not in broken.err
+    assert broken.json["pending"] == 0
     assert _records(tmp_path / "run") == unbroken["records"]
     servers.fault = None
     asked = servers.asked()

@@ -117,6 +117,8 @@ class PairwiseScorer(ChatScorer):
         opponent = self._opponents.get(sample.id)
         if opponent is None:
             return self.unscored("the other run has no response to this sample")
+        if opponent.error is not None and not opponent.error.of_model:
+            return self.unscored("the other run skipped this sample, which a server failed")
         if opponent.error is not None:
             return {self._metric: Score(1.0, explanation="the other model failed")}
         opponent_messages = sample.messages

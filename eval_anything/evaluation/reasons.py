@@ -1,0 +1,149 @@
+"""The most frequent reasons why samples of a run have no usable answer or score.
+
+Reasons that differ only in ids, numbers, hashes, addresses or paths are one, in its most frequent
+wording. A status of HTTP and a line of code are no such numbers: they tell reasons apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from eval_anything.evaluation.pipeline import Pending
+from eval_anything.judges.assemble import TaskScorers
+from eval_anything.runs.directory import Outline
+from eval_anything.runs.results_file import Reason, Results
+
+_MOST, _MOST_SAMPLES = 100, 20
+
+
+_LONGEST = 500
+
+
+_LINES_AN_OUTCOME, _LONGEST_LINE, _SAMPLES_A_LINE = 5, 200, 10
+
+
+class _Case(NamedTuple):
+    """One sample with a reason: its identity in the run, the fields of a `Reason`, and the wording."""
+
+    task: str
+    sample_id: str
+    fields: Mapping[str, str]
+    message: str
+
+
+def reasons_of(
+    records: Mapping[str, Sequence[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
+) -> list[Reason]:
+    """Reasons of all samples of a run, the most frequent first, at most 100.
+
+    A judge without a model gives no reasons: its scores are not expected.
+
+    Args:
+        records: the records of each task.
+        scorers: the scorers of each task.
+        pending: the samples that are not on record because a server failed.
+    """
+    groups: dict[tuple[str, ...], list[_Case]] = {}
+    for case in _cases(records, scorers, pending):
+        key = (*case.fields.values(), wording_key(case.message, case.sample_id))
+        groups.setdefault(key, []).append(case)
+    reasons = [_reason(cases) for cases in groups.values()]
+    return sorted(reasons, key=lambda reason: -reason.count)[:_MOST]
+
+
+def _cases(
+    records: Mapping[str, Sequence[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
+) -> Iterator[_Case]:
+    for task, outlines in records.items():
+        silent = {scorer.name for scorer in scorers[task].scorers if not scorer.available}
+        judges = {scorer.name for scorer in scorers[task].scorers} - silent
+        for outline in outlines:
+            if outline.error is not None:
+                kind = outline.error.kind
+                fields = {"outcome": "failed", "kind": kind} if outline.failed else {"outcome": kind}
+                yield _Case(task, outline.sample_id, fields, outline.error.message)
+                continue
+            for score in outline.scores.values():
+                if score.value is None and score.judge in judges:
+                    fields = {"outcome": "unscored", "judge": score.judge}
+                    yield _Case(task, outline.sample_id, fields, score.explanation or "no reason")
+    for (task, sample_id), message in sorted(pending.samples.items()):
+        yield _Case(task, sample_id, {"outcome": "pending"}, message)
+
+
+def _reason(cases: Sequence[_Case]) -> Reason:
+    samples = list(dict.fromkeys(f"{case.task}:{case.sample_id}" for case in cases))
+    wording, _ = Counter(case.message for case in cases).most_common(1)[0]
+    fields: dict[str, Any] = {"kind": UNSET, "judge": UNSET, **cases[0].fields}
+    message = _printable(wording)
+    if len(message) > _LONGEST:
+        message = message[:_LONGEST] + " …"
+    return Reason(count=len(samples), message=message, samples=samples[:_MOST_SAMPLES], **fields)
+
+
+def _printable(text: str) -> str:
+    """A text on one line, without characters that control a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
+_VARIABLE = re.compile(
+    r"""
+    (?P<kept> (?<=HTTP\ )\d{3}\b | (?<=answered\ )\d{3}\b | (?<=status\ )\d{3}\b | (?<=code\ )\d{3}\b
+      | \b(?:mp3|mp4|h26[45]|utf-?8)\b )
+    | (?:[^\s'"():,]*[/\\])? (?P<code>[\w.-]+\.py:\d+)
+    | \b\w+://[^\s'"<>)\]]+                                              # an address
+    | (?<![\w/])(?:[A-Za-z]:|~|\.{1,2})?(?:[/\\][\w.@%+~=-]+)+[/\\]?     # a path
+    | (?<![\w/])[\w.-]+(?:/[\w.@%+~=-]+)+\.\w+                           # a relative path
+    | \b[0-9a-fA-F]{16,}\b                                               # a hash
+    | \b(?:req|request|chatcmpl|msg|resp|trace|run|call|toolu)[_-]\w{6,} # an id without digits
+    | (?<=\b[Ii][Dd][\ :=])\s*['"]?[\w-]+
+    | \b(?=\w*[a-z])(?=\w*[A-Z])\w{20,}\b
+    | (?<!\w)[-+]?[\w-]*\d[\w-]*(?:[.,:]\d[\w-]*)*%?                     # a number, or an id with one
+    """,
+    re.VERBOSE,
+)
+
+
+def wording_key(message: str, sample_id: str = "") -> str:
+    """A message without what differs between equal reasons.
+
+    Example:
+        >>> wording_key("s3: 17 tokens") == wording_key("s4: 1,024 tokens")
+        True
+        >>> wording_key("the server answered 500") == wording_key("the server answered 503")
+        False
+    """
+    text = " ".join(message[: 4 * _LONGEST].split())
+    if sample_id:
+        text = re.sub(rf"(?<!\w){re.escape(sample_id)}(?!\w)", "#", text)
+    return _VARIABLE.sub(lambda match: match["kept"] or match["code"] or "#", text)
+
+
+def reason_lines(results: Results) -> list[str]:
+    """Lines for people: the most frequent reasons of each outcome with their counts, and the ids of
+    samples that a server failed."""
+    lines: list[str] = []
+    lines_of: Counter[str] = Counter()
+    for reason in results.reasons:
+        lines_of[reason.outcome] += 1
+        if lines_of[reason.outcome] <= _LINES_AN_OUTCOME:
+            text = reason.text
+            text = text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + " …"
+            lines.append(f"  {reason.count} x {text}{_ids(reason)}")
+    left_out = len(results.reasons) - len(lines)
+    if left_out:
+        lines.append(f"  and {left_out} more reasons in results.json")
+    return ["\nreasons:", *lines] if lines else []
+
+
+def _ids(reason: Reason) -> str:
+    """The samples of a reason of a server, in brackets."""
+    if reason.outcome not in ("pending", "skipped"):
+        return ""
+    ids = [_printable(sample) for sample in reason.samples[:_SAMPLES_A_LINE]]
+    return f" ({', '.join(ids)}{', ...' if reason.count > len(ids) else ''})"
