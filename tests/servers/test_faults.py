@@ -335,6 +335,24 @@ def test_a_server_that_is_down_is_given_up_and_the_run_finished_later(
     assert done.json["tasks"]["mine/demo"]["metrics"]["synergy"]["n"] == len(ids)
 
 
+def test_an_answer_that_the_judges_server_always_fails_is_kept_unscored(
+    servers: Servers, cli: Cli, tmp_path: Path
+) -> None:
+    servers.fault, servers.faulty = ("judge", FAULTS["500"]), ("s5",)
+    done = cli(*COMMAND, *servers.arguments, "--out", "run", "--skip-failing")
+    assert done.code == 1, done.err
+    assert "INVALID: 1 of 6 samples are unscored" in done.err
+    metric = done.json["tasks"]["mine/demo"]["metrics"]["synergy"]
+    assert (metric["n"], metric["unscored"], metric["skipped"]) == (6, 1, 0)
+    record = _records(tmp_path / "run")["s5"]
+    assert record["error"] is None
+    assert record["parts"]
+    assert record["scores"]["synergy"]["value"] is None
+    assert "the server answered 500" in record["scores"]["synergy"]["explanation"]
+    (reason,) = done.json["reasons"]
+    assert (reason["outcome"], reason["judge"], reason["count"]) == ("unscored", "synergy_rubric", 1)
+
+
 def test_canaries_that_a_server_failed_to_judge_are_pending_too(
     servers: Servers, unbroken: Mapping[str, Any], cli: Cli, tmp_path: Path
 ) -> None:
