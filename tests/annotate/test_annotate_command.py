@@ -81,7 +81,8 @@ def test_a_full_disk_is_said_on_the_page(tmp_path: Path, log: Path) -> None:
     """A limit of 1 KiB a file stands for the disk: the second answer does not fit."""
     task = make_task(tmp_path / "t", samples=[text_sample(f"s{i}", "x" * 300) for i in range(3)])
     process, client = start(
-        *("mine/demo", "--include", task, "--out", log, "--annotator", "ann"), before="ulimit -f 1"
+        *("mine/demo", "--include", task, "--out", log, "--annotator", "ann"),
+        before="export PYTHONDONTWRITEBYTECODE=1; ulimit -f 1",
     )
     try:
         assert client.submit(vote=["text"]).status == 200

@@ -233,6 +233,7 @@ def test_results_are_made_from_the_records_alone(cli: Cli, demo: Path) -> None:
 
 LIMITED = """\
 import resource, sys
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 from eval_anything.cli.main import main
 sys.exit(main(sys.argv[2:]))

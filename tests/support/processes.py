@@ -134,6 +134,7 @@ def _run(
         os.dup2(file, descriptor)
         os.close(file)
     if largest_file is not None:
+        sys.dont_write_bytecode = True  # it would be cut off
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     if main is None:
         from eval_anything.cli.main import main
