@@ -173,10 +173,16 @@ class JudgeAsker:
                         raise
             reply = await client.ask(messages, temperature=temperature)
         except ReplyError as error:
-            client.failure_of(error)  # raises what stops the run
+            client.failure_of(error, _show_media(messages))  # raises what stops the run
             raise
         self._structured = False  # the server refused the form, not this one request
         return reply
+
+
+def _show_media(messages: Messages) -> bool:
+    """Whether a message has a part that is no text."""
+    contents = (message["content"] for message in messages if isinstance(message["content"], list))
+    return any(part.get("type") != "text" for content in contents for part in content)
 
 
 def _may_refuse_the_form(error: ReplyError) -> bool:
