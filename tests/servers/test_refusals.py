@@ -408,6 +408,11 @@ WILD: list[tuple[str, int | None, Any, RefusalKind]] = [
         K.CONTENT,
     ),
     ("MiniMax", None, {"status_code": 1026, "status_msg": "input new_sensitive"}, K.CONTENT),
+    ("terms", 403, openai("This violates our terms of service."), K.CONTENT),
+    ("a topic", 403, openai("Content not allowed: self-harm"), K.CONTENT),
+    ("a filter", 403, {"detail": "blocked by the filter"}, K.CONTENT),
+    ("a field of that name", 400, openai("messages[0].content must be a string"), K.REQUEST),
+    ("letters", 400, openai("names of tools are case-sensitive"), K.REQUEST),
     # media
     (
         "OpenRouter, images",

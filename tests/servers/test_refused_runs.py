@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from eval_anything.models.agent.grammar import render
+from tests.support.agent_server import plan
+from tests.support.agents import write_agent
 from tests.support.faults import good
 from tests.support.faults import sample_of as question_of
 from tests.support.helpers import (
@@ -433,3 +436,35 @@ def test_calibration_decides_like_a_run(cli: Cli, tmp_path: Path) -> None:
         done = cli(*command)
     assert done.code == 0, done.err
     assert done.json["pairs"]["unscored"] == 1
+
+
+# --- agents --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("faulty", [tuple(IDS), ("s0",)])
+def test_what_an_agents_generator_is_refused(faulty: tuple[str, ...], cli: Cli, tmp_path: Path) -> None:
+    task(tmp_path)
+    refuses = True
+
+    def plan_for(number: int, body: dict[str, Any]) -> Any:
+        question = body["messages"][-1]["content"]
+        return says(render(plan(text="Look:", image=question)))
+
+    def reply(sample: str) -> Sent | None:
+        return problem(400, "no such field") if refuses and sample in faulty else None
+
+    images = ENDPOINTS["images"]
+    with serve(plan_for) as chat_server, serve_shapes(refusing(images, reply)) as server:
+        generator = {"kind": "model", "model": server.spec, "arguments": images.arguments}
+        file = write_agent(tmp_path, chat_server.spec(), {"image": generator}, form="text")
+        done = cli(*COMMAND, "--model", f"agent/{file}")
+        if len(faulty) == 1:
+            assert done.code == 1
+            assert said(records(tmp_path)["s0"]) == "`generator_failed`"
+            assert "no such field" in records(tmp_path)["s0"]["error"]["message"]
+            return
+        assert done.code == 2
+        assert "no such field" in done.err
+        assert records(tmp_path) == {}
+        refuses = False
+        assert cli(*COMMAND, "--model", f"agent/{file}").code == 0
