@@ -220,13 +220,7 @@ async def run_batches(
 
     async def all_done() -> None:
         await answer(upcoming)
-        again = []
-        for batch, error in pending.decided(refused):
-            if len(batch.requests) == 1:
-                await answered.put((batch.requests[0], Response(error=error.failure)))
-            else:
-                again.append(batch)
-        await answer(iter(again))
+        await answer(iter(await _fail_single(pending.decided(refused), answered)))
         await answered.join()
         while judged_again := pending.decided(unjudged):
             for work, _ in judged_again:
@@ -244,6 +238,17 @@ async def run_batches(
     if pending.error is not None:
         raise pending.error
     return pending
+
+
+async def _fail_single(
+    refused: Sequence[tuple[Batch, EarlyRefusalError]],
+    answered: asyncio.Queue[tuple[Request, Response]],
+) -> list[Batch]:
+    """Fails the requests that were refused alone; returns the larger batches, to be asked again."""
+    for batch, error in refused:
+        if len(batch.requests) == 1:
+            await answered.put((batch.requests[0], Response(error=error.failure)))
+    return [batch for batch, _ in refused if len(batch.requests) > 1]
 
 
 async def run_canaries(
