@@ -26,12 +26,14 @@ _LONGEST_REASON = 300  # characters of a server's message about a failure
 class ReplyError(ValueError):
     """A reply that cannot be used: empty, refused by a filter, too large, or a bad request.
 
-    `refusal` is what the server says where that is the reason, and `status` its code.
+    `refusal` is what the server says where that is the reason, `status` its code, and `body` the error
+    as it came.
     """
 
-    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
+    def __init__(self, message: str, refusal: Refusal | None = None, body: Any = None) -> None:
         super().__init__(message)
         self.refusal = refusal
+        self.body = body
 
     @property
     def status(self) -> int | None:
@@ -142,7 +144,7 @@ def raise_error(
         raise PassingError("rate-limited", pause, slow_down=True, words=refusal.words) from None
     if refusal.kind is RefusalKind.PASSING:
         raise PassingError(answer, pause, words=refusal.words) from None
-    raise ReplyError(f"{answer}: {refusal.words}", refusal) from None
+    raise ReplyError(f"{answer}: {refusal.words}", refusal, error) from None
 
 
 def without_key(text: str) -> str:
