@@ -231,8 +231,10 @@ class Failure(Struct, frozen=True):
         return self.kind != "skipped"
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class Usage(Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
     """Numbers of tokens that a response took, as the model counts them. None (absent in files): unknown.
+
+    `estimated` says that a server reported none, so that they are estimated from texts and media.
 
     Example:
         >>> Usage(100, 20) + Usage(50)
@@ -241,10 +243,15 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
     input: int | None = None
     output: int | None = None
+    estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         """Sum of both; a number that only one of them has is that number."""
-        return Usage(_added(self.input, other.input), _added(self.output, other.output))
+        return Usage(
+            _added(self.input, other.input),
+            _added(self.output, other.output),
+            self.estimated or other.estimated,
+        )
 
 
 NO_TOKENS = Usage(0, 0)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from eval_anything.cli.fields import fields_from
 from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
@@ -23,6 +25,7 @@ from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 from eval_anything.runs.results_file import Results
+from eval_anything.servers.prices import Spent, spent_text
 
 
 def run(options: Namespace) -> Exit:
@@ -65,6 +68,7 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         *_judges(outcome.results),
         *_hints(outcome),
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
+        *_spent(outcome.results),
     )
     for reason in outcome.reasons:
         print(f"eval-anything: {reason}", file=sys.stderr)
@@ -94,6 +98,15 @@ def _judges(results: Results) -> list[str]:
                 if task_result.main.judge == name
             ]
     return lines
+
+
+def _spent(results: Results) -> list[str]:
+    """A line on what the run has spent on servers; none if it asked no server."""
+    cost = results.cost
+    if cost is None or cost.spent is UNSET:
+        return []
+    spent = cost.spent
+    return [spent_text(Spent(spent.calls, spent.tokens, spent.money, cost.currency, cost.prices))]
 
 
 def _hints(outcome: Outcome) -> list[str]:

@@ -14,12 +14,7 @@ from eval_anything.evaluation.plan import RunPlan
 from eval_anything.judges.calibration.labels import Labelled
 from eval_anything.judges.scorer import Scorer
 from eval_anything.servers.prices import read_prices
-
-_CHARACTERS = 4
-
-
-_MEDIUM = 800  # an image or some seconds of sound
-
+from eval_anything.servers.usage import SENT_MEDIUM, tokens_of_text
 
 _ANSWER = 300
 
@@ -43,7 +38,7 @@ def estimate(plan: RunPlan) -> dict[str, Any]:
         for sample in task.samples[: plan.counts[name]]:
             request = _tokens(task.messages(sample))
             turns = len(sample.turns) + 1
-            media = _MEDIUM * sum(m != "text" for m in sample.contract.required)
+            media = SENT_MEDIUM * sum(m != "text" for m in sample.contract.required)
             for _ in range(plan.repeats):
                 total.add(plan.model.name, plan.model.paid_as, turns, turns * request, _ANSWER)
                 for scorer in plan.scorers[name].scorers:
@@ -103,4 +98,4 @@ def _tokens(messages: tuple[Message, ...]) -> int:
 
 
 def _tokens_of_parts(parts: tuple[Part, ...]) -> int:
-    return sum(len(p.text) // _CHARACTERS if isinstance(p, TextPart) else _MEDIUM for p in parts)
+    return sum(tokens_of_text(p.text) if isinstance(p, TextPart) else SENT_MEDIUM for p in parts)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from eval_anything.content import Record
 from eval_anything.errors import Exit, ServerError, UserError
 from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.options import Options
-from eval_anything.evaluation.outcome import Outcome, make_outcome
+from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spending
 from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
@@ -33,7 +33,8 @@ from eval_anything.runs.directory import (
 )
 from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
-from eval_anything.servers.prices import BudgetError
+from eval_anything.runs.spending_file import SpendingFile
+from eval_anything.servers.prices import BudgetError, Spending, spent_text
 from eval_anything.version import __version__
 
 
@@ -58,7 +59,10 @@ def evaluate(
     if options.retry_failed and run_plan.external:
         sources = ", ".join(tasks.source for tasks in run_plan.external)
         progress.say(f"--retry-failed: tasks of {sources} are not asked again")
-    with open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)) as run:
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)))
+        file = stack.enter_context(contextlib.closing(SpendingFile(run.path)))
+        resume_spending(run_plan, run.path, file)
         tasks = run_plan.own_tasks
         outlines = {name: read_outlines(run.path, name) for name in tasks}
         recorded = {name: {r.key for r in records} for name, records in outlines.items()}
@@ -78,7 +82,7 @@ def evaluate(
         alive = liveness(run_plan.model, tasks, run, sampling) if options.skip_failing else None
         pending = Pending(alive)
         if batches or external or any(s.judged and s.available for s in run_plan.all_scorers):
-            with _status_of(run.save):
+            with _status_of(run.save), _final_sum(run_plan.spending, progress):
                 if batches or external:
                     load_model(run_plan.model)
                 with progress.bar(sum(len(b.pending) for b in batches)) as advance:
@@ -162,6 +166,20 @@ def _status_of(save: Any) -> Any:
         if status != "running":
             with contextlib.suppress(Exception):  # the first error is the one to show
                 save(status=status)
+
+
+@contextlib.contextmanager
+def _final_sum(spending: Spending, progress: Progress) -> Iterator[None]:
+    """Says what was spent if the work stops; the error of a spent budget says it itself, anew, with
+    what requests under way have cost."""
+    try:
+        yield
+    except BudgetError:
+        raise spending.stop() from None
+    except BaseException:
+        if spending.calls:
+            progress.say(spent_text(spending.total()))
+        raise
 
 
 def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFile:

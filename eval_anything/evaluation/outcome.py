@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from eval_anything.content import NO_TOKENS, Usage
 from eval_anything.errors import Exit
@@ -22,10 +23,12 @@ from eval_anything.runs.results_file import (
     AggregateResult,
     CostShare,
     JudgeResult,
+    RequestCost,
     Results,
     RunCost,
     TaskResult,
 )
+from eval_anything.runs.spending_file import SpendingFile
 from eval_anything.servers.prices import read_prices
 from eval_anything.tasks.task import Task
 
@@ -132,28 +135,54 @@ def _judges(scorers: Mapping[str, TaskScorers]) -> dict[str, JudgeResult]:
     }
 
 
+def resume_spending(plan: RunPlan, run: Path, file: SpendingFile) -> None:
+    """Adds what a run has spent before to the spending: by its file, or by its records if an older
+    version made it. From now on the file gets every payment."""
+    paid_as_names = [plan.model.paid_as, *(scorer.paid_as for scorer in plan.all_scorers)]
+    if not file.exists and any(paid_as_names):
+        canaries = [o for name in plan.tasks for o in read_outlines(run, name, "canaries")]
+        logs = [log for name in plan.tasks for log in read_kept_and_replaced(run, name)]
+        outlines = [*(outline for log in logs for outline in log), *canaries]
+        for paid_as, tokens in _usage_of(plan, outlines).values():
+            if paid_as is not None and (tokens.input or tokens.output):
+                file.append(paid_as, tokens, calls=len(outlines))
+    for payment in file.read():
+        plan.spending.add_earlier(payment.model, payment.calls, payment.tokens)
+    plan.spending.on_payment = file.append
+
+
+def _usage_of(plan: RunPlan, records: Sequence[Outline]) -> dict[str, tuple[str | None, Usage]]:
+    """Tokens on record of the model and of each judge on a server, with the name that prices them."""
+    model = sum((record.usage for record in records), NO_TOKENS)
+    by: dict[str, tuple[str | None, Usage]] = {plan.model.name: (plan.model.paid_as, model)}
+    for scorer in {s.name: s for s in plan.all_scorers}.values():
+        if scorer.paid_as is not None:
+            scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
+            usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]
+            by[f"judge {scorer.name}"] = scorer.paid_as, sum(usages, NO_TOKENS)
+    return by
+
+
 def _cost(plan: RunPlan, records: Sequence[Outline]) -> RunCost:
     """Tokens and money of the model and of each judge, from the usage on record.
 
     A local model costs no money; the money of a server's model without a known price is None.
     """
     prices = read_prices()
-
-    def share(paid_as: str | None, tokens: Usage) -> CostShare:
-        return CostShare(tokens=tokens, money=0.0 if paid_as is None else prices.money(paid_as, tokens))
-
-    model = sum((record.usage for record in records), NO_TOKENS)
-    by = {plan.model.name: share(plan.model.paid_as, model)}
-    for scorer in {s.name: s for s in plan.all_scorers}.values():
-        if scorer.paid_as is not None:
-            scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
-            usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]
-            by[f"judge {scorer.name}"] = share(scorer.paid_as, sum(usages, NO_TOKENS))
+    by = {
+        payer: CostShare(tokens=tokens, money=0.0 if paid_as is None else prices.money(paid_as, tokens))
+        for payer, (paid_as, tokens) in _usage_of(plan, records).items()
+    }
+    model = by[plan.model.name].tokens
     amounts = [part.money for part in by.values() if part.money is not None]
+    spent = plan.spending.total()
     return RunCost(
         tokens=model,
         money=sum(amounts) if len(amounts) == len(by) else None,
         currency=prices.currency,
         prices=prices.date,
         by=by,
+        spent=RequestCost(calls=spent.calls, tokens=spent.tokens, money=spent.money)
+        if spent.calls
+        else UNSET,
     )

@@ -34,6 +34,7 @@ class RunPlan(NamedTuple):
         repeats: answers per sample.
         out: directory of the run.
         external: tasks that other tools run and score, by source.
+        spending: counts what the run pays.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class RunPlan(NamedTuple):
     repeats: int
     out: Path
     external: list[ExternalTasks]
+    spending: Spending
 
     @property
     def own_tasks(self) -> dict[str, Task]:
@@ -108,8 +110,9 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
         repeats=repeats,
         out=out,
         external=external,
+        spending=Spending(options.budget),
     )
-    _share_budget(options.budget, [model, *plan.all_scorers])
+    _share_budget(plan.spending, [model, *plan.all_scorers])
     model.prepare(list(tasks.values()), _requests(plan), names.registry.folders)
     return plan
 
@@ -285,9 +288,8 @@ def _set_against(
         scorer.against(tasks[name], other_records, str(run))
 
 
-def _share_budget(budget: float | None, payers: Sequence[Model | Scorer]) -> None:
+def _share_budget(spending: Spending, payers: Sequence[Model | Scorer]) -> None:
     """Makes all models and scorers count their spending together, against one budget."""
-    spending = Spending(budget)
     for payer in payers:
         payer.spending = spending
     spending.must_know([payer.paid_as for payer in payers if payer.paid_as is not None])

@@ -4,6 +4,7 @@
     <suite>/<task>/records.jsonl    one record a line; the last line of a (sample, repeat) wins
     <suite>/<task>/canaries.jsonl   records of canaries, where a model judges; never counted in n
     media/<aa>/<sha256>.<ext>       each medium once
+    spending.jsonl                  a line for each request to a server that was paid for
     results.json                    rebuilt from the records
 
 A process killed at any byte leaves at most one line without its newline, which is cut off when the run

@@ -157,14 +157,28 @@ class CostShare(Struct, frozen=True, kw_only=True):
     money: Annotated[float | None, _about("0 for what runs here; null: the price is unknown")]
 
 
+class RequestCost(Struct, frozen=True, kw_only=True):
+    """All that a run spent on servers, with answers that could not be used and were asked for again."""
+
+    calls: Annotated[int, _about("requests that were answered")]
+    tokens: Usage
+    money: Annotated[float | None, _about("null: a price is unknown")]
+
+
 class RunCost(Struct, frozen=True, kw_only=True):
-    """Tokens and money of a run."""
+    """Tokens and money of a run: of the answers and scores on record, and `spent`.
+
+    Where `tokens` are `estimated`, a server reported no usage for some of them.
+    """
 
     tokens: Annotated[Usage, _about("of the model alone")] = Usage()
     money: Annotated[float | None, _about("of the model and all judges; null: a price is unknown")]
     currency: Annotated[str, _about("such as USD")] = ""
     prices: Annotated[str, _about("the date of the prices")] = ""
     by: Annotated[dict[str, CostShare], _about("the model by its name, judges by `judge NAME`")] = {}
+    spent: Annotated[
+        RequestCost | UnsetType, _about("of all requests to servers; absent if there were none")
+    ] = UNSET
 
 
 class Reason(Struct, frozen=True, kw_only=True):

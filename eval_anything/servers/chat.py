@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 
 class ChatClient(Client):
-    """A client of one server that returns text and counts what it costs."""
+    """A client of one server that returns text."""
 
     async def ask(self, messages: list[dict[str, Any]], **parameters: Any) -> Reply:
         """Sends messages in the form of the chat completions API and returns the reply.
@@ -35,9 +35,8 @@ class ChatClient(Client):
         refusal and for an empty reply, and the errors of `Client`.
         """
         body = {"model": self.server.model, "messages": messages, **parameters}
-        reply = _reply((await self.post("/chat/completions", body)).value)
-        self.paid(reply.usage)
-        return reply
+        reply = await self.post("/chat/completions", body)
+        return _reply(reply.value)._replace(usage=reply.usage)
 
 
 class _Message(Struct):
@@ -50,14 +49,8 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-class _Usage(Struct):
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
-
-
 class _Completion(Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
 
 
 def _reply(raw: Any) -> Reply:
@@ -75,6 +68,4 @@ def _reply(raw: Any) -> Reply:
         raise ReplyError(f"a refusal: {refusal}" if refusal else "an empty reply")
     if len(text) > LARGEST_TEXT:
         raise ReplyError(f"a reply of {len(text)} characters")
-    usage = completion.usage or _Usage()
-    tokens = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
-    return Reply(text, choice.finish_reason, tokens)
+    return Reply(text, choice.finish_reason, Usage())

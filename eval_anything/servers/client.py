@@ -20,13 +20,15 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from eval_anything.content import Failure, Usage
 from eval_anything.errors import ServerError, UserError
+from eval_anything.servers.body import NO_CHANGES, BodyChanges
 from eval_anything.servers.events import Fold, fold_events
 from eval_anything.servers.limit import Limit
+from eval_anything.servers.parameters import explain, refused_fields
 from eval_anything.servers.prices import Spending
 from eval_anything.servers.refusals import Refusal, RefusalKind, SentRequest
 from eval_anything.servers.replies import (
@@ -39,6 +41,7 @@ from eval_anything.servers.replies import (
     without_key,
 )
 from eval_anything.servers.trial import Trial
+from eval_anything.servers.usage import ReceivedTokens, counted, most_tokens, sent_tokens
 
 __all__ = ["Client", "Files", "ReplyError", "Server", "Timed", "parse_server", "without_key"]
 
@@ -47,6 +50,9 @@ _ATTEMPTS = 4
 
 
 _TIMEOUT = 120.0
+
+
+_BAD_REQUEST = (400, 422)
 
 
 _LONGEST_WAIT = 1800.0  # seconds of "slow down" before a request fails with ServerError
@@ -70,10 +76,14 @@ class Server(NamedTuple):
 
 
 class Timed(NamedTuple, Generic[T]):
-    """A reply, and the seconds of the attempt that succeeded, without pauses and failed attempts."""
+    """A reply, and the seconds of the attempt that succeeded, without pauses and failed attempts.
+
+    `usage` has the tokens of a request that is paid for.
+    """
 
     value: T
     seconds: float
+    usage: Usage = Usage()
 
 
 def parse_server(spec: str, option: str) -> Server:
@@ -116,6 +126,8 @@ class Client:
         timeout: seconds for one attempt, with reading the whole reply.
         spending: counts what replies cost and stops at the budget.
         trial: whether the server accepts the requests of the run at all; clients may share it.
+        changes: changes to the body of each request.
+        option: the option that has the changes, for errors.
     """
 
     def __init__(
@@ -126,54 +138,67 @@ class Client:
         timeout: float = _TIMEOUT,
         spending: Spending | None = None,
         trial: Trial | None = None,
+        changes: BodyChanges = NO_CHANGES,
+        option: str = "--model-arg",
     ) -> None:
         self.server = server
         self.timeout = timeout
         self.trial = trial or Trial()
         self._label = label
         self._spending = spending
+        self._changes = changes
+        self._option = option
+        self._longest = 0  # tokens of an answer
         self._limit = Limit(concurrency)
         self._client: Any = None
 
     async def post(self, path: str, body: Mapping[str, Any], files: Files | None = None) -> Timed[Any]:
         """The JSON that a path answers to a post; with `files` the request is a multipart form."""
-        return await self._retried(lambda: self._attempt("POST", path, read_json, body, files))
+
+        async def read(body_: Body, received: ReceivedTokens) -> Any:
+            reply = await read_json(body_)
+            received.add(reply)
+            return reply
+
+        return await self._post(path, read, body, files)
 
     async def post_for_bytes(self, path: str, body: Mapping[str, Any]) -> Timed[bytes]:
         """The bytes of a medium that a path answers to a post."""
-        return await self._retried(lambda: self._attempt("POST", path, read_medium, body))
+
+        async def read(body_: Body, received: ReceivedTokens) -> bytes:
+            content = await read_medium(body_)
+            received.add_medium()
+            return content
+
+        return await self._post(path, read, body)
 
     async def post_for_events(
         self, path: str, body: Mapping[str, Any], begin: Callable[[], F]
     ) -> Timed[F]:
         """Folds the events that a path streams; `begin` makes a new fold for each attempt."""
 
-        async def read(body_: Body) -> F:
+        async def read(body_: Body, received: ReceivedTokens) -> F:
             if not body_.content_type.startswith("text/event-stream"):
-                await read_json(body_)
+                received.add(await read_json(body_))
                 raise ReplyError(f"no stream, but {body_.content_type or 'something else'}")
             fold = begin()
-            await fold_events(body_.chunks(), fold, body_.begun, body_.sent)
+            counted_fold = _CountedFold(fold, received)
+            await fold_events(body_.chunks(), counted_fold, body_.begun, body_.sent)
             return fold
 
-        return await self._retried(lambda: self._attempt("POST", path, read, body))
+        return await self._post(path, read, body)
 
     async def get(self, path: str) -> Timed[Any]:
         """The JSON at a path, such as the state of a job that a `post` started and paid for."""
-        return await self._retried(lambda: self._attempt("GET", path, read_json), paid=False)
+        return await self._retried(lambda: self._attempt("GET", path, read_json))
 
     async def get_bytes(self, path: str) -> Timed[bytes]:
         """The bytes at a path of the server."""
-        return await self._retried(lambda: self._attempt("GET", path, read_medium), paid=False)
+        return await self._retried(lambda: self._attempt("GET", path, read_medium))
 
     async def download(self, url: str) -> bytes:
         """The bytes at any address, fetched without the key and the other headers of this server."""
-        return (await self._retried(lambda: self._fetch(url), paid=False)).value
-
-    def paid(self, usage: Usage) -> None:
-        """Adds a request that was answered, with its tokens, to the spending."""
-        if self._spending is not None:
-            self._spending.add(self.server.model, usage)
+        return (await self._retried(lambda: self._fetch(url))).value
 
     def failure_of(self, error: ReplyError, media: bool = False) -> Failure:
         """The failure of a sample whose reply cannot be used.
@@ -192,7 +217,7 @@ class Client:
             raise self._stopped(refusal._replace(kind=RefusalKind.MISSING), "such endpoint")
         failure = refusal.failure(str(error), media)
         if refusal.is_of_every_request(media):
-            self.trial.refuse(self._label, refusal, failure)
+            self.trial.refuse(self._label, refusal, failure, error.hint)
         else:
             self.trial.interrupt()
         return failure
@@ -203,14 +228,40 @@ class Client:
             client, self._client = self._client, None
             await client.close()
 
-    async def _retried(self, attempt: Callable[[], Awaitable[T]], paid: bool = True) -> T:
+    async def _post(
+        self,
+        path: str,
+        read: Callable[[Body, ReceivedTokens], Awaitable[T]],
+        body: Mapping[str, Any],
+        files: Files | None = None,
+    ) -> Timed[T]:
+        """The reply to a post that is paid for, with its tokens, which are added to the spending."""
+        fields = self._changes.applied(body)
+        sent = sent_tokens(fields, len(files or ()))
+
+        async def attempt() -> Timed[T]:
+            received = ReceivedTokens()
+            async with self._reserved(fields, sent):
+                try:
+                    reply = await self._attempt(
+                        "POST", path, lambda body_: read(body_, received), fields, files
+                    )
+                finally:  # a reply that cannot be used is paid for, too
+                    usage = self._pay(sent, received) if received.begun else Usage()
+            return reply._replace(usage=usage)
+
+        try:
+            return await self._retried(attempt)
+        except ReplyError as error:
+            error.hint = self._hint(error, fields)
+            raise
+
+    async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The reply of the first attempt that succeeds, with pauses between attempts."""
         deadline = time.monotonic() + _LONGEST_WAIT
         failures = 0
         while True:
             async with self._limit.slot():
-                if paid and self._spending is not None:
-                    self._spending.check()
                 try:
                     reply = await attempt()
                 except PassingError as error:
@@ -317,6 +368,28 @@ class Client:
             "Set OPENAI_API_KEY to one that it accepts, or see to the account, and repeat the command."
         )
 
+    def _reserved(self, body: Mapping[str, Any], sent: int) -> AbstractAsyncContextManager[None]:
+        """Reserves the money for a request inside the block; see `Spending.reserved`."""
+        if self._spending is None:
+            return nullcontext()
+        return self._spending.reserved(self.server.model, most_tokens(body, sent, self._longest))
+
+    def _pay(self, sent: int, received: ReceivedTokens) -> Usage:
+        """The tokens of a request that was answered, which are added to the spending."""
+        usage = counted(received.reported, sent, received.tokens)
+        self._longest = max(self._longest, usage.output or 0)
+        if self._spending is not None:
+            self._spending.add(self.server.model, usage)
+        return usage
+
+    def _hint(self, error: ReplyError, fields: Mapping[str, Any]) -> str:
+        """A sentence with the option that helps, if an error names a field of the request."""
+        refusal = error.refusal
+        if refusal is None or refusal.kind not in (RefusalKind.PARAMETER, RefusalKind.REQUEST):
+            return ""
+        refused = refused_fields(error.body, fields) if refusal.status in _BAD_REQUEST else None
+        return explain(refused, self._changes, self._option) if refused is not None else ""
+
     async def _fetch(self, url: str) -> Timed[bytes]:
         import openai
 
@@ -337,6 +410,20 @@ class Client:
 
     def _too_late(self) -> PassingError:
         return _TooLateError(f"no answer within {self.timeout:g} s")
+
+
+class _CountedFold:
+    """A fold that counts the tokens of the events that it passes on."""
+
+    def __init__(self, fold: Fold, received: ReceivedTokens) -> None:
+        self.finished = False
+        self._fold = fold
+        self._received = received
+
+    def add(self, event: Mapping[str, Any], seconds: float) -> None:
+        self._received.add(event)
+        self._fold.add(event, seconds)
+        self.finished = self._fold.finished
 
 
 class _TooLateError(PassingError):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from eval_anything.servers.body import BodyChanges, as_option, change_option
 
 _CONTENT = ("model", "messages", "input", "prompt", "images", "audios", "videos", "input_reference")
@@ -86,13 +88,14 @@ def refused_fields(error: Any, sent: Mapping[str, Any]) -> RefusedFields | None:
     """The fields that an error (400 or 422) names as the reason; None if it names none of them.
 
     Args:
-        error: the decoded body of the reply, in any shape, or its message alone.
+        error: the body of the reply in any shape, decoded or not, or its message alone.
         sent: the fields of the request.
 
     Example:
         >>> refused_fields({"message": 'Unknown name "seed": Cannot find field.'}, {"seed": 1})
         RefusedFields(names=('seed',), instead=None, missing=False, most=None)
     """
+    error = _decoded(error)
     message = "\n".join(_texts(error))
     structured = [name for name in _structured(error) if name not in ("None", "null")]
     if any(name in _CONTENT for name in structured):
@@ -158,6 +161,21 @@ def explain(refused: RefusedFields, changes: BodyChanges, option: str) -> str:
     names = ", ".join(refused.names)
     verb = "wants" if refused.missing else "does not take"
     return f"The server {verb} {names} as sent: use {advice(refused, changes, option)}"
+
+
+def _decoded(error: Any, depth: int = 0) -> Any:
+    """The error with all texts decoded that are JSON, as servers pass on the errors of others."""
+    if isinstance(error, str) and error.lstrip()[:1] in ("{", "["):
+        try:
+            decoded = msgspec.json.decode(error)
+        except (ValueError, RecursionError):
+            return error
+        return _decoded(decoded, depth + 1) if depth < 8 else error
+    if depth < 8 and isinstance(error, Mapping):
+        return {key: _decoded(field, depth + 1) for key, field in error.items()}
+    if depth < 8 and isinstance(error, list | tuple):
+        return [_decoded(field, depth + 1) for field in error]
+    return error
 
 
 def _texts(error: Any, depth: int = 0) -> Iterator[str]:

@@ -6,7 +6,9 @@ user overrides it. The cost of a model that is in neither file is unknown, not 0
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
@@ -75,8 +77,29 @@ class Spent(Struct, frozen=True):
     prices: str
 
 
+def spent_text(spent: Spent) -> str:
+    """A sentence on what was spent; it says if tokens are estimated.
+
+    Example:
+        >>> spent_text(Spent(2, Usage(22, 14), 0.05, "USD", "2026-01-01"))
+        'Spent: 0.0500 USD for 2 calls, 22 tokens in and 14 out.'
+    """
+    money = "unknown money" if spent.money is None else f"{spent.money:.4f} {spent.currency}"
+    tokens = f"{spent.tokens.input or 0} tokens in and {spent.tokens.output or 0} out"
+    if not spent.tokens.estimated:
+        return f"Spent: {money} for {spent.calls} calls, {tokens}."
+    return (
+        f"Spent: about {money} for {spent.calls} calls, about {tokens}; tokens that a server did not "
+        "report are estimated."
+    )
+
+
 class Spending:
-    """A counter of the calls, tokens and money of a run, with the budget that it may spend."""
+    """A counter of the calls, tokens and money of a run, with the budget that it may spend.
+
+    Money for requests under way is reserved, so that they stay within the budget together. `on_payment`
+    is called with the model and the tokens of each request that was paid.
+    """
 
     def __init__(self, budget: float | None = None) -> None:
         self.budget = budget
@@ -84,6 +107,10 @@ class Spending:
         self.money = 0.0
         self.calls = 0
         self.tokens = NO_TOKENS
+        self.on_payment: Callable[[str, Usage], None] = lambda model, usage: None
+        self._unpriced = False
+        self._reserved: list[float] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
     def must_know(self, models: Collection[str]) -> None:
         """Raises UserError if there is a budget and one of the models has no known price."""
@@ -97,16 +124,67 @@ class Spending:
     def check(self) -> None:
         """Raises BudgetError if the budget is spent. Requests under way may still spend more."""
         if self.budget is not None and self.money >= self.budget:
-            raise BudgetError(
-                f"the budget is spent ({self.money:.4f} of {self.budget:g} {self.prices.currency}). "
-                "What is recorded is kept: the same command with a new budget goes on."
-            )
+            raise self.stop()
+
+    def stop(self) -> BudgetError:
+        """The error that ends a run, with all that is spent by now."""
+        return BudgetError(
+            f"the budget is spent ({self.money:.4f} of {self.budget:g} {self.prices.currency}). "
+            "What is recorded is kept: the same command with a larger --budget goes on. "
+            f"{spent_text(self.total())}"
+        )
+
+    @asynccontextmanager
+    async def reserved(self, model: str, most: Usage) -> AsyncIterator[None]:
+        """Reserves the money for a request inside the block.
+
+        Where the budget has no room for it, it waits until others have ended. Alone it may always begin,
+        so that the last request may spend more than is left.
+
+        Args:
+            model: the model that is asked.
+            most: the tokens that the request may take.
+
+        Raises:
+            BudgetError: the budget is spent.
+        """
+        if self.budget is None:
+            yield
+            return
+        amount = self.prices.money(model, most) or 0.0
+        self.check()
+        while self._reserved and self.money + sum(self._reserved) + amount > self.budget:
+            ended = asyncio.get_running_loop().create_future()
+            self._waiting.append(ended)
+            await ended
+            self.check()
+        self._reserved.append(amount)
+        try:
+            yield
+        finally:
+            self._reserved.remove(amount)
+            waiting, self._waiting = self._waiting, []
+            for ended in waiting:
+                if not ended.done():
+                    ended.set_result(None)
 
     def add(self, model: str, usage: Usage) -> None:
         """Adds a request that was answered to the totals."""
-        self.money += self.prices.money(model, usage) or 0.0
-        self.calls += 1
+        self.add_earlier(model, 1, usage)
+        self.on_payment(model, usage)
+
+    def add_earlier(self, model: str, calls: int, usage: Usage) -> None:
+        """Adds requests that the run has paid for before."""
+        money = self.prices.money(model, usage)
+        self._unpriced |= money is None
+        self.money += money or 0.0
+        self.calls += calls
         self.tokens += usage
+
+    def total(self) -> Spent:
+        """All that the run has spent; its money is None if a model has no known price."""
+        money = None if self._unpriced else self.money
+        return Spent(self.calls, self.tokens, money, self.prices.currency, self.prices.date)
 
     def cost(self, paid_as: str | None) -> Spent:
         """The totals, priced as if one model took all of it; `paid_as` is None for a local model."""

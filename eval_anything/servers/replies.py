@@ -26,14 +26,15 @@ _LONGEST_REASON = 300  # characters of a server's message about a failure
 class ReplyError(ValueError):
     """A reply that cannot be used: empty, refused by a filter, too large, or a bad request.
 
-    `refusal` is what the server says where that is the reason, `status` its code, and `body` the error
-    as it came.
+    `refusal` is what the server says where that is the reason, `status` its code, `body` the error as it
+    came, and `hint` a sentence with the option that helps, if the client knows one.
     """
 
     def __init__(self, message: str, refusal: Refusal | None = None, body: Any = None) -> None:
         super().__init__(message)
         self.refusal = refusal
         self.body = body
+        self.hint = ""
 
     @property
     def status(self) -> int | None:

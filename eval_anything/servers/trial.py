@@ -49,8 +49,14 @@ class Trial:
         """Notes a refusal that is of one sample alone: the equal ones are no longer in a row."""
         self._in_a_row = 0
 
-    def refuse(self, label: str, refusal: Refusal, failure: Failure) -> None:
+    def refuse(self, label: str, refusal: Refusal, failure: Failure, hint: str = "") -> None:
         """Takes a refusal that all requests may get; does nothing once a request was accepted.
+
+        Args:
+            label: names the judge or the model.
+            refusal: the refusal.
+            failure: the failure of the sample, if it is of that sample alone.
+            hint: a sentence with the option that helps.
 
         Raises:
             EarlyRefusalError: nothing is decided yet; the caller holds the sample (`Held`).
@@ -61,10 +67,11 @@ class Trial:
         words = _without_ids(f"{refusal.status} {refusal.words}")
         self._in_a_row = self._in_a_row + 1 if words == self._last else 1
         self._last = words
-        message = f"{label}: {failure.message}. {advice(refusal)}"
+        message, hint = f"{label}: {failure.message.rstrip('.')}.", hint or advice(refusal)
         if self._in_a_row >= _EQUAL_IN_A_ROW:
-            raise UserError(f"{message} {self._in_a_row} requests were refused so, and none succeeded.")
-        raise EarlyRefusalError(f"{message} No request succeeded.", self, failure)
+            count = f"{self._in_a_row} requests were refused so, and none succeeded."
+            raise UserError(f"{message} {count} {hint}")
+        raise EarlyRefusalError(f"{message} No request succeeded. {hint}", self, failure)
 
 
 class Held(Generic[T]):

@@ -169,7 +169,7 @@
         if (!who.startsWith("judge ") || who === `judge ${metric.judge}`) {
           fact(
             `cost of ${who.startsWith("judge ") ? "the judge" : "the answers"}`,
-            `${money(part.money)}${part.money ? ` ${cost.currency}` : ""} (${part.tokens.input || 0} tokens in, ${part.tokens.output || 0} out, whole run)`,
+            `${part.tokens.estimated ? "about " : ""}${money(part.money)}${part.money ? ` ${cost.currency}` : ""} (${part.tokens.input || 0} tokens in, ${part.tokens.output || 0} out, whole run)`,
           );
         }
       }

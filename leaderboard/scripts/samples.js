@@ -218,7 +218,9 @@
       ]);
       if (rows[open] !== row) return; // another one was opened meanwhile
       const heading = EA.said(row.repeat ? `${row.id} #${row.repeat + 1}` : row.id, "h1", { tabindex: "-1" });
-      const tokens = Object.entries(sample.u).map(([k, v]) => `${v} tokens ${k}`);
+      const about = sample.u.estimated ? "about " : "";
+      const counts = Object.entries(sample.u).filter(([k]) => k !== "estimated");
+      const tokens = counts.map(([k, v]) => `${about}${v} tokens ${k}`);
       const times = Object.entries(sample.l).map(([k, v]) => `${k.replaceAll("_", " ")} ${EA.seconds(v)}`);
       const facts = [...times, ...tokens, sample.stop ? `stopped: ${sample.stop}` : ""]
         .filter((t) => t)

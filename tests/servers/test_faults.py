@@ -145,9 +145,11 @@ def _make_task(root: Path, ids: list[str]) -> None:
 
 
 def _state(run: Path) -> dict[str, Any]:
-    """Results, records and canaries of a run, without what a clock or a directory decides."""
+    """Results, records and canaries of a run, without what a clock or a directory decides, and what was
+    spent on answers that had to be asked for again."""
     results = json.loads((run / "results.json").read_bytes())
     results.pop("run")
+    results["cost"].pop("spent")
     return {"results": results, "records": _records(run), "canaries": _records(run, "canaries")}
 
 

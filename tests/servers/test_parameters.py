@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -87,6 +88,11 @@ HELPED: dict[str, tuple[Any, str]] = {
         ],
         "body.drop=seed",
     ),
+    "OpenRouter": (
+        {"error": {"message": "Provider returned error", "code": 400, "metadata": {
+            "raw": '{"error": {"message": "Unknown name \\"seed\\": Cannot find field."}}'}}},
+        "body.drop=seed",
+    ),
     "LiteLLM": (
         {
             "message": "litellm.UnsupportedParamsError: vertex_ai does not support parameters: "
@@ -156,7 +162,7 @@ HELPED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("server", list(HELPED))
 def test_the_option_that_helps(server: str) -> None:
     error, words = HELPED[server]
-    for shape in (error, {"error": error}):
+    for shape in (error, {"error": error}, json.dumps({"error": error})):
         refused = refused_fields(shape, CHAT)
         assert refused is not None
         assert advice(refused, BodyChanges(), "--model-arg") == f"--model-arg {words}"

@@ -23,7 +23,7 @@ from eval_anything.models.agent.plan_parser import read_json, read_message, text
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
-from eval_anything.models.openai.replies import nonempty_text, tokens_of
+from eval_anything.models.openai.replies import nonempty_text
 from eval_anything.servers.client import ReplyError
 
 _MOST_OUTSIDE = 20_000  # characters outside of the plan that are recorded
@@ -134,8 +134,8 @@ class ServerPlanner(Planner):
             **extra,
         }
         reply = await model.client.post("/chat/completions", body)
+        answer.usage = reply.usage
         message = _message(reply.value, answer)
-        model.client.paid(answer.usage)
         answer.latency = Latency(total=round(reply.seconds, 4))
         if form == "tools" or message.get("refusal"):
             _read(answer, read_message, message)
@@ -150,13 +150,12 @@ def _instructed_request(request: Request, instructions: AgentInstructions, form:
 
 
 def _message(raw: Any, answer: PlannedAnswer) -> Mapping[str, Any]:
-    """The message of a chat completion, whose tokens and stop reason go into `answer`."""
+    """The message of a chat completion, whose stop reason goes into `answer`."""
     choices = raw.get("choices") if isinstance(raw, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(message, Mapping) or not isinstance(choice, Mapping):
         raise ReplyError("a reply without a message")
-    answer.usage = tokens_of(raw.get("usage"))
     answer.stop_reason = nonempty_text(choice.get("finish_reason"))
     return message
 

@@ -16,7 +16,7 @@ from eval_anything.models.openai.payload import medium
 from eval_anything.models.openai.replies import Content, read_reply
 from eval_anything.models.openai.settings import ServerSettings, names
 from eval_anything.models.openai.streams import ChatFold
-from eval_anything.servers.client import Client, Files, ReplyError
+from eval_anything.servers.client import Client, Files, ReplyError, Timed
 
 _UNFINISHED = ("queued", "in_progress", "processing", "running", "pending")
 
@@ -54,8 +54,7 @@ async def _chat(client: Client, settings: ServerSettings, request: Request) -> E
         body["audio"] = {"voice": settings.voice, "format": settings.audio_format}
     if settings.stream == "false":
         reply = await client.post("/chat/completions", body)
-        content = read_reply(reply.value, headerless=settings.audio_format == "pcm16")
-        return EndpointReply(content, Latency(total=round(reply.seconds, 4)))
+        return _endpoint_reply(reply, headerless=settings.audio_format == "pcm16")
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     # Qwen-Omni streams samples without a header where WAV was asked for.
     headerless = settings.audio_format in ("pcm16", "wav")
@@ -64,7 +63,9 @@ async def _chat(client: Client, settings: ServerSettings, request: Request) -> E
     first = {f"first_{modality}": round(seconds, 4) for modality, seconds in fold.first.items()}
     if first:
         first["first_token"] = min(first.values())
-    return EndpointReply(fold.content(), Latency(total=round(stream.seconds, 4), **first))
+    content = fold.content()
+    content.usage = stream.usage
+    return EndpointReply(content, Latency(total=round(stream.seconds, 4), **first))
 
 
 async def _responses(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
@@ -79,9 +80,7 @@ async def _responses(client: Client, settings: ServerSettings, request: Request)
         tool = {"type": settings.tools}
         body["tools"] = [tool | ({"size": settings.image_size} if settings.image_size else {})]
     reply = await client.post("/responses", body)
-    return EndpointReply(
-        read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4))
-    )
+    return _endpoint_reply(reply)
 
 
 async def _images(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
@@ -96,12 +95,10 @@ async def _images(client: Client, settings: ServerSettings, request: Request) ->
     try:  # without the field, SGLang answers with an address
         reply = await client.post("/images/generations", {**body, "response_format": "b64_json"})
     except ReplyError as error:  # OpenAI's newer models always send base64, and refuse the field
-        if error.status != 400 or "response_format" not in str(error):
+        if error.status not in (400, 422) or "response_format" not in str(error):
             raise
         reply = await client.post("/images/generations", body)
-    return EndpointReply(
-        read_reply(reply.value, headerless=False), Latency(total=round(reply.seconds, 4))
-    )
+    return _endpoint_reply(reply)
 
 
 async def _speech(client: Client, settings: ServerSettings, request: Request) -> EndpointReply:
@@ -114,7 +111,7 @@ async def _speech(client: Client, settings: ServerSettings, request: Request) ->
         "response_format": "pcm" if headerless else settings.audio_format,
     }
     reply = await client.post_for_bytes("/audio/speech", body)
-    content = Content()
+    content = Content(usage=reply.usage)
     content.add_sound([reply.value], headerless)
     return EndpointReply(content, Latency(total=round(reply.seconds, 4)))
 
@@ -144,8 +141,15 @@ async def _videos(client: Client, settings: ServerSettings, request: Request) ->
     if status != "completed":
         raise ReplyError(f"the job that makes the clip is {status}")
     clip = await client.get_bytes(f"{path}/content")
-    content = Content(lists=[[medium(clip.value, Modality.VIDEO)]])
+    content = Content(lists=[[medium(clip.value, Modality.VIDEO)]], usage=begun.usage)
     return EndpointReply(content, Latency(total=round(begun.seconds + time.perf_counter() - start, 4)))
+
+
+def _endpoint_reply(reply: Timed[Any], headerless: bool = False) -> EndpointReply:
+    """The content of a reply in JSON; `headerless` is as in `read_reply`."""
+    content = read_reply(reply.value, headerless)
+    content.usage = reply.usage
+    return EndpointReply(content, Latency(total=round(reply.seconds, 4)))
 
 
 async def _converted(

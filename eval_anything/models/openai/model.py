@@ -93,7 +93,6 @@ class ChatModel(Model):
             return Response(error=Failure("unsupported_input", str(error)))
         except ReplyError as error:
             return Response(error=self.client.failure_of(error, has_media(request.messages)))
-        self.client.paid(answer.content.usage)
         return await self._response(answer, store)
 
     def answered_before(self) -> None:

@@ -52,7 +52,7 @@ class Content(Struct):
         problems: reasons why pieces could not be used.
         refusal: the model's words of refusal; None if it did not refuse.
         stop_reason: as in chat completions: stop, length, content_filter ...
-        usage: tokens in and out.
+        usage: tokens in and out, from the client.
         transcripts: texts of sounds, as the server reports them.
     """
 
@@ -157,7 +157,6 @@ def read_reply(raw: Any, headerless: bool) -> Content:
     content = Content()
     if not isinstance(raw, Mapping):
         raise ReplyError("a reply that is no object")
-    content.usage = tokens_of(raw.get("usage"))
     output, choices, media_items = raw.get("output"), raw.get("choices"), raw.get("data")
     if isinstance(output, list):
         _read_output(output, content)
@@ -178,17 +177,6 @@ def check_length(content: Content) -> None:
     characters = sum(len(p.text) for p in content.pieces if isinstance(p, TextPart))
     if characters > LARGEST_TEXT:
         raise ReplyError(f"a reply of {characters} characters")
-
-
-def tokens_of(usage: Any) -> Usage:
-    """The tokens in and out, under the names of either API; 0 for a number that is missing."""
-    fields = usage if isinstance(usage, Mapping) else {}
-
-    def first(*names: str) -> int:
-        counts = (fields.get(name) for name in names)
-        return next((n for n in counts if isinstance(n, int) and n > 0), 0)
-
-    return Usage(first("prompt_tokens", "input_tokens"), first("completion_tokens", "output_tokens"))
 
 
 def nonempty_text(field: Any) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_anything.content import MODALITIES, Modality
-from eval_anything.models.openai.replies import Content, check_length, nonempty_text, tokens_of
+from eval_anything.models.openai.replies import Content, check_length, nonempty_text
 
 _Key = tuple[Any, str]  # the index of a choice, and the name of one of its fields
 
@@ -29,14 +29,12 @@ class ChatFold:
         self.first: dict[str, float] = {}
         self._headerless = headerless
         self._stop_reason: str | None = None
-        self._usage: Any = None
         self._gathered: dict[_Key, _Items | _Base64] = {}
         self._transcript: list[str] = []
         self._refusal: list[str] = []
 
     def add(self, event: Mapping[str, Any], seconds: float) -> None:
         """Adds a chunk."""
-        self._usage = event.get("usage") or self._usage
         modality = nonempty_text(event.get("modality")) or Modality.TEXT
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -53,7 +51,7 @@ class ChatFold:
 
     def content(self) -> Content:
         """The content of the whole stream. ReplyError if it has too much text."""
-        content = Content(stop_reason=self._stop_reason, usage=tokens_of(self._usage))
+        content = Content(stop_reason=self._stop_reason)
         for gathered in self._gathered.values():
             if isinstance(gathered, _Items):
                 content.add_items(gathered.end())
