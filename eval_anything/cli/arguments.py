@@ -184,7 +184,7 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
     add("--again", metavar="N", type=whole, default=50, help="number of labels to ask about twice (50)")
     add("--budget", metavar="MONEY", type=not_negative, help="stop when this much money is spent")
     add("--dry-run", action="store_true", help="estimate calls and costs, and stop")
-    _add_fields(measure, "judges", "include", "allow_code")
+    _add_fields(measure, "judges", "judge_args", "include", "allow_code")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

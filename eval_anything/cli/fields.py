@@ -81,10 +81,12 @@ def pairs(flag: str, words: list[str]) -> dict[str, str]:
         >>> pairs("--model-arg", ["top_p=0.9", "note=a=b"])
         {'top_p': '0.9', 'note': 'a=b'}
     """
-    mapping = {}
+    mapping: dict[str, str] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise UserError(f"{flag} {word}: must be NAME=VALUE")
+        if name.rpartition(":")[2].startswith("body.") and name in mapping:
+            raise UserError(f"{flag} {name} is given twice: give all fields at once")
         mapping[name] = text
     return mapping

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from eval_anything.cli.fields import pairs
 from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
+from eval_anything.evaluation.options import split_judge_arguments
 from eval_anything.judges.folder import find_judges, judge_at, judge_named
 from eval_anything.judges.registry import read_judge_file
 from eval_anything.output.progress import Progress
@@ -82,7 +84,7 @@ def calibrate_judge(options: Namespace) -> Exit:
     progress = Progress("silent" if options.json else "auto")
     folder = judge_named(options.name, find_judges(options.include))
     spec = _spec(options)
-    scorer = make_judge(folder, options.allow_code, spec)
+    scorer = make_judge(folder, options.allow_code, spec, _arguments(options))
     if not scorer.available:
         raise UserError(f"{folder.name} needs a model: add --judge {folder.name}=SPEC")
     metric = metric_to_measure(scorer, options.metric)
@@ -115,8 +117,9 @@ def calibrate_judge(options: Namespace) -> Exit:
     lines = [_calibration(calibration)]
     if scorer.paid_as is not None:
         tokens, money = cost.tokens, money_text(cost.money, cost.currency)
+        about = "about " if tokens.estimated else ""
         lines.append(
-            f"\n{cost.calls} calls, {tokens.input} tokens in and {tokens.output} out: {money} "
+            f"\n{cost.calls} calls, {about}{tokens.input} tokens in and {tokens.output} out: {money} "
             f"(prices of {cost.prices}); verdicts kept from before cost nothing"
         )
     document = {**msgspec.to_builtins(calibration), "cost": cost}
@@ -145,6 +148,15 @@ def _spec(options: Namespace) -> str | None:
         if name != options.name or not spec:
             raise UserError(f"--judge {pair}: must be {options.name}=SPEC")
     return spec
+
+
+def _arguments(options: Namespace) -> dict[str, str]:
+    """The arguments of the one judge, from `--judge-arg`."""
+    shared, by_judge = split_judge_arguments(pairs("--judge-arg", options.judge_args))
+    other = next((name for name in by_judge if name != options.name), None)
+    if other is not None:
+        raise UserError(f"--judge-arg {other}: the judge that is calibrated is {options.name}")
+    return {**shared, **by_judge.get(options.name, {})}
 
 
 _TITLES = {

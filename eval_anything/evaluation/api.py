@@ -12,7 +12,7 @@ import msgspec
 
 from eval_anything.errors import UserError
 from eval_anything.evaluation.evaluate import evaluate as run_evaluation
-from eval_anything.evaluation.options import EVERY_JUDGE, make_options
+from eval_anything.evaluation.options import ARGUMENTS, EVERY_JUDGE, argument_text, make_options
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.report import write_report
 from eval_anything.models.base import Model
@@ -99,8 +99,8 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(options, enc_hook=str)
     if isinstance(values.get("tasks"), str):
         values["tasks"] = [task for task in values["tasks"].split(",") if task]
-    if "model_args" in values:
-        values["model_args"] = {name: str(text) for name, text in values["model_args"].items()}
+    for option in ARGUMENTS & values.keys():
+        values[option] = {name: argument_text(value) for name, value in values[option].items()}
     return values
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from eval_anything.content import Record
 from eval_anything.errors import Exit, ServerError, UserError
@@ -211,11 +212,17 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         command=list(options.command),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         status="running",
+        judge_arguments=_judge_arguments(run_plan) or UNSET,
     )
     if old is None:
         return new
     refuse_another("run", str(run_plan.out), _unlike(old, new), "another directory with --out")
     return msgspec.structs.replace(new, created=old.created)
+
+
+def _judge_arguments(run_plan: RunPlan) -> dict[str, dict[str, Any]]:
+    """The arguments of each judge that has any."""
+    return {s.name: dict(s.arguments) for s in run_plan.all_scorers if s.arguments}
 
 
 def _unlike(old: RunFile, new: RunFile) -> list[str]:
@@ -231,7 +238,15 @@ def _unlike(old: RunFile, new: RunFile) -> list[str]:
         if before is not None and before != now:
             keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
             unlike.append(f"{task}: {', '.join(keys)}")
+    if unlike:
+        unlike += differences(_named(old), _named(new))
     return unlike
+
+
+def _named(run: RunFile) -> dict[str, Any]:
+    """The arguments of judges, under names for messages."""
+    arguments = {} if run.judge_arguments is UNSET else run.judge_arguments
+    return {f"arguments of judge {name}": values for name, values in arguments.items()}
 
 
 def _versions(more_packages: Iterable[str]) -> dict[str, str]:

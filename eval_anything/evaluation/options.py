@@ -29,6 +29,13 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
 
 
+ARGUMENTS = frozenset(["model_args", "judge_args"])
+"""Options whose values may be of any JSON type where they are not on a command line."""
+
+
+_FileArguments = Mapping[str, str | int | float | bool | dict[str, Any] | list[str]]
+
+
 EVERY_JUDGE = "*"
 """Key in `judges` for all judges that need a chat model and are not named in it themselves."""
 
@@ -54,6 +61,14 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Pairs,
         _option(
             "[NAME=]SPEC", "model behind a judge, or behind all that ask a chat model", flag="--judge"
+        ),
+    ] = {}
+    judge_args: Annotated[
+        Pairs,
+        _option(
+            "[NAME:]K=V",
+            "an option of a judge, or of all that ask a chat model",
+            flag="--judge-arg",
         ),
     ] = {}
     limit: Annotated[Count | None, _option("N", "only the first N samples of each task")] = None
@@ -170,7 +185,11 @@ def read_options(path: Path) -> dict[str, Any]:
     from eval_anything.models.spec import place_spec  # not for `--help`, which reads the options
 
     fields = [
-        (field.name, field.type | msgspec.UnsetType, UNSET)
+        (
+            field.name,
+            (_FileArguments if field.name in ARGUMENTS else field.type) | msgspec.UnsetType,
+            UNSET,
+        )
         for field in msgspec.structs.fields(Options)
         if field.name in {option.name for option in options_of(Options)}
     ]
@@ -178,6 +197,8 @@ def read_options(path: Path) -> dict[str, Any]:
 
     partial = msgspec.defstruct("OptionsFile", fields, forbid_unknown_fields=True, kw_only=True)
     values: dict[str, Any] = msgspec.to_builtins(read_yaml(path, partial))
+    for name in ARGUMENTS & values.keys():
+        values[name] = {key: argument_text(value) for key, value in values[name].items()}
     place_paths(values, path.parent)
     if "model" in values:
         values["model"] = place_spec(values["model"], path.parent)
@@ -194,6 +215,37 @@ def place_paths(values: dict[str, Any], folder: Path) -> None:
         paths = values.get(option.name)
         if option.extra.get("path") and paths is not None:
             values[option.name] = placed(paths) if isinstance(paths, str) else list(map(placed, paths))
+
+
+def argument_text(value: Any) -> str:
+    """The text of an argument, as it stands on the command line, for a value of any JSON type.
+
+    Example:
+        >>> argument_text(512), argument_text({"effort": "low"}), argument_text(["seed", "stop"])
+        ('512', '{"effort":"low"}', 'seed,stop')
+    """
+    if isinstance(value, Mapping):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def split_judge_arguments(pairs: Pairs) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The values of `judge_args` for all judges that ask a chat model, and those of single judges.
+
+    Example:
+        >>> split_judge_arguments({"body.drop": "seed", "mine:body.drop": "temperature"})
+        ({'body.drop': 'seed'}, {'mine': {'body.drop': 'temperature'}})
+    """
+    shared: dict[str, str] = {}
+    by_judge: dict[str, dict[str, str]] = {}
+    for key, text in pairs.items():
+        name, colon, argument = key.rpartition(":")
+        if not argument or (colon and not name):
+            raise UserError(f"--judge-arg {key}={text}: must be KEY=VALUE or NAME:KEY=VALUE")
+        (by_judge.setdefault(name, {}) if name else shared)[argument] = text
+    return shared, by_judge
 
 
 def words_of(options: EvaluationOptions) -> list[str]:

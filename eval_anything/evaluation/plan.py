@@ -9,7 +9,7 @@ from typing import NamedTuple
 from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
-from eval_anything.evaluation.options import EVERY_JUDGE, Options
+from eval_anything.evaluation.options import EVERY_JUDGE, Options, split_judge_arguments
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges, judge_named
 from eval_anything.judges.registry import JudgeMetrics, read_judge_file
@@ -171,8 +171,10 @@ def _make_scorers(
 ) -> dict[str, TaskScorers]:
     """Scorers of each task, after checking that they fit the task."""
     models = _models_of_judges(options, tasks, judges)
+    arguments = _arguments_of_judges(options.judge_args, models, judges)
     scorers = {
-        name: scorers_of(task, judges, options.allow_code, models) for name, task in tasks.items()
+        name: scorers_of(task, judges, options.allow_code, models, arguments)
+        for name, task in tasks.items()
     }
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
@@ -203,6 +205,24 @@ def _models_of_judges(
     if not chat_judges:
         raise UserError(f"--judge {default}: no task that is run has a judge that asks a chat model")
     return dict.fromkeys(chat_judges, default) | specs
+
+
+def _arguments_of_judges(
+    pairs: Mapping[str, str], models: Mapping[str, str], judges: dict[str, JudgeFolder]
+) -> dict[str, dict[str, str]]:
+    """Arguments of each judge: those for all that ask a chat model, overridden by its own."""
+    shared, by_judge = split_judge_arguments(pairs)
+    for name in by_judge:
+        judge_named(name, judges)
+        if name not in models:
+            raise UserError(f"--judge-arg {name}: the run names no model for this judge (--judge)")
+    chat_judges = [name for name in models if read_judge_file(judges[name]).asks_a_chat_model]
+    if shared and not chat_judges:
+        raise UserError(f"--judge-arg {next(iter(shared))}: no judge of this run asks a chat model")
+    return {
+        name: {**(shared if name in chat_judges else {}), **by_judge.get(name, {})}
+        for name in {*chat_judges, *by_judge}
+    }
 
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:

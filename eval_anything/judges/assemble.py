@@ -51,6 +51,7 @@ def scorers_of(
     judges: Mapping[str, JudgeFolder],
     allow_code: bool = False,
     models: Mapping[str, str] = {},
+    arguments: Mapping[str, Mapping[str, str]] = {},
 ) -> TaskScorers:
     """Scorers of a task.
 
@@ -59,11 +60,15 @@ def scorers_of(
         judges: judge folders by name, including all judges of the task.
         allow_code: whether code in folders that are not bundled may be executed.
         models: SPEC or path of the model of a judge, by the judge's name.
+        arguments: `--judge-arg` values of a judge, by the judge's name.
 
     Raises:
         UserError: for code that is not allowed or does not import, and for mistakes in a judge.yaml.
     """
-    scorers = [make_judge(judges[name], allow_code, models.get(name)) for name in task.file.judges]
+    scorers = [
+        make_judge(judges[name], allow_code, models.get(name), arguments.get(name, {}))
+        for name in task.file.judges
+    ]
     controls: ControlFunction | None = None
     if task.file.scorer is not None:
         allow(task.folder.trusted, allow_code, f"task {task.name}", task.folder.path)
@@ -73,10 +78,12 @@ def scorers_of(
     return TaskScorers(scorers, controls)
 
 
-def make_judge(folder: JudgeFolder, allow_code: bool, model: str | None) -> Scorer:
-    """Scorer of a judge folder, with the model that the user names for it, if any. UserError as in
-    `scorers_of`."""
-    file = read_judge_file(folder)
+def make_judge(
+    folder: JudgeFolder, allow_code: bool, model: str | None, arguments: Mapping[str, str] = {}
+) -> Scorer:
+    """Scorer of a judge folder, with the model that the user names for it, if any, and the arguments of
+    `--judge-arg`. UserError as in `scorers_of`."""
+    file = read_judge_file(folder).with_arguments(folder.name, arguments)
     if model is None and file.needs_model:
         return NoModel(folder.name, file)
     return file.make(folder, model, allow_code)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from msgspec import Struct
 
 from eval_anything.content import Metric, Modality
+from eval_anything.errors import UserError
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.scorer import Scorer
@@ -68,6 +70,20 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         """
         if not self.metrics:
             mistakes.add("metrics is empty: declare one", "metrics")
+
+    def with_arguments(self, name: str, arguments: Mapping[str, str]) -> JudgeFile:
+        """The keys with those that `--judge-arg` replaces.
+
+        Args:
+            name: name of the judge, for errors.
+            arguments: texts by the name of the argument.
+
+        Raises:
+            UserError: for an argument that the kind does not take, or a wrong text.
+        """
+        if arguments:
+            raise UserError(f"--judge-arg {name}: a {self.kind} judge has no arguments")
+        return self
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         """Makes the scorer; nothing is loaded yet.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -31,6 +32,7 @@ class Scorer(ABC):
         available: False for a judge that needs a model which the run does not name; its scores have no
             value.
         paid_as: name of its model in the price file; None if it asks no server.
+        arguments: `--judge-arg` values; a resumed run must repeat them.
         spending: counter of the run's expenses; set by the engine.
         again: number of the pass over the same responses, from 0; set by calibration, which asks twice.
             A cached verdict of another pass must not be used.
@@ -48,6 +50,7 @@ class Scorer(ABC):
     fingerprint: str
     available: bool = True
     paid_as: str | None = None
+    arguments: Mapping[str, Any] = {}
     spending: Spending | None = None
     again: int = 0
     canaries: bool = True

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from eval_anything.content import Failure, Latency, Record, Score, Usage
 from eval_anything.errors import UserError
@@ -40,7 +40,8 @@ Status = Literal["running", "done", "stopped", "failed"]
 
 
 class RunFile(Struct, frozen=True):
-    """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers."""
+    """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers;
+    `judge_arguments` has those of each judge that has any."""
 
     format: int
     model: str
@@ -57,6 +58,7 @@ class RunFile(Struct, frozen=True):
     command: list[str]
     created: str
     status: Status
+    judge_arguments: dict[str, dict[str, Any]] | UnsetType = UNSET
 
 
 def is_run(path: Path) -> bool:

@@ -27,6 +27,7 @@ EVERY = Options(
     data=["sets"],
     allow_code=True,
     judges={"a": "openai/x@http://127.0.0.1:1/v1", "b": "PATH"},
+    judge_args={"body.drop": "temperature", "b:body.add": '{"effort": "low"}'},
     limit=3,
     repeats=2,
     seed=7,

@@ -21,6 +21,7 @@ from eval_anything.files.places import home
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.cache import Verdicts
 from eval_anything.judges.asking.verdict import Marked
+from eval_anything.servers.body import NO_CHANGES, BodyChanges
 from eval_anything.servers.chat import ChatClient, Reply, ReplyError, Server
 from eval_anything.servers.prices import Spending
 from eval_anything.servers.refusals import RefusalKind
@@ -78,10 +79,25 @@ class _SharedRequest(Struct):
 
 
 class JudgeAsker:
-    """Client of a judge's model on its server; `name` is the judge's, for messages."""
+    """Client of a judge's model on its server.
 
-    def __init__(self, name: str, server: Server) -> None:
+    Args:
+        name: that of the judge, for messages.
+        server: the model and its address.
+        changes: changes to the body of each request.
+        option: the option that has the changes, for messages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        server: Server,
+        changes: BodyChanges = NO_CHANGES,
+        option: str = "--judge-arg",
+    ) -> None:
         self.server = server
+        self._changes = changes
+        self._option = option
         self._name = name
         self._client: ChatClient | None = None
         self._verdicts: Verdicts | None = None
@@ -102,6 +118,7 @@ class JudgeAsker:
         if self._verdicts is None:
             self._verdicts = Verdicts(home() / "verdicts.sqlite")
         parameters = [{"temperature": question.temperature}, question.repeat]
+        parameters += [self._changes.arguments()] if self._changes else []
         messages = question.messages(_NO_NONCE, _NO_NONCE)
         key = sha256_of([list(self.server), guard.VERSION, messages, *parameters])
         shared = self._requests.get(key)
@@ -111,7 +128,14 @@ class JudgeAsker:
                 self.answered_before()
                 return JudgeAnswer(msgspec.json.decode(cached, type=question.type_), Usage())
             if self._client is None:
-                self._client = ChatClient(self.server, self._name, spending=spending, trial=self._trial)
+                self._client = ChatClient(
+                    self.server,
+                    self._name,
+                    spending=spending,
+                    trial=self._trial,
+                    changes=self._changes,
+                    option=self._option,
+                )
             request = self._request(self._client, self._verdicts, key, question)
             shared = self._requests[key] = _SharedRequest(asyncio.create_task(request))
         return await self._answer_of(key, shared)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import msgspec
+
+from eval_anything.errors import UserError
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.templates import read_template, render_template
 from eval_anything.judges.asking.ask import JudgeAsker
@@ -14,9 +17,14 @@ from eval_anything.judges.asking.present import Clips
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.scorer import Scorer
+from eval_anything.servers.body import NO_CHANGES, BodyChanges, read_changes, split_changes
 from eval_anything.servers.chat import parse_server
 
 _FENCE = "0123456789abcdef"
+
+
+SENT = ("model", "messages", "temperature", "response_format")
+"""Fields of every request to a chat model that judges."""
 
 
 class ChatScorer(Scorer):
@@ -29,7 +37,10 @@ class ChatScorer(Scorer):
         self.paid_as = self.server.model
         self._template = (folder.path / file.template).read_text("utf-8")
         self._clips = file.clips
-        self._asker = JudgeAsker(f"judge {self.name}", self.server)
+        self.arguments = file.body.arguments()
+        self.changes = [self.arguments] if self.arguments else []  # a part of fingerprints
+        option = f"--judge-arg {self.name}"
+        self._asker = JudgeAsker(f"judge {self.name}", self.server, file.body, option)
 
     def answered_before(self) -> None:
         self._asker.answered_before()
@@ -42,12 +53,13 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
     """Common keys of judge.yaml for judges that ask a chat model.
 
     `template` (Jinja2) is the system message. A clip is shown as `frames` pictures (4 if left out), or
-    as a whole if `video` is `file`.
+    as a whole if `video` is `file`. `body` changes the fields of each request: `rename`, `drop`, `add`.
     """
 
     template: str
     video: Literal["frames", "file"] = "frames"
     frames: int | None = None
+    body: BodyChanges = NO_CHANGES
 
     template_variables: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """Examples of the variables that a template gets besides `fence`; it must render with each."""
@@ -69,6 +81,8 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
             mistakes.add("frames must be at least 1", "frames")
         if self.frames is not None and self.video == "file":
             mistakes.add("a clip that is shown as a file has all its frames: remove `frames:`", "frames")
+        for key, problem in self.body.problems(SENT):
+            mistakes.add(f"body.{key}: {problem}", "body", key)
         if check_exists(folder, self.template, mistakes, "template"):
             self._check_template(folder / self.template, mistakes)
 
@@ -89,6 +103,14 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
         if _FENCE not in rendered:
             message = "template: {{ fence }} is missing: the model needs it to recognise the response"
             mistakes.append(Problem(path, 0, message))
+
+    def with_arguments(self, name: str, arguments: Mapping[str, str]) -> ChatJudgeFile:
+        about_body, unknown = split_changes(arguments)
+        if unknown:
+            key = next(iter(unknown))
+            raise UserError(f"--judge-arg {name}:{key}: a judge takes body.rename, body.drop, body.add")
+        changes = read_changes(about_body, SENT, f"--judge-arg {name}", self.body)
+        return msgspec.structs.replace(self, body=changes)
 
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         assert model is not None

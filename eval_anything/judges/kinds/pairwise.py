@@ -83,7 +83,7 @@ class PairwiseScorer(ChatScorer):
         super().__init__(folder, file, spec)
         self._metric = next(iter(file.metrics))
         self._base_fingerprint = sha256_of(
-            [self._template, _FORM, self._clips, self.server.model, guard.VERSION]
+            [self._template, _FORM, self._clips, self.server.model, guard.VERSION, *self.changes]
         )
         self.fingerprint = self._base_fingerprint
         self._opponents: Mapping[str, Record] = {}

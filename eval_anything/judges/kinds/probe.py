@@ -120,6 +120,7 @@ class ProbeScorer(ChatScorer):
             [
                 *(self._template, _FORM, self.probes, file.metrics, self._clips),
                 *(self.server.model, guard.VERSION),
+                *self.changes,
             ]
         )
 

@@ -79,6 +79,7 @@ class RubricScorer(ChatScorer):
             [
                 *(self._template, form, file.metrics, criteria, self._clips, self.repeats),
                 *(self.server.model, guard.VERSION),
+                *self.changes,
             ]
         )
 

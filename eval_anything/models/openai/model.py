@@ -39,9 +39,13 @@ class ChatModel(Model):
     Args:
         spec: openai/NAME@URL, or openai/NAME with the address in OPENAI_BASE_URL.
         arguments: `--model-arg` values; the keys are the fields of `ServerSettings`.
+
+    Attributes:
+        option: the option that has its arguments, for errors.
     """
 
     concurrency = 64
+    option = "--model-arg"
 
     def __init__(self, spec: str, arguments: Mapping[str, str]) -> None:
         self.spec = spec
@@ -54,9 +58,16 @@ class ChatModel(Model):
     @cached_property
     def client(self) -> Client:
         """The client of the server, made with the first request."""
-        timeout = self.settings.timeout
-        label = f"--model {self.spec}"
-        return Client(self.server, label, self.concurrency, timeout, self.spending, self._trial)
+        return Client(
+            self.server,
+            f"--model {self.spec}",
+            self.concurrency,
+            self.settings.timeout,
+            self.spending,
+            self._trial,
+            self.settings.body,
+            self.option,
+        )
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ChatModel:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from eval_anything.content import MODALITIES
 from eval_anything.errors import UserError
 from eval_anything.models.base import typed_arguments
+from eval_anything.servers.body import NO_CHANGES, BodyChanges, read_changes, split_changes
 
 _CHOICES = {
     "api": ("chat", "responses", "images", "speech", "videos"),
@@ -41,6 +42,30 @@ _FOR = {
 }
 
 
+# The fields of a request to each endpoint. Those of chat have `stop` for tasks that end an answer by a
+# text, and `tools` and the form of an answer for agents.
+_SENT = {
+    "chat": (
+        *("model", "messages", "temperature", "max_tokens", "seed", "stop"),
+        *("tools", "tool_choice", "response_format"),
+    ),
+    "responses": ("model", "input", "temperature", "max_output_tokens", "store"),
+    "images": ("model", "prompt", "n", "response_format"),
+    "speech": ("model", "input", "voice", "response_format"),
+    "videos": ("model", "prompt"),
+}
+
+
+# Fields that are sent if a setting has a value.
+_SENT_IF_SET: dict[str, dict[str, str]] = {
+    "chat": {},
+    "responses": {"tools": "tools"},
+    "images": {"size": "image_size"},
+    "speech": {},
+    "videos": {"size": "video_size", "seconds": "seconds"},
+}
+
+
 # Waiting times do not change the answers, so a resumed run may have others.
 _PATIENCE = ("timeout", "wait")
 
@@ -58,6 +83,7 @@ class ServerSettings(Struct, frozen=True):
         timeout: seconds for one request.
         wait: seconds for a job that makes a clip.
         stop: texts before which a chat answer ends; set by `ServerText`, not by the user.
+        body: changes to the body of requests, from the keys `body.rename`, `body.drop` and `body.add`.
     """
 
     api: str = "chat"
@@ -77,6 +103,7 @@ class ServerSettings(Struct, frozen=True):
     timeout: float = 600.0
     wait: float = 1800.0
     stop: tuple[str, ...] = ()
+    body: BodyChanges = NO_CHANGES
 
 
 def read_settings(arguments: Mapping[str, str]) -> tuple[ServerSettings, dict[str, Any]]:
@@ -85,8 +112,9 @@ def read_settings(arguments: Mapping[str, str]) -> tuple[ServerSettings, dict[st
     Raises:
         UserError: an unknown key, a bad value, or a key that the endpoint does not have.
     """
+    about_body, arguments = split_changes(arguments)
     defaults = msgspec.structs.asdict(ServerSettings())
-    del defaults["stop"]
+    del defaults["stop"], defaults["body"]
     values = typed_arguments(arguments, defaults, "a model on a server")
     for key, choices in _CHOICES.items():
         if values[key] not in choices:
@@ -105,7 +133,29 @@ def read_settings(arguments: Mapping[str, str]) -> tuple[ServerSettings, dict[st
     if values["audio_format"] == "auto":
         values["audio_format"] = "pcm16" if values["stream"] == "true" else "wav"
     identifying = {k: v for k, v in values.items() if api in _FOR.get(k, (api,)) and k not in _PATIENCE}
-    return ServerSettings(**values), identifying
+    settings = ServerSettings(**values)
+    changes = read_changes(about_body, sent_fields(settings), "--model-arg")
+    settings = msgspec.structs.replace(settings, body=changes)
+    return settings, identifying | changes.arguments()
+
+
+def sent_fields(settings: ServerSettings) -> list[str]:
+    """Names of the fields that requests with these settings may have.
+
+    Example:
+        >>> sent_fields(ServerSettings(api="speech"))
+        ['model', 'input', 'voice', 'response_format']
+    """
+    fields = list(_SENT[settings.api])
+    if settings.api == "chat":
+        modalities = names(settings.modalities)
+        fields += ["modalities"] if modalities else []
+        fields += ["audio"] if "audio" in modalities else []
+        fields += ["stream", "stream_options"] if settings.stream == "true" else []
+    fields += [
+        field for field, setting in _SENT_IF_SET[settings.api].items() if getattr(settings, setting)
+    ]
+    return fields
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from eval_anything.models.agent.generators.base import (
 )
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Request, Sampling
+from eval_anything.models.openai.model import ChatModel
 from eval_anything.servers.trial import EarlyRefusalError
 
 
@@ -42,6 +43,8 @@ class ModelGenerator(Generator):
     def __init__(self, settings: GeneratorSettings, context: GeneratorContext) -> None:
         assert isinstance(settings, ModelSettings)
         self.model = model_at(settings.model, settings.arguments, context.folder, context.name)
+        if isinstance(self.model, ChatModel):
+            self.model.option = f"{context.name}.arguments:"
         self.batch_size = self.model.batch_size
         self.concurrency = self.model.concurrency
         self._modality = context.modality
