@@ -29,12 +29,19 @@ class Modality(StrEnum):
 MODALITIES = tuple(Modality)
 
 
+def without_surrogates(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD; the halves of a pair
+    become their character."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _clean(struct: Struct, field: str) -> None:
-    """Replaces lone surrogates in a text field, which UTF-8 cannot encode, by U+FFFD."""
+    """Replaces lone surrogates in a text field."""
     text: str = getattr(struct, field)
     if not text.isascii():
-        clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        msgspec.structs.force_setattr(struct, field, clean)
+        msgspec.structs.force_setattr(struct, field, without_surrogates(text))
 
 
 class TextPart(Struct, frozen=True):

@@ -25,6 +25,7 @@ from eval_anything.content import (
     _RecordFields,
 )
 from eval_anything.errors import near
+from eval_anything.files.json_text import decode_json, without_mark
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import path_inside
 
@@ -187,7 +188,7 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
         'colours-1'
     """
     check_nesting(line)
-    row = msgspec.json.decode(line, type=_ScriptJson)
+    row: _ScriptJson = decode_json(line, _ScriptJson)
     sample = _sample(row, root, contract)
     turns = tuple(_turn(turn, number, root) for number, turn in enumerate(row.turns, start=2))
     return msgspec.structs.replace(sample, turns=turns) if turns else sample
@@ -211,7 +212,7 @@ def _turn(turn: _TurnJson, number: int, root: Path) -> Turn:
 
 def label_row_from_json(line: bytes, root: Path, contract: Contract) -> tuple[LabelRow, Sample]:
     """Row of one line of a file of labels, and its sample. Arguments and errors: `sample_from_json`."""
-    row = msgspec.json.decode(line, type=LabelRow)
+    row: LabelRow = decode_json(line, LabelRow)
     return row, _sample(row, root, contract)
 
 
@@ -309,7 +310,12 @@ def read_lines(
         explain: makes a message from an error of decoding.
         most: number of mistakes after which no more lines are read.
     """
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    try:
+        lines = without_mark(content).split(b"\n")
+    except UnicodeDecodeError as error:
+        mistakes.add(f"cannot be read: {error}")
+        return
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         if len(mistakes) >= most:

@@ -22,6 +22,7 @@ from align_plugins.data.rows import (
 )
 from eval_anything.content import Message, TextPart
 from eval_anything.errors import near
+from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.writing import write_atomically
 from eval_anything.jsonl import (
@@ -98,7 +99,7 @@ def row_from_json(line: bytes, root: Path, number: int) -> Row:
         msgspec.ValidationError, msgspec.DecodeError: the form is wrong.
         ValueError: the content is wrong.
     """
-    row_json = _decoder.decode(line)
+    row_json: RowJson = decode_json(line, RowJson)
     kind = row_json.kind
     if not row_json.messages or row_json.messages[-1].role != "user":
         raise ValueError("messages must end with one of the user")
@@ -169,7 +170,7 @@ def _wrong_form(line: bytes, error: Exception) -> str:
     from align_plugins.data.importers import form_of
 
     try:
-        fields = msgspec.json.decode(line)
+        fields: Any = decode_json(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return json_message(error)
     form = form_of(fields) if isinstance(fields, dict) else None

@@ -49,7 +49,7 @@ def read_template(
     import jinja2
 
     try:
-        source = path.read_text("utf-8")
+        source = path.read_text("utf-8-sig")
         compile_source(source)
     except jinja2.TemplateSyntaxError as error:
         mistakes.append(Problem(path, error.lineno, f"template: {error.message}"))

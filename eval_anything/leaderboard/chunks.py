@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from eval_anything.files.json_text import clean
+
 T = TypeVar("T")
 
 
@@ -55,21 +57,8 @@ def json_for_pages(value: Any) -> bytes:
     try:
         encoded = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        encoded = msgspec.json.encode(_clean(msgspec.to_builtins(value)))
+        encoded = msgspec.json.encode(clean(msgspec.to_builtins(value)))
     return encoded.replace(b"<", b"\\u003c")
-
-
-def clean(text: str) -> str:
-    """The text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {_clean(key): _clean(element) for key, element in value.items()}
-    return [_clean(element) for element in value] if isinstance(value, list | tuple) else value
 
 
 def split(items: Iterable[T], largest: int = LARGEST) -> Iterator[list[T]]:

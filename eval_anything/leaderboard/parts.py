@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from eval_anything.content import Part, TextPart
-from eval_anything.leaderboard.chunks import Chunks, clean
+from eval_anything.content import Part, TextPart, without_surrogates
+from eval_anything.leaderboard.chunks import Chunks
 from eval_anything.leaderboard.media import Media
 
 _INLINE = 8_000  # characters; longer texts are loaded on demand
@@ -26,7 +26,7 @@ class Texts:
         """The text, or for a long one {"t": its beginning, "n": its length, "k": keys of its chunks}."""
         if len(text) <= _INLINE:
             return text
-        text = clean(text)
+        text = without_surrogates(text)
         name = hashlib.sha256(text.encode()).hexdigest()[:24]
         pieces = [text[i : i + _PIECE] for i in range(0, len(text), _PIECE)]
         keys = [f"text/{name}-{k}" for k in range(len(pieces))]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from eval_anything.content import without_surrogates
 from eval_anything.errors import UserError
-from eval_anything.leaderboard.chunks import clean
 from eval_anything.runs.directory import RunFile, read_run_file, records_path
 from eval_anything.runs.results_file import Results, read_results
 
@@ -51,7 +51,9 @@ def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
         try:
             entry = _read_entry(path)
         except UserError as error:
-            left_out.append(LeftOut(clean(path.name), str(error).replace(str(path), path.name)))
+            left_out.append(
+                LeftOut(without_surrogates(path.name), str(error).replace(str(path), path.name))
+            )
             continue
         if entry.id in entries:
             first = entries[entry.id].folder
@@ -76,7 +78,7 @@ def _read_entry(path: Path) -> SiteRun:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise UserError(f"{part} cannot be read: {error.strerror}") from None
-    name = clean(file.model)[:_LONGEST_NAME].strip() or "unnamed"
+    name = without_surrogates(file.model)[:_LONGEST_NAME].strip() or "unnamed"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
     id_ = f"{slug}-{digest.hexdigest()[:10]}"
-    return SiteRun(id_, path, name, clean(path.name)[:_LONGEST_NAME], file, results)
+    return SiteRun(id_, path, name, without_surrogates(path.name)[:_LONGEST_NAME], file, results)

@@ -186,6 +186,6 @@ def _keys(path: Path) -> dict[str, list[str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):  # a file that cannot be read defines no task
         return ""

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
+from eval_anything.files.json_text import decode_json
 
 _DEPTH = 6  # of objects inside each other; no server nests deeper
 
@@ -154,9 +154,9 @@ def _text_of_page(text: str) -> str:
 
 def _json(text: str) -> Any:
     """The object or list that a text holds as JSON; None if it is anything else."""
-    if not text.lstrip().startswith(("{", "[")):
+    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return None
     try:
-        return msgspec.json.decode(text)
+        return decode_json(text)
     except (ValueError, RecursionError):
         return None

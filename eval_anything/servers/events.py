@@ -6,12 +6,12 @@ line after each event. OpenAI's servers end a good stream with `data: [DONE]`.
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
+from eval_anything.files.json_text import clean, decode_json
 from eval_anything.servers.error_bodies import error_inside
 from eval_anything.servers.refusals import NO_REQUEST, SentRequest
 from eval_anything.servers.replies import PassingError, raise_error
@@ -47,14 +47,14 @@ async def fold_events(
         if payload.startswith(b"[DONE]"):
             return
         try:
-            event = msgspec.json.decode(payload)
+            event = decode_json(payload, cut=True, joined=True)
         except (ValueError, RecursionError) as error:
             raise PassingError(f"an event cannot be read ({type(error).__name__})") from None
         if not isinstance(event, dict):
             raise PassingError("an event is no object")
         failure = event if event.get("type") == "error" else error_inside(event)
         if failure is not None:
-            raise_error(failure, sent=sent, begun=begun_to_answer)
+            raise_error(clean(failure), sent=sent, begun=begun_to_answer)
         fold.add(event, time.perf_counter() - begun)
         begun_to_answer = True
     if not fold.finished:
@@ -79,5 +79,5 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         first, *following = chunk.split(b"\n")
         pieces.append(first)
         for piece in following:
-            yield b"".join(pieces).removesuffix(b"\r")
+            yield b"".join(pieces).removesuffix(b"\r").removeprefix(codecs.BOM_UTF8)
             pieces = [piece]

@@ -6,8 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, NoReturn
 
-import msgspec
-
+from eval_anything.files.json_text import decode_json
 from eval_anything.servers.error_bodies import error_inside
 from eval_anything.servers.refusals import (
     NO_REQUEST,
@@ -99,7 +98,7 @@ async def read_json(body: Body) -> Any:
     """
     content = b"".join([chunk async for chunk in body.chunks()])
     try:
-        decoded = msgspec.json.decode(content)
+        decoded = decode_json(content, cut=True)
     except (ValueError, RecursionError) as error:  # a proxy's page, a cut or malformed answer
         if content.startswith((b"data:", b"event:", b":")):
             raise ReplyError("a stream of events, where none was asked for") from None

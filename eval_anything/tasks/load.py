@@ -10,6 +10,7 @@ import msgspec
 from eval_anything.content import Message, Metric, Modality, Sample, Turn
 from eval_anything.errors import near
 from eval_anything.files.code import check_code
+from eval_anything.files.json_text import without_mark
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import folder_holding, path_inside
 from eval_anything.files.templates import read_template, render_template
@@ -177,7 +178,7 @@ def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> list[tuple[Problem
     """The lines of the task's own file that are not empty, each with its file and line."""
     try:
         path = path_inside(root, file.samples)
-        content = path.read_bytes()
+        content = without_mark(path.read_bytes())
     except (OSError, ValueError) as error:
         message = error if isinstance(error, ValueError) else f"{file.samples} is missing"
         mistakes.add(f"samples: {message}", "samples")

@@ -35,7 +35,7 @@ class ChatScorer(Scorer):
         self.metrics = file.metrics
         self.server = parse_server(spec, f"--judge {folder.name}={spec}")
         self.paid_as = self.server.model
-        self._template = (folder.path / file.template).read_text("utf-8")
+        self._template = (folder.path / file.template).read_text("utf-8-sig")
         self._clips = file.clips
         self.arguments = file.body.arguments()
         self.changes = [self.arguments] if self.arguments else []  # a part of fingerprints

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from eval_anything.files.json_text import clean
 from eval_anything.judges.asking.checklist import Criterion, Grade, weighted_share
 
 _LONGEST_REPLY = 50_000
@@ -97,7 +98,7 @@ def last_marked(text: str, mark: str, type_: type[V]) -> V:
     starts = [m.start() for m in re.finditer(r"\{", end[: max(end.rfind(mark), 0)])]
     for start in reversed(starts[-_MOST_BRACES:]):
         try:
-            verdict = msgspec.convert(decoder.raw_decode(end, start)[0], type_)
+            verdict = msgspec.convert(clean(decoder.raw_decode(end, start)[0]), type_)
         except (ValueError, RecursionError):  # a ValidationError is a ValueError
             continue
         if verdict.mark == mark:

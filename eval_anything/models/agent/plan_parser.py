@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.content import Modality
+from eval_anything.files.json_text import decode_json
 from eval_anything.models.agent.grammar import after_thinking
 from eval_anything.models.agent.plan import (
     ParsedPlan,
@@ -51,7 +52,7 @@ def read_json(answer: str) -> ParsedPlan:
     """The plan of an answer in the form of `schema`, with or without a code fence."""
     text = normal_item(Modality.IMAGE, after_thinking(answer)).content  # without a code fence
     try:
-        decoded = msgspec.json.decode(text, type=_Parts)
+        decoded: _Parts = decode_json(text, _Parts)
     except (msgspec.DecodeError, RecursionError):
         raise no_plan(text, "the answer is no list of parts") from None
     return ParsedPlan(
@@ -88,12 +89,12 @@ def _call(call: Any) -> PlanItem:
     arguments = function.get("arguments")
     try:
         if isinstance(arguments, str):
-            prompt = msgspec.json.decode(arguments, type=_Prompt).prompt
+            called: _Prompt = decode_json(arguments, _Prompt)
         else:
-            prompt = msgspec.convert(arguments, _Prompt).prompt
+            called = msgspec.convert(arguments, _Prompt)
     except (msgspec.MsgspecError, RecursionError):
         raise PlanError(f"a call of {name} without a prompt: {str(arguments)[:200]}") from None
-    return normal_item(Modality(match[1]), prompt)
+    return normal_item(Modality(match[1]), called.prompt)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -206,7 +206,7 @@ def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str
         return None
     if settings.chat_template != "auto":
         try:
-            return Path(settings.chat_template).read_text("utf-8")
+            return Path(settings.chat_template).read_text("utf-8-sig")
         except OSError as error:
             raise UserError(
                 f"--model-arg chat_template={settings.chat_template}: must be auto, none or a file "

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from eval_anything.content import MODALITIES, Modality
+from eval_anything.content import MODALITIES, Modality, without_surrogates
 from eval_anything.models.openai.replies import Content, check_length, nonempty_text
 
 _Key = tuple[Any, str]  # the index of a choice, and the name of one of its fields
@@ -51,7 +51,7 @@ class ChatFold:
 
     def content(self) -> Content:
         """The content of the whole stream. ReplyError if it has too much text."""
-        content = Content(stop_reason=self._stop_reason)
+        content = Content(stop_reason=self._stop_reason and without_surrogates(self._stop_reason))
         for gathered in self._gathered.values():
             if isinstance(gathered, _Items):
                 content.add_items(gathered.end())
@@ -63,7 +63,7 @@ class ChatFold:
             else:
                 content.add_sound(pieces, self._headerless)
         content.refusal = "".join(self._refusal) or content.refusal
-        if transcript := "".join(self._transcript):
+        if transcript := without_surrogates("".join(self._transcript)):
             content.transcripts.append(transcript)
         check_length(content)
         return content

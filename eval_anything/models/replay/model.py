@@ -14,6 +14,7 @@ import msgspec
 from eval_anything.content import Failure, MediaPart, Part, Response
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
+from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import ReplayRow, parts_from_json, read_lines
@@ -122,7 +123,7 @@ class ReplayModel(Model):
         lines: dict[_Key, int] = {}
 
         def parse(line: bytes, _: int) -> tuple[_Key, Response] | None:
-            row = msgspec.json.decode(line, type=ReplayRow)
+            row: ReplayRow = decode_json(line, ReplayRow)
             self._digest_row(line, row)
             if row.task is None and len(tasks) > 1:
                 raise ValueError('several tasks are scored: the row must name its own, "task": "..."')

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes, mistake
 from eval_anything.jsonl import TOO_DEEP, read_lines
 
@@ -51,7 +52,7 @@ def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
 
 def _json(path: Path) -> list[_Numbered]:
     """Rows of a JSON file: a list; or an object of lists, from which `all` or `test` is taken alone."""
-    document = msgspec.json.decode(path.read_bytes())
+    document: Any = decode_json(path.read_bytes())
     if isinstance(document, dict):
         full_set = next((document[key] for key in WHOLE if isinstance(document.get(key), list)), None)
         lists = [full_set] if full_set is not None else list(document.values())
@@ -64,7 +65,7 @@ def _json(path: Path) -> list[_Numbered]:
 
 def _json_lines(path: Path) -> list[_Numbered]:
     mistakes = Mistakes(path)
-    rows = list(read_lines(path.read_bytes(), mistakes, lambda line, _: msgspec.json.decode(line)))
+    rows = list(read_lines(path.read_bytes(), mistakes, lambda line, _: decode_json(line)))
     mistakes.check()
     return rows
 

@@ -50,7 +50,7 @@ def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
         )
     media = _media_folder(dataset, snapshot)
     environment = _environment(MediaFinder(media, [folder_of(name) for name in dataset.archives]))
-    compiled = environment.from_string(template.read_text("utf-8"))
+    compiled = environment.from_string(template.read_text("utf-8-sig"))
     lines = []
     mistakes = Mistakes(snapshot.rows[0])
     for rows in _belonging(items, dataset, snapshot):
