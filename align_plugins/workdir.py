@@ -23,6 +23,7 @@ from align_plugins.old_names import Names, rename_keys
 from eval_anything.errors import UserError
 from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
 from eval_anything.runs.resume import differences, refuse_another
+from eval_anything.servers.secrets import without_key
 
 NOTE = "training.json"
 """The file beside run.json that says which step of which training the run evaluated."""
@@ -140,7 +141,8 @@ def open_workdir(path: Path, begun: Mapping[str, Any], old_names: Names) -> Iter
     if foreign and not about.is_file():
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
     with hold_folder(work.path, path):
-        now = msgspec.json.decode(msgspec.json.encode({"format": _FORMAT, **begun}))
+        text = msgspec.json.encode({"format": _FORMAT, **begun}).decode()
+        now = msgspec.json.decode(without_key(text))
         before = msgspec.json.decode(about.read_bytes()) if about.is_file() else {}
         before = rename_keys(before, {f"settings.{old}": new for old, new in old_names.items()})
         if before and (work.complete_checkpoints() or work.result.is_file()):

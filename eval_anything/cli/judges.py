@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def calibrate_judge(options: Namespace) -> Exit:
             )
         with progress.count(len(labels.rows) + len(again), "label") as advance:
             # A server's address does not belong to the judge's identity, and may be private.
-            model = (spec or "").partition("@")[0]
+            model = re.sub(r"@https?://\S*", "", spec or "", flags=re.IGNORECASE)
             calibration = calibrate(scorer, metric, labels, model, options.again, advance)
     path = save_calibration(calibration)
     cost = spending.cost(scorer.paid_as)

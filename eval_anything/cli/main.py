@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from eval_anything.cli.arguments import parser_for
 from eval_anything.errors import EvalError, Exit
 from eval_anything.output.stdout import own_stdout
+from eval_anything.servers.secrets import without_key
 
 # Errors that the user's path causes, not the disk.
 _WRONG_PATH = {
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with own_stdout():
             return int(command(options))
     except EvalError as error:
-        print(f"eval-anything: error: {error}", file=sys.stderr)
+        print(f"eval-anything: error: {without_key(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"eval-anything: error: {error.filename}: {error.strerror}", file=sys.stderr)
             return Exit.WRONG_INPUT if error.errno in _WRONG_PATH else Exit.INFRASTRUCTURE
         print(
-            f"eval-anything: internal error: {type(error).__name__}: {error}. Please report it; "
+            f"eval-anything: internal error: {type(error).__name__}: {without_key(str(error))}. "
+            "Please report it; "
             "EVAL_ANYTHING_DEBUG=1 shows where it happened.",
             file=sys.stderr,
         )

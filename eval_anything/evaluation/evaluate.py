@@ -36,6 +36,7 @@ from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.runs.spending_file import SpendingFile
 from eval_anything.servers.prices import BudgetError, Spending, spent_text
+from eval_anything.servers.secrets import without_key
 from eval_anything.version import __version__
 
 
@@ -209,7 +210,7 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         counts=dict(run_plan.counts),
         fingerprints=fingerprints,
         versions=_versions(p for tasks in run_plan.external for p in tasks.packages),
-        command=list(options.command),
+        command=[without_key(word) for word in options.command],
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         status="running",
         judge_arguments=_judge_arguments(run_plan) or UNSET,

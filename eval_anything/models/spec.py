@@ -16,6 +16,7 @@ from typing import NamedTuple
 from eval_anything import plugins
 from eval_anything.errors import UserError, near
 from eval_anything.models.base import Model
+from eval_anything.servers.secrets import without_key
 
 
 class Spec(NamedTuple):
@@ -70,8 +71,8 @@ def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
     if spec.startswith((".", "/", "~")) or spec.endswith(".jsonl"):
         raise UserError(f"--model {spec}: there is no such file or folder")
     raise UserError(
-        f"unknown model {spec!r}.{near(name, names)} It is no existing path, and the names and "
-        f"prefixes are: {', '.join(names)} (as in hf/ID or replay/FILE.jsonl)."
+        f"unknown model {without_key(spec)!r}.{near(name, names)} It is no existing path, and the names "
+        f"and prefixes are: {', '.join(names)} (as in hf/ID or replay/FILE.jsonl)."
     )
 
 

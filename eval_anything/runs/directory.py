@@ -32,6 +32,7 @@ from eval_anything.files.writing import (
 )
 from eval_anything.jsonl import TOO_DEEP, record_from_json, record_to_json
 from eval_anything.media import MediaStore
+from eval_anything.servers.secrets import without_key
 
 FORMAT = 1
 
@@ -76,7 +77,8 @@ def read_run_file(path: Path) -> RunFile:
         raise UserError(f"{path}/run.json cannot be read: {error}") from None
     if file.format != FORMAT:
         raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
-    return file
+    command = [without_key(word) for word in file.command]  # earlier versions stored keys in addresses
+    return msgspec.structs.replace(file, spec=without_key(file.spec), command=command)
 
 
 def begun_run(path: Path) -> RunFile | None:

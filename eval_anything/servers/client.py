@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
+import importlib
 import os
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -25,6 +24,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from eval_anything.content import Failure, Usage
 from eval_anything.errors import ServerError, UserError
+from eval_anything.servers.addresses import Server, connection, parse_server
 from eval_anything.servers.body import NO_CHANGES, BodyChanges
 from eval_anything.servers.events import Fold, fold_events
 from eval_anything.servers.limit import Limit
@@ -38,8 +38,8 @@ from eval_anything.servers.replies import (
     raise_error,
     read_json,
     read_medium,
-    without_key,
 )
+from eval_anything.servers.secrets import hide_in_logs, without_key
 from eval_anything.servers.trial import Trial
 from eval_anything.servers.usage import ReceivedTokens, counted, most_tokens, sent_tokens
 
@@ -68,13 +68,6 @@ Files = Sequence[tuple[str, tuple[str, bytes, str]]]
 """Files of a multipart form: the field, then the file's name, its bytes and its mime type."""
 
 
-class Server(NamedTuple):
-    """The model and the address in `openai/NAME@URL`; without a URL, OPENAI_BASE_URL has the address."""
-
-    model: str
-    base_url: str | None
-
-
 class Timed(NamedTuple, Generic[T]):
     """A reply, and the seconds of the attempt that succeeded, without pauses and failed attempts.
 
@@ -84,33 +77,6 @@ class Timed(NamedTuple, Generic[T]):
     value: T
     seconds: float
     usage: Usage = Usage()
-
-
-def parse_server(spec: str, option: str) -> Server:
-    """The server of a SPEC such as openai/NAME@http://host:port/v1.
-
-    Args:
-        spec: the SPEC as the user wrote it.
-        option: the option that it was given to, for errors.
-
-    Raises:
-        UserError: the SPEC is malformed, the package `openai` is not installed, or no key is set.
-
-    Example:
-        >>> parse_server("openai/qwen@http://localhost:8000/v1", "--model")
-        Server(model='qwen', base_url='http://localhost:8000/v1')
-    """
-    match = re.fullmatch(r"openai/([^@]+)(?:@(https?://\S+))?", spec)
-    if match is None:
-        raise UserError(
-            f"{option}: must be openai/NAME@http://host:port/v1, or openai/NAME with OPENAI_BASE_URL "
-            f"set, not {spec!r}"
-        )
-    if importlib.util.find_spec("openai") is None:  # its import takes a second: only when it is used
-        raise UserError(f"{option}: pip install 'eval-anything[judges]' first")
-    if match[2] is None and not os.environ.get("OPENAI_API_KEY"):
-        raise UserError(f"{option}: set OPENAI_API_KEY, or name a server with openai/NAME@URL")
-    return Server(match[1], match[2])
 
 
 class Client:
@@ -144,7 +110,8 @@ class Client:
         self.server = server
         self.timeout = timeout
         self.trial = trial or Trial()
-        self._label = label
+        self._label = without_key(label)
+        self._query = connection(server.base_url).query
         self._spending = spending
         self._changes = changes
         self._option = option
@@ -328,7 +295,7 @@ class Client:
         start = time.perf_counter()
         try:
             async with asyncio.timeout(self.timeout):  # the transport's own begins anew with each read
-                response = await call(path, **send)
+                response = await call(self._with_query(path), **send)
                 try:
                     reply = await read(Body(response, start, sent))
                 finally:
@@ -340,7 +307,7 @@ class Client:
             if isinstance(error, openai.APITimeoutError) and not refused:
                 raise self._too_late() from None
             reason = f"no connection to {self._client.base_url} ({error.__cause__ or error})"
-            raise PassingError(reason) from None
+            raise PassingError(without_key(reason)) from None
         except TimeoutError:
             raise self._too_late() from None
         return Timed(reply, time.perf_counter() - start)
@@ -390,9 +357,14 @@ class Client:
         refused = refused_fields(error.body, fields) if refusal.status in _BAD_REQUEST else None
         return explain(refused, self._changes, self._option) if refused is not None else ""
 
+    def _with_query(self, path: str) -> str:
+        """The path with the query that the server's address has."""
+        return f"{path}{'&' if '?' in path else '?'}{self._query}" if self._query else path
+
     async def _fetch(self, url: str) -> Timed[bytes]:
         import openai
 
+        address = without_key(url)
         start = time.perf_counter()
         try:
             async with (
@@ -401,9 +373,9 @@ class Client:
                 _opened(client, url) as response,
             ):
                 if response.status_code == 429 or response.status_code >= 500:
-                    raise PassingError(f"{url} answered {response.status_code}")
+                    raise PassingError(f"{address} answered {response.status_code}")
                 if response.status_code != 200:
-                    raise ReplyError(f"{url} answered {response.status_code}")
+                    raise ReplyError(f"{address} answered {response.status_code}")
                 return Timed(await read_medium(Body(response, start)), time.perf_counter() - start)
         except TimeoutError:
             raise self._too_late() from None
@@ -436,7 +408,8 @@ async def _opened(client: Any, url: str) -> AsyncIterator[Any]:
     try:
         response = await client.send(client.build_request("GET", url), stream=True)
     except Exception as error:  # as in Body.chunks
-        raise PassingError(f"no connection to {url} ({type(error).__name__})") from None
+        address = without_key(url)
+        raise PassingError(f"no connection to {address} ({type(error).__name__})") from None
     try:
         yield response
     finally:
@@ -451,12 +424,15 @@ def _connect(server: Server, timeout: float) -> Any:
         transport: Any = openai.DefaultAioHttpClient(**options)
     except RuntimeError:
         transport = openai.DefaultAsyncHttpxClient(**options)
+    hide_in_logs(_http().__name__, "openai._base_client")  # both name the address of a request
+    base, _, authorization = connection(server.base_url)
     return openai.AsyncOpenAI(
-        base_url=server.base_url,
+        base_url=base,
         api_key=os.environ.get("OPENAI_API_KEY") or "none",
         max_retries=0,
         timeout=timeout,
         http_client=transport,
+        default_headers={"Authorization": authorization} if authorization else None,
     )
 
 

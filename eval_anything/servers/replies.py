@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,6 +14,7 @@ from eval_anything.servers.refusals import (
     SentRequest,
     read_refusal,
 )
+from eval_anything.servers.secrets import without_key
 
 _LARGEST_BODY = 64 * 2**20
 
@@ -145,12 +145,3 @@ def raise_error(
     if refusal.kind is RefusalKind.PASSING:
         raise PassingError(answer, pause, words=refusal.words) from None
     raise ReplyError(f"{answer}: {refusal.words}", refusal, error) from None
-
-
-def without_key(text: str) -> str:
-    """A server's message about a failure, without the key that it may repeat.
-
-    A key of fewer than 12 characters is no secret: local servers are given "none" or "x".
-    """
-    key = os.environ.get("OPENAI_API_KEY", "")
-    return text.replace(key, "[key]") if len(key) >= 12 else text

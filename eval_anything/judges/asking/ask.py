@@ -120,7 +120,7 @@ class JudgeAsker:
         parameters = [{"temperature": question.temperature}, question.repeat]
         parameters += [self._changes.arguments()] if self._changes else []
         messages = question.messages(_NO_NONCE, _NO_NONCE)
-        key = sha256_of([list(self.server), guard.VERSION, messages, *parameters])
+        key = sha256_of([self.server.identity, guard.VERSION, messages, *parameters])
         shared = self._requests.get(key)
         if shared is None or shared.task.done():
             cached = self._verdicts.get(key)

@@ -33,6 +33,7 @@ from eval_anything.models.agent.planner import PlannedAnswer, Planner, ServerPla
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
 from eval_anything.models.openai.model import ChatModel
+from eval_anything.servers.secrets import with_hidden_addresses
 
 if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
@@ -96,9 +97,10 @@ class AgentModel(Model):
         """sha256 of the agent's file, its instructions, the chat model and the generators."""
         generators = {str(m): generator.weights() for m, generator in self._generators.items()}
         instructions = [self._instructions.text(form) for form in get_args(Form)]
-        return sha256_of(
-            [msgspec.to_builtins(self.file), instructions, self._chat.weights(), generators]
+        without_keys = msgspec.json.decode(
+            with_hidden_addresses(msgspec.json.encode(self.file).decode())
         )
+        return sha256_of([without_keys, instructions, self._chat.weights(), generators])
 
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]

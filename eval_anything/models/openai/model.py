@@ -48,8 +48,8 @@ class ChatModel(Model):
     option = "--model-arg"
 
     def __init__(self, spec: str, arguments: Mapping[str, str]) -> None:
-        self.spec = spec
         self.server = parse_server(spec, f"--model {spec}")
+        self.spec = without_key(spec)
         self.paid_as = self.server.model
         self.name = self.server.model.replace("/", "--")
         self.settings, self.arguments = read_settings(arguments)
@@ -75,7 +75,7 @@ class ChatModel(Model):
 
     def weights(self) -> str:
         """sha256 of the model's name and address, which stand for the weights that nobody can see."""
-        return sha256_of(list(self.server))
+        return sha256_of(self.server.identity)
 
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
@@ -139,17 +139,18 @@ class ChatModel(Model):
 
     async def _fetch(self, link: Link) -> Medium:
         """The medium at an address in a reply. ReplyError if the user did not allow its host."""
+        address = without_key(link.address)[:200]
         try:
             url = urlsplit(link.address)
             host, port = (url.hostname or "").lower(), url.port
         except ValueError:
-            raise ReplyError(f"no address of {link.modality}: {link.address[:200]}") from None
+            raise ReplyError(f"no address of {link.modality}: {address}") from None
         if url.scheme not in ("http", "https") or not host:
-            raise ReplyError(f"the {link.modality} is a file of the server: {link.address[:200]}")
+            raise ReplyError(f"the {link.modality} is a file of the server: {address}")
         allowed = names(self.settings.allow_hosts.lower())
         if host not in allowed and f"{host}:{port}" not in allowed:
             raise ReplyError(
-                f"the {link.modality} is at an address, which is not fetched: {link.address[:200]} "
+                f"the {link.modality} is at an address, which is not fetched: {address} "
                 f"(--model-arg allow_hosts={host} allows that host)"
             )
         return medium(await self.client.download(link.address), link.modality)
