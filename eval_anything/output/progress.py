@@ -10,6 +10,17 @@ from typing import Literal
 
 from eval_anything.content import Record
 
+
+def notice(line: str) -> None:
+    """Prints a line on stderr that a user must see in any style, above a bar if there is one."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
 Style = Literal["auto", "silent"]
 
 

@@ -4,7 +4,7 @@ It distinguishes three kinds of failure (`refusals`): the user must fix somethin
 account, unknown model: `UserError`, at once); the server does not work now (`ServerError`, after a few
 attempts: the samples stay pending); this one reply cannot be used (`ReplyError`; `failure_of` decides
 whether it is a failure of that sample, or of all). On "slow down" (429) it sends fewer
-requests at a time, after the pause that the server names, and nothing fails.
+requests at a time, after pauses that the server names or that grow, and nothing fails.
 
 The size of a reply and the time of an attempt are bounded, and no redirect is followed: requests go
 only to the server that the user named.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import math
 import os
 import random
 import time
@@ -29,6 +30,7 @@ from eval_anything.servers.body import NO_CHANGES, BodyChanges
 from eval_anything.servers.events import Fold, fold_events
 from eval_anything.servers.limit import Limit
 from eval_anything.servers.parameters import explain, refused_fields
+from eval_anything.servers.pauses import Pauses, asked_pause
 from eval_anything.servers.prices import Spending
 from eval_anything.servers.refusals import Refusal, RefusalKind, SentRequest
 from eval_anything.servers.replies import (
@@ -117,6 +119,7 @@ class Client:
         self._option = option
         self._longest = 0  # tokens of an answer
         self._limit = Limit(concurrency)
+        self._pauses = Pauses(self._label, self._limit)
         self._client: Any = None
 
     async def post(self, path: str, body: Mapping[str, Any], files: Files | None = None) -> Timed[Any]:
@@ -225,30 +228,35 @@ class Client:
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The reply of the first attempt that succeeds, with pauses between attempts."""
-        deadline = time.monotonic() + _LONGEST_WAIT
         failures = 0
+        refused_since = math.inf
         while True:
             async with self._limit.slot():
+                self._pauses.check()
+                begun = time.monotonic()
                 try:
                     reply = await attempt()
                 except PassingError as error:
                     passing = error
+                except ReplyError:  # an answer, too
+                    self._limit.speed_up()
+                    raise
                 else:
                     self._limit.speed_up()
                     return reply
-            if passing.slow_down or isinstance(passing, _TooLateError):
-                self._limit.slow_down()
-            if passing.slow_down:
-                if time.monotonic() > deadline:
-                    raise ServerError(
-                        f"{self._label}: rate-limited for {_LONGEST_WAIT / 60:.0f} minutes"
-                    )
+                if passing.slow_down or isinstance(passing, _TooLateError):
+                    self._limit.slow_down(begun)
+                if passing.slow_down:  # the place stays taken: nobody else is sent into the refusal
+                    refused_since = min(refused_since, begun)
+                    await _wait(self._pauses.after(passing, refused_since, _LONGEST_WAIT))
+                    continue
+            failures += 1
+            if failures == _ATTEMPTS:
+                raise ServerError(f"{self._label}: {passing}, {_ATTEMPTS} times{passing.words}")
+            if passing.pause is None:
+                await _wait(0.5 * 2**failures)
             else:
-                failures += 1
-                if failures == _ATTEMPTS:
-                    raise ServerError(f"{self._label}: {passing}, {_ATTEMPTS} times{passing.words}")
-            pause = passing.pause if passing.pause is not None else 0.5 * 2**failures
-            await asyncio.sleep(pause * random.uniform(1.0, 1.2))
+                await _wait(self._pauses.asked(passing, passing.pause, _LONGEST_WAIT))
 
     async def _attempt(
         self,
@@ -322,7 +330,7 @@ class Client:
             ) from None
         if status == 404 and method == "GET":  # of a job that was just started
             raise PassingError(f"the server has no {sent.path} (404)") from None
-        raise_error(error.response.text, status, sent, _pause(error))
+        raise_error(error.response.text, status, sent, asked_pause(error.response.headers))
 
     def _stopped(self, refusal: Refusal, path: str) -> UserError:
         """The error that stops the run for a refusal, with the server's words."""
@@ -451,10 +459,6 @@ def _certificates() -> Any:
     return _http().create_ssl_context()
 
 
-def _pause(error: Any) -> float | None:
-    """Seconds to wait by the header Retry-After; None if it is missing or makes no sense."""
-    try:
-        seconds = float(error.response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds <= _LONGEST_WAIT else None
+async def _wait(seconds: float) -> None:
+    """Waits a little longer than that, so that requests do not come all at once afterwards."""
+    await asyncio.sleep(seconds * random.uniform(1.0, 1.1))
