@@ -6,6 +6,7 @@ import msgspec
 
 from eval_anything.content import Failure, MediaPart, Response, TextPart
 from eval_anything.media import MediaError, check_decodes
+from eval_anything.thoughts import nothing_but
 
 
 def checked(response: Response) -> Response:
@@ -18,7 +19,9 @@ def checked(response: Response) -> Response:
     parts = tuple(p for p in response.parts if not (isinstance(p, TextPart) and not p.text.strip()))
     error = response.error
     if error is None and not parts:
-        error = Failure("empty_output", _empty(response))
+        thoughts = bool(response.details.get("thoughts"))
+        reason = nothing_but(thoughts, response.stop_reason, response.usage.output)
+        error = Failure("empty_output", reason)
     if error is None:
         for medium in (part for part in parts if isinstance(part, MediaPart)):
             try:
@@ -28,13 +31,3 @@ def checked(response: Response) -> Response:
                 error = Failure("invalid_output", reason)
                 break
     return msgspec.structs.replace(response, parts=parts, error=error)
-
-
-def _empty(response: Response) -> str:
-    """The message on an empty response: why the model ended it, and after how many tokens."""
-    facts = []
-    if response.stop_reason is not None:
-        facts.append(f"finish reason {response.stop_reason}")
-    if response.usage.output is not None:
-        facts.append(f"{response.usage.output} tokens")
-    return f"the response is empty ({', '.join(facts)})" if facts else "the response is empty"

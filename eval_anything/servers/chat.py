@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Struct
-
 from eval_anything.content import Usage
 from eval_anything.servers.client import Client, ReplyError, Server, parse_server, without_key
+from eval_anything.servers.completions import (
+    LARGEST_TEXT,
+    messages_of,
+    read_message,
+    stop_reason_of,
+)
+from eval_anything.thoughts import nothing_but
 
 __all__ = ["ChatClient", "Reply", "ReplyError", "Server", "parse_server"]
 
 
-LARGEST_TEXT = 2_000_000
-"""The most characters of text that a reply may have; a longer one is an error."""
-
-
 class Reply(NamedTuple):
-    """The text of a model's reply, the reason why it stopped, and the tokens that it took."""
+    """The text of a model's reply without its thoughts, the reason why it stopped, the tokens that it
+    took, and the thoughts."""
 
     text: str
     stop_reason: str | None
     usage: Usage
+    thoughts: str = ""
 
 
 class ChatClient(Client):
@@ -36,36 +38,19 @@ class ChatClient(Client):
         """
         body = {"model": self.server.model, "messages": messages, **parameters}
         reply = await self.post("/chat/completions", body)
-        return _reply(reply.value)._replace(usage=reply.usage)
+        return _reply(reply.value, reply.usage)
 
 
-class _Message(Struct):
-    content: str | list[Any] | None = None
-    refusal: str | None = None
-
-
-class _Choice(Struct):
-    message: _Message | None = None
-    finish_reason: str | None = None
-
-
-class _Completion(Struct):
-    choices: list[_Choice] | None = None
-
-
-def _reply(raw: Any) -> Reply:
-    try:
-        completion = msgspec.convert(raw, _Completion)
-    except msgspec.ValidationError as error:
-        raise ReplyError(f"no chat completion: {error}") from None
-    if not completion.choices:
-        raise ReplyError("a reply without choices")
-    choice = completion.choices[0]
-    message = choice.message or _Message()
-    text = message.content
-    if not isinstance(text, str) or not text.strip():
-        refusal = without_key(message.refusal or "")[:200]
-        raise ReplyError(f"a refusal: {refusal}" if refusal else "an empty reply")
+def _reply(raw: Any, usage: Usage) -> Reply:
+    messages = [read_message(message) for message in messages_of(raw)]
+    text = next((message.text for message in messages if message.text.strip()), "")
+    thoughts = "\n\n".join(thought for message in messages for thought in message.thoughts)
+    stop_reason = stop_reason_of(raw)
+    if not text:
+        refusal = next((m.refusal for m in messages if m.refusal is not None), None)
+        if refusal is not None:
+            raise ReplyError(f"a refusal: {without_key(refusal)[:200]}")
+        raise ReplyError(nothing_but(bool(thoughts), stop_reason, usage.output))
     if len(text) > LARGEST_TEXT:
         raise ReplyError(f"a reply of {len(text)} characters")
-    return Reply(text, choice.finish_reason, Usage())
+    return Reply(text, stop_reason, usage, thoughts)

@@ -52,6 +52,62 @@ def test_a_good_reply() -> None:
     assert server.bodies[0]["messages"] == MESSAGES
 
 
+def _says(message: dict[str, Any], **more: Any) -> Scripted:
+    return raw(completion({"role": "assistant", **message}, **more))
+
+
+TEXTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris"}]
+READ: dict[str, tuple[Scripted, str]] = {
+    "blocks of text": (_says({"content": TEXTS}), ""),
+    "one block": (_says({"content": {"type": "text", "text": "Paris"}}), ""),
+    "texts of the Responses API": (_says({"content": [{"type": "output_text", "text": "Paris"}]}), ""),
+    "a block of thoughts": (_says({"content": [{"type": "thinking", "thinking": "hm"}, *TEXTS]}), "hm"),
+    "thoughts apart": (_says({"content": "Paris", "reasoning_content": "hm"}), "hm"),
+    "thoughts in the text": (_says({"content": "<think>hm</think>Paris"}), "hm"),
+    "no refusal": (_says({"content": "Paris", "refusal": None}), ""),
+    "false for no refusal": (_says({"content": "Paris", "refusal": False}), ""),
+    "an empty refusal": (_says({"content": "Paris", "refusal": ""}), ""),
+    "tokens as floats": (
+        _says({"content": "Paris"}, usage={"prompt_tokens": 11.0, "completion_tokens": 7.0}),
+        "",
+    ),
+    "tokens as texts": (
+        _says({"content": "Paris"}, usage={"prompt_tokens": "11", "completion_tokens": "7"}),
+        "",
+    ),
+    "tokens of the Responses API": (
+        _says({"content": "Paris"}, usage={"input_tokens": 11, "output_tokens": 7}),
+        "",
+    ),
+    "other fields of other types": (
+        _says({"content": "Paris", "tool_calls": {}, "audio": "x"}, system_fingerprint=3, created="x"),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_every_shape_of_a_good_reply_is_read(case: str) -> None:
+    script, thoughts = READ[case]
+    with serve(lambda number, body: script) as server:
+        [reply] = _ask(server.base_url)
+    assert reply == Reply("Paris", "stop", Usage(11, 7), thoughts)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        *(None, [], {}, "many", {"prompt_tokens": -1}),
+        {"prompt_tokens": None, "completion_tokens": "many"},
+        {"prompt_tokens": {}, "completion_tokens": True},
+    ],
+)
+def test_tokens_that_are_no_numbers_throw_no_reply_away(usage: Any) -> None:
+    with serve(lambda number, body: _says({"content": "Paris"}, usage=usage)) as server:
+        [reply] = _ask(server.base_url)
+    assert reply.text == "Paris"
+
+
 ONCE: dict[str, Scripted] = {
     "429": fails(429),
     "429 with retry-after": fails(429, retry_after="1"),

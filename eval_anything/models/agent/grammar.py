@@ -31,6 +31,7 @@ from eval_anything.models.agent.plan import (
     plan_of,
     unwanted,
 )
+from eval_anything.thoughts import closes_thoughts, split_thoughts
 
 PLACEHOLDERS = {
     Modality.TEXT: "the words that the user reads, in full",
@@ -73,7 +74,8 @@ _CLOSING = re.compile(
 )
 
 
-_THOUGHT = "</think>"
+# Stands for an escaped line while thoughts are looked for.
+_HIDDEN = "\ufdd0%d\ufdd1"
 
 
 _PROSE = ("", "markdown", "md", "text", "txt")
@@ -104,7 +106,12 @@ def parse(answer: str) -> ParsedPlan:
         PlanError: the answer has no sections, refuses, only repeats the template, or is cut off before
             its thoughts end.
     """
-    lines = after_thinking(answer.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    return parse_answer(after_thinking(answer.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def parse_answer(answer: str) -> ParsedPlan:
+    """The plan that an answer without thoughts states. PlanError as for `parse`."""
+    lines = answer.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     style = _style(lines)
     if style is None:
         raise no_plan(answer, "the answer has no section")
@@ -136,7 +143,7 @@ def _special(line: str) -> bool:
     return (
         any(header.fullmatch(line) for header in _HEADERS.values())
         or _CLOSING.fullmatch(line) is not None
-        or _THOUGHT in line
+        or closes_thoughts(line)
     )
 
 
@@ -147,13 +154,12 @@ def _escaped(line: str) -> bool:
 def after_thinking(answer: str) -> str:
     """The answer of a reasoning model without its thoughts. PlanError if only thoughts are there."""
     lines = answer.split("\n")
-    ends = [i for i, line in enumerate(lines) if _THOUGHT in line and not _escaped(line)]
-    if ends:
-        beginning = lines[ends[-1]].rpartition(_THOUGHT)[2]
-        return "\n".join([beginning, *lines[ends[-1] + 1 :]])
-    if answer.lstrip().startswith("<think>"):
+    hidden = {_HIDDEN % i: line for i, line in enumerate(lines) if _escaped(line)}
+    masked = [_HIDDEN % i if _escaped(line) else line for i, line in enumerate(lines)]
+    split = split_thoughts("\n".join(masked))
+    if split.unfinished:
         raise PlanError("the chat model is cut off in its thoughts: raise max_tokens")
-    return answer
+    return "\n".join(hidden.get(line, line) for line in split.answer.split("\n"))
 
 
 def _style(lines: Sequence[str]) -> str | None:

@@ -224,6 +224,8 @@ def _response(
     details: dict[str, Any] = {"form": planned.form, "plan": plan_details}
     if planned.outside:
         details["outside"] = planned.outside
+    if planned.thoughts:
+        details["thoughts"] = planned.thoughts
     return Response(
         parts=tuple(parts),
         order_known=planned.order_known,

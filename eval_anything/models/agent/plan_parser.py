@@ -25,6 +25,7 @@ from eval_anything.models.agent.plan import (
     plan_of,
     unwanted,
 )
+from eval_anything.servers import completions
 
 # A call that the server did not recognise stands in the text, in the syntax of the model's template.
 _CALL_IN_TEXT = re.compile(
@@ -49,29 +50,30 @@ class _Prompt(Struct):
 
 
 def read_json(answer: str) -> ParsedPlan:
-    """The plan of an answer in the form of `schema`, with or without a code fence."""
-    text = normal_item(Modality.IMAGE, after_thinking(answer)).content  # without a code fence
-    try:
-        decoded: _Parts = decode_json(text, _Parts)
-    except (msgspec.DecodeError, RecursionError):
-        raise no_plan(text, "the answer is no list of parts") from None
-    return ParsedPlan(
-        plan_of(_wanted(normal_item(part.modality, part.content) for part in decoded.parts))
-    )
+    """The plan of an answer in the form of `schema`, with or without thoughts and a code fence."""
+    for text in (answer, after_thinking(answer)):
+        text = normal_item(Modality.IMAGE, text).content  # without a code fence
+        try:
+            decoded: _Parts = decode_json(text, _Parts)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        items = (normal_item(part.modality, part.content) for part in decoded.parts)
+        return ParsedPlan(plan_of(_wanted(items)))
+    raise no_plan(text, "the answer is no list of parts")
 
 
 def read_message(message: Mapping[str, Any]) -> ParsedPlan:
     """The plan in the text and the tool calls of a message, whose order between them is not known."""
-    if message.get("refusal"):
-        raise PlanError(f"the chat model refuses: {str(message['refusal'])[:200]}", "refusal")
-    text = after_thinking(text_of(message))
+    words = completions.read_message(message)
+    if words.refusal is not None:
+        raise PlanError(f"the chat model refuses: {words.refusal[:200]}", "refusal")
     called = message.get("tool_calls")
     calls = called if isinstance(called, list) else []
-    if not calls and _CALL_IN_TEXT.search(text):
-        raise no_plan(text, "a tool call that its server did not recognise")
+    if not calls and _CALL_IN_TEXT.search(words.text):
+        raise no_plan(words.text, "a tool call that its server did not recognise")
     media = plan_of(_wanted(_call(call) for call in calls))
-    words = plan_of(_wanted([normal_item(Modality.TEXT, text)]))
-    return ParsedPlan(plan_of([*words, *media]), order_known=not (words and media))
+    texts = plan_of(_wanted([normal_item(Modality.TEXT, words.text)]))
+    return ParsedPlan(plan_of([*texts, *media]), order_known=not (texts and media))
 
 
 def _wanted(items: Iterable[PlanItem]) -> list[PlanItem]:
@@ -95,12 +97,3 @@ def _call(call: Any) -> PlanItem:
     except (msgspec.MsgspecError, RecursionError):
         raise PlanError(f"a call of {name} without a prompt: {str(arguments)[:200]}") from None
     return normal_item(Modality(match[1]), called.prompt)
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text in the content of a message, which may be a list of parts."""
-    content = message.get("content")
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "\n".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""

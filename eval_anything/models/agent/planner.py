@@ -16,15 +16,16 @@ from msgspec import Struct
 
 from eval_anything.content import Failure, Latency, Message, TextPart, Usage
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.models.agent.grammar import parse
+from eval_anything.models.agent.grammar import parse_answer
 from eval_anything.models.agent.instructions import AgentInstructions, Form, instructed, schema, tools
 from eval_anything.models.agent.plan import ParsedPlan, Plan, PlanError
-from eval_anything.models.agent.plan_parser import read_json, read_message, text_of
+from eval_anything.models.agent.plan_parser import read_json, read_message
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
-from eval_anything.models.openai.replies import nonempty_text
+from eval_anything.servers import completions
 from eval_anything.servers.client import ReplyError
+from eval_anything.thoughts import nothing_but
 
 _MOST_OUTSIDE = 20_000  # characters outside of the plan that are recorded
 
@@ -35,7 +36,8 @@ A = TypeVar("A")
 class PlannedAnswer(Struct):
     """The chat model's answer to one request: a plan, or the error for which there is none.
 
-    `outside` is the text besides the plan, or the whole answer if there is no plan.
+    `outside` is the text besides the plan, or the whole answer if there is no plan; `thoughts` are in
+    neither.
     """
 
     form: Form
@@ -43,6 +45,7 @@ class PlannedAnswer(Struct):
     order_known: bool = True
     error: Failure | None = None
     outside: str = ""
+    thoughts: str = ""
     stop_reason: str | None = None
     usage: Usage = Usage()
     latency: Latency = Latency()
@@ -66,9 +69,10 @@ class Planner:
                 stop_reason=response.stop_reason,
                 usage=response.usage,
                 latency=response.latency,
+                thoughts=response.details.get("thoughts", ""),
             )
             if response.error is None:
-                _read(answer, parse, response.text)
+                _read(answer, parse_answer, response.text)
             answers.append(answer)
         return answers
 
@@ -137,10 +141,12 @@ class ServerPlanner(Planner):
         answer.usage = reply.usage
         message = _message(reply.value, answer)
         answer.latency = Latency(total=round(reply.seconds, 4))
-        if form == "tools" or message.get("refusal"):
+        words = completions.read_message(message)
+        answer.thoughts = "\n\n".join(words.thoughts)
+        if form == "tools" or words.refusal is not None:
             _read(answer, read_message, message)
         else:
-            _read(answer, read_json, text_of(message))
+            _read(answer, read_json, words.text)
         return answer
 
 
@@ -151,13 +157,11 @@ def _instructed_request(request: Request, instructions: AgentInstructions, form:
 
 def _message(raw: Any, answer: PlannedAnswer) -> Mapping[str, Any]:
     """The message of a chat completion, whose stop reason goes into `answer`."""
-    choices = raw.get("choices") if isinstance(raw, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(message, Mapping) or not isinstance(choice, Mapping):
+    messages = completions.messages_of(raw)
+    if not messages:
         raise ReplyError("a reply without a message")
-    answer.stop_reason = nonempty_text(choice.get("finish_reason"))
-    return message
+    answer.stop_reason = completions.stop_reason_of(raw)
+    return messages[0]
 
 
 def _read(answer: PlannedAnswer, read: Callable[[A], ParsedPlan], reply: A) -> None:
@@ -167,6 +171,8 @@ def _read(answer: PlannedAnswer, read: Callable[[A], ParsedPlan], reply: A) -> N
             raise PlanError("the server's filter refuses", "refusal")
         if answer.stop_reason == "length":
             raise PlanError("the answer is cut off, and what it lacks is not known: allow more tokens")
+        if answer.thoughts and reply == "":
+            raise PlanError(nothing_but(True, answer.stop_reason, answer.usage.output))
         answer.plan, answer.outside, answer.order_known = read(reply)
     except PlanError as error:
         answer.error = Failure(error.kind, str(error))

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -134,7 +134,7 @@ class ChatModel(Model):
             usage=content.usage,
             latency=answer.latency,
             error=_failure(content, parts, problems),
-            details={"transcripts": content.transcripts} if content.transcripts else {},
+            details=_details(content),
         )
 
     async def _fetch(self, link: Link) -> Medium:
@@ -154,6 +154,11 @@ class ChatModel(Model):
                 f"(--model-arg allow_hosts={host} allows that host)"
             )
         return medium(await self.client.download(link.address), link.modality)
+
+
+def _details(content: Content) -> dict[str, Any]:
+    details = {"transcripts": content.transcripts, "thoughts": "\n\n".join(content.thoughts)}
+    return {name: detail for name, detail in details.items() if detail}
 
 
 def _failure(content: Content, parts: Sequence[Part], problems: Sequence[str]) -> Failure | None:

@@ -1,5 +1,7 @@
 """Parsing of the replies of OpenAI-compatible servers, in all their shapes, into parts in order.
 
+`servers/completions.py` reads their words, for judges too; here are the media.
+
 | place of media | servers |
 |---|---|
 | `output[]` items, images between messages | OpenAI's Responses API |
@@ -30,15 +32,17 @@ from eval_anything.models.openai.payload import (
     medium_at,
     sound,
 )
-from eval_anything.servers.chat import LARGEST_TEXT
 from eval_anything.servers.client import ReplyError
+from eval_anything.servers.completions import (
+    LARGEST_TEXT,
+    messages_of,
+    nonempty_text,
+    read_message,
+    stop_reason_of,
+)
 
 # The text of vLLM-Omni in place of an image that was not made; the model did not write it.
 _NO_IMAGES = "Image generation completed but no images"
-
-
-# Types of content items that are no part of the answer: thoughts and the use of tools.
-_IGNORED = ("thinking", "reasoning", "reasoning_content", "tool_use", "tool_call")
 
 
 Piece = TextPart | Medium | Link
@@ -54,6 +58,7 @@ class Content(Struct):
         stop_reason: as in chat completions: stop, length, content_filter ...
         usage: tokens in and out, from the client.
         transcripts: texts of sounds, as the server reports them.
+        thoughts: texts of the thoughts before the answer.
     """
 
     lists: list[list[Piece]] = []
@@ -62,6 +67,7 @@ class Content(Struct):
     stop_reason: str | None = None
     usage: Usage = Usage()
     transcripts: list[str] = []
+    thoughts: list[str] = []
 
     @property
     def pieces(self) -> list[Piece]:
@@ -74,18 +80,29 @@ class Content(Struct):
         modalities = {p.modality for p in self.pieces}
         return len(modalities) < 2 or sum(bool(pieces) for pieces in self.lists) < 2
 
-    def add_items(self, items: Iterable[Any]) -> None:
-        """Adds a list of content items, or of the items of `message.images` or `data`."""
+    def add_message(self, message: Mapping[str, Any]) -> None:
+        """Adds what the `content` of a message says, with its thoughts and its refusal."""
+        words = read_message(message)
+        self._add([TextPart(item) if isinstance(item, str) else item for item in words.items])
+        self.thoughts += [thought for thought in words.thoughts if thought not in self.thoughts]
+        self.refusal = words.refusal if words.refusal is not None else self.refusal
+
+    def add_media(self, items: Iterable[Any]) -> None:
+        """Adds a list of media, such as `message.images` or `data`; a str is an address."""
+        self._add(items)
+
+    def _add(self, items: Iterable[Any]) -> None:
         pieces: list[Piece] = []
         self.lists.append(pieces)
-        for content_item in items:
+        for item in items:
+            if isinstance(item, TextPart):
+                silent = not item.text.strip() or item.text.startswith(_NO_IMAGES)
+                pieces += [] if silent else [item]
+                continue
             try:
-                piece = self._piece(content_item)
+                pieces.append(_medium_in(item))
             except PayloadError as error:
                 self.problems.append(str(error))
-            else:
-                if piece is not None:
-                    pieces.append(piece)
 
     def add_sound(self, pieces: list[bytes], headerless: bool) -> None:
         """Adds a list of one sound, which came in these pieces."""
@@ -94,24 +111,17 @@ class Content(Struct):
         except PayloadError as error:
             self.problems.append(str(error))
 
-    def _piece(self, content_item: Any) -> Piece | None:
-        if isinstance(content_item, str):
-            return medium_at(content_item, Modality.IMAGE)
-        if not isinstance(content_item, Mapping):
-            raise PayloadError(f"a part that is {type(content_item).__name__}, not an object")
-        kind = str(content_item.get("type") or "")
-        if kind in ("text", "output_text"):
-            text = content_item.get("text")
-            if not isinstance(text, str):
-                raise PayloadError("a text part without text")
-            silent = not text.strip() or text.startswith(_NO_IMAGES)
-            return None if silent else TextPart(text)
-        if kind == "refusal":
-            self.refusal = str(content_item.get("refusal") or "")
-            return None
-        if kind in _IGNORED:
-            return None
-        return _medium_of(content_item, kind)
+
+def _medium_in(item: Any) -> Medium | Link:
+    """The medium that a content item has; a str is the address of an image."""
+    if isinstance(item, str):
+        return medium_at(item, Modality.IMAGE)
+    if not isinstance(item, Mapping):
+        raise PayloadError(f"a part that is {type(item).__name__}, not an object")
+    kind = str(item.get("type") or "")
+    if kind in ("text", "output_text"):
+        raise PayloadError("a text part without text")
+    return _medium_of(item, kind)
 
 
 def _medium_of(content_item: Mapping[str, Any], kind: str) -> Medium | Link:
@@ -155,19 +165,13 @@ def read_reply(raw: Any, headerless: bool) -> Content:
         'Hi'
     """
     content = Content()
-    if not isinstance(raw, Mapping):
-        raise ReplyError("a reply that is no object")
-    output, choices, media_items = raw.get("output"), raw.get("choices"), raw.get("data")
-    if isinstance(output, list):
-        _read_output(output, content)
-        content.stop_reason = _stop_reason(raw)
-    elif isinstance(choices, list) and choices:
-        for choice in choices:
-            _read_choice(choice, content, headerless)
-    elif isinstance(media_items, list):
-        content.add_items(media_items)
-    else:
-        raise ReplyError("a reply without choices")
+    if isinstance(raw, Mapping):
+        content.stop_reason = stop_reason_of(raw)
+        if isinstance(raw.get("data"), list) and not raw.get("choices") and "output" not in raw:
+            content.add_media(raw["data"])
+            return content
+    for message in messages_of(raw):
+        _read_message(message, content, headerless)
     check_length(content)
     return content
 
@@ -175,27 +179,15 @@ def read_reply(raw: Any, headerless: bool) -> Content:
 def check_length(content: Content) -> None:
     """Raises ReplyError if there is more text than a reply may have."""
     characters = sum(len(p.text) for p in content.pieces if isinstance(p, TextPart))
+    characters += sum(map(len, content.thoughts))
     if characters > LARGEST_TEXT:
         raise ReplyError(f"a reply of {characters} characters")
 
 
-def nonempty_text(field: Any) -> str | None:
-    """The field of a reply if it is a text and not empty, else None."""
-    return field if isinstance(field, str) and field else None
-
-
-def _read_choice(choice: Any, content: Content, headerless: bool) -> None:
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(message, Mapping):
-        return
-    content.stop_reason = content.stop_reason or nonempty_text(choice.get("finish_reason"))
-    text_or_items = message.get("content")
-    if isinstance(text_or_items, str):
-        content.add_items([{"type": "text", "text": text_or_items}])
-    elif isinstance(text_or_items, list):
-        content.add_items(text_or_items)
+def _read_message(message: Mapping[str, Any], content: Content, headerless: bool) -> None:
+    content.add_message(message)
     if isinstance(message.get("images"), list):
-        content.add_items(message["images"])
+        content.add_media(message["images"])
     audio = message.get("audio")
     if isinstance(audio, Mapping):
         if (transcript := nonempty_text(audio.get("transcript"))) is not None:
@@ -204,28 +196,3 @@ def _read_choice(choice: Any, content: Content, headerless: bool) -> None:
             content.add_sound([decode_base64(audio.get("data"))], headerless)
         except PayloadError as error:
             content.problems.append(f"the audio of the reply: {error}")
-    if message.get("refusal"):
-        content.refusal = str(message["refusal"])
-
-
-def _read_output(output: list[Any], content: Content) -> None:
-    """Adds the items of a response: messages with texts, and the images that its tool made."""
-    content_items: list[Any] = []
-    for output_item in output:
-        kind = output_item.get("type") if isinstance(output_item, Mapping) else None
-        if kind == "message":
-            message_content = output_item.get("content")
-            content_items += message_content if isinstance(message_content, list) else [message_content]
-        elif kind == "image_generation_call":
-            content_items.append(output_item)
-    content.add_items(content_items)
-
-
-def _stop_reason(response: Mapping[str, Any]) -> str | None:
-    """The reason why a response ended, in the words of chat completions."""
-    details = response.get("incomplete_details")
-    reason = details.get("reason") if isinstance(details, Mapping) else None
-    if reason is not None:
-        return "length" if reason == "max_output_tokens" else str(reason)
-    status = nonempty_text(response.get("status"))
-    return "stop" if status == "completed" else status

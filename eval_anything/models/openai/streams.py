@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval_anything.content import MODALITIES, Modality, without_surrogates
-from eval_anything.models.openai.replies import Content, check_length, nonempty_text
+from eval_anything.models.openai.replies import Content, check_length
+from eval_anything.servers.completions import blocks_in, nonempty_text, text_in, thought_in
 
 _Key = tuple[Any, str]  # the index of a choice, and the name of one of its fields
 
@@ -32,6 +33,7 @@ class ChatFold:
         self._gathered: dict[_Key, _Items | _Base64] = {}
         self._transcript: list[str] = []
         self._refusal: list[str] = []
+        self._thoughts: list[str] = []
 
     def add(self, event: Mapping[str, Any], seconds: float) -> None:
         """Adds a chunk."""
@@ -52,9 +54,14 @@ class ChatFold:
     def content(self) -> Content:
         """The content of the whole stream. ReplyError if it has too much text."""
         content = Content(stop_reason=self._stop_reason and without_surrogates(self._stop_reason))
-        for gathered in self._gathered.values():
+        thoughts = without_surrogates("".join(self._thoughts))
+        content.thoughts += [thoughts.strip()] if thoughts.strip() else []
+        for (_, name), gathered in self._gathered.items():
+            if isinstance(gathered, _Items) and name == "images":
+                content.add_media(gathered.end())
+                continue
             if isinstance(gathered, _Items):
-                content.add_items(gathered.end())
+                content.add_message({"content": gathered.end(), "reasoning_content": thoughts})
                 continue
             try:
                 pieces = gathered.end()
@@ -80,20 +87,27 @@ class ChatFold:
                 self._items((index, "content")).add_text(text_or_items)
             else:
                 self._items((index, "content")).add({f"{modality}_url": text_or_items, "type": modality})
-        for name, items in (("content", text_or_items), ("images", images)):
-            for content_item in items if isinstance(items, list) else ():
-                if isinstance(content_item, Mapping) and isinstance(content_item.get("text"), str):
-                    modalities.append(Modality.TEXT)
-                    self._items((index, name)).add_text(content_item["text"])
-                else:
-                    modalities.append(Modality.IMAGE)
-                    self._items((index, name)).add(content_item)
+        blocks = blocks_in(text_or_items) if isinstance(text_or_items, list) else ()
+        named_blocks = [("content", block) for block in blocks]
+        named_blocks += [("images", image) for image in images] if isinstance(images, list) else []
+        for name, block in named_blocks:
+            text = text_in(block) if name == "content" else None
+            if (thought := thought_in(block)) is not None:
+                self._thoughts.append(thought)
+            elif text is not None:
+                modalities.append(Modality.TEXT)
+                self._items((index, name)).add_text(text)
+            else:
+                modalities.append(Modality.IMAGE)
+                self._items((index, name)).add(block)
         if isinstance(audio, Mapping):
             if isinstance(audio.get("transcript"), str):
                 self._transcript.append(audio["transcript"])
             if isinstance(audio.get("data"), str) and audio["data"]:
                 modalities.append(Modality.AUDIO)
                 self._sound((index, "audio")).add(audio["data"])
+        thoughts = (delta.get("reasoning_content"), delta.get("reasoning"))
+        self._thoughts += [thought for thought in thoughts if isinstance(thought, str) and thought][:1]
         if isinstance(delta.get("refusal"), str):
             self._refusal.append(delta["refusal"])
         return modalities

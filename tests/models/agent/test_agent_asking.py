@@ -134,7 +134,18 @@ MESSAGES: dict[str, tuple[dict[str, Any], Plan]] = {
         {"tool_calls": [{"function": {"name": "make_image", "arguments": {"prompt": "a cat"}}}]},
         plan(image="a cat"),
     ),
+    "texts of one answer": (
+        {"content": [{"type": "text", "text": "Par"}, {"type": "text", "text": "is."}]},
+        plan(text="Paris."),
+    ),
     "thinking": ({"content": "<think>a cat?</think>Paris."}, plan(text="Paris.")),
+    "the end of thinking": ({"content": "a cat?</think>Paris."}, plan(text="Paris.")),
+    "thinking of another family": ({"content": "[THINK]a cat?[/THINK]Paris."}, plan(text="Paris.")),
+    "thinking in a block": (
+        {"content": [{"type": "thinking", "thinking": "a cat?"}, {"type": "text", "text": "Paris."}]},
+        plan(text="Paris."),
+    ),
+    "no refusal": ({"content": "Paris.", "refusal": False}, plan(text="Paris.")),
     "a call for none": (in_tools(plan(text="Paris.", image="None.")), plan(text="Paris.")),
     "nothing": ({"content": ""}, ()),
 }
@@ -187,3 +198,30 @@ def test_json_is_read(around: str) -> None:
     expected = plan(image="a cat", text="Meow: it says", video="a cat runs")
     answer = around.format(in_json((*expected, *plan(audio="None.")))["content"])
     assert read_json(answer).plan == expected
+
+
+@pytest.mark.parametrize("form", ["tools", "json", "text"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_thoughts_of_the_chat_model_are_kept_apart(form: str, apart: bool, tmp_path: Path) -> None:
+    chosen = plan(text="A fox and a </think> tag.")
+    message = {"tools": in_tools, "json": in_json}.get(form, lambda p: {"content": render(p)})(chosen)
+    if apart:
+        message["reasoning_content"] = "hm"
+    else:
+        message["content"] = f"<think>hm</think>{message['content']}"
+    with serve(lambda number, asked: raw(completion(message))) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form=form), request())
+    assert response.error is None
+    assert response.text == "A fox and a </think> tag."
+    assert response.details["thoughts"] == "hm"
+    assert "outside" not in response.details
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_an_answer_of_thoughts_alone_is_no_plan(form: str, tmp_path: Path) -> None:
+    message = {"role": "assistant", "content": "", "reasoning_content": "hm"}
+    with serve(lambda number, asked: raw(completion(message))) as server:
+        [response] = answers(write_agent(tmp_path, server.spec(), form=form), request())
+    assert response.error is not None
+    assert "only thoughts" in response.error.message
+    assert response.details["thoughts"] == "hm"

@@ -73,6 +73,7 @@ class Shape(NamedTuple):
     order_known: bool = True
     stop_reason: str | None = "stop"
     transcript: str | None = None
+    thoughts: str | None = None
 
 
 def image_url(data: bytes, mime: str) -> dict[str, Any]:
@@ -97,6 +98,10 @@ def response(*output: Mapping[str, Any], **more: Any) -> Sent:
         | {"output": list(output), "usage": usage}
         | more
     )
+
+
+def blocks(*texts: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": one} for one in texts]
 
 
 def made(data: bytes) -> dict[str, Any]:
@@ -349,6 +354,149 @@ SHAPES: dict[str, Shape] = {
             )
         ),
         [text("hi")],
+        thoughts="hm",
+    ),
+    "texts of one answer": Shape(
+        {}, CHAT, answer(completion(choice({"content": blocks("Pa", "ris")}))), [text("Paris")]
+    ),
+    "texts of one answer, with a blank between": Shape(
+        {}, CHAT, answer(completion(choice({"content": blocks("in", " ", "Paris")}))), [text("in Paris")]
+    ),
+    "texts without objects": Shape(
+        {}, CHAT, answer(completion(choice({"content": ["Pa", "ris"]}))), [text("Paris")]
+    ),
+    "texts around thoughts": Shape(
+        {},
+        CHAT,
+        answer(
+            completion(
+                choice(
+                    {
+                        "content": [
+                            {"type": "thinking", "thinking": "one"},
+                            *blocks("Pa"),
+                            {"type": "redacted_thinking", "data": "x"},
+                            {"type": "thinking", "thinking": "two"},
+                            *blocks("ris"),
+                        ]
+                    }
+                )
+            )
+        ),
+        [text("Paris")],
+        thoughts="one\n\ntwo",
+    ),
+    "a block without a list": Shape(
+        {}, CHAT, answer(completion(choice({"content": blocks("Paris")[0]}))), [text("Paris")]
+    ),
+    "Responses, texts of one answer": Shape(
+        {"api": "responses"},
+        "/responses",
+        response(
+            {
+                "type": "reasoning",
+                "summary": [
+                    {"type": "summary_text", "text": "hm"},
+                    {"type": "summary_text", "text": "so"},
+                ],
+            },
+            said({"type": "output_text", "text": "Pa"}, {"type": "output_text", "text": "ris"}),
+        ),
+        [text("Paris")],
+        thoughts="hm\n\nso",
+    ),
+    "Responses, thoughts in the text": Shape(
+        {"api": "responses"},
+        "/responses",
+        response(said({"type": "output_text", "text": "<think>hm</think>Paris"})),
+        [text("Paris")],
+        thoughts="hm",
+    ),
+    "Responses, thoughts in full": Shape(
+        {"api": "responses"},
+        "/responses",
+        response(
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
+            said({"type": "output_text", "text": "Paris"}),
+        ),
+        [text("Paris")],
+        thoughts="hm",
+    ),
+    **{
+        f"thoughts in the text: {words!r}": Shape(
+            {}, CHAT, answer(completion(choice({"content": words}))), [text("Paris")], thoughts="hm"
+        )
+        for words in (
+            "<think>hm</think>Paris",
+            "<think>\nhm\n</think>\n\nParis",
+            "hm\n</think>\n\nParis",
+            "[THINK]hm[/THINK]Paris",
+            "<seed:think>hm</seed:think>Paris",
+            "◁think▷hm◁/think▷Paris",
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Paris",
+        )
+    },
+    **{
+        f"thoughts in {name}": Shape(
+            {},
+            CHAT,
+            answer(completion(choice({"content": "Paris", name: thoughts}))),
+            [text("Paris")],
+            thoughts="hm",
+        )
+        for name, thoughts in {
+            "reasoning_content": "hm",
+            "reasoning": "hm",
+            "thinking_blocks": [{"type": "thinking", "thinking": "hm"}],
+            "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+        }.items()
+    },
+    "thoughts and marks that are words": Shape(
+        {},
+        CHAT,
+        answer(completion(choice({"content": "Write </think> then", "reasoning": "hm"}))),
+        [text("Write </think> then")],
+        thoughts="hm",
+    ),
+    "marks that are words": Shape(
+        {},
+        CHAT,
+        answer(completion(choice({"content": "`<think>` and `</think>` are tags"}))),
+        [text("`<think>` and `</think>` are tags")],
+    ),
+    "thoughts in the text, streamed": Shape(
+        {"stream": "true"},
+        CHAT,
+        events(
+            *[chunk({"content": bit}) for bit in ("<th", "ink>h", "m</thi", "nk>Pa", "ris")],
+            chunk({}, "stop"),
+        ),
+        [text("Paris")],
+        thoughts="hm",
+    ),
+    "thoughts apart, streamed": Shape(
+        {"stream": "true"},
+        CHAT,
+        events(
+            chunk({"reasoning_content": "h", "content": None}),
+            chunk({"reasoning_content": "m", "content": ""}),
+            chunk({"content": "Pa"}),
+            chunk({"content": "ris"}, "stop"),
+        ),
+        [text("Paris")],
+        thoughts="hm",
+    ),
+    "thoughts in blocks, streamed": Shape(
+        {"stream": "true"},
+        CHAT,
+        events(
+            chunk({"content": [{"type": "thinking", "thinking": blocks("h")}]}),
+            chunk({"content": [{"type": "thinking", "thinking": blocks("m")}]}),
+            chunk({"content": blocks("Pa")}),
+            chunk({"content": "ris"}, "stop"),
+        ),
+        [text("Paris")],
+        thoughts="hm",
     ),
 }
 
@@ -367,8 +515,8 @@ def test_every_shape_gives_its_parts_in_order(name: str, tmp_path: Path) -> None
         piece for piece in shape.reply.pieces if isinstance(piece, bytes)
     ):
         assert found.usage == Usage(11, 7)
-    expected = {} if shape.transcript is None else {"transcripts": [shape.transcript]}
-    assert found.details == expected
+    expected = {"transcripts": shape.transcript and [shape.transcript], "thoughts": shape.thoughts}
+    assert found.details == {name: detail for name, detail in expected.items() if detail is not None}
     assert 0 < (found.latency.total or 0) < 5
     modalities = {part.modality for part in found.parts}
     streamed = {f"first_{m}" for m in modalities} | {"first_token"}
@@ -422,6 +570,45 @@ def test_nothing_is_an_empty_output(content: Any, tmp_path: Path) -> None:
     assert found.parts == ()
     assert found.error is not None
     assert found.error.kind == "empty_output"
+
+
+CUT_THOUGHTS: dict[str, Sent] = {
+    "in the text": answer(completion(choice({"content": "<think>The capital? It is Par"}, "length"))),
+    "in a field": answer(
+        completion(choice({"content": None, "reasoning_content": "The capital? It is Par"}, "length"))
+    ),
+    "in a field, and an empty text": answer(
+        completion(choice({"content": "", "reasoning": "The capital? It is Par"}, "length"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CUT_THOUGHTS)
+def test_thoughts_that_take_all_tokens_are_an_empty_output_that_says_so(
+    name: str, tmp_path: Path
+) -> None:
+    with serve_shapes({f"POST {CHAT}": CUT_THOUGHTS[name]}) as server:
+        found = respond(server, tmp_path)
+    assert found.parts == ()
+    assert found.error is not None
+    assert found.error.kind == "empty_output"
+    assert "its thoughts took all tokens (finish reason length, 7 tokens)" in found.error.message
+    assert found.details == {"thoughts": "The capital? It is Par"}
+
+
+def test_earlier_answers_are_shown_without_their_thoughts(cli: Cli, tmp_path: Path) -> None:
+    turns = [{"parts": [{"modality": "text", "text": "And of Italy?"}]}]
+    sample = {**text_sample("s0", "The capital of France?"), "turns": turns}
+    make_task(tmp_path, samples=[sample])
+    reply = answer(completion(choice({"content": "<think>hm</think>Paris"})))
+    with serve_shapes({f"POST {CHAT}": reply}) as server:
+        command = ["run", "--model", server.spec, "--tasks", "mine/demo", "--include", "mine"]
+        done = cli(*command, "--json", "--out", "r")
+        asked = [request.body["messages"] for request in server.asked]
+    assert done.code == 0, done.err
+    assert [m["content"] for m in asked[-1]] == ["The capital of France?", "Paris", "And of Italy?"]
+    [row] = [json.loads(line) for line in (tmp_path / "r/mine/demo/records.jsonl").open()]
+    assert row["details"] == {"thoughts": "hm", "turns": [{"thoughts": "hm"}]}
 
 
 @pytest.mark.parametrize(
