@@ -197,3 +197,27 @@ def test_what_is_missing_is_said(cli: Cli, other: Path, tmp_path: Path) -> None:
         assert done.code == 2
         assert "another version of the task" in done.err
         assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "write", [str.capitalize, str.upper, "the {}".format, "{} answer".format, " {}.".format]
+)
+def test_another_spelling_of_a_side_is_read(cli: Cli, other: Path, write: Any) -> None:
+    def reply(asked: Asked) -> tuple[int, str]:
+        first, _ = places(asked)
+        better = write("first" if "fine" in first else "second")
+        return 200, json.dumps({"mark": "@MARK@", "explanation": None, "better": better})
+
+    with judge_server() as server:
+        server.reply = reply
+        done = compare(cli, server, ["a fine answer"] * 10)
+    assert done.code == 0, done.err
+    assert rate(done)["value"] == 1.0
+
+
+def test_another_word_for_a_side_is_no_verdict(cli: Cli, other: Path) -> None:
+    with judge_server() as server:
+        server.reply = lambda asked: verdict("neither")
+        done = compare(cli, server, ["a fine answer"] * 10)
+    assert done.code == 1
+    assert rate(done)["unscored"] == 9

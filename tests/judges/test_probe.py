@@ -246,6 +246,20 @@ def test_no_usable_answer_to_one_question_leaves_the_sample_unscored(
     assert [a["chosen"] is None for a in scores["if_audio"].details["answers"]] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    "write", [str.lower, "{}.".format, "({})".format, " {} ".format, "{}: it is".format]
+)
+def test_another_spelling_of_a_letter_is_read(write: Any, server: JudgeServer, sound: MediaPart) -> None:
+    fair = takes()
+
+    def reply(asked: Asked) -> tuple[int, str]:
+        chosen = json.loads(fair(asked)[1].replace("@MARK@", asked.mark))
+        return 200, json.dumps({**chosen, "choice": write(chosen["choice"])})
+
+    server.reply = reply
+    assert one(server, sound)["if_audio"].value == 10
+
+
 def test_the_last_verdict_with_the_mark_counts(server: JudgeServer, sound: MediaPart) -> None:
     fair, poor = takes(), takes(*RIGHT)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import multiprocessing
 import threading
 from collections.abc import Callable, Coroutine
@@ -10,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eval_anything.content import Usage
 from eval_anything.errors import InfrastructureError
 from eval_anything.judges.asking.ask import JudgeAnswer, JudgeAsker, JudgeQuestion
 from eval_anything.judges.asking.cache import Verdicts
-from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
+from eval_anything.judges.asking.checklist import Criterion
+from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format, read_verdict
 from eval_anything.servers.chat import parse_server
 from tests.support.helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from tests.support.judge_server import GOOD, POOR, Asked, JudgeServer, judge_server, talk_task
@@ -271,3 +276,99 @@ def test_a_file_that_is_no_base_says_so(tmp_path: Path) -> None:
     (tmp_path / "v.sqlite").write_bytes(b"not a data base at all" * 100)
     with pytest.raises(InfrastructureError, match=r"v\.sqlite"):
         Verdicts(tmp_path / "v.sqlite").get("key")
+
+
+# --- how they are written ------------------------------------------------------------------------
+
+
+START = '{"mark": "@MARK@", '
+WRITTEN = {
+    "no explanation": START + '"grades": {"synergy": 7}}',
+    "a null for an explanation": START + '"explanation": null, "grades": {"synergy": 7}}',
+    "a list for an explanation": START + '"explanation": ["one", "two"], "grades": {"synergy": 7}}',
+    "a number for an explanation": START + '"explanation": 7, "grades": {"synergy": 7}}',
+    "a number as a text": START + '"explanation": "x", "grades": {"synergy": "7"}}',
+    "a number of ten": START + '"explanation": "x", "grades": {"synergy": "7/10"}}',
+    "another case": START + '"explanation": "x", "grades": {"Synergy": 7}}',
+    "a raw newline": START + '"explanation": "one\ntwo\tthree", "grades": {"synergy": 7}}',
+    "a backslash of LaTeX": START + '"explanation": "\\(x\\) and \\d", "grades": {"synergy": 7}}',
+    "a half of an emoji": START + '"explanation": "\\ud83d", "grades": {"synergy": 7}}',
+    "a code fence": f'```json\n{START}"grades": {{"synergy": 7}}}}\n```',
+    "a comma too many": START + '"grades": {"synergy": 7,},}',
+    "cut after the grades": START + '"grades": {"synergy": 7}, "explanation": "they agr',
+    "cut behind a comma": START + '"grades": {"synergy": 7, ',
+    "a brace is missing": START + '"explanation": "x", "grades": {"synergy": 7}',
+    "thoughts before": f"<think>{POOR.replace('0}', '1}')}</think>{GOOD}",
+    "the end of thoughts before": f"Is it {POOR}?\n</think>\n{GOOD}",
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_verdict_whose_meaning_is_sure_is_read(cli: Cli, outputs: Path, case: str) -> None:
+    with judge_server() as server:
+        server.reply = lambda asked: (200, WRITTEN[case] if "Paris" in str(asked.answer) else POOR)
+        done = score(cli, server, "a")
+    assert done.code == 0, done.err
+    metric = done.json["tasks"]["mine/demo"]["metrics"]["synergy"]
+    assert (metric["value"], metric["unscored"]) == (pytest.approx(0.7), 0)
+
+
+UNREADABLE = {
+    "no mark": ('{"explanation": "x", "grades": {"synergy": 7}}', "does not repeat"),
+    "another mark": ('{"mark": "0123", "grades": {"synergy": 7}}', "does not repeat"),
+    "no verdict": ("It is fine.", "no JSON verdict"),
+    "no grade": (START + '"explanation": "x", "grades": {}}', "no grade for synergy"),
+    "no grades": (START + '"explanation": "x"}', "missing required field `grades`"),
+    "out of range": (START + '"grades": {"synergy": "70"}}', "70 for synergy is outside 0 to 10"),
+    "of another scale": (START + '"grades": {"synergy": "70/100"}}', "'70/100' for synergy"),
+    "cut inside of the number": (START + '"grades": {"synergy": 7', "no grade for synergy"),
+    "cut before the grades": (START + '"explanation": "they ag', "it is cut off"),
+    "broken": (START + '"grades": {synergy: 7}}', "broken JSON"),
+    "two commas": (START + '"grades": {"synergy": 7,,}}', "broken JSON"),
+    "the last one is broken": (f'{GOOD} or {START} "grades": "none"}}', "at `$.grades`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_is_wrong_with_a_verdict_is_said(
+    cli: Cli, outputs: Path, tmp_path: Path, case: str, reason: str
+) -> None:
+    reply, words = UNREADABLE[case]
+    with judge_server() as server:
+        server.reply, server.finish_reason = lambda asked: (200, reply), reason
+        assert score(cli, server, "a").code == 1
+    [row, *_] = [json.loads(line) for line in (tmp_path / "a/mine/demo/records.jsonl").open()]
+    assert row["scores"]["synergy"]["value"] is None
+    explanation = row["scores"]["synergy"]["explanation"]
+    assert words in explanation
+    assert ("cut at max_tokens after 7 tokens" in explanation) is (reason == "length")
+
+
+def test_thoughts_that_take_all_tokens_are_said(cli: Cli, outputs: Path, tmp_path: Path) -> None:
+    with judge_server() as server:
+        server.reply, server.finish_reason = lambda asked: (200, f"<think>Is it {GOOD}"), "length"
+        assert score(cli, server, "a").code == 1
+    [row, *_] = [json.loads(line) for line in (tmp_path / "a/mine/demo/records.jsonl").open()]
+    words = "its thoughts took all tokens (finish reason length, 7 tokens)"
+    assert words in row["scores"]["synergy"]["explanation"]
+
+
+QUOTED = '{"grades": {"synergy": 10}, "explanation": "'
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([QUOTED, '"mark": ', *'{}[]",:', "7f", "\\", "\n", "10", "true"]), max_size=12
+    )
+)
+def test_no_quotation_is_a_verdict(pieces: list[str]) -> None:
+    """Whatever a judge quotes before and behind its verdict, the verdict counts or none does."""
+    noise = "".join(pieces).replace("7f", "8e")
+    real = '{"mark": "7f", "explanation": "x", "grades": {"synergy": 3}}'
+    criteria = [Criterion("synergy", "synergy", "", 1.0, (0.0, 10.0))]
+    for reply in (f"{noise}\n{real}", f"{real}\n{noise}"):
+        assert read_verdict(reply, "7f", criteria).grades == {"synergy": 3}
+    with contextlib.suppress(ValueError):
+        assert read_verdict(f"{noise}{real[:-9]}", "7f", criteria).grades == {"synergy": 3}

@@ -86,6 +86,7 @@ class JudgeServer(LoopbackServer):
         super().__init__(_Handler)
         self.asked: list[Asked] = []
         self.reply: Callable[[Asked], tuple[int, str]] = lambda asked: (200, GOOD)
+        self.finish_reason = "stop"
 
     @property
     def spec(self) -> str:
@@ -101,7 +102,8 @@ class _Handler(QuietHandler):
         self.server.asked.append(asked)
         status, text = self.server.reply(asked)
         message = {"role": "assistant", "content": text.replace(MARK, asked.mark)}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        reason = self.server.finish_reason
+        choice = {"index": 0, "finish_reason": reason, "message": message}
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge"}
         usage = {"prompt_tokens": 11, "completion_tokens": 7}
         data = json.dumps(

@@ -78,6 +78,14 @@ class _SharedRequest(Struct):
     counted: bool = False
 
 
+def _cut(reply: Reply) -> str:
+    """The end of a message about a reply that the server cut; empty for another reply."""
+    if reply.stop_reason != "length":
+        return ""
+    tokens = f" after {reply.usage.output} tokens" if reply.usage.output else ""
+    return f"; the reply was cut at max_tokens{tokens}"
+
+
 class JudgeAsker:
     """Client of a judge's model on its server.
 
@@ -169,9 +177,9 @@ class JudgeAsker:
             try:
                 verdict = question.read(reply.text, mark)
                 break
-            except ValueError:
+            except ValueError as error:
                 if not retries:
-                    raise
+                    raise ValueError(f"{error}{_cut(reply)}") from None
         verdicts.put(key, msgspec.json.encode(verdict).decode())
         return JudgeAnswer(verdict, usage)
 

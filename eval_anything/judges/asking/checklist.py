@@ -25,6 +25,9 @@ Grade = float | str | None
 """Answer to a criterion: a number on its scale, a key of `WORTH`, or None if it does not apply."""
 
 
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
 _ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -95,13 +98,30 @@ class Criterion(NamedTuple):
         null = [None] if self.optional else []
         return {"type": ["string", "null"] if self.optional else "string", "enum": [*WORTH, *null]}
 
+    def tidied(self, grade: Grade) -> Grade:
+        """The answer, with a number that is written as a text as a number, and null likewise.
+
+        Example:
+            >>> criterion = Criterion("sharp", "quality", "", 1.0, scale=(0.0, 10.0))
+            >>> criterion.tidied("7"), criterion.tidied(" 7.5/10")
+            (7.0, 7.5)
+        """
+        if not isinstance(grade, str):
+            return grade
+        if self.optional and _bare(grade) in ("null", "none", "n/a"):
+            return None
+        number, _, highest = map(str.strip, _bare(grade).partition("/"))
+        if self.scale is None or not _NUMBER.fullmatch(number):
+            return grade
+        return float(number) if highest in ("", f"{self.scale[1]:g}") else grade
+
     def share(self, grade: Grade) -> float | None:
         """Value of an answer, 0 to 1; None if the criterion does not apply. ValueError if the answer is
         not possible."""
         if grade is None and self.optional:
             return None
         if self.scale is None:
-            worth = WORTH.get(grade.strip().lower()) if isinstance(grade, str) else None
+            worth = WORTH.get(_bare(grade)) if isinstance(grade, str) else None
             if worth is None:
                 raise ValueError(f"grade {grade!r} for {self.id} is not {self.form}")
             return worth
@@ -111,6 +131,11 @@ class Criterion(NamedTuple):
         if not low <= grade <= high:
             raise ValueError(f"grade {grade:g} for {self.id} is outside {low:g} to {high:g}")
         return (grade - low) / (high - low)
+
+
+def _bare(grade: str) -> str:
+    """The words of a grade in lower case, without blanks, quotation marks and a full stop around."""
+    return grade.strip(" \t\n.!\"'").lower()
 
 
 def criteria_for(judge_criteria: Sequence[Criterion], expected: Any) -> list[Criterion]:

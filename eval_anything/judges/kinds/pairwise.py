@@ -10,9 +10,10 @@ several turns, each response is shown with its own conversation.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import to_builtins
 
@@ -33,7 +34,7 @@ from eval_anything.judges.asking.conversation import (
     request_content,
 )
 from eval_anything.judges.asking.present import Content, messages
-from eval_anything.judges.asking.verdict import Marked, last_marked, marked_format
+from eval_anything.judges.asking.verdict import Marked, as_words, last_marked, marked_format
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.media import MediaError
 from eval_anything.models.turns import messages_before
@@ -51,11 +52,21 @@ _PROPERTIES = {
 }
 
 
+_BETTER = re.compile(r"\W*(?:the )?(first|second|tie)(?: (?:one|answer|response))?\W*")
+
+
 class PairwiseVerdict(Marked, frozen=True):
     """Verdict on two responses in one order."""
 
     explanation: str
     better: Literal["first", "second", "tie"]
+
+    @classmethod
+    def tidied(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        side = members.get("better")
+        better = _BETTER.fullmatch(side.casefold()) if isinstance(side, str) else None
+        tidy = {**members, "explanation": as_words(members.get("explanation"))}
+        return {**tidy, "better": better[1]} if better else tidy
 
 
 class _Candidate(NamedTuple):

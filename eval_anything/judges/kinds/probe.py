@@ -11,9 +11,11 @@ unscored; it never counts as wrong.
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct, to_builtins
@@ -76,10 +78,19 @@ class ProbeQuestion(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the answer {self.answer!r} is none of the choices")
 
 
+_LETTER = re.compile(r"\W*([A-Za-z])\W*|\W*([A-Z])[.):]\s.*", re.DOTALL)
+
+
 class Choice(Marked, frozen=True):
     """Verdict on one question: the mark, and the letter of a choice."""
 
     choice: str
+
+    @classmethod
+    def tidied(cls, members: Mapping[str, Any]) -> dict[str, Any]:
+        choice = members.get("choice")
+        letter = _LETTER.fullmatch(choice) if isinstance(choice, str) else None
+        return {**members, "choice": (letter[1] or letter[2]).upper()} if letter else dict(members)
 
 
 class _Answered(NamedTuple):
