@@ -62,3 +62,47 @@ def tiny_llama(path: Path, seed: int = 0) -> Path:
     LlamaForCausalLM(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def tiny_writer(
+    path: Path, tokens: Sequence[str], special: Sequence[str] = (), template: str = CHAT
+) -> Path:
+    """A Llama that answers every prompt with these tokens and stops, saved at `path`.
+
+    The tokens, each once, are added to the tokenizer; those in `special` as control tokens.
+    """
+    import torch
+    from tokenizers import AddedToken
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    added = [AddedToken(t, normalized=False, special=t in special) for t in (*special, *tokens)]
+    tokenizer.add_tokens(list({token.content: token for token in added}.values()))
+    chain = tokenizer.convert_tokens_to_ids(list(tokens))
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.model.norm.weight.fill_(1)
+        model.model.embed_tokens.weight[:, 0] = 1  # after any other token the first one follows
+        model.lm_head.weight[chain[0], 0] = 1
+        following_ids = [*chain[1:], config.eos_token_id]
+        for place, (token, following) in enumerate(zip(chain, following_ids, strict=True), 1):
+            model.model.embed_tokens.weight[token, 0] = 0
+            model.model.embed_tokens.weight[token, place] = 1
+            model.lm_head.weight[following, place] = 1
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

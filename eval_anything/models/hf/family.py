@@ -85,11 +85,19 @@ class EncodedPrompt(NamedTuple):
 
 
 class GeneratedAnswer(NamedTuple):
-    """The answer to one request: parts in their order, stop reason, tokens read and written."""
+    """The answer to one request.
+
+    Attributes:
+        parts: its parts in their order; thoughts may be at the start of the first text.
+        stop_reason: stop or length.
+        usage: tokens read and written.
+        opened: whether the prompt ended with the mark that opens thoughts; None if that is not known.
+    """
 
     parts: tuple[Part, ...]
     stop_reason: str
     usage: Usage
+    opened: bool | None = None
 
 
 class Family(ABC):

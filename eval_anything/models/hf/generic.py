@@ -259,11 +259,19 @@ class GenericFamily(Family):
     def decode(
         self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
     ) -> list[GeneratedAnswer]:
-        read = inputs["attention_mask"].sum(dim=1).tolist()
-        return [self._answer(ids, n) for ids, n in zip(output, read, strict=True)]
+        from eval_anything.models.local.thoughts import begins_in_thoughts
+
+        masks = inputs["attention_mask"].bool()
+        read = [row[mask].tolist() for row, mask in zip(inputs["input_ids"], masks, strict=True)]
+        return [
+            self._answer(ids, len(prompt))._replace(opened=begins_in_thoughts(self.tokenizer, prompt))
+            for ids, prompt in zip(output, read, strict=True)
+        ]
 
     def _answer(self, ids: list[int], read: int) -> GeneratedAnswer:
-        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        from eval_anything.models.local.thoughts import decoded
+
+        text = decoded(self.tokenizer, ids).strip()
         return GeneratedAnswer(
             parts=(TextPart(text),) if text else (),
             stop_reason="stop" if ids and ids[-1] in self.stop else "length",

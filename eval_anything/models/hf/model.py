@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eval_anything.content import Failure, Latency, Response, TextPart
+from eval_anything.content import Failure, Latency, Part, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
@@ -18,6 +18,7 @@ from eval_anything.models.hf.families import families, family_of
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
+from eval_anything.thoughts import split_thoughts
 
 if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
@@ -146,11 +147,13 @@ class TransformersModel(Model):
                 reason = f"{type(outcome).__name__}: {outcome}"
                 answers[i] = Response(error=Failure("model_error", reason))
             else:
+                parts, details = _without_thoughts(outcome)
                 answers[i] = Response(
-                    parts=outcome.parts,
+                    parts=parts,
                     stop_reason=outcome.stop_reason,
                     usage=outcome.usage,
                     latency=Latency(total=seconds[requests[i].key]),
+                    details=details,
                 )
         return [answer for answer in answers if answer is not None]
 
@@ -171,6 +174,16 @@ class TransformersModel(Model):
             return None
         reason = f"the prompt has {prompt.tokens} tokens, the checkpoint {positions} positions"
         return Response(error=Failure("unsupported_input", reason))
+
+
+def _without_thoughts(answer: GeneratedAnswer) -> tuple[tuple[Part, ...], dict[str, Any]]:
+    """The parts of an answer without the thoughts at its start, and these as details of the response."""
+    first, *after_first = answer.parts or (None,)
+    if not isinstance(first, TextPart):
+        return answer.parts, {}
+    split = split_thoughts(first.text, answer.opened)
+    parts = (TextPart(split.answer), *after_first) if split.answer else tuple(after_first)
+    return parts, {"thoughts": split.thoughts} if split.thoughts else {}
 
 
 def _rows(text: str) -> int | str:

@@ -14,6 +14,8 @@ from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Ending, Request, TextModel
 from eval_anything.models.local.batches import Batcher
+from eval_anything.models.local.thoughts import begins_in_thoughts, decoded
+from eval_anything.thoughts import nothing_but, split_thoughts
 
 if TYPE_CHECKING:
     from eval_anything.models.local.likelihood import LogLikelihood
@@ -126,7 +128,12 @@ class LocalText(TextModel):
             )
         end = self.checkpoint.tokenizer.decode(list(self.checkpoint.stop)[:1])
         ending = Ending((*ending.until, end), ending.max_tokens)
-        prompts = [_Prompt(r, self.encode(prompt_of(r))[-limit:]) for r in requests]
+        encoded_prompts = (self.encode(prompt_of(r))[-limit:] for r in requests)
+        tokenizer = self.checkpoint.tokenizer
+        prompts = [
+            _Prompt(r, ids, begins_in_thoughts(tokenizer, ids))
+            for r, ids in zip(requests, encoded_prompts, strict=True)
+        ]
         batcher = self.checkpoint.batcher
         outcomes = Batcher(batcher.rows, batcher.tokens, ending.max_tokens).answer(
             prompts, lambda group: self._answer(group, ending)
@@ -159,24 +166,31 @@ class LocalText(TextModel):
             max_new_tokens=ending.max_tokens,
             pad=pad,
             stop=stop,
-            stopping_criteria=_stopping(tokenizer, ending.until, start),
+            stopping_criteria=_stopping(tokenizer, ending.until, start, [p.opened for p in prompts]),
         )
         return [self._response(p, ids, ending) for p, ids in zip(prompts, answers, strict=True)]
 
     def _response(self, prompt: _Prompt, ids: Sequence[int], ending: Ending) -> Response:
-        uncut = self.checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
+        uncut, thoughts, unfinished = split_thoughts(
+            decoded(self.checkpoint.tokenizer, ids), prompt.opened
+        )
         text = ending.cut(uncut)
         stopped = text != uncut or (ids and ids[-1] in self.checkpoint.stop)
+        reason = "stop" if stopped else "length"
+        error = Failure("empty_output", nothing_but(True, reason, len(ids))) if unfinished else None
         return Response(
             parts=(TextPart(text),),
-            stop_reason="stop" if stopped else "length",
+            stop_reason=reason,
             usage=Usage(len(prompt.ids), len(ids)),
+            error=error,
+            details={"thoughts": thoughts} if thoughts else {},
         )
 
 
 class _Prompt(NamedTuple):
     request: Request
     ids: list[int]
+    opened: bool | None
 
     @property
     def tokens(self) -> int:
@@ -187,8 +201,11 @@ class _Prompt(NamedTuple):
         return str(self.request.sampling.temperature)
 
 
-def _stopping(tokenizer: Any, until: Sequence[str], start: int) -> Any:
-    """The criteria that end a row once it contains one of the texts; new tokens begin at `start`."""
+def _stopping(tokenizer: Any, until: Sequence[str], start: int, opened: Sequence[bool | None]) -> Any:
+    """The criteria that end a row once its answer contains one of the texts, not its thoughts.
+
+    New tokens begin at `start`; `opened` says for each row whether its prompt opened thoughts.
+    """
     import torch
     from transformers import StoppingCriteriaList
 
@@ -196,8 +213,16 @@ def _stopping(tokenizer: Any, until: Sequence[str], start: int) -> Any:
     # A text may end inside of a token and begin inside of another one.
     tail = 2 + max((len(tokenizer.encode(e, add_special_tokens=False)) for e in ends), default=0)
 
+    def ended(row: int, ids: torch.Tensor, text: str) -> bool:
+        if not any(e in text for e in ends):
+            return False
+        written = ids[row, start:].tolist()
+        answer = split_thoughts(tokenizer.decode(written), opened[row]).answer
+        return any(e in answer for e in ends)
+
     def stop(ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         texts = tokenizer.batch_decode(ids[:, start:][:, -tail:])
-        return torch.tensor([any(e in text for e in ends) for text in texts], device=ids.device)
+        rows = [ended(row, ids, text) for row, text in enumerate(texts)]
+        return torch.tensor(rows, device=ids.device)
 
     return StoppingCriteriaList([stop])

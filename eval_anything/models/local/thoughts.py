@@ -1,0 +1,31 @@
+"""Token ids of reasoning models as text, with the marks of their thoughts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from eval_anything.thoughts import is_mark, opens_thoughts
+
+_TAIL = 16  # tokens at the end of a prompt that may open thoughts
+
+
+def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of token ids without special tokens, except those that mark thoughts."""
+    marks = {
+        token_id: str(token.content)
+        for token_id, token in tokenizer.added_tokens_decoder.items()
+        if token.special and is_mark(str(token.content))
+    }
+    if not any(token_id in marks for token_id in ids):
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
+    return "".join(
+        marks[run[0]] * len(run) if mark is not None else tokenizer.decode(run, skip_special_tokens=True)
+        for mark, run in ((mark, list(group)) for mark, group in groupby(ids, key=marks.get))
+    )
+
+
+def begins_in_thoughts(tokenizer: Any, prompt: Sequence[int]) -> bool | None:
+    """True if a prompt leaves the model in its thoughts, else None: its answer may tell."""
+    return opens_thoughts(tokenizer.decode(prompt[-_TAIL:])) or None
