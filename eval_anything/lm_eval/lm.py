@@ -90,6 +90,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         self._store = store if store is not None else MediaStore(_ELSEWHERE)
         self._progress = progress if progress is not None else Progress("silent")
         self._loop = asyncio.new_event_loop()
+        self._chats = False  # whether prompts are conversations, whose control tokens are the template's
         if isinstance(text, LocalText):
             self.tokenizer = text.checkpoint.tokenizer
 
@@ -149,6 +150,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
     ) -> str:
         """Prompt for a conversation: by the checkpoint's template, or the messages for a server."""
         if isinstance(self.text, LocalText):
+            self._chats = True
             return self.text.checkpoint.chat(chat_history, add_generation_prompt)
         return Conversation(json.dumps(chat_history))
 
@@ -177,6 +179,17 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
     ) -> list[int]:
         """Token ids of a text."""
         return self._local("tokens").encode(string, add_special_tokens)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        words = self._local("tokens").as_words
+        pair = super()._encode_pair(self._plain(context), words(continuation))
+        return pair[0], pair[1]
+
+    def _plain(self, prompt: str) -> str:
+        """A prompt for `tok_encode`: control tokens in it are words, unless a template made it."""
+        if self._chats or not isinstance(self.text, LocalText):
+            return prompt
+        return self.text.as_words(prompt)
 
     def _loglikelihood_tokens(self, requests: list[Any], **kwargs: Any) -> list[tuple[float, bool]]:
         contexts, continuations = [r[1] for r in requests], [r[2] for r in requests]
@@ -255,7 +268,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
             (i, *utils.make_disjoint_window(window))
             for i, request in enumerate(requests)
             for window in utils.get_rolling_token_windows(
-                token_list=self.tok_encode(request.args[0]),
+                token_list=self.tok_encode(self._local("tokens").as_words(request.args[0])),
                 prefix_token=self.prefix_token_id,
                 max_seq_len=self.max_length,
                 context_len=1,
@@ -280,7 +293,10 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
             task = requests[rows[0]].task_name or "a task"
             generation = read_generation(requests[rows[0]].args[1], task)
             sampling = Sampling(generation.temperature, self._seed)
-            prompts = [Request(task, keys[i], 0, _messages(requests[i].args[0]), sampling) for i in rows]
+            prompts = [
+                Request(task, keys[i], 0, _messages(self._plain(requests[i].args[0])), sampling)
+                for i in rows
+            ]
             asking = self.text.go_on(prompts, generation.ending, self._store)
             answers = self._loop.run_until_complete(asking)
             for i, answer in zip(rows, answers, strict=True):

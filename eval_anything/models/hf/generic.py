@@ -121,7 +121,7 @@ class GenericFamily(Family):
         return int(self.stop[0] if pad is None else pad)
 
     def chat(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
-        """The prompt of a conversation of texts.
+        """The prompt of a conversation of texts, in which control tokens are marked as words.
 
         Args:
             turns: {"role", "content"} of each message.
@@ -134,8 +134,10 @@ class GenericFamily(Family):
             raise UserError(
                 f"{self.source.location} has no chat template: give --model-arg chat_template"
             )
+        from eval_anything.models.local.plain_text import marked
+
         prompt: str = self.tokenizer.apply_chat_template(
-            list(turns),
+            [{**turn, "content": marked(self.tokenizer, turn["content"])} for turn in turns],
             chat_template=self.template,
             tokenize=False,
             add_generation_prompt=open_for_answer,
@@ -151,16 +153,16 @@ class GenericFamily(Family):
         return EncodedPrompt(request, len(ids), data=ids)
 
     def _text_ids(self, messages: Sequence[Message]) -> list[int]:
+        from eval_anything.models.local.plain_text import chat_ids, encoded, marked
+
         turns = [
             {"role": m.role, "content": "\n".join(p.text for p in m.parts if isinstance(p, TextPart))}
             for m in messages
         ]
         if self.template is None:
-            return list(self.tokenizer("\n\n".join(turn["content"] for turn in turns))["input_ids"])
-        encoded = self.tokenizer.apply_chat_template(
-            turns, chat_template=self.template, add_generation_prompt=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
+            text = "\n\n".join(turn["content"] for turn in turns)
+            return encoded(self.tokenizer, marked(self.tokenizer, text))
+        return chat_ids(self.tokenizer, turns, self.template)
 
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         """Padded token ids and masks, or the tensors of the processor."""

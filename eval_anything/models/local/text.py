@@ -14,6 +14,7 @@ from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Ending, Request, TextModel
 from eval_anything.models.local.batches import Batcher
+from eval_anything.models.local.plain_text import encoded, marked
 from eval_anything.models.local.thoughts import begins_in_thoughts, decoded
 from eval_anything.thoughts import nothing_but, split_thoughts
 
@@ -89,13 +90,18 @@ class LocalText(TextModel):
     def encode(self, text: str, special: bool | None = None) -> list[int]:
         """Token ids of a text; `special` adds the tokenizer's special ones.
 
-        By default the tokenizer decides, but adds none if the text itself begins with the first token.
+        Control tokens in it stay tokens, as in a prompt that a template made, unless `as_words` marked
+        them. By default the tokenizer decides, but adds none if the text itself begins with the first
+        token.
         """
         tokenizer = self.checkpoint.tokenizer
         if special is None and text.startswith(tokenizer.decode([self.first_token])):
             special = False
-        options = {} if special is None else {"add_special_tokens": special}
-        return list(tokenizer.encode(text, **options))
+        return encoded(tokenizer, text, special is not False)
+
+    def as_words(self, text: str) -> str:
+        """The text for `encode`, with its control tokens marked as words."""
+        return marked(self.checkpoint.tokenizer, text)
 
     def loglikelihoods(
         self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]
