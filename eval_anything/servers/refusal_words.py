@@ -17,6 +17,7 @@ _KEY = (
     r"|\b(provide|specify|set|send) (\w+ ){0,3}(api ?key|credentials|access token)\b"
     r"|\b(in)?valid authentication\b|\bauth(entication)? (error|fail\w*|required)|\bunauthenticated\b"
     r"|\bunauthori[sz]ed\b|\bnot (authenticated|authori[sz]ed)\b"
+    r"|\bno connected db\b"  # LiteLLM without a database, of every key that is not its own
     r"|无效的?(令牌|密钥)|令牌(已|无效|过期)"
 )
 

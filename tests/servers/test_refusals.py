@@ -84,6 +84,12 @@ WILD: list[tuple[str, int | None, Any, RefusalKind]] = [
         K.ACCOUNT,
     ),
     (
+        "LiteLLM, another key, no database",
+        400,
+        openai("No connected db.", "400", "no_db_connection"),
+        K.ACCOUNT,
+    ),
+    (
         "LiteLLM, a key for other models",
         403,
         openai(
