@@ -26,6 +26,21 @@ pytest_plugins = ["tests.support.quick"]
 logging.raiseExceptions = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The scheduler of `--dist loadfile`, for which the files that share servers are one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            shared = "tests/models/engines/"
+            return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_home_of_a_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What runs outside of a single test must not touch the user's own data either."""

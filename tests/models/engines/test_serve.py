@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from tests.models.engines.conftest import Served
 from tests.support.helpers import Cli, answers, make_task, medium_sample, png, text_sample, write_jsonl
 from tests.support.lanes import full
-from tests.support.tiny import tiny_llama
-from tests.support.tiny_media import tiny_llava
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
-
-_TO_START = 120.0  # seconds; 5 to 15 are usual
 
 TASK = """\
 version: 1
@@ -36,55 +25,6 @@ judges: [{judge}]
 primary: {primary}
 contract: {{required: [text]}}
 """
-
-
-class Served(NamedTuple):
-    """The server's address, and the checkpoints that it loads when they are asked for."""
-
-    url: str
-    text: Path
-    vision: Path
-
-    def spec(self, checkpoint: Path) -> str:
-        return f"openai/{checkpoint}@{self.url}/v1"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`transformers serve` on the loopback, without a hub; stopped at the end."""
-    root = tmp_path_factory.mktemp("served")
-    text, vision = tiny_llama(root / "llama"), tiny_llava(root / "llava")
-    for checkpoint in (text, vision):  # a judge names no bound of its own
-        path = checkpoint / "generation_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_bytes()), "max_new_tokens": 24}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("transformers")
-    command = [program, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    log = root / "serve.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, cwd=root, env=environment)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + _TO_START
-        while not _is_healthy(url):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"transformers serve does not come up:\n{log.read_text('utf-8', 'replace')}")
-            time.sleep(0.2)
-        yield Served(url, text, vision)
-    finally:
-        server.kill()
-        server.wait(30)
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
 
 
 def _task(root: Path, samples: list[dict[str, Any]], judge: str = "selection_contract") -> None:
@@ -141,7 +81,7 @@ def test_a_served_judge_without_sense_leaves_everything_unscored(
     ids = [f"s{i}" for i in range(3)]
     _task(tmp_path, [text_sample(i) for i in ids], "synergy_rubric")
     write_jsonl(tmp_path / "out.jsonl", answers(ids))
-    judge = f"synergy_rubric={served.spec(getattr(served, kind))}"
+    judge = f"synergy_rubric={served.spec(served.judges[kind])}"
     command = ["score", "--outputs", "out.jsonl", "--tasks", "mine/demo", "--include", "mine"]
     done = cli(*command, "--judge", judge, "--json", "--out", "run")
     assert done.code == 1, done.err
