@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A server on a free port."""
+    """A server on a free port, or on the one that is named."""
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), handler)
 
     @property
     def base_url(self) -> str:

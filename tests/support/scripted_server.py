@@ -18,8 +18,8 @@ Reply = Callable[["Handler"], None]
 class ScriptedServer(LoopbackServer):
     """Answers request number n (from 1) as `script(n, body)` says; keeps what it was sent."""
 
-    def __init__(self, script: Callable[[int, dict[str, Any]], Reply]) -> None:
-        super().__init__(Handler)
+    def __init__(self, script: Callable[[int, dict[str, Any]], Reply], port: int = 0) -> None:
+        super().__init__(Handler, port)
         self.script = script
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -136,6 +136,8 @@ def streams(text: str) -> Reply:
     return raw(data, "text/event-stream")
 
 
-def serve(script: Callable[[int, dict[str, Any]], Reply]) -> AbstractContextManager[ScriptedServer]:
-    """A running server."""
-    return running(ScriptedServer(script))
+def serve(
+    script: Callable[[int, dict[str, Any]], Reply], port: int = 0
+) -> AbstractContextManager[ScriptedServer]:
+    """A running server, on a free port unless one is named."""
+    return running(ScriptedServer(script, port))

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.engines import Program, free_port, started
+from tests.support.litellm_proxy import Proxy, litellm_proxy
+from tests.support.scripted_server import ScriptedServer, says, serve
 from tests.support.tiny import tiny_llama
 from tests.support.tiny_media import tiny_llava
 
@@ -58,3 +60,20 @@ def served(starting: Served) -> Served:
     """The same, once it is ready."""
     starting.program.wait()
     return starting
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[ScriptedServer]:
+    """A scripted server behind the proxy; each test sets its `script`."""
+    with serve(lambda number, body: says("Paris")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    starting: Served, backend: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A LiteLLM proxy before both, which starts beside the first."""
+    folder = tmp_path_factory.mktemp("proxy")
+    with litellm_proxy(starting.url, str(starting.text), backend, folder) as proxy:
+        yield proxy
