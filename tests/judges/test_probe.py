@@ -366,9 +366,8 @@ def test_faults_of_the_server_are_no_scores(
     error: type[Exception],
     server: JudgeServer,
     sound: MediaPart,
-    monkeypatch: pytest.MonkeyPatch,
+    short_pauses: None,
 ) -> None:
-    monkeypatch.setattr("eval_anything.servers.client._pause", lambda _: 0.0)
     fair = takes()
     server.reply = lambda asked: (status, "no") if question_of(asked)[0] == "Where?" else fair(asked)
     with pytest.raises(error):
