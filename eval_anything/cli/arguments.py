@@ -170,7 +170,7 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
     show = _command(judges, "show", about, "judges:show_judge")
     show.add_argument("name", metavar="NAME", help="a judge")
     _add_fields(show, "include")
-    check = _command(judges, "validate", "check a judge folder of your own", "judges:validate_judge")
+    check = _command(judges, "validate", "check a judge folder", "judges:validate_judge")
     check.add_argument("path", metavar="PATH", type=Path, help="the folder, with a judge.yaml")
     about = "measure the quality of a judge against labels"
     measure = _command(judges, "calibrate", about, "judges:calibrate_judge")

@@ -174,3 +174,11 @@ def test_judges_name_no_room_above_them() -> None:
 def test_the_folder_of_judges_documents_every_kind() -> None:
     readme = (content_folder("judges") / "README.md").read_text("utf-8")
     assert all(f"| `{kind}` |" in readme for kind in KINDS)
+
+
+def test_every_bundled_judge_has_a_card_and_a_row() -> None:
+    judges = content_folder("judges")
+    readme = (judges / "README.md").read_text("utf-8")
+    for folder in (path.parent for path in judges.glob("*/judge.yaml")):
+        assert (folder / "README.md").is_file(), folder.name
+        assert folder.name in readme.split("## The bundled ones")[1]
