@@ -11,6 +11,7 @@ from typing import NamedTuple
 from eval_anything.content import without_surrogates
 from eval_anything.errors import UserError
 from eval_anything.runs.directory import RunFile, read_run_file, records_path
+from eval_anything.runs.own_files import own_file
 from eval_anything.runs.results_file import Results, read_results
 
 _LONGEST_NAME = 200
@@ -74,7 +75,7 @@ def _read_entry(path: Path) -> SiteRun:
     digest = hashlib.sha256()
     for part in (path / "run.json", path / "results.json", *(records_path(path, t) for t in file.tasks)):
         try:
-            with part.open("rb") as stream:
+            with own_file(path, part).open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise UserError(f"{part} cannot be read: {error.strerror}") from None

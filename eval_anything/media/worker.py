@@ -175,10 +175,19 @@ def answer(request: Json, fd: int) -> Json:
 def _limit_itself(memory: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_RESULT, MAX_RESULT))
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_FSIZE, MAX_RESULT)
     if sys.platform == "linux":  # elsewhere it is not enforced, or refused
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        _set_limit(resource.RLIMIT_AS, memory)
+
+
+def _set_limit(kind: int, amount: int) -> None:
+    """Sets a limit of this process, or leaves a smaller one that it has already (`ulimit`)."""
+    import resource
+
+    hard = resource.getrlimit(kind)[1]
+    amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+    resource.setrlimit(kind, (amount, amount))
 
 
 def main(fd: int, seconds: int, memory: int) -> None:

@@ -32,6 +32,7 @@ from eval_anything.files.writing import (
 )
 from eval_anything.jsonl import TOO_DEEP, record_from_json, record_to_json
 from eval_anything.media import MediaStore
+from eval_anything.runs.own_files import check_task_names, own_file
 from eval_anything.servers.secrets import without_key
 
 FORMAT = 1
@@ -70,13 +71,14 @@ def is_run(path: Path) -> bool:
 def read_run_file(path: Path) -> RunFile:
     """run.json of a run directory. UserError if there is none, or of another format."""
     try:
-        file = msgspec.json.decode((path / "run.json").read_bytes(), type=RunFile)
+        file = msgspec.json.decode(own_file(path, path / "run.json").read_bytes(), type=RunFile)
     except FileNotFoundError:
         raise UserError(f"{path} is not the directory of a run: it has no run.json") from None
     except (msgspec.DecodeError, OSError) as error:
         raise UserError(f"{path}/run.json cannot be read: {error}") from None
     if file.format != FORMAT:
         raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
+    check_task_names(file.tasks, path / "run.json")
     command = [without_key(word) for word in file.command]  # earlier versions stored keys in addresses
     return msgspec.structs.replace(file, spec=without_key(file.spec), command=command)
 
@@ -103,7 +105,7 @@ def read_run(run: Path, task: str, log: Log = "records") -> list[Record]:
 
     A last line without a newline, left by a kill, does not count. UserError names a damaged line.
     """
-    return _read(records_path(run, task, log), lambda line: record_from_json(line, run))
+    return _read(run, task, log, lambda line: record_from_json(line, run))
 
 
 def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> list[Record]:
@@ -114,7 +116,7 @@ def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> lis
         is_kept = (outline.sample_id, outline.repeat) in keys
         return record_from_json(line, run) if is_kept else None
 
-    return _read(records_path(run, task), read_line)
+    return _read(run, task, "records", read_line)
 
 
 class Outline(Struct, frozen=True):
@@ -151,7 +153,7 @@ _outlines = msgspec.json.Decoder(Outline)
 
 def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     """The records of one task without their responses, read like `read_run`."""
-    return _read(records_path(run, task, log), _outlines.decode)
+    return _read(run, task, log, _outlines.decode)
 
 
 def read_kept_and_replaced(run: Path, task: str) -> tuple[list[Outline], list[Outline]]:
@@ -163,7 +165,7 @@ def read_kept_and_replaced(run: Path, task: str) -> tuple[list[Outline], list[Ou
         lines.append(_outlines.decode(line))
         return lines[-1]
 
-    newest = _read(records_path(run, task), read_line)
+    newest = _read(run, task, "records", read_line)
     identities = {id(outline) for outline in newest}
     return newest, [outline for outline in lines if id(outline) not in identities]
 
@@ -171,7 +173,8 @@ def read_kept_and_replaced(run: Path, task: str) -> tuple[list[Outline], list[Ou
 R = TypeVar("R", Record, Outline)
 
 
-def _read(path: Path, read_line: Callable[[bytes], R | None]) -> list[R]:
+def _read(run: Path, task: str, log: Log, read_line: Callable[[bytes], R | None]) -> list[R]:
+    path = own_file(run, records_path(run, task, log))
     try:
         file = path.open("rb")
     except FileNotFoundError:

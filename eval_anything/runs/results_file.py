@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from eval_anything.content import FailureKind, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.runs.own_files import check_task_names, own_file
 
 FILE_NAME = "results.json"
 
@@ -232,11 +233,12 @@ def read_results(run: Path, tasks: Iterable[str] = ()) -> Results:
     path = run / FILE_NAME
     again = "repeat the command that made the run: its records are kept"
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
+        results = msgspec.json.decode(own_file(run, path).read_bytes(), type=Results)
     except FileNotFoundError:
         raise UserError(f"{run} has no {FILE_NAME}: {again}") from None
     except (msgspec.DecodeError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as results ({error}): {again}") from None
+    check_task_names(results.tasks, path)
     missing = [task for task in tasks if task not in results.tasks]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: {again}")

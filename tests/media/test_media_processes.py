@@ -283,3 +283,12 @@ def test_memory_does_not_grow_over_many_media(tmp_path: Path) -> None:
     after = resident(), max(map(resident, pools.pool().processes()))
     assert after[0] - before[0] < 16 * 2**20
     assert after[1] - before[1] < 48 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits of other systems differ")
+@pytest.mark.parametrize("limit", ["ulimit -f 100000", "ulimit -c 0; ulimit -v 8000000"])
+def test_a_smaller_limit_of_the_system_stays(picture: Path, limit: str) -> None:
+    """The smaller of what is wanted and what is allowed: under `ulimit` media are decoded, too."""
+    command = ["bash", "-c", f'{limit}; exec "$@"', "bash", sys.executable, "-c", READS]
+    done = subprocess.run(command, cwd=picture.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
