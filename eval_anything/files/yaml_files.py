@@ -8,6 +8,7 @@ document again after each mistake is removed, which needs no other package.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -43,6 +44,9 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 _MOST_PROBLEMS = 20
+
+
+_LARGEST = 200_000  # values of a file, with each alias counted as what it stands for
 
 
 def read_yaml(path: Path, type_: type[T]) -> T:
@@ -99,6 +103,8 @@ def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | N
             node = loader.get_single_node()
             if node is None:
                 return None, None
+            if _expanded_size(node) > _LARGEST:
+                raise mistake(path, f"aliases and merges make more than {_LARGEST:,} values of it")
             edit(node)
             return node, loader.construct_document(node)
         finally:
@@ -113,6 +119,35 @@ def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | N
         raise mistake(path, f"not valid YAML: {text}", mark.line + 1 if mark else 0) from None
     except (ValueError, TypeError) as error:  # an impossible date, an unhashable key
         raise mistake(path, f"not valid YAML: {error}") from None
+
+
+def _expanded_size(root: yaml.Node) -> float:
+    """The number of values in a document whose aliases are replaced by what they stand for; infinite for
+    one that holds itself. It takes time linear in the document as it is written."""
+    sizes: dict[int, float] = {}
+    stack = [root]
+    while stack:
+        node = stack[-1]
+        children = _children(node)
+        if id(node) in sizes:
+            stack.pop()
+            if sizes[id(node)] == _OPEN:
+                sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            continue
+        sizes[id(node)] = _OPEN
+        if any(sizes.get(id(child)) == _OPEN for child in children):
+            return math.inf
+        stack.extend(child for child in children if id(child) not in sizes)
+    return sizes[id(root)]
+
+
+_OPEN = -1.0  # the size of a node whose children are being counted
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:

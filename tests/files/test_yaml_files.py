@@ -117,3 +117,24 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_aliases_do_not_hang_the_reader(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text)
+
+
+def merges(levels: int, each: str) -> str:
+    """Mappings that merge the one before, several times each."""
+    lines = ["m0: &m0 {title: a}"]
+    lines += [
+        f"m{n}: &m{n} {{<<: {each.format(f'*m{n - 1}', f'*m{n - 1}')}}}" for n in range(1, levels + 1)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("each", ["[{}, {}]", "[{}, {{<<: {}}}]"])
+def test_merges_do_not_hang_the_reader(tmp_path: Path, each: str) -> None:
+    ((_, message),) = problems(tmp_path, merges(30, each))
+    assert "aliases and merges make more than 200,000 values of it" in message
+
+
+def test_a_document_that_repeats_itself_a_little_is_read(tmp_path: Path) -> None:
+    text = "base: &base {size: 1}\n" + "\n".join(f"k{n}: {{<<: *base}}" for n in range(2000))
+    messages = [message for _, message in problems(tmp_path, text)]
+    assert not any("aliases" in message for message in messages)
