@@ -87,6 +87,41 @@ def _long_header(path: Path) -> None:
     path.write_bytes(gzip.compress(member.tobuf() + bytes(member.size), 1))
 
 
+def _long_name(path: Path) -> None:
+    """A name of 60 MB in an extended header, packed to less than 300 kB."""
+    member = info("x" * 60_000_000)
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024), 9))
+
+
+def _sparse(path: Path) -> None:
+    """A member of 9 GB that is one hole."""
+    member = info("hole.wav", tarfile.GNUTYPE_SPARSE)
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (9 * 2**30 - 1 & 0o77777777777, 0)
+    header[483:495] = b"%011o\0" % (8 * 2**30 - 1)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path.write_bytes(gzip.compress(bytes(header) + bytes(1024)))
+
+
+def _deep(path: Path) -> None:
+    path.write_bytes(gzip.compress(info("a/" * 1500 + "x.png").tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+
+
+def _long(path: Path) -> None:
+    path.write_bytes(gzip.compress(info("a" * 5000).tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+
+
+def _half_and_half(path: Path) -> None:
+    """Many members of an allowed size, too much together, said before any is unpacked to its end."""
+    member = info("a.wav")
+    member.size = 40 * 2**20
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        for name in ("a.wav", "b.wav"):
+            member.name = name
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+
+
 def _many(path: Path) -> None:
     data = b"".join(info(f"{n}").tobuf() for n in range(101))
     path.write_bytes(gzip.compress(data + bytes(1024), 1))
@@ -97,8 +132,13 @@ def _many(path: Path) -> None:
     [
         (_zeros, "archive bomb"),
         (_huge_claim, "8,796,093,022,208 bytes: too large"),
-        (_long_header, "archive bomb"),
+        (_long_header, "a header of 83,886,080 bytes"),
         (_many, "more than 100 files"),
+        (_long_name, "a header of 60,0"),
+        (_sparse, "is a sparse file"),
+        (_deep, "too long or too deep"),
+        (_long, "too long or too deep"),
+        (_half_and_half, "larger than 67,108,864 bytes"),
     ],
 )
 def test_bombs_are_refused(
@@ -127,6 +167,14 @@ def test_archives_that_are_cut_or_no_archives_are_broken(share: float, tmp_path:
     cut.write_bytes(flipped)
     (tmp_path / "again").mkdir()
     assert "is broken" in refused(cut, tmp_path / "again")
+
+
+def test_what_a_killed_process_left_behind_is_cleared(tmp_path: Path) -> None:
+    good = write_tar(tmp_path / "good.tar.gz", {"a.png": png()})
+    left = tmp_path / "cache" / ".set-0123456789abcdef.999999999"
+    left.mkdir(parents=True)
+    unpacked([good], "set", tmp_path / "cache")
+    assert not left.exists()
 
 
 def test_a_refused_archive_leaves_no_cache(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Archives of media, unpacked once into a cache; an archive that could do harm is refused.
 
-That is an archive with a member that is no plain file or folder, or whose name leads outside; one that
-unpacks to many times its size; and one with too many files.
+That is an archive with a member that is no plain file or folder, has holes (a sparse file), whose name
+leads outside or is too long or too deep; one that unpacks to many times its size, has too many files, or
+headers that are too long.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
@@ -34,6 +35,29 @@ ALWAYS_ALLOWED = 64 * 2**20
 """Bytes that any archive may unpack to, however small it is."""
 
 
+LONGEST_NAME, DEEPEST = 1000, 32
+"""Characters of a member's name, and folders in it."""
+
+
+LARGEST_HEADER = 64 * 2**10
+"""Bytes of an extended header, which holds long names; reading one takes time quadratic in its size."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose extended headers are bounded."""
+
+    def _proc_pax(self, tar: tarfile.TarFile) -> Any:
+        return self._bounded(super()._proc_pax, tar)  # type: ignore[misc]
+
+    def _proc_gnulong(self, tar: tarfile.TarFile) -> Any:
+        return self._bounded(super()._proc_gnulong, tar)  # type: ignore[misc]
+
+    def _bounded(self, read: Callable[[tarfile.TarFile], Any], tar: tarfile.TarFile) -> Any:
+        if self.size > LARGEST_HEADER:
+            raise ValueError(f"it has a header of {self.size:,} bytes")
+        return read(tar)
+
+
 def folder_of(archive: str) -> str:
     """The name of an archive without its ending: the folder that it is unpacked into."""
     name = PurePosixPath(archive).name
@@ -50,6 +74,7 @@ def unpacked(archives: Sequence[Path], name: str, cache: Path) -> Path:
     if folder.is_dir():
         return folder
     building = cache / f".{folder.name}.{os.getpid()}"
+    _clear_left_behind(cache, name)
     try:
         shutil.rmtree(building, ignore_errors=True)
         for path in archives:
@@ -68,16 +93,29 @@ def unpacked(archives: Sequence[Path], name: str, cache: Path) -> Path:
     return folder
 
 
+def _clear_left_behind(cache: Path, name: str) -> None:
+    """Removes what processes that were killed have unpacked halfway."""
+    for folder in cache.glob(f".{name}-*.*"):
+        pid = folder.name.rpartition(".")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def unpack(archive: Path, into: Path) -> None:
     """Unpacks a tar archive into the folder `into`. Appends the right ending to a file whose name claims
     another kind of medium than its bytes are. UserError if it is broken or refused."""
     limit = max(ALWAYS_ALLOWED, MAX_GROWTH * archive.stat().st_size)
     try:
         with archive.open("rb") as raw, _Limited(_decompressed(raw), limit) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+                total = 0
                 for number, member in enumerate(tar, start=1):
                     if number > MAX_FILES:
                         raise ValueError(f"it holds more than {MAX_FILES:,} files")
+                    _check_member(member)
+                    total += member.size
+                    if total > limit:
+                        raise _too_large(limit)
                     _unpack_member(tar, member, into)
             while stream.read(2**20):  # up to the checksum at its end
                 pass
@@ -87,19 +125,32 @@ def unpack(archive: Path, into: Path) -> None:
         raise UserError(f"{archive} is broken ({error}): download it again") from None
 
 
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+def _too_large(limit: int) -> ValueError:
+    return ValueError(f"it becomes larger than {limit:,} bytes, as an archive bomb does")
+
+
+def _check_member(member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
         raise ValueError(f"its member {member.name!r} leads outside")
+    if len(member.name) > LONGEST_NAME or len(path.parts) > DEEPEST or len(path.name) > 255:
+        raise ValueError(f"its member {member.name[:80]!r}... has a name that is too long or too deep")
     if member.isdir():
         return
+    if member.issparse():
+        raise ValueError(f"its member {member.name!r} is a sparse file, which may unpack to any size")
     if not member.isreg():
         raise ValueError(f"its member {member.name!r} is a link or a device, not a file")
     if member.size > MAX_BYTES:
         raise ValueError(f"its member {member.name!r} has {member.size:,} bytes: too large")
+
+
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    if member.isdir():
+        return
     source = tar.extractfile(member)
     assert source is not None
-    target = into / path
+    target = into / PurePosixPath(member.name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
@@ -132,5 +183,5 @@ class _Limited(io.RawIOBase):
         chunk = self._stream.read(size if size >= 0 else self._left + 1)
         self._left -= len(chunk)
         if self._left < 0:
-            raise ValueError(f"it becomes larger than {self._limit:,} bytes, as an archive bomb does")
+            raise _too_large(self._limit)
         return chunk
