@@ -42,9 +42,10 @@ PLACEHOLDERS = {
 """The content of the sections in the template; a section that only repeats it is an echo."""
 
 
+# Runs of blanks are possessive (`*+`): given back one by one, they would take quadratic time.
 _NAME = (
-    r"\s*(?P<name>text|image|audio|video)"
-    r"(?:[ _-]?(?:prompt|instruction|description|response|answer))?(?:[ _-]?\d{1,2})?\s*"
+    r"\s*+(?P<name>text|image|audio|video)"
+    r"(?:[ _-]?(?:prompt|instruction|description|response|answer))?(?:[ _-]?\d{1,2})?\s*+"
 )
 
 
@@ -53,14 +54,14 @@ _NAME = (
 _BRACKETS = {"[[": r"\[\[%s\]\]", "[": r"\[%s\](?!\()", "【": "【%s】"}
 
 
-_DECORATION = r"\s*(?:>\s*)?(?:#{1,6}\s*|[-*+]\s+|\d{1,2}[.)]\s*)?(?P<mark>[*_`]{1,3})?\s*"
+_DECORATION = r"\s*+(?:>\s*+)?(?:#{1,6}\s*+|[-*+]\s++|\d{1,2}[.)]\s*+)?(?P<mark>[*_`]{1,3})?\s*+"
 
 
 _HEADERS = {
     style: re.compile(
         _DECORATION
         + form % _NAME
-        + r"(?(mark)(?P<closed>\s*[:：]?\s*(?P=mark))?)\s*[:：]?\s*(?P<rest>.*)",
+        + r"(?(mark)(?P<closed>\s*+(?:[:：]\s*+)?(?P=mark))?)\s*+(?:[:：]\s*+)?(?P<rest>.*)",
         re.IGNORECASE | re.DOTALL,
     )
     for style, form in _BRACKETS.items()
@@ -68,9 +69,9 @@ _HEADERS = {
 
 
 _CLOSING = re.compile(
-    r"(?P<before>.*?)\s*(?:(?<!\S)[*_`]{1,3})?(?P<open>\[{1,2}|<|【)\s*/\s*(?P<name>text|image|audio|video)"
-    r"(?:[ _-]?\w+)?\s*(?:\]{1,2}|>|】)[\s*_`.。]*",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:(?<!\S)[*_`]{1,3})?(?P<open>\[{1,2}|<|【)\s*+/\s*+(?P<name>text|image|audio|video)"
+    r"(?:[ _-]?\w+)?\s*+(?:\]{1,2}|>|】)[\s*_`.。]*+\Z",
+    re.IGNORECASE,
 )
 
 
@@ -142,7 +143,7 @@ def _special(line: str) -> bool:
     line = line.lstrip("\\")
     return (
         any(header.fullmatch(line) for header in _HEADERS.values())
-        or _CLOSING.fullmatch(line) is not None
+        or _CLOSING.search(line) is not None
         or closes_thoughts(line)
     )
 
@@ -197,10 +198,10 @@ def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | Non
         if header is not None:
             yield modality, "\n".join(content)
             modality, content, line = Modality(header["name"].lower()), [], _content_on_line(header)
-        closing = _CLOSING.fullmatch(line)
+        closing = _CLOSING.search(line)
         fence = FENCE.match(line)
-        if closing is not None and _closes(closing, modality, lines[number + 1 :], style):
-            yield modality, "\n".join([*content, closing["before"]])
+        if closing is not None and _closes(closing, modality, lines, number + 1, style):
+            yield modality, "\n".join([*content, line[: closing.start()].rstrip()])
             modality, content = None, []
         elif fence is not None and modality is None:
             wrapped = not wrapped
@@ -214,16 +215,21 @@ def _sections(lines: Sequence[str], style: str) -> Iterator[tuple[Modality | Non
     yield modality, "\n".join(content)
 
 
-def _closes(closing: re.Match[str], modality: Modality | None, after: Sequence[str], style: str) -> bool:
-    """Whether a closing tag ends the section.
+def _closes(
+    closing: re.Match[str], modality: Modality | None, lines: Sequence[str], after: int, style: str
+) -> bool:
+    """Whether a closing tag ends the section; `after` is the number of the next line.
 
     One in angle brackets may belong to a drawing or a web page in the text, so it only ends the section
     if nothing else follows in it.
     """
     if closing["name"].lower() != modality:
         return False
-    following = next((line for line in after if line.strip() and not FENCE.match(line)), None)
-    return closing["open"] != "<" or following is None or bool(_HEADERS[style].fullmatch(following))
+    if closing["open"] != "<":
+        return True
+    remaining = (lines[number] for number in range(after, len(lines)))
+    following = next((line for line in remaining if line.strip() and not FENCE.match(line)), None)
+    return following is None or bool(_HEADERS[style].fullmatch(following))
 
 
 def _end_of_block(lines: Sequence[str], start: int, fence: str) -> int:
@@ -232,7 +238,7 @@ def _end_of_block(lines: Sequence[str], start: int, fence: str) -> int:
         closes = FENCE.match(lines[number])
         if closes is not None and closes["fence"].startswith(fence) and not closes["info"].strip():
             return number
-        if _CLOSING.fullmatch(lines[number]) and not _escaped(lines[number]):
+        if _CLOSING.search(lines[number]) and not _escaped(lines[number]):
             break
     return start
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eval_anything.content import MODALITIES, Modality
-from eval_anything.models.agent.grammar import PLACEHOLDERS, parse, render, template
+from eval_anything.models.agent.grammar import PLACEHOLDERS, parse, parse_answer, render, template
 from eval_anything.models.agent.plan import MOST_ITEMS, ParsedPlan, Plan, PlanError, normal_item
 
 T, I, A, V = MODALITIES  # noqa: E741
@@ -232,3 +234,34 @@ def test_what_is_no_plan(answer: str, kind: str) -> None:
 def test_what_stands_outside_is_told() -> None:
     reading = parse("Sure!\n[[image]]\na cat\n[[/image]]\nAnything else?")
     assert reading.outside == "Sure!\nAnything else?"
+
+
+LONG = {
+    "blanks after a name": lambda n: "[[text]]" + " " * n,
+    "blanks alone": lambda n: " " * n + "x",
+    "blanks after a bold name": lambda n: "**[[text]]" + " " * n + "x",
+    "closing tags": lambda n: "[[text]]\nHi\n" + "[[/text]]\n" * n,
+    "closing tags of a page": lambda n: "[[text]]\nHi\n" + "</text>\n" * n,
+    "open brackets": lambda n: "[[text]]\n" + "[" * n,
+    "names": lambda n: "[[text]]\n" * n,
+    "fences": lambda n: "[[text]]\nHi\n" + "```\n" * n,
+    "list marks": lambda n: "[[text]]\n" + "- " * n,
+    "thoughts": lambda n: "<think>" * n + "</think>" * n,
+    "quoted marks": lambda n: "`" * n + "</think>" + "`" * n,
+}
+
+
+@pytest.mark.parametrize("build", LONG.values(), ids=LONG)
+def test_the_time_is_linear_in_the_length(build: Callable[[int], str]) -> None:
+    """In processor time: four times the text takes at most eight times as long, not sixteen."""
+
+    def seconds(n: int) -> float:
+        text, tries = build(n), []
+        for _ in range(3):
+            start = time.process_time()
+            with contextlib.suppress(PlanError):
+                parse_answer(text)
+            tries.append(time.process_time() - start)
+        return min(tries)
+
+    assert seconds(40_000) <= 8 * max(seconds(10_000), 0.01)
