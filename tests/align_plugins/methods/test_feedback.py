@@ -157,6 +157,7 @@ def test_the_control_draws_again_from_the_prompt_alone(
     assert json.loads(run.read_bytes())["sampling"] == {"temperature": 1.0}
 
 
+@pytest.mark.chaos
 @pytest.mark.slow
 def test_killed_twice_it_comes_to_the_same(cli: Cli, tmp_path: Path, feedback_data: Path) -> None:
     path = settings(tmp_path, feedback_data, sample={"model_args": {"batch_size": "8"}})
