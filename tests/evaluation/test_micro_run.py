@@ -18,6 +18,7 @@ from eval_anything.tasks.registry import Registry
 from tests.benchmarks.rebuild import FIGURES, disagreements
 from tests.micro.conftest import gold_parts
 from tests.support.helpers import Cli, write_jsonl
+from tests.support.lanes import only_in
 
 TASKS = ("selection", "synergy", "instruction_following", "understanding")
 
@@ -58,6 +59,8 @@ def test_gold_answers_score_the_best_value_on_every_sample(cli: Cli, tmp_path: P
     assert synergy["synergy_shuffled"]["value"] < 0.5, "chance agreement is no synergy"
 
 
+@only_in("learning")
+@pytest.mark.learning
 @pytest.mark.slow
 def test_the_bundled_model_has_its_committed_figures(cli: Cli) -> None:
     """Greedy figures lie in the committed intervals, and leave room for alignment."""

@@ -15,6 +15,7 @@ from eval_anything.micro.pairs.preferences import Pair, render_pair, synergy_cal
 from eval_anything.micro.prompts.script import media_name
 from eval_anything.micro.world.scenes import is_held_out
 from tests.micro.conftest import SUITE, scorer
+from tests.support.lanes import only_in
 
 JUDGE = find_judges()["micro_synergy_rm"].path
 
@@ -139,6 +140,8 @@ def test_views_of_an_answer_are_the_codec_s_ids_of_its_files(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@only_in("learning")
+@pytest.mark.learning
 def test_a_short_training_is_reproducible_and_learns(tmp_path: Path) -> None:
     from eval_anything.micro.making.reward import RewardRecipe, build, figures_of, load, new_model
 

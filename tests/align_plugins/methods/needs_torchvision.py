@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from align_plugins.policies import policy_of
-from tests.align_plugins.methods.test_lora_families import METHODS_BESIDE
+from tests.align_plugins.methods.test_lora_families import METHODS
 from tests.support.families import FAMILIES, check_logprobs, check_lora_step
 from tests.support.helpers import Cli
 
@@ -24,6 +24,6 @@ def test_taking_the_medium_away_changes_the_log_probability(name: str, tmp_path:
     check_logprobs(family, policy, tmp_path)
 
 
-@pytest.mark.parametrize("method", METHODS_BESIDE)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_step_of_lora(method: str, cli: Cli, tmp_path: Path) -> None:
     check_lora_step(FAMILIES[_IMAGES], method, cli, tmp_path)

@@ -23,7 +23,7 @@ from eval_anything.files.places import content_folder
 from eval_anything.micro.model.adapter import BUNDLED
 from tests.support.configs import config, logged, program_judge, weights
 from tests.support.helpers import Cli, write_jsonl
-from tests.support.lanes import full
+from tests.support.lanes import only_in
 from tests.support.processes import Command, run_together
 from tests.support.tiny import tiny_llama
 
@@ -45,7 +45,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.learning
-@pytest.mark.skipif(not full("learning"), reason="make learning; the alarm's test rises, too")
+@only_in("learning")
 @pytest.mark.slow
 def test_a_reward_rises(cli: Cli, tmp_path: Path, prompts: Path) -> None:
     """An exact judge as reward, from the bundled model, in 12 rounds of 64 responses."""
@@ -138,7 +138,7 @@ def test_the_same_reward_for_all_is_told_and_teaches_nothing(
 
 
 @pytest.mark.chaos
-@pytest.mark.skipif(not full("chaos"), reason="make chaos; sft and feedback are killed in any case")
+@only_in("chaos")
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, prompts: Path) -> None:
     more = {**SHORT, "max_steps": 10, "save_steps": 2, "kl_target": 0.1, "kl_horizon": 100.0, "keep": 9}

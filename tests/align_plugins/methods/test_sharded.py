@@ -23,6 +23,7 @@ PPO: dict[str, Any] = {
     "rewards": [{"judge": "selection_contract", "metric": "selection"}], "rollout": 16, "max_steps": 3,
     "lr_scheduler_type": "constant", "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4,
 }  # fmt: skip
+PPO_LORA = ("ppo", ["lora={rank: 4}", "gradient_checkpointing=true"], True)
 SFT: dict[str, Any] = {
     "max_steps": 3,
     "lr_scheduler_type": "constant",
@@ -46,8 +47,7 @@ def _train_sharded(method: str, path: Path, *changes: str) -> str:
 @pytest.mark.parametrize(
     ("method", "more", "goes_on"),
     [
-        *([("ppo", [], False)] if full("families") else []),
-        ("ppo", ["lora={rank: 4}", "gradient_checkpointing=true"], True),
+        *([("ppo", [], False), PPO_LORA] if full("families") else []),
         ("sft", [], False),
     ],
 )

@@ -23,7 +23,6 @@ from eval_anything.models.hf.families.omni import OmniFamily
 from eval_anything.runs.directory import read_run
 from tests.support.asking import NEW, ask, loaded, medium, next_logits, requests_of, user
 from tests.support.helpers import Cli, mp4, png, wav
-from tests.support.lanes import full
 from tests.support.tiny_omni import tiny_qwen2_5_omni, tiny_qwen3_omni
 
 CODES = 10
@@ -71,7 +70,7 @@ def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Omni:
     return Omni(path, "Qwen3OmniMoeForConditionalGeneration", 1.0, "", "Ethan", {})
 
 
-@pytest.fixture(scope="module", params=["qwen25", "qwen3"] if full("families") else ["qwen25"])
+@pytest.fixture(scope="module", params=["qwen25", "qwen3"])
 def omni(request: pytest.FixtureRequest) -> Omni:
     made: Omni = request.getfixturevalue(request.param)
     return made
