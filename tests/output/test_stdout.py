@@ -65,7 +65,8 @@ def test_what_scoring_code_prints_is_not_on_stdout(loud: Path, tmp_path: Path) -
     done = process(tmp_path, *RUN, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tasks"]["mine/own"]["metrics"]["selection"]["value"] == 1.0
-    for words in ("while it is imported", "loud s2", "written", "by number", "from a child", "controls"):
+    # Samples are scored in threads, whose lines may be mixed.
+    for words in ("while it is imported", "loud", "written", "by number", "from a child", "controls"):
         assert words in done.stderr, words
     shown = process(tmp_path, *RUN)
     assert shown.stdout.startswith("task ")
