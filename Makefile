@@ -23,7 +23,7 @@ BESIDE := $(MAKE) --no-print-directory -j2 types
 CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
 # The formatter and linter of the site's scripts and styles.
-BIOME := npm exec --yes --package=@biomejs/biome@2.6.8 -- biome
+BIOME := npm exec --yes --fetch-retries=1 --fetch-timeout=20000 --package=@biomejs/biome@2.6.8 -- biome
 
 .PHONY: demo check test fast-tests all-tests chaos corpus engines families learning lint style site-style types programs micro reward baseline docs experiment validity clean
 
