@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from eval_anything.content import Message, Response, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.model import AgentModel
 from eval_anything.models.base import Request, Sampling
 from tests.support.helpers import write_jsonl
+from tests.support.missing import missing
 
 DRAWN = {"kind": "drawn", "size": 64}
 ALL_DRAWN = {"image": DRAWN, "audio": DRAWN, "video": DRAWN}
@@ -63,4 +61,4 @@ def replayed(folder: Path, *said: str) -> str:
 def need_espeak() -> None:
     """Skips the test where there is no espeak-ng; in CI that is a failure."""
     if shutil.which("espeak-ng") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("espeak-ng is not installed: make test")
+        missing("espeak-ng is not installed: make test")

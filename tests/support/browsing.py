@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.missing import missing
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def chromium() -> str:
     """The path of a Chromium; without one the test is skipped, and fails in CI."""
-    for name in _NAMES:
-        if path := shutil.which(name):
-            return path
-    message = "no Chromium is installed: apt-get install chromium (make test does it, as root)"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        missing("no Chromium is installed: apt-get install chromium (make test does it, as root)")
+    return path
 
 
 def until(page: Any, expression: str, argument: Any = None, seconds: float = 15) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.missing import missing
 from tests.support.paths import ROOT
 
 _CACHE = ROOT / ".cache" / "engines"
@@ -63,13 +63,6 @@ def _install(requirements: Path, folder: Path) -> None:
     if problem:
         shutil.rmtree(folder, ignore_errors=True)
         missing(f"{requirements.name} cannot be installed here: {problem}")
-
-
-def missing(reason: str) -> None:
-    """Skips the test for what is missing on this machine; in CI nothing may be."""
-    if "CI" in os.environ:
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def free_port() -> int:

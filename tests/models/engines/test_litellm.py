@@ -12,13 +12,13 @@ from tests.models.engines.conftest import Served
 from tests.support.faults import good
 from tests.support.helpers import Cli, Result, answers, make_task, text_sample, write_jsonl
 from tests.support.judge_server import talk_task
-from tests.support.lanes import full
+from tests.support.lanes import full, only_in
 from tests.support.litellm_proxy import Proxy
 from tests.support.scripted_server import Reply, ScriptedServer, says, serve, streams
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines, pytest.mark.timeout(100, func_only=True)]
 
-in_full = pytest.mark.skipif(not full("engines"), reason="make engines")
+in_full = only_in("engines")
 IDS = [f"s{i}" for i in range(6)]
 
 
