@@ -102,7 +102,7 @@ def split_thoughts(text: str, opened: bool | None = None) -> SplitText:
         return SplitText(bare[2].strip(), bare[1].strip())
     thoughts: list[str] = []
     end = 0
-    if _OPENING.match(text) is None:
+    if not begins_with_mark(text):
         closing = _closing_alone(text, opened)
         if closing is None:
             return SplitText("", text.strip(), unfinished=True) if opened else SplitText(text)
@@ -128,6 +128,16 @@ def opens_thoughts(prompt: str) -> bool:
         False
     """
     return _OPEN_AT_END.search(prompt) is not None
+
+
+def begins_with_mark(text: str) -> bool:
+    """Whether a text begins with a mark that opens thoughts.
+
+    Example:
+        >>> begins_with_mark("<think>The capital?"), begins_with_mark("Use <think>.")
+        (True, False)
+    """
+    return _OPENING.match(text) is not None
 
 
 def closes_thoughts(text: str) -> bool:

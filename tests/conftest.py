@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from eval_anything.cli.main import main
@@ -22,6 +23,10 @@ from tests.support.official import write_all
 from tests.support.tiny import tiny_llama
 
 pytest_plugins = ["tests.support.quick"]
+
+# The same examples in every run: a change fails for what it did. Others: --hypothesis-profile default.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 # Libraries keep the stderr of the test that imported them, which is closed in the next one.
 logging.raiseExceptions = False

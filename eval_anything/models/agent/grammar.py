@@ -31,7 +31,7 @@ from eval_anything.models.agent.plan import (
     plan_of,
     unwanted,
 )
-from eval_anything.thoughts import closes_thoughts, split_thoughts
+from eval_anything.thoughts import begins_with_mark, closes_thoughts, split_thoughts
 
 PLACEHOLDERS = {
     Modality.TEXT: "the words that the user reads, in full",
@@ -157,10 +157,22 @@ def after_thinking(answer: str) -> str:
     lines = answer.split("\n")
     hidden = {_HIDDEN % i: line for i, line in enumerate(lines) if _escaped(line)}
     masked = [_HIDDEN % i if _escaped(line) else line for i, line in enumerate(lines)]
-    split = split_thoughts("\n".join(masked))
+    start = _thoughts_start(masked)
+    split = split_thoughts("\n".join(masked[start:]))
     if split.unfinished:
         raise PlanError("the chat model is cut off in its thoughts: raise max_tokens")
-    return "\n".join(hidden.get(line, line) for line in split.answer.split("\n"))
+    unthinking = [*masked[:start], *split.answer.split("\n")]
+    return "\n".join(hidden.get(line, line) for line in unthinking)
+
+
+def _thoughts_start(lines: Sequence[str]) -> int:
+    """The line at which thoughts may start: the first one, or one with a mark before all sections."""
+    for number, line in enumerate(lines):
+        if begins_with_mark(line):
+            return number
+        if any(header.fullmatch(line) for header in _HEADERS.values()):
+            return 0
+    return 0
 
 
 def _style(lines: Sequence[str]) -> str | None:
