@@ -35,14 +35,18 @@ def _violations(page: Any, rules: str = "") -> list[str]:
     ]
 
 
-# In the dark only colours differ.
-@pytest.mark.parametrize(("scheme", "rules"), [("light", ""), ("dark", ", runOnly: ['color-contrast']")])
-def test_axe_finds_nothing(browser: Any, site: Path, scheme: str, rules: str) -> None:
+# In the dark only colours differ; the views that are left out have those of the others.
+@pytest.mark.parametrize(
+    ("scheme", "rules", "views"),
+    [("light", "", [*_VIEWS]), ("dark", ", runOnly: ['color-contrast']", ["board", "model", "compare"])],
+)
+def test_axe_finds_nothing(browser: Any, site: Path, scheme: str, rules: str, views: list[str]) -> None:
     tab = Tab(browser, color_scheme=scheme)
     page = tab.open(site)
     ids = tab.ids()
     found = {}
-    for name, (view, wait) in _VIEWS.items():
+    for name in views:
+        view, wait = _VIEWS[name]
         for model, id_ in ids.items():
             view = view.replace(f"{{{model}}}", id_)
         tab.go(view, wait)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from align_plugins.workdir import NOTE
 from eval_anything.runs.directory import read_run_file
 from tests.support.configs import config
 from tests.support.helpers import Cli
+from tests.support.processes import Command
 
 pytestmark = pytest.mark.slow
 
@@ -108,22 +107,23 @@ def test_what_would_stop_an_evaluation_is_found_before_training(
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
+def _evaluate_without_end(arguments: list[str]) -> int:
+    """A training that began an evaluation, and goes on."""
+    settings = EvaluationSettings(tasks=["micro/selection"])
+    Evaluations(settings, Path(arguments[0]), print).submit("start", "micro", {"step": 0})
+    time.sleep(600)
+    return 0
+
+
+@pytest.mark.usefixtures("forked_evaluations")
 def test_an_evaluation_ends_with_the_training_that_started_it(tmp_path: Path) -> None:
     """After a kill nothing holds the run: another process goes on with it."""
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from align_plugins.evaluation.checkpoints import EvaluationSettings, Evaluations\n"
-        "e = Evaluations(EvaluationSettings(tasks=['micro/selection']), Path(sys.argv[1]), print)\n"
-        "e.submit('start', 'micro', {'step': 0})\n"
-        "time.sleep(600)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    parent = Command([tmp_path], tmp_path / "errors", main=_evaluate_without_end)
     records = tmp_path / "start" / "micro" / "selection" / "records.jsonl"
     while not records.is_file():
         assert parent.poll() is None
         time.sleep(0.05)
     parent.kill()
-    parent.wait()
     time.sleep(1)
     some = len(records.read_bytes().splitlines())
     found = Evaluations(EvaluationSettings(tasks=["micro/selection"], limit=8), tmp_path, print)
@@ -133,6 +133,7 @@ def test_an_evaluation_ends_with_the_training_that_started_it(tmp_path: Path) ->
     assert len(records.read_bytes().splitlines()) >= some > 0
 
 
+@pytest.mark.usefixtures("forked_evaluations")
 def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     import transformers
 

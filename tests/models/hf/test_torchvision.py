@@ -12,9 +12,12 @@ import torch
 
 from tests.support.helpers import Cli
 from tests.support.inner import environment, inner
+from tests.support.lanes import only_in
 
 
+@pytest.mark.families
 @pytest.mark.slow
+@only_in("families")
 def test_qwen2_5_vl(torchvision: Path) -> None:
     done = inner(Path(__file__).with_name("qwen2_5_vl.py"), torchvision=torchvision)
     assert done.returncode == 0, done.stdout + done.stderr
