@@ -21,6 +21,7 @@ from eval_anything.version import __version__
 _ENABLES = {
     "data": "data sets that are not bundled: parquet files, downloads (`tasks fetch`)",
     "diffusers": "agents: images by pipelines of diffusers",
+    "heif": "pictures in HEIC, as phones write them",
     "judges": "judges of kind rubric: a chat model on an OpenAI-compatible server (--judge)",
     "lm_eval": "tasks of lm-evaluation-harness (--tasks lm_eval/NAME)",
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",

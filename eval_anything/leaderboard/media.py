@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from eval_anything.content import MediaPart, Modality
 from eval_anything.leaderboard.loudness import RATE, loudness
-from eval_anything.media import MediaError, probe, read_audio, read_frames, read_image
+from eval_anything.media import MediaError, encode_png, probe, read_audio, read_frames, read_image
 from eval_anything.media.sniff import checked_kind, head_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_NOT_OF_BROWSERS = ("tiff", "heic")  # pictures that a site has as PNG
 
 
 _THUMBNAIL = 320  # pixels of the longer side
@@ -75,14 +78,16 @@ class Media:
     def _add(self, part: MediaPart) -> dict[str, Any]:
         """Copies one medium, unless its content is in the site already; its description."""
         try:
-            kind = checked_kind(head_of(part.path), part.modality, part.path.name)
+            extension = checked_kind(head_of(part.path), part.modality, part.path.name).extension
             content = part.path.read_bytes()
+            if extension in _NOT_OF_BROWSERS:
+                extension, content = "png", encode_png(read_image(part.path))
         except (MediaError, OSError) as error:
             return {"m": part.modality, "x": _reason(error, part.path)}
         sha256 = hashlib.sha256(content).hexdigest()
         description = self._by_content.get((sha256, part.modality))
         if description is None:
-            name = f"media/{sha256[:2]}/{sha256[:32]}.{kind.extension}"
+            name = f"media/{sha256[:2]}/{sha256[:32]}.{extension}"
             try:
                 description = self._reused(name)
                 if description is None:

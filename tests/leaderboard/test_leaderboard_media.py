@@ -43,6 +43,17 @@ def _part(path: Path, modality: Modality) -> MediaPart:
     return MediaPart(modality, "0" * 64, "any/thing", path)
 
 
+def test_pictures_that_browsers_do_not_show_are_png(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (8, 6, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.tiff")
+    part = _part(tmp_path / "a.tiff", Modality.IMAGE)
+    media = Media(tmp_path / "site")
+    media.add([part])
+    file = tmp_path / "site" / media.for_page(part)["f"]
+    assert file.suffix == ".png"
+    assert np.array_equal(np.asarray(Image.open(file)), pixels)
+
+
 def test_media_are_copied_by_content(tmp_path: Path) -> None:
     site = tmp_path / "site"
     files = {
