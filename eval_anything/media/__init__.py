@@ -12,6 +12,8 @@ from eval_anything.media.encode import encode_png as encode_png
 from eval_anything.media.encode import encode_wav as encode_wav
 from eval_anything.media.limits import MAX_BYTES as MAX_BYTES
 from eval_anything.media.read import AudioSamples as AudioSamples
+from eval_anything.media.read import DecodedImage as DecodedImage
+from eval_anything.media.read import FrameTimes as FrameTimes
 from eval_anything.media.read import Probe as Probe
 from eval_anything.media.read import Video as Video
 from eval_anything.media.read import check_decodes as check_decodes
@@ -19,7 +21,9 @@ from eval_anything.media.read import probe as probe
 from eval_anything.media.read import read_audio as read_audio
 from eval_anything.media.read import read_frames as read_frames
 from eval_anything.media.read import read_image as read_image
+from eval_anything.media.read import read_picture as read_picture
 from eval_anything.media.read import read_sound as read_sound
+from eval_anything.media.read import read_times as read_times
 from eval_anything.media.read import read_video as read_video
 from eval_anything.media.sniff import Kind as Kind
 from eval_anything.media.sniff import MediaError as MediaError

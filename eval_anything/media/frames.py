@@ -1,17 +1,16 @@
 """Frames of clips by index: by decord where it is installed, else by PyAV.
 
 Both return the same frames: an index counts the frames in the order in which they are shown, and the
-times are those of the file. Both come from the packets, without decoding (`timeline`). decord (0.6, the
-last release) does not read AV1, turns clips upright only in MP4, and returns wrong frames of clips with
-open groups of pictures. So it is used only for MP4 with closed groups; PyAV reads all others, and those
-where decord fails or counts differently. Runs in a child process (`worker`), which turns its errors into
+times are those of the file. Both come from the packets (`timeline`). decord (0.6, the last release) does
+not read AV1, turns only some clips upright, and returns wrong frames of clips with open groups of
+pictures. So it is used only for upright MP4 with closed groups; PyAV reads all others, and those where
+decord fails or counts differently. Runs in a child process (`worker`), which turns its errors into
 `MediaError`.
 """
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval_anything.media.containers import opened, picture_stream
 from eval_anything.media.limits import MAX_VIDEO_PIXELS
+from eval_anything.media.orientation import Orientation
 from eval_anything.media.sniff import Kind, MediaError
 from eval_anything.media.timeline import Timeline
 
@@ -49,29 +49,31 @@ _CHECKED_WHOLE = 64 * 2**20
 _CHECKED_FRAMES = 16
 
 
-def middles(total: int, count: int) -> list[int]:
-    """Indices of the frames in the middles of `count` equal spans of `total` frames; all if there are no
-    more than `count`.
+def evenly(timeline: Timeline, count: int) -> list[int]:
+    """Indices of the frames on screen in the middles of `count` equal spans of time; of each frame once
+    if the clip has no more than `count`.
 
-    Example:
-        >>> middles(100, 4)
-        [12, 37, 62, 87]
+    A frame that stays on screen for several of these moments is there several times.
     """
-    count = min(count, total)
-    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+    if len(timeline.pts) <= count:
+        return list(range(len(timeline.pts)))
+    start, end = timeline.times[0], timeline.end
+    moments = [start + (2 * i + 1) * (end - start) / (2 * count) for i in range(count)]
+    return [timeline.shown_at(moment) for moment in moments]
 
 
 def shown_at(timeline: Timeline, times: Sequence[float], path: Path) -> list[int]:
     """Indices of the frames shown at these times in seconds. MediaError for a time outside the clip."""
-    starts = timeline.times
-    end = starts[-1] + timeline.last_seconds
+    start, end = timeline.times[0], timeline.end
     for time in times:
-        if not starts[0] <= time <= end:
-            raise MediaError(
-                f"{path} shows nothing at {time:g} s: it is {starts[0]:g} to {end:g} s long"
-            )
-    # A time that was computed in floats may be just before its frame by rounding.
-    return [bisect_right(starts, time + 1e-6) - 1 for time in times]
+        if not start <= time <= end:
+            raise MediaError(f"{path} shows nothing at {time:g} s: it is {start:g} to {end:g} s long")
+    return [timeline.shown_at(time) for time in times]
+
+
+def _middles(total: int, count: int) -> list[int]:
+    """Indices in the middles of `count` equal spans of `total`."""
+    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
 
 def decode_frames(
@@ -106,7 +108,7 @@ def check_frames(path: Path, kind: Kind, timeline: Timeline) -> None:
     total = len(timeline.pts)
     indices = list(range(total))
     if total * timeline.width * timeline.height > _CHECKED_WHOLE:
-        indices = sorted({*middles(total, _CHECKED_FRAMES - 1), total - 1})
+        indices = sorted({*_middles(total, min(total, _CHECKED_FRAMES - 1)), total - 1})
     for _ in _pyav_decoded(path, kind, timeline, indices):
         pass
 
@@ -116,22 +118,21 @@ def pyav_frames(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs of an index and the frame's upright pixels, for rising indices. MediaError if one is
     missing."""
-    import numpy as np
+    from av.video.reformatter import Interpolation
 
     for index, frame in _pyav_decoded(path, kind, timeline, indices):
-        if (frame.width, frame.height) != (timeline.width, timeline.height):
-            raise MediaError(f"{path} changes its size at frame {index}")
-        yield index, np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        # A clip may change its size on its way. FFmpeg scales all frames to the size of the first one.
+        rgb = frame.to_ndarray(
+            format="rgb24",
+            width=timeline.width,
+            height=timeline.height,
+            interpolation=None if _has_size(frame, timeline) else Interpolation.BICUBIC,
+        )
+        yield index, timeline.orientation.upright(rgb)
 
 
-def upright_size(path: Path, kind: Kind) -> tuple[int, int]:
-    """Width and height as shown. Decodes the first frame, which alone says how the clip is turned."""
-    with opened(path, kind) as container:
-        stream = picture_stream(container, path)
-        for frame in container.decode(stream):
-            turned = round(frame.rotation / 90) % 2
-            return (frame.height, frame.width) if turned else (frame.width, frame.height)
-    raise MediaError(f"{path}: none of its frames decodes")
+def _has_size(frame: Any, timeline: Timeline) -> bool:
+    return (frame.width, frame.height) == (timeline.width, timeline.height)
 
 
 def _pyav_decoded(
@@ -196,7 +197,12 @@ def decord_frames(
     path: Path, kind: Kind, timeline: Timeline, indices: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]] | None:
     """Frames by decord, else like `pyav_frames`; None for a clip that decord cannot read correctly."""
-    is_supported = kind.extension == "mp4" and timeline.codec in _DECORD_CODECS and timeline.closed
+    is_supported = (
+        kind.extension == "mp4"
+        and timeline.codec in _DECORD_CODECS
+        and timeline.closed
+        and timeline.orientation == Orientation()
+    )
     if not is_supported or find_spec("decord") is None:
         return None
     import decord
@@ -206,8 +212,7 @@ def decord_frames(
         first = reader.get_batch(indices[:_BATCH]).asnumpy()
     except (decord.DECORDError, RuntimeError):
         return None
-    sides = sorted((timeline.height, timeline.width))  # it may be turned
-    if len(reader) != len(timeline.pts) or sorted(first.shape[1:3]) != sides:
+    if len(reader) != len(timeline.pts) or first.shape[1:3] != (timeline.height, timeline.width):
         return None
     return _decord_batches(reader, first, indices)
 

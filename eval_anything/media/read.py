@@ -21,11 +21,30 @@ class AudioSamples(NamedTuple):
     rate: int
 
 
+class DecodedImage(NamedTuple):
+    """Pixels as of `read_image`, and whether every other reader of the file sees the same.
+
+    They do if it is upright and one picture, without transparency, of at most 8 bits a channel.
+    """
+
+    pixels: np.ndarray
+    is_plain: bool
+
+
 class Video(NamedTuple):
     """Decoded frames: uint8 (n, height, width, 3), RGB, and their times in seconds, float64 (n,)."""
 
     frames: np.ndarray
     times: np.ndarray
+
+
+class FrameTimes(NamedTuple):
+    """Times at which the frames of a clip are shown, float64 (n,), and the end of the last one, in
+    seconds of the file's own clock; size is the (width, height) of the upright frames."""
+
+    times: np.ndarray
+    end: float
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -54,10 +73,16 @@ class Probe:
 def read_image(path: Path) -> np.ndarray:
     """The pixels, uint8 (height, width, 3), RGB, upright; transparent ones are blended with white.
 
-    An animation yields its first picture. MediaError if it does not decode.
+    Sixteen bits and more are scaled to eight. An animation yields its first picture. MediaError if it
+    does not decode.
     """
-    pixels: np.ndarray = pool().decode("image", path, "uint8").array
-    return pixels
+    return read_picture(path).pixels
+
+
+def read_picture(path: Path) -> DecodedImage:
+    """The pixels as of `read_image`, and whether the file itself may be shown in their place."""
+    answer, pixels = pool().decode("image", path, "uint8")
+    return DecodedImage(pixels, answer["plain"])
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:
@@ -93,7 +118,8 @@ def read_frames(
 
     Args:
         path: file of the clip. Only the part that the frames need is decoded.
-        count: number of frames, from the middles of equal spans; all if the clip has no more.
+        count: number of frames, those on screen in the middles of equal spans of time; all if the clip
+            has no more.
         indices: indices of frames in the order in which they are shown, from 0.
         times: times at which frames are shown, in seconds of the file's own clock.
 
@@ -123,6 +149,13 @@ def _video(
         times=None if times is None else [float(time) for time in times],
     )
     return Video(array, np.asarray(answer["times"], np.float64))
+
+
+def read_times(path: Path) -> FrameTimes:
+    """The times of all frames of a clip, from its packets; one frame is decoded."""
+    answer, times = pool().decode("times", path, "float64")
+    width, height = answer["size"]
+    return FrameTimes(times[:-1], float(times[-1]), (width, height))
 
 
 def probe(path: Path) -> Probe:

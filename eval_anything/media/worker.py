@@ -53,9 +53,9 @@ class OutputFile:
 def _image(path: Path, kind: Kind, _: Json, output: OutputFile) -> Json:
     from eval_anything.media.images import decode_image
 
-    pixels = decode_image(path, kind)
+    pixels, is_plain = decode_image(path, kind)
     output.write(pixels)
-    return {"shape": pixels.shape}
+    return {"shape": pixels.shape, "plain": is_plain}
 
 
 def _audio(path: Path, kind: Kind, request: Json, output: OutputFile) -> Json:
@@ -82,7 +82,7 @@ def _video(path: Path, kind: Kind, request: Json, output: OutputFile) -> Json:
     timeline = read_timeline(path, kind)
     indices = list(range(len(timeline.pts)))
     if request["count"] is not None:
-        indices = frames.middles(len(indices), request["count"])
+        indices = frames.evenly(timeline, request["count"])
     elif request["indices"] is not None:
         indices = request["indices"]
     elif request["times"] is not None:
@@ -96,6 +96,17 @@ def _video(path: Path, kind: Kind, request: Json, output: OutputFile) -> Json:
         "shape": [len(indices), *sides],
         "times": [times[index] for index in indices],
     }
+
+
+def _times(path: Path, kind: Kind, _: Json, output: OutputFile) -> Json:
+    import numpy as np
+
+    from eval_anything.media.timeline import read_timeline
+
+    timeline = read_timeline(path, kind)
+    times = np.array([*timeline.times, timeline.end], np.float64)
+    output.write(times)
+    return {"shape": times.shape, "size": timeline.size}
 
 
 def _check(path: Path, kind: Kind, request: Json, _: OutputFile) -> Json:
@@ -118,12 +129,9 @@ def _check(path: Path, kind: Kind, request: Json, _: OutputFile) -> Json:
 
 def _probe(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
     if kind.modality is Modality.IMAGE:
-        from eval_anything.media.images import open_image
+        from eval_anything.media.images import upright_size
 
-        with open_image(path, kind) as image:
-            # Orientations from 5 on (Exif 2.3) are turned by a quarter.
-            size = image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1]
-        return {"mime": kind.mime, "size": size, "frames": 1}
+        return {"mime": kind.mime, "size": upright_size(path, kind), "frames": 1}
     if kind.modality is Modality.AUDIO:
         from eval_anything.media.sounds import sound_header
 
@@ -131,7 +139,6 @@ def _probe(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
         seconds = None if header.samples is None else header.samples / header.rate
         channels = header.channels
         return {"mime": kind.mime, "duration": seconds, "rate": header.rate, "channels": channels}
-    from eval_anything.media.frames import upright_size
     from eval_anything.media.timeline import read_timeline
 
     timeline = read_timeline(path, kind)
@@ -140,8 +147,8 @@ def _probe(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
     return {
         "mime": kind.mime,
         "duration": span + timeline.last_seconds,
-        "rate": (len(times) - 1) / span if span else None,
-        "size": upright_size(path, kind),
+        "rate": (len(times) - 1) / span if span else 1 / timeline.last_seconds,
+        "size": timeline.size,
         "frames": len(times),
         "has_sound": timeline.has_sound,
     }
@@ -152,6 +159,7 @@ _OPERATIONS: dict[str, Callable[[Path, Kind, Json, OutputFile], Json]] = {
     "audio": _audio,
     "sound": _sound,
     "video": _video,
+    "times": _times,
     "check": _check,
     "probe": _probe,
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,70 +16,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval_anything.media import MediaError, probe, read_frames, read_video
+from eval_anything.content import Modality
+from eval_anything.media import (
+    MediaError,
+    check_decodes,
+    media_part,
+    probe,
+    read_frames,
+    read_times,
+    read_video,
+)
 from eval_anything.media.frames import decord_frames, pyav_frames
 from eval_anything.media.pool import Pool
 from eval_anything.media.sniff import kind_of_file
 from eval_anything.media.timeline import read_timeline
-
-BITS = 10
-SQUARE = 32
-WIDTH, HEIGHT = BITS * SQUARE, 176
-FRAMES = 90
-
-
-def numbered(number: int) -> np.ndarray:
-    """A picture that carries a number in white and black squares."""
-    pixels = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-    pixels[..., 0] = np.linspace(0, 255, WIDTH)[None]
-    pixels[..., 1] = 90
-    pixels[..., 2] = np.linspace(200, 0, HEIGHT)[:, None]
-    for bit in range(BITS):
-        pixels[:SQUARE, bit * SQUARE : (bit + 1) * SQUARE] = 255 * (number >> bit & 1)
-    return pixels
-
-
-def number_of(pixels: np.ndarray) -> int:
-    """The number that a picture carries."""
-    inner = slice(SQUARE // 4, 3 * SQUARE // 4)
-    squares = (pixels[inner, bit * SQUARE :][:, inner] for bit in range(BITS))
-    return sum(1 << bit for bit, square in enumerate(squares) if square.mean() > 127)
-
-
-def make_clip(
-    path: Path,
-    codec: str = "libx264",
-    uneven: bool = False,
-    turned: int = 0,
-    matrix: int | None = None,
-    frames: int = FRAMES,
-    **options: str,
-) -> list[float]:
-    """A numbered clip; the seconds at which its frames are shown."""
-    import av
-
-    chance = np.random.default_rng(7)
-    steps = chance.integers(10, 90, frames) if uneven else np.full(frames, 40)
-    starts = [0, *np.cumsum(steps)[:-1].tolist()]
-    names = {name.replace("_", "-"): value for name, value in options.items()}
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=names)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        if not (codec == "mpeg4" or turned):
-            stream.codec_context.time_base = Fraction(1, 1000)
-        if turned:
-            stream.set_display_rotation(turned)
-        if matrix is not None:
-            stream.codec_context.colorspace = matrix
-        for number, start in enumerate(starts):
-            frame = av.VideoFrame.from_ndarray(numbered(number), format="rgb24")
-            if matrix is not None:
-                frame = frame.reformat(format="yuv420p", dst_colorspace=matrix)
-            frame.pts, frame.time_base = start, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return [start / 1000 for start in starts]
-
+from tests.support.numbered_clips import (
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    make_clip,
+    make_growing,
+    make_slow_then_fast,
+    number_of,
+    numbered,
+)
 
 CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "H.264": ("a.mp4", {}),
@@ -149,10 +109,83 @@ def test_a_turned_clip_is_read_upright(tmp_path: Path, turned: int) -> None:
     assert [number_of(np.rot90(pixels, -turned // 90)) for pixels in frames] == [5, 60]
     size = (WIDTH, HEIGHT) if turned == 180 else (HEIGHT, WIDTH)
     assert probe(tmp_path / "a.mp4").size == size
-    first, second = (read(tmp_path / "a.mp4", [5, 60]) for read in (by_pyav, by_decord))
-    assert second is not None
-    for one, other in zip(first, second, strict=True):
-        assert abs(one.astype(int) - other).max() <= 2
+    assert by_decord(tmp_path / "a.mp4", [5, 60]) is None
+
+
+# By the numbers a, b, c, d of a display matrix: the stored pixel (x, y) is shown at (ax + cy, bx + dy).
+MATRICES: dict[tuple[int, int, int, int], Callable[[np.ndarray], np.ndarray]] = {
+    (1, 0, 0, 1): lambda pixels: pixels,
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (-1, 0, 0, -1): lambda pixels: np.rot90(pixels, 2),
+    (0, 1, 1, 0): lambda pixels: pixels.swapaxes(0, 1),
+    (0, -1, 1, 0): lambda pixels: np.rot90(pixels, 1),
+    (0, 1, -1, 0): lambda pixels: np.rot90(pixels, -1),
+    (0, -1, -1, 0): lambda pixels: np.rot90(pixels.swapaxes(0, 1), 2),
+}
+
+
+def test_all_eight_orientations_are_upright(tmp_path: Path) -> None:
+    """As `ffmpeg` shows them (compared once with ffmpeg 5.1, and in the corpus)."""
+    path = tmp_path / "a.mp4"
+    make_clip(path, frames=3)
+    stored = read_frames(path, indices=[2]).frames[0]
+    data = path.read_bytes()
+    start = data.index(b"tkhd") + 44
+    one = 2**16
+    for (a, b, c, d), turn in MATRICES.items():
+        matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 2**30)
+        path.write_bytes(data[:start] + matrix + data[start + 36 :])
+        expected = turn(stored)
+        frame = read_frames(path, indices=[2]).frames[0]
+        assert frame.shape == expected.shape, (a, b, c, d)
+        assert abs(frame.astype(int) - expected).max() <= 2, (a, b, c, d)
+        assert probe(path).size == (expected.shape[1], expected.shape[0])
+        assert read_times(path).size == (expected.shape[1], expected.shape[0])
+
+
+def test_a_count_is_spread_over_the_time_not_over_the_frames(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.webm"):
+        path = tmp_path / name
+        make_slow_then_fast(path)
+        # On screen at .625, 1.875, 3.125 ... 9.375 s.
+        video = read_frames(path, 8)
+        assert [number_of(pixels) for pixels in video.frames] == [0, 1, 3, 4, 5, 6, 8, 20]
+        assert video.times == pytest.approx([0, 1, 3, 4, 5, 6, 8, 9 + 11 / 30], abs=0.001)
+        times, end, size = read_times(path)
+        assert len(times) == 39
+        assert end == pytest.approx(10, abs=0.005)
+        assert size == (WIDTH, HEIGHT)
+
+
+def test_the_last_frame_lasts_as_its_packet_says(tmp_path: Path) -> None:
+    for number, bf in enumerate(("0", "3")):
+        path = tmp_path / f"{number}.mp4"
+        make_clip(path, frames=12, bf=bf)
+        assert probe(path).duration == pytest.approx(12 / 25, abs=0.002)
+
+
+def test_a_clip_of_one_frame_has_a_rate(tmp_path: Path) -> None:
+    for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx")):
+        make_clip(tmp_path / name, codec=codec, frames=1)
+        found = probe(tmp_path / name)
+        assert found.frames == 1
+        assert found.rate is not None
+        assert found.rate * (found.duration or 0) == pytest.approx(1)
+        assert len(read_frames(tmp_path / name, 4).frames) == 1
+
+
+def test_a_clip_that_changes_its_size_is_read_in_the_size_of_its_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    make_growing(path)
+    check_decodes(media_part(path, Modality.VIDEO))
+    video = read_video(path)
+    assert video.frames.shape == (10, 96, 160, 3)
+    assert probe(path).size == (160, 96)
+    for later in video.frames[5:]:
+        assert later[48, 40].max() < 20
+        assert later[48, 120, 0] > 220
+    assert read_frames(path, indices=[9]).frames.shape == (1, 96, 160, 3)
 
 
 def test_the_order_and_repeats_of_indices_are_kept(tmp_path: Path) -> None:
