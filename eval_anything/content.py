@@ -206,6 +206,7 @@ class Sample(Struct, frozen=True):
 FailureKind = Literal[
     "model_error",
     "unsupported_input",
+    "unreadable_input",
     "empty_output",
     "invalid_output",
     "missing_output",
@@ -222,8 +223,10 @@ FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
 class Failure(Struct, frozen=True):
     """Reason why there is no usable response to a sample.
 
-    If the model failed, the sample scores the floor of each metric. `skipped` is no failure of the
-    model: a server failed, and the user gave up on the sample (`--skip-failing`): it has no scores.
+    If the model failed, the sample scores the floor of each metric. Two kinds are no failures of the
+    model. `skipped`: a server failed, and the user gave up on the sample (`--skip-failing`): it has no
+    scores. `unreadable_input`: a medium of the question cannot be read here; no record has this kind,
+    since the sample stays pending.
     """
 
     kind: FailureKind
@@ -235,7 +238,7 @@ class Failure(Struct, frozen=True):
     @property
     def of_model(self) -> bool:
         """Whether the model failed."""
-        return self.kind != "skipped"
+        return self.kind not in ("skipped", "unreadable_input")
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):

@@ -159,13 +159,15 @@ def _judges(options: Namespace) -> JudgeMetrics:
     return JudgeMetrics(find_judges(options.include))
 
 
-def _loaded(folder: TaskFolder, judges: JudgeMetrics, sets: list[Path]) -> tuple[Task | None, str]:
+def _loaded(
+    folder: TaskFolder, judges: JudgeMetrics, sets: list[Path], decode: bool = False
+) -> tuple[Task | None, str]:
     """The task and an empty text; or None and instructions, if its data set is not on this machine."""
     from eval_anything.tasks.datasets.find import MissingDataError
     from eval_anything.tasks.load import load_task
 
     try:
-        return load_task(folder, judges, sets), ""
+        return load_task(folder, judges, sets, decode), ""
     except MissingDataError as error:
         if sets:
             raise
@@ -201,12 +203,12 @@ def _shown_part(part: Any) -> dict[str, str]:
 
 
 def validate_task(options: Namespace) -> Exit:
-    """Reads a folder as a run would, without running its code; mistakes are listed by line. Without its
-    data set, only the samples stay unchecked."""
+    """Reads a folder as a run would, also its media, without running its code; mistakes are listed by
+    line. Without its data set, only the samples stay unchecked."""
     from eval_anything.tasks.load import folder_at
 
     folder = folder_at(options.path)
-    task, missing = _loaded(folder, _judges(options), options.data)
+    task, missing = _loaded(folder, _judges(options), options.data, decode=True)
     samples = None if task is None else len(task.samples)
     summary = f"{folder.name}: {samples} samples, no mistakes found"
     if task is None:

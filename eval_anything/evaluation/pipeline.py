@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from eval_anything.content import Failure, Record, Response, Sample, Score, TextPart
-from eval_anything.errors import EvalError, ServerError, UserError
+from eval_anything.errors import EvalError, InfrastructureError, ServerError, UserError
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.base import Model, Request, Sampling, failure_of
 from eval_anything.models.checked import checked
 from eval_anything.models.turns import converse
 from eval_anything.runs.directory import Run, read_run
@@ -51,16 +51,17 @@ class Batch(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A request that a server failed; with a response it is the judge's server that did."""
+    """A request that a server failed, or with a medium that cannot be read; with a response it is the
+    judge's server that failed."""
 
     request: Request
     response: Response | None
-    error: ServerError
+    error: InfrastructureError
 
 
 class Pending:
-    """Samples that are pending because a server failed, with the reason of each, and the error that
-    stops the run, if any.
+    """Samples that are pending because a server failed or a medium of theirs cannot be read, with the
+    reason of each, and the error that stops the run, if any.
 
     Attributes:
         samples: the reason by task and sample id.
@@ -90,7 +91,7 @@ class Pending:
         """The first reason of a sample."""
         return next(iter(self.samples.values()), "")
 
-    def add(self, task: str, sample_ids: Iterable[str], error: ServerError) -> None:
+    def add(self, task: str, sample_ids: Iterable[str], error: InfrastructureError) -> None:
         """Adds pending samples of a task."""
         for sample_id in sample_ids:
             self.samples.setdefault((task, sample_id), str(error))
@@ -110,6 +111,12 @@ class Pending:
                 self._in_a_row = 0
             else:
                 self.stop(error)
+
+    def unreadable(self, request: Request, reason: str) -> None:
+        """Adds the sample of a request with a medium that cannot be read."""
+        error = InfrastructureError(f"its question cannot be read: {reason}")
+        self.add(request.task, [request.sample_id], error)
+        self.failed.append(Failed(request, None, error))
 
     def stop(self, error: EvalError) -> None:
         """Stops the run: no new batch begins, and the first such error is raised at the end."""
@@ -310,7 +317,11 @@ async def _answer_all(
             pending.stop(error)
         else:
             for request, response in answers:
-                if request.key in batch.pending:
+                if request.key not in batch.pending:
+                    continue
+                if response.error is not None and response.error.kind == "unreadable_input":
+                    pending.unreadable(request, response.error.message)
+                else:
                     await answered.put((request, response))
 
 
@@ -331,7 +342,7 @@ async def _answers(model: Model, requests: list[Request], store: MediaStore) -> 
     except Exception as error:
         if len(requests) > 1:
             return [(await _answers(model, [request], store))[0] for request in requests]
-        return [Response(error=Failure("model_error", f"{type(error).__name__}: {error}"))]
+        return [Response(error=failure_of(error))]
 
 
 def _stored(response: Response, store: MediaStore) -> Response:

@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from eval_anything.content import Message, Response
+from eval_anything.content import Failure, Message, Response
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.files.hashing import seed_of
-from eval_anything.media import MediaStore
+from eval_anything.media import MediaError, MediaStore
 from eval_anything.servers.prices import Spending
 
 if TYPE_CHECKING:
     from eval_anything.tasks.task import Task
+
+
+def failure_of(error: Exception) -> Failure:
+    """The failure for an exception of a model. A medium of the question that cannot be read is no fault
+    of the model.
+
+    Example:
+        >>> failure_of(KeyError("x")).message
+        "KeyError: 'x'"
+    """
+    if isinstance(error, MediaError):
+        return Failure("unreadable_input", str(error))
+    return Failure("model_error", f"{type(error).__name__}: {error}")
 
 
 class Sampling(Struct, frozen=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import Message, Metric, Modality, Sample, Turn
+from eval_anything.content import FromTurn, MediaPart, Message, Metric, Modality, Part, Sample, Turn
 from eval_anything.errors import near
 from eval_anything.files.code import check_code
 from eval_anything.files.json_text import without_mark
@@ -26,6 +27,7 @@ def load_task(
     folder: TaskFolder,
     judges: Mapping[str, Mapping[str, Metric]] | None = None,
     data: Sequence[Path] = (),
+    decode: bool = False,
 ) -> Task:
     """The task with its samples, checked. No code of the folder is run.
 
@@ -34,6 +36,7 @@ def load_task(
         judges: metrics of the available judges by the judge's name; without them the task's judges are
             not checked.
         data: folders of data sets to search before the user's own (`--data`).
+        decode: whether all media are decoded, too, as a run would.
 
     Raises:
         FileProblemsError: lists all mistakes in the folder.
@@ -45,7 +48,7 @@ def load_task(
         _check_judges(folder, file, judges, mistakes)
     if file.data is not None:
         mistakes.check()
-    samples = _read_samples(folder, file, data, mistakes)
+    samples = _read_samples(folder, file, data, mistakes, decode)
     template = _read_template(folder.path, file, samples, mistakes)
     _check_groups(file, samples, mistakes)
     mistakes.check()
@@ -139,7 +142,7 @@ def _check_groups(file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> 
 
 
 def _read_samples(
-    folder: TaskFolder, file: TaskFile, data: Sequence[Path], mistakes: Mistakes
+    folder: TaskFolder, file: TaskFile, data: Sequence[Path], mistakes: Mistakes, decode: bool
 ) -> list[Sample]:
     if file.data is not None:
         from eval_anything.tasks.datasets.find import find_snapshot
@@ -150,6 +153,7 @@ def _read_samples(
     else:
         lines, media = _lines(folder.path, file, mistakes), folder.path
     samples: list[Sample] = []
+    media_places: dict[MediaPart, Problem] = {}
     places: dict[str, Problem] = {}
     for where, line in lines:
         try:
@@ -166,12 +170,36 @@ def _read_samples(
             places.setdefault(sample.id, where)
             mistakes.extend(map(where.extended, _disagreements(sample, file)))
             samples.append(sample)
+            for part in _question_parts(sample):
+                if isinstance(part, MediaPart):
+                    media_places.setdefault(part, where)
         if len(mistakes) >= _MOST_PROBLEMS:
             mistakes.append(where.extended("too many mistakes: the rest was not read"))
             return samples
+    if decode:
+        _decode_all(media_places, mistakes)
     if not samples and not mistakes:
         mistakes.append(Problem(folder.path / file.samples, 0, "holds no samples: add a line for each"))
     return samples
+
+
+def _decode_all(media_places: Mapping[MediaPart, Problem], mistakes: Mistakes) -> None:
+    """Adds the media that do not decode, each with the place of its first sample."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from eval_anything.media import MediaError, check_decodes
+
+    def fault(part: MediaPart) -> str | None:
+        try:
+            check_decodes(part)
+        except MediaError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for where, message in zip(media_places.values(), threads.map(fault, media_places), strict=True):
+            if message is not None and len(mistakes) < _MOST_PROBLEMS:
+                mistakes.append(where.extended(message))
 
 
 def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> list[tuple[Problem, bytes]]:
@@ -187,10 +215,15 @@ def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> list[tuple[Problem
     return [(Problem(path, number, ""), line) for number, line in lines if line.strip()]
 
 
+def _question_parts(sample: Sample) -> list[Part | FromTurn]:
+    """The parts of all messages and turns of a sample."""
+    questions: tuple[Message | Turn, ...] = (*sample.messages, *sample.turns)
+    return [part for question in questions for part in question.parts]
+
+
 def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
     """Contradictions between a sample and task.yaml, as messages."""
-    questions: tuple[Message | Turn, ...] = (*sample.messages, *sample.turns)
-    modalities = {part.modality for question in questions for part in question.parts}
+    modalities = {part.modality for part in _question_parts(sample)}
     extra_in = modalities - set(file.inputs)
     extra_out = {*sample.contract.required, *sample.contract.allowed} - set(file.outputs)
     messages = []

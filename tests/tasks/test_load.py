@@ -14,7 +14,8 @@ from eval_anything.files.mistakes import FileProblemsError
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.tasks.load import folder_at, load_task
-from tests.support.helpers import TASK_YAML, make_task, medium_sample, mp4, png, text_sample, wav
+from tests.support.helpers import TASK_YAML, Cli, make_task, medium_sample, mp4, png, text_sample, wav
+from tests.support.numbered_clips import make_growing
 
 OWN = """\
 version: 1
@@ -265,3 +266,16 @@ def test_all_bundled_tasks_load() -> None:
             task = load_task(folder, JUDGES)
             assert task.name == name
             assert len(task.samples) >= 20
+
+
+def test_validate_reads_media_as_a_run_does(cli: Cli, tmp_path: Path) -> None:
+    make_growing(tmp_path / "growing.webm")
+    clip = (tmp_path / "growing.webm").read_bytes()
+    samples = [medium_sample("a", "video", "a.webm"), medium_sample("b", "image", "b.png")]
+    folder = make_task(tmp_path, "m/t", samples, a__webm=clip, b__png=png())
+    assert cli("tasks", "validate", folder).code == 0
+    (folder / "b.png").write_bytes(png(size=48, noise=1)[:2000])
+    result = cli("tasks", "validate", folder)
+    assert result.code == 2
+    assert "samples.jsonl:2" in result.err
+    assert "b.png does not decode" in result.err

@@ -20,7 +20,7 @@ from eval_anything.models.agent.grammar import parse_answer
 from eval_anything.models.agent.instructions import AgentInstructions, Form, instructed, schema, tools
 from eval_anything.models.agent.plan import ParsedPlan, Plan, PlanError
 from eval_anything.models.agent.plan_parser import read_json, read_message
-from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.base import Model, Request, Sampling, failure_of
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
 from eval_anything.servers import completions
@@ -117,8 +117,10 @@ class ServerPlanner(Planner):
         """The plan, or the error for which there is none."""
         try:
             return await self._plan(request, form)
-        except (UnsupportedInputError, MediaError) as error:
+        except UnsupportedInputError as error:
             return PlannedAnswer(form, error=Failure("unsupported_input", str(error)))
+        except MediaError as error:
+            return PlannedAnswer(form, error=failure_of(error))
         except ReplyError as error:
             failure = self._model.client.failure_of(error, has_media(request.messages))
             return PlannedAnswer(form, error=failure)

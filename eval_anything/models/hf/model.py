@@ -13,7 +13,7 @@ import msgspec
 from eval_anything.content import Failure, Latency, Part, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Model, Request, typed_arguments
+from eval_anything.models.base import Model, Request, failure_of, typed_arguments
 from eval_anything.models.hf.families import families, family_of
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
@@ -144,8 +144,7 @@ class TransformersModel(Model):
         outcomes = self._batcher.answer(prompts, answer)
         for i, outcome in zip(answerable, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                reason = f"{type(outcome).__name__}: {outcome}"
-                answers[i] = Response(error=Failure("model_error", reason))
+                answers[i] = Response(error=failure_of(outcome))
             else:
                 parts, details = _without_thoughts(outcome)
                 answers[i] = Response(

@@ -16,7 +16,7 @@ from eval_anything.content import Failure, Part, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
-from eval_anything.models.base import Ending, Model, Request, TextModel
+from eval_anything.models.base import Ending, Model, Request, TextModel, failure_of
 from eval_anything.models.openai.endpoints import ENDPOINTS, EndpointReply
 from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
 from eval_anything.models.openai.payload import Link, Medium, medium
@@ -100,8 +100,10 @@ class ChatModel(Model):
         """The response to one request, sent with these settings in place of the model's."""
         try:
             answer = await ENDPOINTS[settings.api](self.client, settings, request)
-        except (UnsupportedInputError, MediaError) as error:
+        except UnsupportedInputError as error:
             return Response(error=Failure("unsupported_input", str(error)))
+        except MediaError as error:
+            return Response(error=failure_of(error))
         except ReplyError as error:
             return Response(error=self.client.failure_of(error, has_media(request.messages)))
         return await self._response(answer, store)

@@ -131,7 +131,9 @@ def test_a_run_with_what_a_checkpoint_cannot_take(cli: Cli, llava: Path, tmp_pat
     make_task(tmp_path, "mine/demo", samples, a__png=png(size=40), a__wav=wav(), b__png=cut)
     arguments = ["--tasks", "mine/demo", "--include", "mine", "--out", "run", "--max-failed", "1"]
     result = cli("run", "--model", llava, "--model-arg", "max_new_tokens=4", "--json", *arguments)
-    assert result.code == 0, result.err
+    assert result.code == 4, "what cannot be read is no failure of the model: its sample is pending"
+    assert "1 samples are pending: its question cannot be read: " in result.err
+    assert "b.png does not decode" in result.err
     from eval_anything.runs.directory import read_run
 
     errors = {r.sample_id: r.error for r in read_run(tmp_path / "run", "mine/demo")}
@@ -140,8 +142,11 @@ def test_a_run_with_what_a_checkpoint_cannot_take(cli: Cli, llava: Path, tmp_pat
     assert errors["a"] is not None
     assert errors["a"].kind == "unsupported_input"
     assert errors["a"].message == "this checkpoint takes text and image; it cannot read audio"
-    assert errors["broken"] is not None
-    assert "does not decode" in errors["broken"].message
+    assert "broken" not in errors
+    checked = cli("tasks", "validate", tmp_path / "mine/demo")
+    assert checked.code == 2
+    assert "samples.jsonl:4" in checked.err
+    assert "b.png does not decode" in checked.err
 
 
 def long_clip() -> bytes:
