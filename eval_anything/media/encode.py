@@ -1,10 +1,10 @@
-"""Encoders of pixels and samples: plain PNG, WAV and MP4 without metadata, the same bytes each time."""
+"""Encoders of pixels and samples: plain files without metadata, the same bytes each time."""
 
 from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,24 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 
+_TICK = Fraction(1, 90_000)  # unit of the times of a clip with a variable rate, in seconds
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """A PNG file of the pixels, uint8 (height, width, 3)."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def encode_jpeg(pixels: Pixels) -> bytes:
+    """A JPEG file of the pixels, uint8 (height, width, 3), with colours in full resolution."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
 
 
@@ -42,7 +54,11 @@ def pack_wav(pcm: bytes, rate: int, channels: int, width: int) -> bytes:
 
 
 def encode_mp4(
-    frames: Iterable[Pixels], fps: int | Fraction, crf: int = 18, exact: bool = False
+    frames: Iterable[Pixels],
+    fps: int | Fraction,
+    crf: int = 18,
+    exact: bool = False,
+    times: Sequence[float] | None = None,
 ) -> bytes:
     """An MP4 file (H.264) of frames, uint8 (height, width, 3).
 
@@ -53,6 +69,7 @@ def encode_mp4(
         exact: whether the bytes are the same on every run for any content. x264's fast paths do not
             ensure that (measured: 1 clip of moving shapes in 6 differs); still clips of flat shapes are
             the same without it.
+        times: seconds at which the frames are shown, rising, for a variable rate; `fps` is the mean one.
     """
     import av
     import numpy as np
@@ -65,11 +82,14 @@ def encode_mp4(
             options["x264-params"] = "cpu-independent=1"
         stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
         stream.pix_fmt = "yuv420p"
+        if times is not None:
+            stream.codec_context.time_base = _TICK
         for number, pixels in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = pixels.shape[:2]
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"))
-            )
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = round((times[number] - times[0]) / _TICK), _TICK
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()

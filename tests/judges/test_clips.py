@@ -50,6 +50,14 @@ def test_a_clip_stays_the_same_clip(tmp_path: Path) -> None:
     assert np.abs(after.frames.astype(int) - before.frames).mean() < 3
 
 
+def test_a_variable_rate_stays(tmp_path: Path) -> None:
+    times = [0, 1, 2, 2.1, 2.2, 3, 3.1, 4, 4.5, 4.6, 4.7, 6]
+    path = at(tmp_path, "a.mp4", encode_mp4(gradual((64, 48)), 2, times=times))
+    assert np.allclose(read_video(path).times, times, atol=1e-3)
+    after = read_video(at(tmp_path, "b.mp4", clean_clip(path).data))
+    assert np.allclose(after.times, times, atol=1e-3)
+
+
 def test_a_long_clip_is_thinned_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eval_anything.judges.asking.guard._MOST_CLIP_PIXELS", 4 * 64 * 48 + 1)
     clean = clean_clip(at(tmp_path, "a.mp4", encode_mp4(gradual((64, 48)), 6)))

@@ -270,7 +270,7 @@ def clean_frames(path: Path, count: int = 4, max_side: int = 1536) -> list[Clean
 def clean_clip(path: Path, max_side: int = 1536, max_bytes: int = 16 * 2**20) -> CleanMedium:
     """Pictures of a clip as MP4 (H.264), encoded again, without sound and metadata.
 
-    The mean frame rate stays (0.1 to 120 per second), and so does the number of frames up to 128 Mi
+    The times of the frames stay (a rate of 0.1 to 120 per second), and so does their number up to 128 Mi
     pixels in total; a larger clip is reduced to frames at the middles of equal spans. Frames are scaled
     down if a side is longer than `max_side` or odd, which the format does not allow, and halved until
     the file has at most `max_bytes`. MediaError if the clip does not decode or stays too large.
@@ -280,11 +280,15 @@ def clean_clip(path: Path, max_side: int = 1536, max_bytes: int = 16 * 2**20) ->
         raise MediaError(f"{path} has no pictures")
     width, height = clip.size
     video = read_frames(path, max(1, _MOST_CLIP_PIXELS // (width * height)))
-    rate = _frame_rate(video.times)
+    if len(video.frames) < clip.frames:
+        rate, times = _bounded_rate(len(video.frames), clip.duration or 0), None
+    else:
+        rate = _bounded_rate(len(video.times) - 1, float(video.times[-1] - video.times[0]))
+        times = None if _is_even(video.times, rate) else video.times.tolist()
     scale = min(1.0, max_side / max(width, height))
     while True:
         size = (_even(width * scale), _even(height * scale))
-        encoded = encode_mp4((_resized(frame, size) for frame in video.frames), rate)
+        encoded = encode_mp4((_resized(frame, size) for frame in video.frames), rate, times=times)
         if len(encoded) <= max_bytes:
             break
         scale /= 2
@@ -344,10 +348,24 @@ def _even(side: float) -> int:
     return max(2, int(side) // 2 * 2)
 
 
-def _frame_rate(times: np.ndarray) -> Fraction:
-    """Mean frame rate from the times (frames,) in seconds, which a clip may declare at will."""
-    span = float(times[-1] - times[0])
-    if len(times) < 2 or not span > 0:
+def _is_even(times: np.ndarray, rate: Fraction) -> bool:
+    """Whether frames at these times may be shown at a constant rate.
+
+    They may if no frame is a quarter of a frame off, and must if they follow each other too fast or too
+    slowly: a clip may declare any times.
+    """
+    import numpy as np
+
+    grid = times[0] + np.arange(len(times)) / float(rate)
+    steps = np.diff(times)
+    if (steps < 1 / float(_HIGHEST_FPS)).any() or (steps > 1 / float(_LOWEST_FPS)).any():
+        return True
+    return bool((abs(times - grid) * float(rate) < 0.25).all())
+
+
+def _bounded_rate(frames: int, seconds: float) -> Fraction:
+    """Frames a second, of a length that a clip may declare at will."""
+    if frames < 1 or not seconds > 0:
         return Fraction(1)
-    rate = Fraction((len(times) - 1) / span).limit_denominator(1001)
+    rate = Fraction(frames / seconds).limit_denominator(1001)
     return min(max(rate, _LOWEST_FPS), _HIGHEST_FPS)

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.media import read_audio, read_frames, read_image
-from eval_anything.media.encode import encode_png, encode_wav
+from eval_anything.media import read_audio, read_frames, read_picture
+from eval_anything.media.encode import encode_jpeg, encode_png, encode_wav
 from eval_anything.models.openai.settings import ServerSettings
 
-# Types that every server takes; all others are converted to PNG and WAV.
+# Types that every server takes; all others are converted to PNG and WAV. So are pictures that readers
+# may show differently: a server must see the pixels that all other models and judges see.
 _IMAGES = ("image/png", "image/jpeg")
 
 
@@ -179,9 +180,13 @@ def _pictures(part: MediaPart, frames: int) -> list[str]:
 
 
 def _image(part: MediaPart) -> tuple[bytes, str]:
-    if part.mime in _IMAGES:
+    picture = read_picture(part.path)
+    if picture.is_plain and part.mime in _IMAGES:
         return part.path.read_bytes(), part.mime
-    return encode_png(read_image(part.path)), "image/png"
+    encoded = encode_png(picture.pixels)
+    if len(encoded) > _LARGEST:  # a large photo that lies on its side, say
+        return encode_jpeg(picture.pixels), "image/jpeg"
+    return encoded, "image/png"
 
 
 def _audio(part: MediaPart) -> tuple[bytes, str]:

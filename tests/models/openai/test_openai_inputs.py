@@ -12,7 +12,14 @@ import pytest
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
-from eval_anything.media import MediaStore, read_audio, read_frames, read_image
+from eval_anything.media import (
+    MediaStore,
+    media_part,
+    read_audio,
+    read_frames,
+    read_image,
+    read_picture,
+)
 from eval_anything.models.openai import ChatModel, inputs
 from eval_anything.servers.prices import Spending
 from tests.support.helpers import jpeg, mp4, png, wav
@@ -242,6 +249,66 @@ def test_speech(tmp_path: Path) -> None:
         "voice": "nova",
         "response_format": "wav",
     }
+
+
+def unusual_pictures(folder: Path) -> list[Path]:
+    """Pictures that readers show differently: turned, of 16 bits, CMYK, transparent, of several."""
+    from PIL import Image
+
+    chance = np.random.default_rng(2)
+    pixels = chance.integers(0, 255, (6, 8, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    grey = Image.fromarray(chance.integers(0, 2**16, (6, 8), np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    saved: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "turned.jpg": (picture, {"exif": exif}),
+        "turned.png": (picture, {"exif": exif}),
+        "cmyk.jpg": (picture.convert("CMYK"), {}),
+        "16.png": (grey, {}),
+        "alpha.png": (Image.fromarray(np.dstack([pixels, pixels[..., 0]])), {}),
+        "clear.png": (picture.quantize(8), {"transparency": 3}),
+        "several.png": (picture, {"save_all": True, "append_images": [picture.rotate(180)]}),
+    }
+    for name, (image, options) in saved.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in saved]
+
+
+def test_a_server_sees_the_pixels_that_all_others_see(keep: MediaStore, tmp_path: Path) -> None:
+    paths = unusual_pictures(tmp_path)
+    parts = [media_part(path, IMAGE) for path in paths]
+    for part, sent in zip(parts, content(tmp_path, *parts), strict=True):
+        sent_part = decoded(sent["image_url"]["url"], keep, IMAGE)
+        assert sent_part.mime == "image/png", part.path.name
+        pixels, is_plain = read_picture(sent_part.path)
+        assert is_plain
+        assert np.array_equal(pixels, read_image(part.path)), part.path.name
+
+
+def test_a_picture_whose_png_is_too_large_is_sent_as_jpeg(
+    keep: MediaStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(100, 116, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.webp", lossless=True)
+    monkeypatch.setattr(inputs, "_LARGEST", 6000)
+    [sent] = content(tmp_path, media_part(tmp_path / "a.webp", IMAGE))
+    part = decoded(sent["image_url"]["url"], keep, IMAGE)
+    assert part.mime == "image/jpeg"
+    assert abs(read_image(part.path).astype(int) - noise).mean() < 3
+
+
+def test_a_picture_that_cannot_be_read_is_no_failure_of_the_model(
+    keep: MediaStore, tmp_path: Path
+) -> None:
+    with serve_shapes({}) as server:
+        found = respond(server, tmp_path, (Message("user", (keep.put(png()[:60], IMAGE),)),))
+    assert found.error is not None
+    assert found.error.kind == "unreadable_input"
+    assert not found.error.of_model
+    assert server.asked == []
 
 
 def test_a_clip_begins_with_an_image(keep: MediaStore, tmp_path: Path) -> None:
