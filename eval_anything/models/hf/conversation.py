@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from eval_anything.content import MediaPart, Message, Modality, TextPart
-from eval_anything.media import probe, read_audio, read_frames, read_image
-
-# Frames of a clip for a video processor whose config does not define its sampling.
-FRAMES = 16
-
-
-# A function from the VideoMetadata (of transformers) of a clip to the indices of the frames to take.
-Sampler = Callable[[Mapping[str, Any]], Sequence[int]]
+from eval_anything.media import read_audio, read_image
+from eval_anything.models.hf.clips import Sampler, Scaler, read_clip
 
 
 class Conversations(NamedTuple):
@@ -24,7 +18,10 @@ class Conversations(NamedTuple):
 
 
 def conversations(
-    batch: Sequence[Sequence[Message]], rate: int | None = None, sampler: Sampler | None = None
+    batch: Sequence[Sequence[Message]],
+    rate: int | None = None,
+    sampler: Sampler | None = None,
+    scaler: Scaler | None = None,
 ) -> Conversations:
     """The conversations of a batch, with parts in their order.
 
@@ -33,8 +30,8 @@ def conversations(
     Args:
         batch: the messages of each conversation.
         rate: Hz of sound; only needed if there is any.
-        sampler: chooses the frames of a clip; None takes `FRAMES`, evenly spread. Only these frames are
-            decoded.
+        sampler: chooses the frames of a clip (`clips.read_clip`).
+        scaler: scales the frames of large clips.
 
     Raises:
         MediaError: a medium cannot be decoded.
@@ -51,7 +48,7 @@ def conversations(
         if part.modality is Modality.AUDIO:
             assert rate is not None
             return {"type": "audio", "audio": read_audio(part.path, rate)}
-        pixels, about = _clip(part, sampler)
+        pixels, about = read_clip(part.path, sampler, scaler)
         videos.append(about)
         return {"type": "video", "video": pixels}
 
@@ -60,35 +57,6 @@ def conversations(
         for messages in batch
     ]
     return Conversations(turns, videos)
-
-
-def _clip(part: MediaPart, sampler: Sampler | None) -> tuple[Any, dict[str, Any]]:
-    """The frames of a clip and its VideoMetadata, as transformers calls it.
-
-    With a sampler the metadata are those of the whole clip, otherwise those of the chosen frames.
-    """
-    if sampler is not None:
-        probed = probe(part.path)
-        assert probed.frames is not None
-        assert probed.size is not None
-        about = _about(probed.frames, probed.rate, *probed.size[::-1])
-        indices = list(sampler(about))
-        return read_frames(part.path, indices=indices).frames, about | {"frames_indices": indices}
-    video = read_frames(part.path, FRAMES)
-    frames, height, width = video.frames.shape[:3]
-    span = float(video.times[-1] - video.times[0])
-    return video.frames, _about(frames, (frames - 1) / span if span > 0 else None, height, width)
-
-
-def _about(frames: int, fps: float | None, height: int, width: int) -> dict[str, Any]:
-    return {
-        "total_num_frames": frames,
-        "fps": fps,
-        "duration": frames / fps if fps else None,
-        "height": height,
-        "width": width,
-        "frames_indices": list(range(frames)),
-    }
 
 
 def plain_template(image_token: str, between: str) -> str:

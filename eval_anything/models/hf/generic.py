@@ -11,21 +11,13 @@ from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.architecture import auto_class
-from eval_anything.models.hf.conversation import Sampler, conversations
+from eval_anything.models.hf.conversation import conversations
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer, Hole
 from eval_anything.models.hf.source import Source
+from eval_anything.models.hf.video_processor import VideoProcessor
 
 _PLACEHOLDERS = tuple(
     f"{medium}_token_{end}" for medium in ("image", "video", "audio") for end in ("id", "index")
-)
-
-
-_NOT_OF_SAMPLING = (
-    "input_data_format",
-    "do_convert_rgb",
-    "do_sample_frames",
-    "device",
-    "video_metadata",
 )
 
 
@@ -196,7 +188,10 @@ class GenericFamily(Family):
         """The processor's tensors; text that looks like a control token or a placeholder stays text."""
         audio = getattr(self.processor, "feature_extractor", None)
         rate = audio.sampling_rate if audio is not None else None
-        batched = conversations(batch, rate, self._sampler())
+        video = getattr(self.processor, "video_processor", None)
+        view = VideoProcessor(video) if video is not None else None
+        sampler = view.sample if view is not None and view.samples else None
+        batched = conversations(batch, rate, sampler, scaler=view)
         options: dict[str, Any] = {"padding": True, "padding_side": "left"}
         if batched.videos:
             options |= {"video_metadata": batched.videos, "do_sample_frames": False}
@@ -210,27 +205,6 @@ class GenericFamily(Family):
             sanitize_control_tokens=True,
             processor_kwargs=options,
         )
-
-    def _sampler(self) -> Sampler | None:
-        """The video processor's choice of frames; None if its config does not define one.
-
-        Frames are chosen before a clip is decoded, since a long clip does not fit into memory.
-        """
-        video = getattr(self.processor, "video_processor", None)
-        if video is None or (video.fps is None and video.num_frames is None):
-            return None
-        from transformers.video_utils import VideoMetadata
-
-        # Its method `preprocess` does the same, but needs all frames.
-        chosen = {name: getattr(video, name, None) for name in video.valid_kwargs.__annotations__}
-        for name in _NOT_OF_SAMPLING:
-            chosen.pop(name, None)
-
-        def sample(about: Mapping[str, Any]) -> list[int]:
-            indices = video.sample_frames(metadata=VideoMetadata(**about), **chosen)
-            return [int(index) for index in indices]
-
-        return sample
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         """New token ids for each prompt, up to and including the stop token."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from eval_anything.content import MODALITIES, Modality, Usage
 from eval_anything.media import read_video
+from eval_anything.models.hf import clips
+from eval_anything.models.hf.clips import read_clip
+from eval_anything.models.hf.video_processor import VideoProcessor
 from tests.support.asking import ask, documented, loaded, medium, next_logits, user
 from tests.support.helpers import mp4, png
+from tests.support.numbered_clips import HEIGHT, WIDTH, make_clip, number_of
 from tests.support.tiny_media import tiny_qwen2_5_vl
 
 _NEVER = ["<|image_pad|>", "<|video_pad|>"]
@@ -104,3 +110,72 @@ def test_the_medium_reaches_the_model(qwen: Path, tmp_path: Path) -> None:
         shown = next_logits(model, user(first, "What is this?"))
         for changed in (user("What is this?"), user(second, "What is this?"), user("?", first)):
             assert float((shown - next_logits(model, changed)).abs().max()) > 1e-3
+
+
+def processors() -> dict[str, Any]:
+    """Video processors that sample frames in ways of their own."""
+    from transformers import Gemma4VideoProcessor, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
+
+    sizes = {"shortest_edge": 28 * 28, "longest_edge": 56 * 56}
+    return {
+        "by rate": Qwen2VLVideoProcessor(size=sizes, fps=2),
+        "by number": Qwen2VLVideoProcessor(size=sizes, num_frames=8),
+        "in all": Qwen3VLVideoProcessor(
+            size={"shortest_edge": 4 * 32 * 32, "longest_edge": 64 * 32 * 32}
+        ),
+        "32 frames": Gemma4VideoProcessor(),
+    }
+
+
+def test_clips_with_fewer_frames_than_a_processor_asks_for_are_taken_whole(tmp_path: Path) -> None:
+    make_clip(tmp_path / "single.mp4", frames=1)
+    make_clip(tmp_path / "short.mp4", frames=5)
+    for name, processor in processors().items():
+        view = VideoProcessor(processor)
+        frames, about = read_clip(tmp_path / "single.mp4", view.sample, view)
+        assert {number_of(pixels) for pixels in frames} == {0}, name
+        more = {"video_metadata": [about], "do_sample_frames": False, "return_tensors": "pt"}
+        processor(videos=[frames], **more)
+        frames, about = read_clip(tmp_path / "short.mp4", view.sample, view)
+        if name in ("by number", "32 frames"):
+            assert [number_of(pixels) for pixels in frames] == [0, 1, 2, 3, 4]
+
+
+def test_large_clips_are_scaled_as_the_processor_scales_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(tmp_path / "a.mp4")
+    for name, processor in processors().items():
+        view = VideoProcessor(processor)
+        inputs = []
+        for at_once in (2**26, 20 * WIDTH * HEIGHT):
+            monkeypatch.setattr(clips, "_PIXELS_AT_ONCE", at_once)
+            frames, about = read_clip(tmp_path / "a.mp4", lambda about: range(0, 90, 3), view)
+            more = {"video_metadata": [about], "do_sample_frames": False, "return_tensors": "pt"}
+            inputs.append(processor(videos=[frames], **more)["pixel_values_videos"])
+        assert (frames.shape[1:3] != (HEIGHT, WIDTH)) == (name != "32 frames"), "that one enlarges"
+        assert inputs[0].shape == inputs[1].shape, name
+        assert float((inputs[0] - inputs[1]).abs().max()) == 0, name
+
+
+def test_a_long_clip_of_1080p_fits_into_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        planes = np.full((1080 * 3 // 2, 1920), 128, np.uint8)
+        for number in range(150):
+            planes[:1080] = 40 + number
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+        container.mux(stream.encode(None))
+    view = VideoProcessor(processors()["by rate"])
+    before = peak()
+    frames, about = read_clip(path, view.sample, view)
+    assert peak() - before < 500 * 2**20  # frames in their own size would be 890 MiB
+    assert len(frames) == len(about["frames_indices"]) == 150
+    assert frames[149].mean() > frames[0].mean() + 150
+
+
+def peak() -> int:
+    """The most bytes of memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
