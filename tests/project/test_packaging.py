@@ -134,7 +134,7 @@ def test_make_demo_reuses_its_environment() -> None:
 
 
 def test_constraints_pin_what_pyproject_bounds() -> None:
-    """Every direct dependency is pinned for the tests, and only bounded from below for users."""
+    """Every direct dependency is pinned for the tests, and none for users."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
