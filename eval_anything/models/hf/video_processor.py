@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ class VideoProcessor:
         processor, total = self._processor, int(about["total_num_frames"])
         together = getattr(processor, "temporal_patch_size", None) or 1
         names = ("num_frames", "min_frames")
-        least = max(together, *(getattr(processor, name, None) or 0 for name in names))
+        by_rate = math.ceil(about["duration"] * (processor.fps or 0))
+        least = max(together, by_rate, *(getattr(processor, name, None) or 0 for name in names))
         chosen = {n: getattr(processor, n, None) for n in processor.valid_kwargs.__annotations__}
         for name in _NOT_OF_SAMPLING:
             chosen.pop(name, None)

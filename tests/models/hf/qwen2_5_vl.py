@@ -114,7 +114,12 @@ def test_the_medium_reaches_the_model(qwen: Path, tmp_path: Path) -> None:
 
 def processors() -> dict[str, Any]:
     """Video processors that sample frames in ways of their own."""
-    from transformers import Gemma4VideoProcessor, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
+    from transformers import (
+        Gemma4VideoProcessor,
+        LlavaOnevisionVideoProcessor,
+        Qwen2VLVideoProcessor,
+        Qwen3VLVideoProcessor,
+    )
 
     sizes = {"shortest_edge": 28 * 28, "longest_edge": 56 * 56}
     return {
@@ -124,6 +129,7 @@ def processors() -> dict[str, Any]:
             size={"shortest_edge": 4 * 32 * 32, "longest_edge": 64 * 32 * 32}
         ),
         "32 frames": Gemma4VideoProcessor(),
+        "50 a second": LlavaOnevisionVideoProcessor(size={"height": 56, "width": 56}, fps=50),
     }
 
 
@@ -137,7 +143,7 @@ def test_clips_with_fewer_frames_than_a_processor_asks_for_are_taken_whole(tmp_p
         more = {"video_metadata": [about], "do_sample_frames": False, "return_tensors": "pt"}
         processor(videos=[frames], **more)
         frames, about = read_clip(tmp_path / "short.mp4", view.sample, view)
-        if name in ("by number", "32 frames"):
+        if name in ("by number", "32 frames", "50 a second"):
             assert [number_of(pixels) for pixels in frames] == [0, 1, 2, 3, 4]
 
 
