@@ -62,6 +62,7 @@ def tiff(tag: bytes) -> bytes:
     return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # by Pillow, about such tags
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_an_orientation_of_any_type_and_value_is_read_as_pillow_reads_it(
     tmp_path: Path, form: str
