@@ -284,7 +284,7 @@ def clean_clip(path: Path, max_side: int = 1536, max_bytes: int = 16 * 2**20) ->
         rate, times = _bounded_rate(len(video.frames), clip.duration or 0), None
     else:
         rate = _bounded_rate(len(video.times) - 1, float(video.times[-1] - video.times[0]))
-        times = None if _is_even(video.times, rate) else video.times.tolist()
+        times = None if _has_constant_rate(video.times, rate) else video.times.tolist()
     scale = min(1.0, max_side / max(width, height))
     while True:
         size = (_even(width * scale), _even(height * scale))
@@ -348,7 +348,7 @@ def _even(side: float) -> int:
     return max(2, int(side) // 2 * 2)
 
 
-def _is_even(times: np.ndarray, rate: Fraction) -> bool:
+def _has_constant_rate(times: np.ndarray, rate: Fraction) -> bool:
     """Whether frames at these times may be shown at a constant rate.
 
     They may if no frame is a quarter of a frame off, and must if they follow each other too fast or too
