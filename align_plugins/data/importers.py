@@ -19,6 +19,7 @@ from typing import Any
 from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt, Row, prompt_key
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore, sniff
+from eval_anything.media.kinds import true_modality
 from eval_anything.media.sniff import EXTENSIONS
 
 Fields = Mapping[str, Any]
@@ -126,6 +127,7 @@ class _Reader:
             modality = _modality_of(content)
             if modality is None or not (self._folder / content).is_file():
                 return [TextPart(content)] if content.strip() else []
+            modality = true_modality(self._folder / content, modality)
             return [self.medium(content, modality, field)]
         return [self.medium(content, self._output(content), field)]
 
@@ -139,7 +141,8 @@ class _Reader:
         kind = sniff(encoded) if isinstance(encoded, bytes) else None
         if kind is None:
             raise ValueError(f"a response must be text or a known medium, not {type(content).__name__}")
-        return kind.modality
+        assert isinstance(encoded, bytes)
+        return true_modality(encoded, kind.modality)
 
     def row(
         self, kind: type[Prompt], messages: Sequence[Message], ending: str = "", **content: Any

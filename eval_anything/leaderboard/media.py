@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from eval_anything.content import MediaPart, Modality
 from eval_anything.leaderboard.loudness import RATE, loudness
 from eval_anything.media import MediaError, encode_png, probe, read_audio, read_frames, read_image
-from eval_anything.media.sniff import checked_kind, head_of
+from eval_anything.media.kinds import checked_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ class Media:
     def _add(self, part: MediaPart) -> dict[str, Any]:
         """Copies one medium, unless its content is in the site already; its description."""
         try:
-            extension = checked_kind(head_of(part.path), part.modality, part.path.name).extension
+            extension = checked_kind(part.path, part.modality, part.path.name).extension
             content = part.path.read_bytes()
             if extension in _NOT_OF_BROWSERS:
                 extension, content = "png", encode_png(read_image(part.path))

@@ -159,7 +159,8 @@ def read_times(path: Path) -> FrameTimes:
 
 
 def probe(path: Path) -> Probe:
-    """Properties of a medium from headers and packets; of a clip, one frame is decoded."""
+    """Properties of a medium from headers and packets. Of a clip one frame is decoded, and a sound is
+    decoded completely: headers do not tell its length."""
     answer = dict(pool().decode("probe", path).answer)
     del answer["last"]
     if "size" in answer:

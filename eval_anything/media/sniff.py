@@ -1,4 +1,8 @@
-"""Kinds of media files by their first bytes; their names do not count."""
+"""Kinds of media files by their first bytes; their names do not count.
+
+Some containers hold sounds or clips: there the first bytes only tell the container (`Kind.is_either`),
+and the streams in it decide (`kinds`).
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,42 @@ class Kind(NamedTuple):
     mime: str
     extension: str
 
+    @property
+    def container(self) -> str:
+        """The MIME type without the modality, such as "mp4"."""
+        return self.mime.partition("/")[2]
+
+    @property
+    def is_either(self) -> bool:
+        """Whether such a container holds a sound or a clip, which its first bytes do not tell."""
+        return self.container in _EITHER
+
+    def is_named(self, mime: str) -> bool:
+        """Whether a file of this kind may have a name that stands for `mime`."""
+        return self.mime == mime or (self.is_either and self.container == mime.partition("/")[2])
+
+    def holding(self, modality: Modality) -> Kind:
+        """The kind of such a container with a sound or a clip in it."""
+        return Kind(modality, f"{modality}/{self.container}", _EITHER[self.container][modality])
+
+
+# Extensions of containers of sounds and clips.
+_EITHER = {
+    "mp4": {Modality.AUDIO: "m4a", Modality.VIDEO: "mp4"},
+    "webm": {Modality.AUDIO: "weba", Modality.VIDEO: "webm"},
+    "ogg": {Modality.AUDIO: "ogg", Modality.VIDEO: "ogv"},
+    "x-ms-asf": {Modality.AUDIO: "wma", Modality.VIDEO: "wmv"},
+}
+
+
+_MP3 = Kind(Modality.AUDIO, "audio/mpeg", "mp3")
+
+
+_MP2 = Kind(Modality.AUDIO, "audio/mp2", "mp2")
+
+
+_MP4 = Kind(Modality.VIDEO, "video/mp4", "mp4")
+
 
 HEAD = 64
 """Number of first bytes that `sniff` needs."""
@@ -36,7 +76,46 @@ _MAGIC = (
     (b"OggS", Kind(Modality.AUDIO, "audio/ogg", "ogg")),
     (b"fLaC", Kind(Modality.AUDIO, "audio/flac", "flac")),
     (b"\x1aE\xdf\xa3", Kind(Modality.VIDEO, "video/webm", "webm")),
+    (b"0&\xb2u\x8ef\xcf\x11", Kind(Modality.AUDIO, "audio/x-ms-asf", "wma")),
+    (b"riff\x2e\x91\xcf\x11", Kind(Modality.AUDIO, "audio/x-w64", "w64")),
+    (b".snd", Kind(Modality.AUDIO, "audio/basic", "au")),
+    (b"caff", Kind(Modality.AUDIO, "audio/x-caf", "caf")),
+    (b"#!AMR", Kind(Modality.AUDIO, "audio/amr", "amr")),
+    (b"wvpk", Kind(Modality.AUDIO, "audio/x-wavpack", "wv")),
+    (b"TTA1", Kind(Modality.AUDIO, "audio/x-tta", "tta")),
+    (b"NIST_1A", Kind(Modality.AUDIO, "audio/x-nist", "sph")),
+    (b"Creative Voice File", Kind(Modality.AUDIO, "audio/x-voc", "voc")),
 )
+
+
+# Formats that are named and not read, by their first bytes.
+_UNREAD = (
+    (b"MThd", "MIDI, which holds notes and no sound"),
+    (b"MAC ", "Monkey's Audio"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b"DSD ", "DSF"),
+    (b"ADIF", "AAC with an ADIF header"),
+    (b"\x0bw", "AC-3"),
+    (b".RMF", "RealMedia"),
+    (b"FLV\x01", "Flash video"),
+    (b"\0\0\x01\xba", "an MPEG program stream"),
+    (b"#EXTM3U", "a list of other files"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x1f\x8b", "gzip"),
+)
+
+
+FORMATS = {
+    Modality.IMAGE: "PNG, JPEG, GIF, WebP, TIFF, AVIF, HEIC",
+    Modality.AUDIO: (
+        "WAV, MP3, FLAC, Ogg, M4A and other MP4, WebM, AAC (ADTS), AIFF, AU, CAF, AMR, WMA, W64, "
+        "WavPack, TTA, SPHERE, VOC"
+    ),
+    Modality.VIDEO: "MP4, MOV, 3GP, WebM, Matroska, Ogg, WMV",
+}
+"""Names of the formats that are read, by modality."""
 
 
 # Brands of pictures in the container of clips (ISO/IEC 23008-12, AV1 Image File Format).
@@ -59,11 +138,35 @@ EXTENSIONS = {
     "heif": "image/heic",
     "wav": "audio/wav",
     "mp3": "audio/mpeg",
+    "mp2": "audio/mp2",
     "flac": "audio/flac",
     "ogg": "audio/ogg",
+    "oga": "audio/ogg",
+    "opus": "audio/ogg",
+    "spx": "audio/ogg",
+    "aac": "audio/aac",
+    "aif": "audio/aiff",
+    "aifc": "audio/aiff",
+    "aiff": "audio/aiff",
+    "au": "audio/basic",
+    "amr": "audio/amr",
+    "caf": "audio/x-caf",
+    "sph": "audio/x-nist",
+    "tta": "audio/x-tta",
+    "voc": "audio/x-voc",
+    "w64": "audio/x-w64",
+    "wv": "audio/x-wavpack",
     "m4a": "audio/mp4",
+    "mka": "audio/webm",
+    "weba": "audio/webm",
+    "wma": "audio/x-ms-asf",
     "mp4": "video/mp4",
+    "mov": "video/mp4",
+    "3gp": "video/mp4",
+    "mkv": "video/webm",
+    "ogv": "video/ogg",
     "webm": "video/webm",
+    "wmv": "video/x-ms-asf",
 }
 """MIME types by the extension of a file's name."""
 
@@ -75,20 +178,24 @@ def sniff(head: bytes) -> Kind | None:
         >>> sniff(bytes.fromhex("89504e470d0a1a0a")).extension
         'png'
     """
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+    if head[:3] == b"ID3":
+        behind = head[_tag_length(head) :]
+        kind = sniff(behind) if behind[:3] != b"ID3" else None
+        return kind if kind is not None and kind.modality is Modality.AUDIO else _MP3
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return Kind(Modality.AUDIO, "audio/wav", "wav")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Kind(Modality.IMAGE, "image/webp", "webp")
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return Kind(Modality.AUDIO, "audio/aiff", "aiff")
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in _STILL_BRANDS:
             return _still_kind(head)
-        if brand in (b"M4A ", b"M4B "):
-            return Kind(Modality.AUDIO, "audio/mp4", "m4a")
-        return Kind(Modality.VIDEO, "video/mp4", "mp4")
-    if head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2):
-        return Kind(Modality.AUDIO, "audio/mpeg", "mp3")
-    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+        return _MP4.holding(Modality.AUDIO if brand in (b"M4A ", b"M4B ") else Modality.VIDEO)
+    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime before it had brands
+        return _MP4
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), _mpeg_audio(head))
 
 
 def _still_kind(head: bytes) -> Kind | None:
@@ -102,18 +209,32 @@ def _still_kind(head: bytes) -> Kind | None:
     return Kind(Modality.IMAGE, "image/heic", "heic")
 
 
-def checked_kind(content: bytes, modality: Modality, where: str) -> Kind:
-    """The kind of a medium. MediaError, which begins with `where`, if it is unknown or of another
-    modality."""
-    if not content:
-        raise MediaError(f"{where} is empty")
-    kind = sniff(content)
-    if kind is None:
-        raise MediaError(f"{where} is not a known {modality} format (first bytes {content[:8].hex()})")
-    if kind.modality is not modality:
-        raise MediaError(f"{where} should be {modality}, but its bytes are {kind.mime}")
-    check_readable(kind, where)
-    return kind
+def _mpeg_audio(head: bytes) -> Kind | None:
+    """MPEG audio by the first two bytes of a frame: twelve bits of sync (eleven in MPEG 2.5), version,
+    two bits of the layer, of which AAC has none (ISO/IEC 11172-3, 13818-7)."""
+    second = head[1] if head[:1] == b"\xff" and len(head) > 1 else 0
+    if second & 0xF6 == 0xF0:
+        return Kind(Modality.AUDIO, "audio/aac", "aac")
+    return {0xE2: _MP3, 0xE4: _MP2}.get(second & 0xE6)
+
+
+def _tag_length(head: bytes) -> int:
+    """Bytes of the tag ID3v2 that begins so: 28 bits of length, a head of 10 and maybe a foot of 10."""
+    if len(head) < 10:
+        return len(head)
+    a, b, c, d = head[6:10]
+    return 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
+
+
+def format_name(head: bytes) -> str:
+    """The name of a format that is not read, by its first bytes, or these in hex."""
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "AVI"
+    if head[4:8] == b"ftyp":
+        return f"MP4 of the brand {head[8:12].decode('latin-1')!r}"
+    return next(
+        (name for magic, name in _UNREAD if head.startswith(magic)), f"first bytes {head[:8].hex()}"
+    )
 
 
 def check_readable(kind: Kind, where: str) -> None:
@@ -128,7 +249,8 @@ def check_readable(kind: Kind, where: str) -> None:
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file. MediaError if it does not exist, is no regular file, or too large.
+    """The first bytes of a file, and those behind a tag ID3. MediaError if it does not exist, is no
+    regular file, or too large.
 
     Only regular files are opened: reading from a pipe could wait for ever.
     """
@@ -139,7 +261,11 @@ def head_of(path: Path) -> bytes:
         if status.st_size > MAX_BYTES:
             raise MediaError(f"{path} has {status.st_size} bytes, more than the {MAX_BYTES} allowed")
         with path.open("rb") as file:
-            return file.read(HEAD)
+            head = file.read(HEAD)
+            if head[:3] == b"ID3":  # the tag may be long, and is left out
+                file.seek(_tag_length(head))
+                head = head[:5] + bytes(5) + file.read(HEAD)
+            return head
     except FileNotFoundError:
         raise MediaError(f"{path} does not exist") from None
     except OSError as error:
@@ -151,7 +277,7 @@ def kind_of_file(path: Path) -> Kind:
     head = head_of(path)
     kind = sniff(head)
     if kind is None:
-        fault = f"of no known format (first bytes {head[:8].hex()})" if head else "empty"
+        fault = f"of no known format ({format_name(head)})" if head else "empty"
         raise MediaError(f"{path} is {fault}")
     check_readable(kind, str(path))
     return kind

@@ -1,4 +1,4 @@
-"""Sound by soundfile (libsndfile), or by PyAV if libsndfile cannot read it; resampled by soxr.
+"""Sound by PyAV (FFmpeg), Vorbis in Ogg by soundfile (libsndfile); resampled by soxr.
 
 Runs in a child process (`worker`), which turns its errors into `MediaError`. Sound is read in blocks, so
 that an hour of it needs no more memory than a second.
@@ -6,14 +6,16 @@ that an hour of it needs no more memory than a second.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eval_anything.media.containers import opened, sound_stream
+from eval_anything.media.containers import opened, read_to_the_end, sound_stream
 from eval_anything.media.limits import MAX_AUDIO_SECONDS, MAX_CHANNELS, RATES
 from eval_anything.media.sniff import Kind, MediaError
-from eval_anything.media.truncation import check_whole
+from eval_anything.media.truncation import SoundEnd, check_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,41 +24,33 @@ if TYPE_CHECKING:
 _BLOCK = 2**17  # values of all channels together
 
 
-_SNDFILE_KINDS = ("audio/wav", "audio/mpeg", "audio/flac", "audio/ogg")
-
-
-_UNKNOWN_TO_SNDFILE = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
+# Formats in which a decoder finds the next frame by itself: what is between frames is left out.
+_SELF_SYNCHRONISING = ("aac", "mp2", "mpeg")
 
 
 class Header(NamedTuple):
-    """Header of a sound file: rate in Hz, channels, and samples a channel (None if not declared)."""
+    """Rate in Hz and channels of a sound, as its first frame has them."""
 
     rate: int
     channels: int
-    samples: int | None
-
-
-def sound_header(path: Path, kind: Kind) -> Header:
-    """The header, without decoding. MediaError without sound, or with an impossible rate or channels."""
-    check_whole(path, kind)
-    file = _sndfile(path, kind)
-    if file is not None:
-        with file:
-            return _possible(path, Header(file.samplerate, file.channels, file.frames))
-    with opened(path, kind) as container:
-        stream = sound_stream(container, path)
-        seconds = None if stream.duration is None else float(stream.duration * stream.time_base)
-        samples = None if seconds is None else round(seconds * stream.rate)
-        return _possible(path, Header(stream.rate, stream.channels, samples))
 
 
 def sound_blocks(path: Path, kind: Kind) -> tuple[Header, Iterator[np.ndarray]]:
     """The header, and the samples in blocks float32 (n, channels).
 
-    MediaError while reading, if the file is truncated, too long or empty, or a sample is not finite.
+    MediaError without sound, with an impossible rate or channels, and while reading if the file is
+    truncated or too long, or a sample is not finite.
     """
-    header = sound_header(path, kind)
-    return header, _checked_blocks(path, header, _blocks(path, kind, header))
+    check_bytes(path, kind)
+    if kind.container == "ogg" and _is_vorbis(path):
+        header = _possible(path, _vorbis_header(path))
+        return header, _checked_blocks(path, header, _vorbis_blocks(path))
+    frames = _frames(path, kind)
+    first = next(frames, None)
+    if first is None:
+        raise MediaError(f"{path} holds no samples of sound")
+    header = _possible(path, Header(first.sample_rate, first.layout.nb_channels))
+    return header, _checked_blocks(path, header, _joined(_alike(first, frames)))
 
 
 def mono_blocks(path: Path, kind: Kind, rate: int) -> Iterator[np.ndarray]:
@@ -109,57 +103,114 @@ def _checked_blocks(path: Path, header: Header, blocks: Iterable[np.ndarray]) ->
         raise MediaError(f"{path} holds no samples of sound")
 
 
-def _blocks(path: Path, kind: Kind, header: Header) -> Iterator[np.ndarray]:
-    file = _sndfile(path, kind)
-    if file is None:
-        yield from _ffmpeg_blocks(path, kind, header)
-    else:
-        with file:
-            yield from _sndfile_blocks(path, file)
+def _is_vorbis(path: Path) -> bool:
+    """Whether an Ogg file has a single stream, of Vorbis."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content[28:35] == b"\x01vorbis" and content.find(b"OggS\0\2", 1) < 0
 
 
-def _sndfile(path: Path, kind: Kind) -> Any | None:
-    """The file opened by libsndfile; None if it is of a kind or codec that libsndfile cannot read."""
-    if kind.mime not in _SNDFILE_KINDS:
-        return None
+def _vorbis_header(path: Path) -> Header:
     import soundfile
 
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        # libsndfile calls an Ogg file with a codec unknown to it malformed.
-        if error.code in _UNKNOWN_TO_SNDFILE or kind.mime == "audio/ogg":
-            return None
-        raise MediaError(f"{path} does not decode: {error.error_string}") from None
+    with soundfile.SoundFile(path) as file:
+        return Header(file.samplerate, file.channels)
 
 
-def _sndfile_blocks(path: Path, file: Any) -> Iterator[np.ndarray]:
-    declared, length = file.frames, _BLOCK // file.channels
-    read = 0
-    while len(block := file.read(length, dtype="float32", always_2d=True)):
-        read += len(block)
-        yield block
-    # libsndfile cannot know the length of some files, and returns the largest possible number then.
-    if read < declared < 2**62:
-        raise MediaError(f"{path} is truncated: {read} of {declared} samples")
+def _vorbis_blocks(path: Path) -> Iterator[np.ndarray]:
+    """The samples. FFmpeg would begin or end Vorbis some hundred samples too early or late."""
+    import soundfile
+
+    with soundfile.SoundFile(path) as file:
+        length = _BLOCK // file.channels
+        while len(block := file.read(length, dtype="float32", always_2d=True)):
+            yield block
 
 
-def _ffmpeg_blocks(path: Path, kind: Kind, header: Header) -> Iterator[np.ndarray]:
+def _frames(path: Path, kind: Kind) -> Iterator[Any]:
+    """The decoded frames. MediaError if the file ends before its sound does."""
     import av
 
-    as_floats = av.AudioResampler(format="flt")
-    with opened(path, kind) as container:
+    try:
+        yield from _decoded(path, kind)
+    except av.FFmpegError as error:
+        raise MediaError(f"{path} is truncated, or damaged: {error}") from None
+
+
+def _decoded(path: Path, kind: Kind) -> Iterator[Any]:
+    import av
+
+    with read_to_the_end(path), opened(path, kind) as container:
         stream = sound_stream(container, path)
-        declared = stream.frames
-        packets = 0
+        end = SoundEnd(path, kind, stream)
+        damage: av.FFmpegError | None = None  # of the packet before
         for packet in container.demux(stream):
-            packets += packet.size > 0
-            if packet.is_corrupt:
-                raise MediaError(f"{path} is truncated: a packet of sound is not complete")
-            for frame in packet.decode():
-                for out in as_floats.resample(frame):
-                    yield out.to_ndarray().reshape(-1, header.channels)
-        for out in as_floats.resample(None):
-            yield out.to_ndarray().reshape(-1, header.channels)
-        if packets < declared:
-            raise MediaError(f"{path} is truncated: {packets} of {declared} packets of sound")
+            if packet.size:
+                if damage is not None and kind.container not in _SELF_SYNCHRONISING:
+                    raise damage
+                damage = None
+                end.see(packet)
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError as error:
+                damage = error
+                continue
+            for frame in frames:
+                end.samples += frame.samples
+                end.longest = max(end.longest, frame.samples)
+                yield frame
+        end.check()
+        if damage is not None and kind.container not in (*_SELF_SYNCHRONISING, "wav"):
+            raise MediaError(f"{path} is truncated: its last packet of sound is not complete")
+
+
+def _alike(first: Any, later: Iterable[Any]) -> Iterator[Any]:
+    """All frames, converted where their rate, channels or format differ from the first frame's, or no
+    array has such samples (whole numbers of 64 bits)."""
+    import av
+
+    is_array = first.format.packed.name in ("u8", "s16", "s32", "flt", "dbl")
+    form = first.format.name if is_array else "dbl"
+    layout, rate = first.layout.name, first.sample_rate
+    resampler = source = None
+    for frame in chain([first], later):
+        setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is not None and setup != source:
+            yield from resampler.resample(None)
+            resampler = None
+        if setup == (form, layout, rate):
+            yield frame
+            continue
+        if resampler is None:
+            resampler, source = av.AudioResampler(form, layout, rate), setup
+        yield from resampler.resample(frame)
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def _joined(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+    """The samples of all frames in longer blocks float32 (n, channels)."""
+    import numpy as np
+
+    waiting: list[np.ndarray] = []
+    size = 0
+    for frame in frames:
+        values = frame.to_ndarray()  # (channels, n), or (1, n * channels) with the channels in turn
+        channels = frame.layout.nb_channels
+        waiting.append(values.T if frame.format.is_planar else values.reshape(-1, channels))
+        size += values.size
+        if size >= _BLOCK:
+            yield _floats(np.concatenate(waiting))
+            waiting, size = [], 0
+    if waiting:
+        yield _floats(np.concatenate(waiting))
+
+
+def _floats(samples: np.ndarray) -> np.ndarray:
+    """Samples of any type as float32, full scale -1..1."""
+    import numpy as np
+
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    full = np.float32(2 ** (8 * samples.itemsize - 1))
+    middle = full if samples.dtype.kind == "u" else np.float32(0)
+    return (samples.astype(np.float32) - middle) / full

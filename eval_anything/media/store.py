@@ -7,15 +7,16 @@ from pathlib import Path
 
 from eval_anything.content import MediaPart, Modality
 from eval_anything.files.writing import write_atomically
-from eval_anything.media.sniff import EXTENSIONS, MediaError, checked_kind, head_of
+from eval_anything.media.kinds import checked_kind
+from eval_anything.media.sniff import EXTENSIONS, MediaError
 
 
 def media_part(path: Path, modality: Modality) -> MediaPart:
     """The part for a file, which stays where it is. MediaError if its bytes are of another modality, or
     of another kind than its name claims."""
-    kind = checked_kind(head_of(path), modality, str(path))
+    kind = checked_kind(path, modality, str(path))
     claimed = EXTENSIONS.get(path.suffix.lower().lstrip("."))
-    if claimed is not None and claimed != kind.mime:
+    if claimed is not None and not kind.is_named(claimed):
         raise MediaError(f"{path} is named like {claimed}, but its bytes are {kind.mime}")
     try:
         with path.open("rb") as file:

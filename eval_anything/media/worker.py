@@ -127,18 +127,26 @@ def _check(path: Path, kind: Kind, request: Json, _: OutputFile) -> Json:
     return {}
 
 
+def _streams(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
+    from eval_anything.media.containers import kind_by_streams
+
+    return {"modality": kind_by_streams(path, kind).modality}
+
+
 def _probe(path: Path, kind: Kind, _: Json, __: OutputFile) -> Json:
+    from eval_anything.media.containers import kind_by_streams
+
+    kind = kind_by_streams(path, kind)
     if kind.modality is Modality.IMAGE:
         from eval_anything.media.images import upright_size
 
         return {"mime": kind.mime, "size": upright_size(path, kind), "frames": 1}
     if kind.modality is Modality.AUDIO:
-        from eval_anything.media.sounds import sound_header
+        from eval_anything.media.sounds import sound_blocks
 
-        header = sound_header(path, kind)
-        seconds = None if header.samples is None else header.samples / header.rate
-        channels = header.channels
-        return {"mime": kind.mime, "duration": seconds, "rate": header.rate, "channels": channels}
+        header, blocks = sound_blocks(path, kind)
+        seconds = sum(map(len, blocks)) / header.rate
+        return {"mime": kind.mime, "duration": seconds, "rate": header.rate, "channels": header.channels}
     from eval_anything.media.timeline import read_timeline
 
     timeline = read_timeline(path, kind)
@@ -162,6 +170,7 @@ _OPERATIONS: dict[str, Callable[[Path, Kind, Json, OutputFile], Json]] = {
     "times": _times,
     "check": _check,
     "probe": _probe,
+    "streams": _streams,
 }
 
 

@@ -63,9 +63,10 @@ def decode_base64(text: object) -> bytes:
 
 
 def medium(content: bytes, modality: Modality) -> Medium:
-    """The medium in these bytes; `modality` is for bytes whose type cannot be recognised."""
+    """The medium in these bytes; `modality` is for bytes whose first ones do not tell it."""
     kind = sniff(content)
-    return Medium(kind.modality if kind is not None else modality, content)
+    undecided = kind is None or (kind.is_either and modality in (Modality.AUDIO, Modality.VIDEO))
+    return Medium(modality if kind is None or undecided else kind.modality, content)
 
 
 def medium_at(address: object, modality: Modality) -> Medium | Link:

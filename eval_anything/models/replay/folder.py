@@ -23,6 +23,7 @@ from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import PartJson, ReplayRow
 from eval_anything.media import MAX_BYTES
+from eval_anything.media.kinds import true_modality
 from eval_anything.media.sniff import EXTENSIONS
 
 _TEXTS = ("txt", "json")
@@ -130,6 +131,8 @@ def _parsed(path: Path, root: Path) -> tuple[str, _File]:
     path_inside(root, path.relative_to(root).as_posix())
     if not path.is_file():
         raise ValueError("is no regular file")
+    if modality in (Modality.AUDIO, Modality.VIDEO):
+        modality = true_modality(path, modality)
     return sample_id, _File(path, int(name["number"]) if name["number"] else None, modality)
 
 

@@ -160,7 +160,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) ->
     with target.open("rb") as file:
         kind = sniff(file.read(HEAD))
     claimed = EXTENSIONS.get(target.suffix.lower().lstrip("."))
-    if kind is not None and claimed is not None and claimed != kind.mime:
+    if kind is not None and claimed is not None and not kind.is_named(claimed):
         target.rename(f"{target}.{kind.extension}")
 
 

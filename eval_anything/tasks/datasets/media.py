@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eval_anything.errors import near
-from eval_anything.media.sniff import EXTENSIONS, kind_of_file
+from eval_anything.media.kinds import kind_of
+from eval_anything.media.sniff import EXTENSIONS
 
 
 class MediaFinder:
@@ -47,7 +48,7 @@ class MediaFinder:
             raise ValueError(f"the medium {path!r} is not in {folder or 'the data set'}.{hint}")
         if len(matches) > 1:
             raise ValueError(f"the medium {path!r} may be {' or '.join(map(str, matches[:3]))}")
-        return {"modality": kind_of_file(self._root / matches[0]).modality, "path": str(matches[0])}
+        return {"modality": kind_of(self._root / matches[0]).modality, "path": str(matches[0])}
 
     def _files(self) -> dict[str, list[PurePosixPath]]:
         if self._by_name is None:
