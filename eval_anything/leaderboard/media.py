@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from eval_anything.content import MediaPart, Modality
 from eval_anything.leaderboard.loudness import RATE, loudness
-from eval_anything.media import MediaError, encode_png, probe, read_audio, read_frames, read_image
+from eval_anything.media import (
+    MediaError,
+    encode_png,
+    encode_wav,
+    probe,
+    read_audio,
+    read_frames,
+    read_image,
+    read_sound,
+)
 from eval_anything.media.kinds import checked_kind
 
 if TYPE_CHECKING:
@@ -25,6 +34,10 @@ if TYPE_CHECKING:
 
 
 _NOT_OF_BROWSERS = ("tiff", "heic")  # pictures that a site has as PNG
+
+
+# Containers of sounds and clips that browsers play; a site has other sounds as WAV.
+_PLAYED = ("aac", "flac", "mp4", "mpeg", "ogg", "wav", "webm")
 
 
 _THUMBNAIL = 320  # pixels of the longer side
@@ -78,10 +91,14 @@ class Media:
     def _add(self, part: MediaPart) -> dict[str, Any]:
         """Copies one medium, unless its content is in the site already; its description."""
         try:
-            extension = checked_kind(part.path, part.modality, part.path.name).extension
-            content = part.path.read_bytes()
+            kind = checked_kind(part.path, part.modality, part.path.name)
+            extension, content = kind.extension, part.path.read_bytes()
             if extension in _NOT_OF_BROWSERS:
                 extension, content = "png", encode_png(read_image(part.path))
+            elif kind.modality is Modality.AUDIO and kind.container not in _PLAYED:
+                extension, content = "wav", encode_wav(*read_sound(part.path))
+            elif kind.modality is Modality.VIDEO and kind.container not in _PLAYED:
+                raise MediaError(f"{part.path} is {kind.mime}, which browsers do not play")
         except (MediaError, OSError) as error:
             return {"m": part.modality, "x": _reason(error, part.path)}
         sha256 = hashlib.sha256(content).hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from eval_anything.content import MediaPart, Modality
@@ -81,6 +82,17 @@ def test_media_are_copied_by_content(tmp_path: Path) -> None:
     assert 0 < len(base64.b64decode(shown["s.wav"]["pk"])) <= 160
     assert (site / shown["c.mp4"]["th"]).stat().st_size > 0
     assert shown["c.mp4"]["d"] == 1.0
+
+
+def test_a_sound_that_browsers_do_not_play_is_copied_as_wav(tmp_path: Path) -> None:
+    samples = _tone(0.5, 0.2).astype(np.float32)
+    soundfile.write(tmp_path / "a.aiff", samples, RATE, subtype="PCM_16")
+    media = Media(tmp_path / "site")
+    part = _part(tmp_path / "a.aiff", Modality.AUDIO)
+    media.add([part])
+    copied = tmp_path / "site" / media.for_page(part)["f"]
+    assert copied.suffix == ".wav"
+    assert np.abs(soundfile.read(copied)[0] - samples).max() < 1e-4
 
 
 @pytest.mark.parametrize(
