@@ -7,6 +7,8 @@ take, and MediaError for a medium that must be converted and cannot be decoded.
 from __future__ import annotations
 
 import base64
+import io
+import wave
 from collections.abc import Sequence
 from typing import Any
 
@@ -190,12 +192,23 @@ def _image(part: MediaPart) -> tuple[bytes, str]:
 
 
 def _audio(part: MediaPart) -> tuple[bytes, str]:
-    if part.mime in _SOUNDS:
-        encoded, form = part.path.read_bytes(), _SOUNDS[part.mime]
-    else:
+    form = _SOUNDS.get(part.mime, "")
+    encoded = part.path.read_bytes() if form else b""
+    if not form or (form == "wav" and not _is_plain(encoded)):
         encoded, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
     _check_size(encoded, form)
     return encoded, form
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """Whether every server reads a WAV alike: whole numbers, and as many as it declares."""
+    try:
+        with wave.open(io.BytesIO(encoded)) as file:
+            frame = file.getnchannels() * file.getsampwidth()
+            samples = file.readframes(file.getnframes())
+            return bool(samples) and len(samples) == file.getnframes() * frame
+    except (wave.Error, EOFError):
+        return False
 
 
 def _uri(encoded: bytes, mime: str) -> str:

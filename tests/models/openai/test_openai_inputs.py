@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
@@ -54,8 +56,6 @@ def gif() -> bytes:
 
 
 def flac() -> bytes:
-    import soundfile
-
     buffer = io.BytesIO()
     soundfile.write(buffer, np.sin(np.arange(8000) / 9) / 2, 16000, format="FLAC")
     return buffer.getvalue()
@@ -126,6 +126,17 @@ def test_other_formats_are_converted(keep: MediaStore, tmp_path: Path) -> None:
     before, after = read_audio(sound.path, 24000), read_audio(wav_part.path, 24000)
     assert len(before) == len(after)
     assert np.abs(before - after).max() < 1e-3
+
+
+def test_a_wav_that_is_not_plain_is_converted(keep: MediaStore, tmp_path: Path) -> None:
+    of_a_pipe = bytearray(wav(seconds=0.5))
+    of_a_pipe[40:44] = (0x7FFFF000).to_bytes(4, "little")
+    floats = io.BytesIO()
+    soundfile.write(floats, np.sin(np.arange(8000) / 9) / 2, 16000, format="WAV", subtype="FLOAT")
+    for data in (bytes(of_a_pipe), floats.getvalue()):
+        [sent] = content(tmp_path, keep.put(data, AUDIO))
+        with wave.open(io.BytesIO(base64.b64decode(sent["input_audio"]["data"]))) as file:
+            assert (file.getnframes(), file.getframerate(), file.getsampwidth()) == (12000, 24000, 2)
 
 
 @pytest.mark.parametrize(("frames", "count"), [("3", 3), ("20", 8)])
