@@ -127,7 +127,8 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
     the meaning is the same.
 
     Attributes:
-        num_train_epochs: length of the training, unless `max_steps` is given.
+        num_train_epochs: length of the training, unless `max_steps` is given. An epoch reads every row
+            once, and ends with an optimiser step of the rows that are left.
         max_steps: number of optimiser steps.
         per_device_train_batch_size: rows (pairs, for pairwise methods) of one forward pass.
         gradient_accumulation_steps: batches of one optimiser step.

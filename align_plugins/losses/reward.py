@@ -22,6 +22,7 @@ def reward_loss(
     rejected: torch.Tensor,
     margin: torch.Tensor | float = 0.0,
     regulariser: float = 0.001,
+    count: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
     """Mean loss over pairs, a scalar.
 
@@ -30,6 +31,7 @@ def reward_loss(
         rejected: rewards of the rejected responses, (pairs,).
         margin: difference that the rewards must exceed, a number or (pairs,).
         regulariser: c, weight of the mean square of the rewards.
+        count: number of pairs of the optimiser step, if it has more batches than this one.
 
     Example:
         >>> import torch
@@ -39,8 +41,9 @@ def reward_loss(
     import torch
     from torch.nn import functional
 
-    ranking = -functional.logsigmoid(chosen - rejected - margin).mean()
-    return ranking + regulariser * torch.cat([chosen, rejected]).square().mean()
+    ranking = -functional.logsigmoid(chosen - rejected - margin).sum()
+    squares = torch.cat([chosen, rejected]).square().sum()
+    return (ranking + regulariser * squares / 2) / (len(chosen) if count is None else count)
 
 
 def aspect_loss(
@@ -48,6 +51,7 @@ def aspect_loss(
     rejected: torch.Tensor,
     differences: torch.Tensor,
     regulariser: float = 0.001,
+    count: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
     """Mean loss over all ratings that differ, a scalar; 0 if none does.
 
@@ -57,6 +61,7 @@ def aspect_loss(
         differences: ratings of the chosen minus those of the rejected responses, (pairs, aspects), 0
             where they were not rated.
         regulariser: as in `reward_loss`.
+        count: number of ratings that differ in the optimiser step, if it has more batches than this one.
     """
     rated = differences != 0
     if not rated.any():
@@ -64,4 +69,4 @@ def aspect_loss(
     upward = differences[rated] > 0
     better = chosen[rated].where(upward, rejected[rated])
     worse = rejected[rated].where(upward, chosen[rated])
-    return reward_loss(better, worse, regulariser=regulariser)
+    return reward_loss(better, worse, regulariser=regulariser, count=count)

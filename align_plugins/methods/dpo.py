@@ -15,7 +15,7 @@ from align_plugins.losses.sft import sft_loss
 from align_plugins.losses.token_logprobs import TokenLogprobs
 from align_plugins.old_names import Names
 from align_plugins.policies import policy_of
-from align_plugins.policies.base import Encoded
+from align_plugins.policies.base import Encoded, label_count
 from align_plugins.settings import TrainSettings
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.adapters import trainable_policy
@@ -28,7 +28,7 @@ from eval_anything.output.progress import Progress
 if TYPE_CHECKING:
     import torch
 
-    from align_plugins.training.engine import BatchLoss
+    from align_plugins.training.engine import BatchLoss, Totals
 
 
 class DpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,7 +98,7 @@ class DpoTrainer(Trainer[DpoSettings]):
                 items = training.encoded(rows, self.encode, policy.model)
                 items = self.with_reference(items, work, training.progress)
                 trained = trainable_policy(policy, settings, training.progress)
-                batches = Batches(items, self.collate, self.step)
+                batches = Batches(items, self.collate, self.counts, self.step)
                 training.fit(Engine(trained, batches, settings, work.checkpoints))
                 training.finish()
         return training.report()
@@ -164,8 +164,19 @@ class DpoTrainer(Trainer[DpoSettings]):
             batch["reference"] = torch.tensor([i.reference for i in items])
         return batch
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """Mean loss of a batch of pairs, and metrics of their margins."""
+    def counts(self, batch: Mapping[str, Any]) -> Totals:
+        """Numbers of pairs, and of tokens of their chosen responses."""
+        import torch
+
+        pairs = len(batch["labels"]) // 2
+        return {
+            "pairs": torch.tensor(pairs),
+            "chosen_tokens": label_count(batch["labels"][:pairs]),
+        }
+
+    def step(self, model: Any, batch: Mapping[str, Any], totals: Totals) -> BatchLoss:
+        """A batch's share of the mean loss of the pairs of an optimiser step, and metrics of its
+        margins."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
@@ -177,12 +188,13 @@ class DpoTrainer(Trainer[DpoSettings]):
         reference = Sides(start[:, 0], start[:, 1], policy.chosen_count, policy.rejected_count)
         normalise = settings.length_normalised or settings.loss_type == "ipo"
         chosen, rejected = log_ratios(policy, reference, settings.modality_weights, normalise)
-        loss = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss_type).mean()
-        metrics = {"dpo_loss": (loss, float(half))}
+        losses = dpo_loss(chosen.sum(1), rejected.sum(1), settings.beta, settings.loss_type)
+        loss = losses.sum() / totals["pairs"]
+        metrics = {"dpo_loss": (losses.mean(), float(half))}
         if settings.nll_weight:
-            nll = sft_loss(TokenLogprobs(*(tensor[:half] for tensor in tokens)))
-            metrics["nll"] = (nll, float(half))
-            loss = loss + settings.nll_weight * nll
+            chosen_tokens = TokenLogprobs(*(tensor[:half] for tensor in tokens))
+            loss = loss + settings.nll_weight * sft_loss(chosen_tokens, totals["chosen_tokens"])
+            metrics["nll"] = (sft_loss(chosen_tokens), float(chosen_tokens.mask.sum()))
         metrics |= _metrics(chosen.detach(), rejected.detach(), policy, settings.beta)
         return BatchLoss(loss, metrics, batch["inputs"]["input_ids"].numel())
 

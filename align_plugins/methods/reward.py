@@ -31,7 +31,7 @@ from eval_anything.statistics.intervals import mean_interval
 if TYPE_CHECKING:
     import torch
 
-    from align_plugins.training.engine import BatchLoss
+    from align_plugins.training.engine import BatchLoss, Totals
 
 
 class RewardSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,8 +109,10 @@ class RewardTrainer(Trainer[RewardSettings]):
                 self.load()
                 items = training.encoded(rows, self.encode, self.model)
                 items, held_out = self.split(items)
+                if not items:
+                    raise UserError("held_out: no pairs are left to learn from: take a smaller share")
                 trained = self.trainable(training.progress)
-                batches = Batches(items, self.collate, self.step)
+                batches = Batches(items, self.collate, self.counts, self.step)
                 training.fit(Engine(trained, batches, self.settings, work.checkpoints))
                 training.finish(lambda: self.accuracy(held_out, work.final))
         return training.report()
@@ -210,16 +212,30 @@ class RewardTrainer(Trainer[RewardSettings]):
         sides = torch.stack([side.mean(dim=0) for side in scalars.split(batch["views"].tolist())])
         return sides[: len(sides) // 2], sides[len(sides) // 2 :]
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """Loss of a batch of pairs, and metrics of its rewards."""
+    def counts(self, batch: Mapping[str, Any]) -> Totals:
+        """Numbers of pairs, and of ratings that differ."""
+        import torch
+
+        aspects = batch["aspects"]
+        return {"pairs": torch.tensor(len(aspects)), "ratings": (aspects != 0).sum()}
+
+    def step(self, model: Any, batch: Mapping[str, Any], totals: Totals) -> BatchLoss:
+        """A batch's share of the mean loss of the pairs of an optimiser step, and metrics of its
+        rewards."""
         from align_plugins.training.engine import BatchLoss
 
         settings = self.settings
         chosen, rejected = self._rewards(model, batch)
-        loss = reward_loss(chosen[:, 0], rejected[:, 0], batch["margin"], settings.regulariser)
+        loss = reward_loss(
+            chosen[:, 0], rejected[:, 0], batch["margin"], settings.regulariser, totals["pairs"]
+        )
         if settings.aspects:
             aspect_term = aspect_loss(
-                chosen[:, 1:], rejected[:, 1:], batch["aspects"], settings.regulariser
+                chosen[:, 1:],
+                rejected[:, 1:],
+                batch["aspects"],
+                settings.regulariser,
+                totals["ratings"],
             )
             loss = loss + settings.aspect_weight * aspect_term
         n = float(len(chosen))

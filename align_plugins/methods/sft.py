@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from align_plugins.data.rows import Demonstration
 from align_plugins.losses.sft import sft_loss
 from align_plugins.policies import policy_of
-from align_plugins.policies.base import Encoded
+from align_plugins.policies.base import Encoded, label_count
 from align_plugins.settings import TrainSettings
 from align_plugins.trainer import Trained, Trainer
 from align_plugins.training.adapters import trainable_policy
@@ -16,9 +16,7 @@ from align_plugins.training.finetuning import Finetuning
 from eval_anything.output.progress import Progress
 
 if TYPE_CHECKING:
-    import torch
-
-    from align_plugins.training.engine import BatchLoss
+    from align_plugins.training.engine import BatchLoss, Totals
 
 
 class SftTrainer(Trainer[TrainSettings]):
@@ -43,7 +41,7 @@ class SftTrainer(Trainer[TrainSettings]):
                 policy.load()
                 items = training.encoded(rows, self.encode, policy.model)
                 trained = trainable_policy(policy, settings, training.progress)
-                batches = Batches(items, policy.collate, self.step, counts_tokens=True)
+                batches = Batches(items, policy.collate, self.counts, self.step)
                 training.fit(Engine(trained, batches, settings, work.checkpoints))
                 training.finish()
         return training.report()
@@ -53,9 +51,13 @@ class SftTrainer(Trainer[TrainSettings]):
         encoded = self.policy.encode(row.messages, row.response)
         return self.policy.with_token_count(encoded._replace(row=row.id), self.settings.reads_media)
 
-    def step(self, model: Any, batch: Mapping[str, Any], count: torch.Tensor | None) -> BatchLoss:
-        """Loss of a batch; `count` is the number of response tokens of the whole optimiser step."""
+    def counts(self, batch: Mapping[str, Any]) -> Totals:
+        """Number of tokens of the responses."""
+        return {"tokens": label_count(batch["labels"])}
+
+    def step(self, model: Any, batch: Mapping[str, Any], totals: Totals) -> BatchLoss:
+        """A batch's share of the mean loss of the tokens of an optimiser step."""
         from align_plugins.training.engine import BatchLoss
 
-        tokens = self.policy.logprobs(batch, model)
-        return BatchLoss(sft_loss(tokens, count), {}, batch["inputs"]["input_ids"].numel())
+        loss = sft_loss(self.policy.logprobs(batch, model), totals["tokens"])
+        return BatchLoss(loss, {}, batch["inputs"]["input_ids"].numel())

@@ -237,6 +237,12 @@ def logprobs(model: Any, batch: Mapping[str, Any]) -> TokenLogprobs:
     return TokenLogprobs(values.masked_fill(~mask, 0.0), mask, modalities)
 
 
+def label_count(labels: torch.Tensor) -> torch.Tensor:
+    """Number of the labels (rows, length) that `logprobs` has log-probabilities of, a scalar."""
+    count: torch.Tensor = (labels[:, 1:] != IGNORED).sum()
+    return count
+
+
 def response_columns(batch: Mapping[str, Any]) -> torch.Tensor:
     """Positions whose logits predict a label of any row of a batch, int64 (columns,)."""
     columns: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]

@@ -2,12 +2,14 @@
 
 transformers provides resuming, precision, gradient accumulation, several devices, trackers and
 callbacks. This module adds losses over batches of parts, their metrics in the log, and a stop at the
-first number that is not finite.
+first number that is not finite. A loss is a sum over an optimiser step, divided by what the whole step
+has of rows or tokens: its gradient is the same however the step is cut into batches and processes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +17,14 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from transformers.integrations import TensorBoardCallback
 
 from align_plugins.settings import TrainSettings
 from align_plugins.training.adapters import Trainable
 from align_plugins.training.environment import TRACKED, on_cpu, wants_fsdp
+from align_plugins.training.epochs import RowBatches, optimiser_steps
 from align_plugins.training.metrics import Tally
 from eval_anything.errors import EvalError, InfrastructureError, UserError
 from eval_anything.files.writing import cannot_write
@@ -29,7 +34,7 @@ class BatchLoss(NamedTuple):
     """Loss of one batch.
 
     Attributes:
-        loss: a scalar with gradients.
+        loss: the batch's share of the loss of the optimiser step, a scalar with gradients.
         metrics: for the log, each a mean and its weight in the mean over batches.
         tokens: number of tokens that were read.
     """
@@ -37,6 +42,14 @@ class BatchLoss(NamedTuple):
     loss: torch.Tensor
     metrics: Mapping[str, tuple[torch.Tensor, float]]
     tokens: int
+
+
+Totals = Mapping[str, torch.Tensor]
+"""Numbers of rows or tokens by name, scalars: those of one batch, or of a whole optimiser step."""
+
+
+_EMPTY = "empty"
+"""Key of a batch that only keeps a process in step with the others: it has no part in the loss."""
 
 
 _DISK = ("I/O error", "PytorchStreamWriter", "No space", "too large", "os error")
@@ -48,15 +61,15 @@ class Batches(NamedTuple):
     Attributes:
         items: the encoded rows.
         collate: makes a batch, a mapping of tensors, of some of them.
-        step: loss of a batch under the model, which may be wrapped. Its third argument is None, or, with
-            `counts_tokens`, the number of response tokens of the whole optimiser step, to divide by.
-        counts_tokens: whether a token has the same weight in every batch of an optimiser step.
+        counts: numbers of a batch that its loss is divided by, such as those of its pairs or tokens.
+        step: loss of a batch under the model, which may be wrapped: sums over the batch, divided by the
+            third argument, the `counts` of all batches of the optimiser step together.
     """
 
     items: Sequence[Any]
     collate: Callable[[Sequence[Any]], dict[str, Any]]
-    step: Callable[[Any, Mapping[str, Any], torch.Tensor | None], BatchLoss]
-    counts_tokens: bool = False
+    counts: Callable[[Mapping[str, Any]], Totals]
+    step: Callable[[Any, Mapping[str, Any], Totals], BatchLoss]
 
 
 class NotFiniteError(EvalError):
@@ -82,42 +95,93 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
             )
         self.rows = len(batches.items)
         arguments = arguments_of(settings, folder, self.rows)
+        self._batches = batches
         super().__init__(
             model=trained.model,
             args=arguments,
-            data_collator=batches.collate,
+            data_collator=self._collate,
             train_dataset=batches.items,
         )
         self.remove_callback(transformers.PrinterCallback)
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(folder.parent / TRACKED)
-        self.model_accepts_loss_kwargs = batches.counts_tokens
-        self._step = batches.step
+        self.model_accepts_loss_kwargs = True  # so the loss is not divided by the number of batches
         self._trained = trained
         self._tally = Tally()
         self.steps = arguments.max_steps
         self.tokens = 0
+        self._local_tokens = 0  # those of this process that are not among them yet
+
+    def get_train_dataloader(self) -> Any:
+        """The batches of this process."""
+        arguments = self.args
+        batches = RowBatches(
+            self.rows,
+            arguments.per_device_train_batch_size,
+            arguments.data_seed,
+            arguments.process_index,
+            arguments.world_size,
+        )
+        loader = torch.utils.data.DataLoader(
+            self._batches.items,
+            batch_sampler=batches,
+            collate_fn=self._collate,
+            pin_memory=arguments.dataloader_pin_memory,
+        )
+        # One process, as far as accelerate goes: these batches are shared out among processes already.
+        return prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def _collate(self, items: Sequence[Any]) -> dict[str, Any]:
+        """A batch of these items. One of none reads the first row, as every process reads a batch."""
+        if items:
+            return self._batches.collate(items)
+        return {**self._batches.collate(self._batches.items[:1]), _EMPTY: True}
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Totals]:
+        """Batches of the next optimiser step, and their counts together with those of all other
+        processes. A collective call."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        counts = [self._batches.counts(batch) for batch in batches]
+        shares = [0.0 if _EMPTY in batch else 1.0 for batch in batches]
+        local = [
+            sum(torch.as_tensor(share * count[name], device=device)
+                for share, count in zip(shares, counts, strict=True))
+            for name in counts[0]
+        ]  # fmt: skip
+        totals = self.accelerator.reduce(torch.stack(local), "sum")
+        return batches, dict(zip(counts[0], totals, strict=True))
 
     def compute_loss(
         self,
         model: Any,
         inputs: Mapping[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: Totals | None = None,
     ) -> torch.Tensor:
         """Loss of a batch. NotFiniteError if it is not finite."""
-        step = self._step(model, inputs, num_items_in_batch)
+        assert num_items_in_batch is not None
+        step = self._batches.step(model, inputs, num_items_in_batch)
         if not torch.isfinite(step.loss):
             raise NotFiniteError(f"the loss is {step.loss.item()} at step {self.state.global_step + 1}")
-        self.tokens += step.tokens * self.args.world_size
+        if _EMPTY in inputs:
+            return step.loss * 0.0
+        self._local_tokens += step.tokens
         self._tally.add({name: (mean.detach(), n) for name, (mean, n) in step.metrics.items()})
-        if num_items_in_batch is not None:  # several processes average their gradients
-            return step.loss * self.args.world_size
-        return step.loss
+        return step.loss * self.args.world_size  # processes average their gradients
+
+    def _count_tokens(self) -> None:
+        """Adds the tokens that all processes have read since the last call. A collective call."""
+        self.tokens += sum(gather_object([self._local_tokens]))
+        self._local_tokens = 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the metrics of all processes since the last line."""
+        self._count_tokens()
         super().log({**logs, **self._tally.means(), "tokens": self.tokens}, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -133,6 +197,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
             self._trained.save_beside(Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._count_tokens()
         with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
 
@@ -201,18 +266,9 @@ def arguments_of(settings: TrainSettings, folder: Path, rows: int) -> transforme
     # A lone process with several devices would split batches by rows, which media have no part in:
     # `accelerate launch` is the way to several devices.
     arguments._n_gpu = min(1, arguments.n_gpu)
-    arguments.max_steps = _steps_of(settings, rows, arguments.world_size)
+    arguments.max_steps = optimiser_steps(settings, rows, arguments.world_size)
     arguments.save_steps = settings.save_steps or arguments.max_steps
     return arguments
-
-
-def _steps_of(settings: TrainSettings, rows: int, processes: int) -> int:
-    """Number of optimiser steps of a training."""
-    if settings.max_steps is not None:
-        return settings.max_steps
-    batches = -(-rows // (settings.per_device_train_batch_size * processes))
-    batches = int(batches * settings.num_train_epochs)
-    return max(1, -(-batches // settings.gradient_accumulation_steps))
 
 
 def without_dropout(model: Any) -> None:

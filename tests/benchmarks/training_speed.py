@@ -135,7 +135,7 @@ def ours(path: Path, data: list[dict[str, str]], steps: int) -> Cost:
         for n, row in enumerate(data)
     ]  # fmt: skip
     items = trainer.with_reference([trainer.encode(row) for row in found], Workdir(out), progress)
-    batches = Batches(items, trainer.collate, trainer.step)
+    batches = Batches(items, trainer.collate, trainer.counts, trainer.step)
     engine = Engine(trainable_policy(policy, settings, progress), batches, settings, out)
     timer = Timer()
     engine.add_callback(timer)

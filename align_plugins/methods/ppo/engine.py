@@ -52,6 +52,7 @@ from align_plugins.policies.base import Encoded, Policy
 from align_plugins.training.adapters import Trainable
 from align_plugins.training.engine import NotFiniteError, arguments_of, check_weights, saving, to_device
 from align_plugins.training.environment import TRACKED, on_cpu
+from align_plugins.training.epochs import rows_in
 from align_plugins.training.metrics import Tally
 from align_plugins.training.sampling import Tempered
 from align_plugins.workdir import RESUMING
@@ -452,7 +453,8 @@ def _rounds_of(settings: PpoSettings, prompts: int, processes: int) -> int:
     """Number of rounds that a training has."""
     if settings.max_steps is not None:
         return settings.max_steps
-    return max(1, math.ceil(prompts * settings.num_train_epochs / (settings.rollout * processes)))
+    prompts_to_answer = rows_in(settings.num_train_epochs, prompts)
+    return max(1, math.ceil(prompts_to_answer / (settings.rollout * processes)))
 
 
 def _deviation(rewards: Sequence[float], mean: float) -> float:
