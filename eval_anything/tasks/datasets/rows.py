@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +11,14 @@ import msgspec
 
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_json
-from eval_anything.files.mistakes import Mistakes, mistake
+from eval_anything.files.mistakes import Mistakes, Problem, mistake
 from eval_anything.jsonl import TOO_DEEP, read_lines
 
 WHOLE = ("all", "test")
 """Keys of the list with the whole set, in a JSON file with several lists of rows."""
+
+
+_MOST_PROBLEMS = 20
 
 
 class DatasetRow(NamedTuple):
@@ -30,12 +34,14 @@ _Numbered = tuple[int, Any]
 """A row after its line, which is 0 for a file without lines."""
 
 
-def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
-    """The rows of all files, in order. FileProblemsError for a broken file or a row without fields."""
+def read_rows(files: Sequence[Path], wrong_rows: list[Problem] | None = None) -> list[DatasetRow]:
+    """The rows of all files, in order. FileProblemsError for a broken file or a row without fields; if
+    `wrong_rows` is given, such rows are added to it and left out."""
     rows = []
     for path in files:
+        mistakes = Mistakes(path)
         try:
-            file_rows = _READERS[path.suffix](path)
+            file_rows = _READERS[path.suffix](path, mistakes)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise mistake(path, f"not valid JSON: {error}") from None
         except RecursionError:
@@ -44,15 +50,27 @@ def read_rows(files: Sequence[Path]) -> list[DatasetRow]:
             raise mistake(path, f"cannot be read: {error.strerror or error}") from None
         for number, (line, fields) in enumerate(file_rows, start=1):
             if not isinstance(fields, dict):
-                message = f"row {number} is no object with fields, but {fields!r:.60}"
-                raise mistake(path, message, line)
-            rows.append(DatasetRow(path, number, fields, line))
+                value = "a list" if isinstance(fields, list) else f"{fields!r:.60}"
+                mistakes.add_line(line, f"row {number} is no object with fields, but {value}")
+            else:
+                rows.append(DatasetRow(path, number, fields, line))
+        if wrong_rows is None:
+            mistakes.check(_MOST_PROBLEMS)
+        else:
+            wrong_rows += mistakes
     return rows
 
 
-def _json(path: Path) -> list[_Numbered]:
-    """Rows of a JSON file: a list; or an object of lists, from which `all` or `test` is taken alone."""
-    document: Any = decode_json(path.read_bytes())
+def _json(path: Path, mistakes: Mistakes) -> list[_Numbered]:
+    """Rows of a JSON file: a list; or an object of lists, from which `all` or `test` is taken alone; or
+    JSON lines, which some name so."""
+    content = path.read_bytes()
+    try:
+        document: Any = decode_json(content)
+    except msgspec.DecodeError:
+        if not _is_object(content.partition(b"\n")[0]):
+            raise
+        return _lines(content, mistakes)
     if isinstance(document, dict):
         full_set = next((document[key] for key in WHOLE if isinstance(document.get(key), list)), None)
         lists = [full_set] if full_set is not None else list(document.values())
@@ -63,14 +81,22 @@ def _json(path: Path) -> list[_Numbered]:
     return [(0, row) for row in document]
 
 
-def _json_lines(path: Path) -> list[_Numbered]:
-    mistakes = Mistakes(path)
-    rows = list(read_lines(path.read_bytes(), mistakes, lambda line, _: decode_json(line)))
-    mistakes.check()
-    return rows
+def _json_lines(path: Path, mistakes: Mistakes) -> list[_Numbered]:
+    return _lines(path.read_bytes(), mistakes)
 
 
-def _parquet(path: Path) -> list[_Numbered]:
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(decode_json(line), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _lines(content: bytes, mistakes: Mistakes) -> list[_Numbered]:
+    return list(read_lines(content, mistakes, lambda line, _: decode_json(line), most=sys.maxsize))
+
+
+def _parquet(path: Path, mistakes: Mistakes) -> list[_Numbered]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
