@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from align_plugins.data.rows import (
     Preference,
     Prompt,
     Row,
+    check_row,
     prompt_key,
 )
-from eval_anything.content import Message, TextPart
+from eval_anything.content import Message
 from eval_anything.errors import near
 from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes
@@ -101,33 +101,25 @@ def row_from_json(line: bytes, root: Path, number: int) -> Row:
     """
     row_json: RowJson = decode_json(line, RowJson)
     kind = row_json.kind
-    if not row_json.messages or row_json.messages[-1].role != "user":
-        raise ValueError("messages must end with one of the user")
-    if row_json.margin is not None and not (math.isfinite(row_json.margin) and row_json.margin >= 0):
-        raise ValueError("the margin must be a number from 0 on: how much better the chosen response is")
-    if not all(math.isfinite(difference) for difference in row_json.aspects.values()):
-        raise ValueError("the differences in aspects must be finite numbers")
     messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in row_json.messages)
-    if not any(message.parts for message in messages):
-        raise ValueError("its messages are empty")
     content: dict[str, Any] = {}
     for name in RESPONSES:
         parts = getattr(row_json, name)
         if parts is not None:
             content[name] = parts_from_json(parts, root)
-            if not any(not isinstance(p, TextPart) or p.text for p in content[name]):
-                raise ValueError(f"{name} is empty")
     if kind is Preference:
         content |= {"margin": row_json.margin, "aspects": row_json.aspects}
     if kind is Feedback:
         content["critique"] = row_json.critique or ""
-    return kind(
+    row: Row = kind(
         id=row_json.id or str(number),
         messages=messages,
         source_id=row_json.source_id or prompt_key(messages)[:16],
         metadata=row_json.metadata,
         **content,
     )
+    check_row(row)
+    return row
 
 
 def read_rows(path: Path) -> list[Row]:

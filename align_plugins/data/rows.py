@@ -16,13 +16,14 @@ Feedback has a critique, a refined response, or both. Paths of media are relativ
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from eval_anything.content import MediaPart, Message, Part
+from eval_anything.content import MediaPart, Message, Part, TextPart
 from eval_anything.files.mistakes import mistake
 
 
@@ -109,6 +110,25 @@ def row_like(row: Prompt, kind: type[R], **content: Any) -> R:
     """Row of another type with the id, prompt and cluster of `row`, except where `content` overrides
     them."""
     return kind(**{"id": row.id, "messages": row.messages, "source_id": row.source_id, **content})
+
+
+def check_row(row: Row) -> None:
+    """ValueError for a row that no file may have: without a question at its end, with an empty response,
+    or with numbers that are none."""
+    if not row.messages or row.messages[-1].role != "user":
+        raise ValueError("messages must end with one of the user")
+    if not any(message.parts for message in row.messages):
+        raise ValueError("its messages are empty")
+    for name in RESPONSES:
+        parts = getattr(row, name, None)
+        if parts is not None and not any(not isinstance(p, TextPart) or p.text for p in parts):
+            raise ValueError(f"{name} is empty")
+    if not isinstance(row, Preference):
+        return
+    if row.margin is not None and not (math.isfinite(row.margin) and row.margin >= 0):
+        raise ValueError("the margin must be a number from 0 on: how much better the chosen response is")
+    if not all(math.isfinite(difference) for difference in row.aspects.values()):
+        raise ValueError("the differences in aspects must be finite numbers")
 
 
 def parts_key(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eval_anything.cli.values import at_least_one, not_negative, number, whole
+from eval_anything.cli.values import at_least_one, not_negative, number, share, whole
 from eval_anything.errors import Exit, near
 from eval_anything.version import __version__
 
@@ -314,8 +314,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("source", metavar="SOURCE", type=Path, help="JSONL, JSON, parquet or a folder")
     convert.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for rows.jsonl")
     convert.add_argument(
-        "--skip-wrong", action="store_true", help="leave out rows that cannot be converted"
+        "--most-wrong",
+        metavar="SHARE",
+        type=share,
+        default=1.0,
+        help="share of rows that may be left out (1: all but one row)",
     )
+    # What happens anyway; scripts may still say so.
+    convert.add_argument("--skip-wrong", action="store_true", help=argparse.SUPPRESS)
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {

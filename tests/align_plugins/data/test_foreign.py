@@ -13,9 +13,18 @@ from align_plugins.data.rows import Demonstration, Feedback, Preference, Prompt,
 from eval_anything.content import Part, TextPart
 from tests.support.helpers import Cli, mp4, png, wav, write_jsonl
 
+MEDIA = {
+    "a.png": png(),
+    "b.png": png((0, 0, 9)),
+    "a.wav": wav(),
+    "b.wav": wav(level=0.1),
+    "a.mp4": mp4(),
+    "b.mp4": mp4(frames=9),
+}
+
 
 def _converted(tmp_path: Path, *rows: dict[str, Any]) -> list[Row]:
-    for name, data in (("a.png", png()), ("b.png", png((0, 0, 9))), ("a.wav", wav()), ("a.mp4", mp4())):
+    for name, data in MEDIA.items():
         (tmp_path / name).write_bytes(data)
     source = write_jsonl(tmp_path / "theirs.jsonl", rows)
     return read_rows(convert_file(source, tmp_path / "ours").path)
@@ -78,7 +87,7 @@ PREFERENCES: dict[str, tuple[dict[str, Any], list[str], list[str], list[str]]] =
         {
             "prompt": "Play",
             "response_1": {"path": "a.wav"},
-            "response_2": {"path": "a.wav"},
+            "response_2": {"path": "b.wav"},
             "overall_audio": 1,
         },
         ["Play"],
@@ -86,7 +95,7 @@ PREFERENCES: dict[str, tuple[dict[str, Any], list[str], list[str], list[str]]] =
         ["<audio>"],
     ),
     "T2V": (
-        {"prompt": "Film", "response_1": "a.mp4", "response_2": "a.mp4", "overall_video": 1},
+        {"prompt": "Film", "response_1": "a.mp4", "response_2": "b.mp4", "overall_video": 1},
         ["Film"],
         ["<video>"],
         ["<video>"],
@@ -232,11 +241,11 @@ def test_a_row_that_lacks_something_is_named(name: str, cli: Cli, tmp_path: Path
     fields, message = WRONG[name]
     (tmp_path / "a.png").write_bytes(png())
     source = write_jsonl(tmp_path / "theirs.jsonl", [PREFERENCES["T2T"][0], fields])
-    found = cli("data", "convert", source, "--out", tmp_path / "ours")
-    assert found.code == 2
-    assert f"{source}:2: row 2: " in found.err
-    assert message in found.err
-    left = cli("data", "convert", source, "--out", tmp_path / "ours", "--skip-wrong", "--json")
+    strict = cli("data", "convert", source, "--out", tmp_path / "ours", "--most-wrong", "0")
+    assert strict.code == 2
+    assert f"{source}:2: row 2: " in strict.err
+    assert message in strict.err
+    left = cli("data", "convert", source, "--out", tmp_path / "ours", "--json")
     assert (left.code, left.json["rows"], len(left.json["left_out"])) == (0, 1, 1)
 
 
