@@ -153,3 +153,12 @@ def test_wrong_aspects_are_named(
     done = cli("train", "reward", "--config", config(tmp_path, rated, aspects=aspects))
     assert done.code == 2
     assert message in done.err
+
+
+@pytest.mark.slow
+def test_pairs_must_be_left_to_learn_from(cli: Cli, tmp_path: Path, rated: Path) -> None:
+    model = tiny_llama(tmp_path / "model")
+    path = config(tmp_path, rated, model=str(model), held_out=0.99, allow_contamination=True)
+    done = cli("train", "reward", "--config", path)
+    assert done.code == 2
+    assert "held_out: no pairs are left to learn from" in done.err
