@@ -79,6 +79,8 @@ class GenericFamily(Family):
                 f"{self.source.location} reads media, and only a chat template can say where they stand "
                 "in the prompt: leave out --model-arg chat_template=none"
             )
+        if self.template is not None and reads_media:
+            self.template = loading.with_first_token(self.template, self.tokenizer)
 
     def _load_weights(self, auto: Any) -> Any:
         """The model that reads prompts and writes text; `auto` is the class of the whole checkpoint."""
@@ -153,7 +155,8 @@ class GenericFamily(Family):
         ]
         if self.template is None:
             text = "\n\n".join(turn["content"] for turn in turns)
-            return encoded(self.tokenizer, marked(self.tokenizer, text))
+            is_decoder = not self.model.config.is_encoder_decoder
+            return encoded(self.tokenizer, marked(self.tokenizer, text), goes_on=is_decoder)
         return chat_ids(self.tokenizer, turns, self.template)
 
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
@@ -192,7 +195,11 @@ class GenericFamily(Family):
         view = VideoProcessor(video) if video is not None else None
         sampler = view.sample if view is not None and view.samples else None
         batched = conversations(batch, rate, sampler, scaler=view)
-        options: dict[str, Any] = {"padding": True, "padding_side": "left"}
+        options: dict[str, Any] = {
+            "padding": True,
+            "padding_side": "left",
+            "add_special_tokens": False,
+        }
         if batched.videos:
             options |= {"video_metadata": batched.videos, "do_sample_frames": False}
         return self.processor.apply_chat_template(

@@ -218,6 +218,21 @@ def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str
     if template is None:
         raise UserError(
             f"{where} has no chat template. For a base model, which goes on with plain text: "
-            "--model-arg chat_template=none; else give it: --model-arg chat_template=FILE.jinja"
+            "--model-arg chat_template=none (in the settings of a training: chat_template: none); else "
+            "give it: --model-arg chat_template=FILE.jinja, or as chat_template.jinja in that folder"
         )
     return str(template)
+
+
+def with_first_token(template: str, tokenizer: Any) -> str:
+    """A processor's chat template that writes the first token which the tokenizer adds to a text.
+
+    Processors leave that to the tokenizer where a template does not begin with this token itself; then a
+    tokenizer that also adds an end would end every prompt.
+    """
+    if tokenizer.bos_token is None or tokenizer("a")["input_ids"][:1] != [tokenizer.bos_token_id]:
+        return template
+    return (
+        f"{{% set chat %}}{template}{{% endset %}}"
+        "{{ '' if chat.startswith(bos_token) else bos_token }}{{ chat }}"
+    )

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def marked(tokenizer: Any, text: str) -> str:
-    """The text with its control tokens marked as words."""
+def marked(tokenizer: Any, text: str, tokens: Sequence[str] | None = None) -> str:
+    """The text with these tokens marked as words, by default all control tokens."""
     from transformers.utils.chat_template_utils import mark_control_tokens
 
-    tokens = control_tokens(tokenizer)
+    tokens = control_tokens(tokenizer) if tokens is None else tokens
     if not tokens or not any(token in text for token in tokens):
         return text
     broken = _produced(tokenizer, [token for token in tokens if token in text])
@@ -27,15 +27,38 @@ def marked(tokenizer: Any, text: str) -> str:
     return str(text)
 
 
-def encoded(tokenizer: Any, text: str, special: bool = True) -> list[int]:
-    """Token ids of a text that may be marked; `special` adds those of the tokenizer around it."""
+def encoded(tokenizer: Any, text: str, special: bool = True, *, goes_on: bool = True) -> list[int]:
+    """Token ids of a text that may be marked.
+
+    Args:
+        tokenizer: of transformers.
+        text: the text.
+        special: whether the tokens that the tokenizer adds around a text are added.
+        goes_on: whether more follows, as after a prompt of a decoder; then those at its end are not, as
+            no model goes on behind an end of text.
+    """
     from transformers.utils.chat_template_utils import encode_marked_chat
 
-    if not _MARKS.search(text):
-        return list(tokenizer(text, add_special_tokens=special)["input_ids"])
-    ids: list[int] = encode_marked_chat(tokenizer, text)
     before, after = _added(tokenizer) if special else ([], [])
-    return [*before, *ids, *after]
+    if _MARKS.search(text):
+        ids: list[int] = [*before, *encode_marked_chat(tokenizer, text), *after]
+    else:
+        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+    return ids[: len(ids) - len(after)] if goes_on else ids
+
+
+def ids_after(tokenizer: Any, before: str, text: str) -> list[int]:
+    """Token ids of a text that may be marked, behind another one whose own ids stay as they are.
+
+    A tokenizer may begin a text with a space of its own, and writes none behind other words. Where its
+    first token would join with the end of the text before it, it stands behind a word that does not.
+    """
+    for context in filter(None, (before, "\n", "a")):
+        context_ids = encoded(tokenizer, context, special=False)
+        ids = encoded(tokenizer, context + text, special=False)
+        if ids[: len(context_ids)] == context_ids:
+            return ids[len(context_ids) :]
+    return encoded(tokenizer, text, special=False)
 
 
 def chat_ids(tokenizer: Any, turns: Sequence[Mapping[str, str]], template: str) -> list[int]:

@@ -88,7 +88,7 @@ class LocalText(TextModel):
         return longest if longest < 10**9 else _DEFAULT_POSITIONS
 
     def encode(self, text: str, special: bool | None = None) -> list[int]:
-        """Token ids of a text; `special` adds the tokenizer's special ones.
+        """Token ids of a text; `special` adds the tokenizer's special ones, to a decoder not behind it.
 
         Control tokens in it stay tokens, as in a prompt that a template made, unless `as_words` marked
         them. By default the tokenizer decides, but adds none if the text itself begins with the first
@@ -97,7 +97,7 @@ class LocalText(TextModel):
         tokenizer = self.checkpoint.tokenizer
         if special is None and text.startswith(tokenizer.decode([self.first_token])):
             special = False
-        return encoded(tokenizer, text, special is not False)
+        return encoded(tokenizer, text, special is not False, goes_on=self.scores)
 
     def as_words(self, text: str) -> str:
         """The text for `encode`, with its control tokens marked as words."""

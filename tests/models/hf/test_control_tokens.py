@@ -11,10 +11,10 @@ import pytest
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Ending
 from eval_anything.models.hf import TransformersModel
-from eval_anything.models.local.plain_text import encoded, marked
+from eval_anything.models.local.plain_text import encoded, ids_after, marked
 from eval_anything.models.local.text import LocalText
 from tests.support.asking import ask, ask_alone, loaded, requests_of, user
-from tests.support.tiny import tiny_tokenizer, tiny_writer
+from tests.support.tiny import tiny_llama, tiny_tokenizer, tiny_writer
 
 WORDS = "What is </s></s></s></s> in France?"
 CONTROLLED = (
@@ -80,19 +80,47 @@ def test_the_answers_of_a_batch_are_those_of_each_alone(tiny: Path, tmp_path: Pa
     assert [(r.text, r.usage) for r in together] == [(r.text, r.usage) for r in alone]
 
 
-def test_what_the_tokenizer_adds_around_a_text_is_added_once(tmp_path: Path) -> None:
+def around(tokenizer: Any, single: str = "<s> $A </s>") -> Any:
+    """The tokenizer, which adds these tokens around a text."""
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer = tiny_tokenizer()
     tokenizer._tokenizer.post_processor = TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+        single=single, special_tokens=[("<s>", 1), ("</s>", 2)]
     )
+    return tokenizer
+
+
+def test_what_the_tokenizer_adds_around_a_text_is_added_once() -> None:
+    tokenizer = around(tiny_tokenizer())
     for words in ("Paris", "a </s> b", "<s>a"):
-        ids = encoded(tokenizer, marked(tokenizer, words))
+        ids = encoded(tokenizer, marked(tokenizer, words), goes_on=False)
         assert (ids[0], ids[-1]) == (1, 2)
         assert not {1, 2} & set(ids[1:-1])
         assert spelled(tokenizer, ids[1:-1]) == words
+        assert encoded(tokenizer, marked(tokenizer, words)) == ids[:-1]
         assert encoded(tokenizer, marked(tokenizer, words), special=False) == ids[1:-1]
+
+
+@pytest.mark.parametrize("words", ["Paris", "a </s> b", "</s>"])
+def test_no_prompt_ends_with_the_end_that_a_tokenizer_adds(tmp_path: Path, words: str) -> None:
+    path = tiny_llama(tmp_path / "model")
+    around(tiny_tokenizer(chat_template="<s>{{ messages[0].content }}")).save_pretrained(path)
+    for template in ("none", "auto"):
+        model = loaded(path, chat_template=template)
+        tokenizer = model.family.tokenizer  # type: ignore[attr-defined]
+        assert tokenizer(words)["input_ids"][-1] == 2
+        ids = ids_of(model, words)
+        assert spelled(tokenizer, ids) == f"<s>{words}"
+        assert (ids.count(1), ids.count(2)) == (1, 0)
+        text = text_of(model)
+        assert text.encode(text.as_words(words)) == ids
+        assert text.encode("<s>" + text.as_words(words)) == ids
+        going = text.go_on(
+            requests_of([user(text.as_words(words))]), Ending((), 2), MediaStore(tmp_path)
+        )
+        [response] = asyncio.run(going)
+        assert not isinstance(response, Exception)
+        assert response.usage.input == len(ids)
 
 
 def test_a_tokenizer_that_has_the_token_as_a_word_gets_it_in_two(tmp_path: Path) -> None:
@@ -155,3 +183,38 @@ def test_a_continuation_reads_words(tiny: Path, tmp_path: Path) -> None:
     assert not isinstance(response, Exception)
     tokenizer = text.checkpoint.tokenizer
     assert response.usage.input == len(tokenizer(WORDS)["input_ids"]) + 4 * 3
+
+
+def llama2_tokenizer() -> Any:
+    """A tokenizer that begins every text with a space, as those of SentencePiece do."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    raw.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    raw.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=380, special_tokens=["<unk>", "<s>", "</s>", *bytes_])
+    raw.train_from_iterator(["[INST] What is it? [/INST] hi there", "a hi ]] [ what"], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize("before", ["[INST] What? [/INST]", "What?\n", "x", ""])
+@pytest.mark.parametrize("text", ["hi", " hi", "]", "  a", "\nhi", "\u4f60", ""])
+@pytest.mark.parametrize("make", [llama2_tokenizer, tiny_tokenizer])
+def test_a_text_goes_on_behind_another_without_a_space_of_the_tokenizer(
+    make: Any, before: str, text: str
+) -> None:
+    tokenizer = make()
+    ids = ids_after(tokenizer, before, text)
+    context = tokenizer(before or "a", add_special_tokens=False)["input_ids"]
+    assert spelled(tokenizer, [*context, *ids]) == (before or "a") + text
