@@ -10,6 +10,7 @@ Marks count only at the start of an answer. Elsewhere, as in code or in a quotat
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -127,7 +128,29 @@ def opens_thoughts(prompt: str) -> bool:
         >>> opens_thoughts("<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n")
         False
     """
-    return _OPEN_AT_END.search(prompt) is not None
+    return bool(open_mark(prompt))
+
+
+def open_mark(prompt: str) -> str:
+    """The mark by which a prompt, or its end, leaves the model in its thoughts; empty if it does not.
+
+    Example:
+        >>> open_mark("<|im_start|>assistant\\n<think>\\n")
+        '<think>'
+    """
+    end = _OPEN_AT_END.search(prompt)
+    return end[0].rstrip() if end is not None else ""
+
+
+def closing_mark(opening: str) -> str | None:
+    """The mark that ends the thoughts which a mark has opened; None for a channel of Harmony, whose
+    messages end otherwise.
+
+    Example:
+        >>> closing_mark("[THINK]")
+        '[/THINK]'
+    """
+    return _PAIRS.get(opening)
 
 
 def begins_with_mark(text: str) -> bool:
@@ -145,21 +168,24 @@ def closes_thoughts(text: str) -> bool:
     return _CLOSING.search(text) is not None
 
 
-def is_mark(token: str) -> bool:
-    """Whether a token is a mark of thoughts or a part of one, which must not be skipped in decoding.
+def marks_among(tokens: Iterable[str]) -> frozenset[str]:
+    """The control tokens of a tokenizer that are marks of thoughts or a part of one, which must not be
+    skipped in decoding. Those of Harmony are where there are channels: elsewhere `<|end|>` ends a turn.
 
     Example:
-        >>> [is_mark(token) for token in ("[THINK]", "<|channel|>", "<|im_end|>")]
-        [True, True, False]
+        >>> sorted(marks_among(["[THINK]", "<|im_end|>", "<|end|>"]))
+        ['[THINK]']
+        >>> sorted(marks_among(["<|channel|>", "<|end|>"]))
+        ['<|channel|>', '<|end|>']
     """
-    return token in _MARK_TOKENS
+    marks = _MARK_TOKENS.intersection(tokens)
+    return marks if "<|channel|>" in marks else marks - _HARMONY_TOKENS
 
 
-_MARK_TOKENS = {
-    *_PAIRS,
-    *_PAIRS.values(),
-    *("<|channel>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>"),
-}
+_HARMONY_TOKENS = {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>"}
+
+
+_MARK_TOKENS = frozenset({*_PAIRS, *_PAIRS.values(), "<|channel>", *_HARMONY_TOKENS})
 
 
 def nothing_but(thoughts: bool, stop_reason: str | None, tokens: int | None) -> str:

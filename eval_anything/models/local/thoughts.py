@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from eval_anything.thoughts import is_mark, opens_thoughts
+from eval_anything.thoughts import marks_among, opens_thoughts
 
 _TAIL = 16  # tokens at the end of a prompt that may open thoughts
 
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of token ids without special tokens, except those that mark thoughts."""
-    marks = {
-        token_id: str(token.content)
-        for token_id, token in tokenizer.added_tokens_decoder.items()
-        if token.special and is_mark(str(token.content))
-    }
+    special = {i: str(t.content) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    names = marks_among(special.values())
+    marks = {token_id: name for token_id, name in special.items() if name in names}
     if not any(token_id in marks for token_id in ids):
         return str(tokenizer.decode(ids, skip_special_tokens=True))
     return "".join(
