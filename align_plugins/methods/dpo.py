@@ -94,6 +94,7 @@ class DpoTrainer(Trainer[DpoSettings]):
                 from align_plugins.training.engine import Batches, Engine, without_dropout
 
                 policy.load()
+                training.say(policy.learned_example())
                 without_dropout(policy.model)
                 items = training.encoded(rows, self.encode, policy.model)
                 items = self.with_reference(items, work, training.progress)

@@ -39,6 +39,7 @@ class SftTrainer(Trainer[TrainSettings]):
                 from align_plugins.training.engine import Batches, Engine
 
                 policy.load()
+                training.say(policy.learned_example())
                 items = training.encoded(rows, self.encode, policy.model)
                 trained = trainable_policy(policy, settings, training.progress)
                 batches = Batches(items, policy.collate, self.counts, self.step)

@@ -7,10 +7,18 @@ from eval_anything import plugins
 from eval_anything.models.spec import resolve
 
 
-def policy_of(spec: str, dtype: str = "float32") -> Policy:
+def policy_of(spec: str, dtype: str = "float32", chat_template: str = "auto") -> Policy:
     """Policy for the model of a SPEC, not loaded yet: that of its architecture, or else `chat`.
-    UserError if the model cannot be trained."""
-    model = resolve(spec, {})
+
+    Args:
+        spec: SPEC of the model.
+        dtype: of its weights.
+        chat_template: `none` for a base model that goes on with plain text.
+
+    Raises:
+        UserError: the model cannot be trained.
+    """
+    model = resolve(spec, {} if chat_template == "auto" else {"chat_template": chat_template})
     is_named = model.architecture in plugins.names(plugins.POLICIES)
     cls: type[Policy] = plugins.load(plugins.POLICIES, model.architecture if is_named else "chat")
     return cls.of(model, dtype)

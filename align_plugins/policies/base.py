@@ -121,6 +121,11 @@ class Policy(ABC):
         """Tokens of a prompt, with an empty response; errors as in `encode`."""
         return self.encode(messages, (TextPart("."),))._replace(response=[], modalities=[])
 
+    def learned_example(self) -> str:
+        """Message about the tokens that are learned of a short answer; empty if they are its own.
+        UserError if the model's chat template has no place for answers."""
+        return ""
+
     def with_token_count(self, row: Encoded, reads_media: bool) -> Encoded:
         """The row with its number of tokens. Prompts with media are counted only if `reads_media`
         permits reading the media now. RowError for a prompt that cannot be read."""

@@ -6,10 +6,15 @@ prompts.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from msgspec.structs import replace
+
+from align_plugins.policies.answer_frame import Frame, FramedAnswer, FrameError, Turns, frame_of
 from align_plugins.policies.base import (
     Encoded,
     Policy,
@@ -27,6 +32,10 @@ from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.generic import GenericFamily
 from eval_anything.models.hf.model import TransformersModel
 from eval_anything.models.hf.source import Source
+from eval_anything.models.local.generation import until_stop
+from eval_anything.models.local.plain_text import control_tokens, ids_after, marked
+from eval_anything.models.local.thoughts import decoded
+from eval_anything.thoughts import marks_among, opens_thoughts, split_thoughts
 
 if TYPE_CHECKING:
     from eval_anything.models.local.decoding import Continuation
@@ -35,12 +44,20 @@ if TYPE_CHECKING:
 _TEXT = MODALITIES.index(Modality.TEXT)
 
 
+# A conversation and an answer, by which a chat template is checked before any row is read.
+_QUESTION = (Message("user", (TextPart("What is it?"),)),)
+_WORD = "Hello"
+
+
+_CONTEXT = 64  # characters at the end of a prompt, on which the tokens of an answer depend
+
+
 class ChatPolicy(Policy):
     """A language model with a chat template, whose prompts may carry media.
 
-    A response is the text that the template puts after the prompt, up to the end of the response's text,
-    and one token that ends it. Text that a template adds after that (a newline, a next turn) is not
-    learned.
+    A response is what the model has to write when it is asked as in the evaluation: what the template
+    has before an answer and its prompt lacks (answer_frame.py), the answer, and one token that ends it.
+    Text that a template adds after that (a newline, a next turn) is not learned.
     """
 
     name: ClassVar[str] = "chat"
@@ -51,12 +68,18 @@ class ChatPolicy(Policy):
         self.outputs = frozenset({Modality.TEXT})
         self._family = self._family_of(source, dtype)
         self._last_count: tuple[tuple[Message, ...], int] = ((), 0)
+        self._last_frame: tuple[tuple[Message, ...], Frame] | None = None
+        self._read_heads: set[str] = set()  # that an evaluation leaves out
+        self._opened: bool | None = None  # whether prompts leave the model in its thoughts
 
     @classmethod
     def of(cls, model: Model, dtype: str) -> ChatPolicy:
         if not isinstance(model, TransformersModel):
             raise UserError(f"model: {model.spec} is no folder with a checkpoint, and no hf/ID")
-        return cls(model.source, dtype)
+        policy = cls(model.source, dtype)
+        template = model.family.settings.chat_template
+        policy._family.settings = replace(policy._family.settings, chat_template=template)
+        return policy
 
     def _family_of(self, source: Source, dtype: str) -> GenericFamily:
         """Family that the evaluation uses for such a checkpoint. UserError if this policy does not train
@@ -81,12 +104,22 @@ class ChatPolicy(Policy):
         self.model = self._family.model
         if self.model.config.is_encoder_decoder:
             raise UserError(f"model: {self.spec} is an encoder-decoder; only decoders are trained")
+        with contextlib.suppress(ValueError):  # reported by `learned_example`
+            self._opened = opens_thoughts(self._frame(_QUESTION).prompt) or None
+
+    def learned_example(self) -> str:
+        try:
+            ids = self._response_ids(_QUESTION, _WORD)
+        except ValueError as error:
+            raise UserError(f"model: {self.spec}: {error}") from None
+        head = self._frame(_QUESTION).head
+        reason = f" ({head!r} is not in the prompt, so the model writes it)" if head.strip() else ""
+        return f"learned of the answer {_WORD!r}: {self._family.tokenizer.decode(ids)!r}{reason}"
 
     def encode(self, messages: Sequence[Message], response: Sequence[Part]) -> Encoded:
         self._check(messages, response)
         text = "\n\n".join(part.text for part in response if isinstance(part, TextPart))
-        head, text, tail = self._around(messages, text)
-        ids = [*self._text_ids(head + text), self._end(tail)]
+        ids = self._response_ids(messages, text)
         conversation = tuple(messages)
         is_text = not _has_media(conversation) and self._family.processor is None
         prompt = self._prompt_ids(conversation) if is_text else []
@@ -107,53 +140,92 @@ class ChatPolicy(Policy):
         if strange:
             raise ValueError(f"its prompt has {strange[0]}, which this checkpoint cannot read")
 
-    def _text_ids(self, text: str) -> list[int]:
-        """Token ids of a text without special tokens, as generation makes them."""
-        return list(self._family.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _response_ids(self, messages: Sequence[Message], text: str) -> list[int]:
+        """Token ids of an answer, with what the model writes before it and the token that ends it."""
+        frame = self._frame(messages)
+        answer = FramedAnswer("", text)
+        if self._family.template is not None:
+            answer = frame.around(text, self._render, self._turns(messages))
+        ids = self._text_ids(answer.text, frame.prompt, answer.head, answer.thinks)
+        return [*ids, self._end(frame)]
 
-    def _around(self, messages: Sequence[Message], text: str) -> tuple[str, str, str]:
-        """Text that the template puts between the prompt and a response, the response's text as it
-        renders it, and the text that follows."""
-        turns = [
-            {"role": m.role, "content": "".join(p.text for p in m.parts if isinstance(p, TextPart))}
+    def _text_ids(self, text: str, before: str, head: str = "", thinks: bool = False) -> list[int]:
+        """Token ids of `head` and a text of a response, behind the text `before`. Control tokens in the
+        text are words, as are tokens that end a response; with `thinks`, marks of thoughts are not."""
+        words = marked(self._family.tokenizer, text, self._controls[thinks])
+        return ids_after(self._family.tokenizer, before[-_CONTEXT:], head + words)
+
+    @cached_property
+    def _controls(self) -> tuple[list[str], list[str]]:
+        """Tokens that are words in a response, the longest first: all, and all but marks of thoughts."""
+        tokenizer = self._family.tokenizer
+        ends = set(tokenizer.convert_ids_to_tokens(self._family.stop))
+        ends &= tokenizer.added_tokens_encoder.keys()
+        controls = set(control_tokens(tokenizer))
+        all_tokens, no_marks = ends | controls, ends | (controls - marks_among(controls))
+        return sorted(all_tokens, key=len, reverse=True), sorted(no_marks, key=len, reverse=True)
+
+    def _turns(self, messages: Sequence[Message]) -> Turns:
+        """The texts of a conversation as prompts have them."""
+        between = "\n" if self._family.processor is None else ""
+        return [
+            {"role": m.role, "content": between.join(p.text for p in m.parts if isinstance(p, TextPart))}
             for m in messages
         ]
-        if self._family.template is None:
-            return "", text, ""
-        before = self._render(turns, True)
-        full_text = self._render([*turns, {"role": "assistant", "content": text}], False)
-        if not full_text.startswith(before):
-            raise ValueError(
-                "the chat template writes the prompt otherwise once there is an answer: give the "
-                "checkpoint one whose prompt, with add_generation_prompt, begins the conversation"
-            )
-        after = full_text[len(before) :]
-        for content in (text, text.strip()):
-            if content and content in after:
-                head, _, tail = after.partition(content)
-                return head, content, tail
-        raise ValueError("the chat template leaves the answer out or changes its text")
 
-    def _render(self, turns: Sequence[Mapping[str, str]], open_for_answer: bool) -> str:
-        """Conversation of texts as the template renders it; media do not change where responses end."""
+    def _frame(self, messages: Sequence[Message]) -> Frame:
+        """The text around an answer to a prompt. Both sides of a pair have the same one, which is
+        made once. ValueError for a prompt that the template refuses."""
+        if self._last_frame is None or self._last_frame[0] != tuple(messages):
+            self._last_frame = (tuple(messages), self._new_frame(messages))
+        return self._last_frame[1]
+
+    def _new_frame(self, messages: Sequence[Message]) -> Frame:
+        turns = self._turns(messages)
+        if self._family.template is None:
+            prompt = "\n\n".join(turn["content"] for turn in turns)
+            return Frame(prompt, head="", before=prompt, tail="")
+        frame = frame_of(self._render, turns)
+        if frame.head.strip() and frame.head not in self._read_heads:
+            self._check_head(frame)
+            self._read_heads.add(frame.head)
+        return frame
+
+    def _check_head(self, frame: Frame) -> None:
+        """FrameError if an evaluation would not leave out what the model writes before an answer."""
+        ids = [*self._text_ids(_WORD, frame.prompt, frame.head), self._end(frame)]
+        text = decoded(self._family.tokenizer, until_stop(ids, set(self._family.stop)))
+        if split_thoughts(text, opens_thoughts(frame.prompt)).answer.strip() != _WORD:
+            raise FrameError(
+                f"the chat template writes {frame.head!r} before an answer, its prompt lacks it, and "
+                "an evaluation takes it for words of the answer: give the checkpoint a template "
+                "whose prompt, with add_generation_prompt, has it"
+            )
+
+    def _render(self, turns: Turns, open_for_answer: bool) -> str:
+        """Conversation of texts as the template renders it; media do not change where responses end.
+        ValueError if it refuses the conversation."""
         holder = self._family.tokenizer
         shaped: Any = list(turns)
         if self._family.processor is not None:  # such templates go through the parts of a message
             shaped = [
                 {"role": t["role"], "content": [{"type": "text", "text": t["content"]}]} for t in turns
             ]
-        written: str = holder.apply_chat_template(
-            shaped,
-            chat_template=self._family.template,
-            tokenize=False,
-            add_generation_prompt=open_for_answer,
-        )
-        return written
+        try:
+            rendered: str = holder.apply_chat_template(
+                shaped,
+                chat_template=self._family.template,
+                tokenize=False,
+                add_generation_prompt=open_for_answer,
+            )
+        except Exception as error:  # a template may raise anything, for a role that it does not know
+            raise ValueError(f"the chat template refuses this conversation: {error}") from None
+        return rendered
 
-    def _end(self, tail: str) -> int:
+    def _end(self, frame: Frame) -> int:
         """The stop token that the template puts after a response, or else the checkpoint's own."""
         tokenizer, stop = self._family.tokenizer, list(self._family.stop)
-        written = {token: tail.find(tokenizer.convert_ids_to_tokens(token)) for token in stop}
+        written = {token: frame.tail.find(tokenizer.convert_ids_to_tokens(token)) for token in stop}
         present = [token for token in stop if written[token] >= 0]
         return min(present, key=written.__getitem__) if present else stop[0]
 
@@ -164,8 +236,6 @@ class ChatPolicy(Policy):
         temperature: float,
         max_new_tokens: int,
     ) -> list[Continuation]:
-        from msgspec.structs import replace
-
         from eval_anything.models.local.decoding import Continuation, decode, decodes
 
         family = self._family
@@ -202,8 +272,9 @@ class ChatPolicy(Policy):
         return continuations
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
-        text = self._family.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
-        return (TextPart(text),) if text else ()
+        text = decoded(self._family.tokenizer, list(ids))
+        answer = split_thoughts(text.strip(), self._opened).answer.strip()
+        return (TextPart(answer),) if answer else ()
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """Batch of rows. Media are read here, a batch at a time, and once for both sides of a pair."""

@@ -43,16 +43,18 @@ class ImageTokenPolicy(ChatPolicy):
         self._check(messages, response)
         texts = (part.text for part in response if isinstance(part, TextPart))
         first_text = next((text for text in texts if text.strip()), ".")
-        text, _, tail = self._around(messages, first_text)
+        frame = self._frame(messages)
+        before, head = frame.prompt, frame.around(first_text, self._render, self._turns(messages)).head
+        text = ""
         ids: list[int] = []
         for index, part in enumerate(response):
             if isinstance(part, TextPart):
                 follows = index > 0 and isinstance(response[index - 1], TextPart)
                 text += ("\n\n" if follows else "") + part.text
             else:
-                ids += [*self._text_ids(text), *self._image_ids(part)]
-                text = ""
-        ids += [*self._text_ids(text), self._end(tail)]
+                ids += [*self._text_ids(text, before, head), *self._image_ids(part)]
+                text = before = head = ""
+        ids += [*self._text_ids(text, before, head), self._end(frame)]
         return self.with_response(Encoded(self._prompt_ids(tuple(messages)), [], []), ids)
 
     def with_response(self, prompt: Encoded, ids: Sequence[int]) -> Encoded:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from msgspec.structs import replace
+
 from align_plugins.losses.token_logprobs import TokenLogprobs
 from align_plugins.policies.base import IGNORED, Encoded
 from align_plugins.policies.chat import ChatPolicy
@@ -77,9 +79,8 @@ class JanusPolicy(ChatPolicy):
         if output not in ("auto", *JanusFamily.modes):
             raise UserError(f"output: {output!r}: Janus answers with {' or '.join(JanusFamily.modes)}")
         guidance = {"guidance_scale": "1"} if output == "image" else {}
-        dtype = self._family.settings.dtype
         options = {**JanusFamily.options, **guidance}
-        self._family = _Family(self.source, FamilySettings(dtype=dtype, output=output, more=options))
+        self._family = _Family(self.source, replace(self._family.settings, output=output, more=options))
 
     def load(self) -> None:
         super().load()

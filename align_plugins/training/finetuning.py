@@ -178,6 +178,11 @@ class Finetuning:
         """Whether the folder has the result of this training."""
         return self._work.result.is_file()
 
+    def say(self, message: str) -> None:
+        """Reports a message, if there is one."""
+        if message:
+            self.progress.say(message)
+
     def encoded(self, rows: Sequence[RowT], encode: Callable[[RowT], ItemT], model: Any) -> list[ItemT]:
         """Encoded rows, without those that are longer than `max_tokens`, whose number is reported.
 
