@@ -93,6 +93,7 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         out: the training's folder; the same command resumes the training in it.
         more_files: dotted names of further settings that are paths.
         more_specs: dotted names of further settings that may be the path of a checkpoint.
+        added: settings that the folders of older trainings lack.
         old_names: dotted names that settings had before; files and changes may still use them.
         method_groups: dotted names of groups with the settings of another method, and its name.
     """
@@ -108,6 +109,7 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     more_files: ClassVar[tuple[str, ...]] = ()
     more_specs: ClassVar[tuple[str, ...]] = ()
+    added: ClassVar[tuple[str, ...]] = ()
     old_names: ClassVar[Names] = {}
     method_groups: ClassVar[Mapping[str, str]] = {}
 
@@ -134,6 +136,7 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
         gradient_accumulation_steps: batches of one optimiser step.
         lr_scheduler_type: course of the learning rate after the warm-up.
         warmup_steps: optimiser steps in which the learning rate rises; below 1 a share of all steps.
+        chat_template: the checkpoint's own, or none for a base model that goes on with plain text.
         max_tokens: longer rows are skipped, and their number is reported.
         save_steps: steps between checkpoints; 0: the last one only.
         keep: number of the last checkpoints that are kept, beside the best one.
@@ -150,6 +153,7 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
     warmup_steps: float = 0.03
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    chat_template: Literal["auto", "none"] = "auto"
     max_tokens: int | None = None
     precision: Precision = "float32"
     gradient_checkpointing: bool = False
@@ -159,6 +163,7 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
     logging_steps: int = 10
     report_to: list[str] = []
 
+    added: ClassVar[tuple[str, ...]] = ("chat_template",)
     old_names: ClassVar[Names] = {
         "epochs": "num_train_epochs",
         "batch_size": "per_device_train_batch_size",
@@ -185,6 +190,13 @@ class TrainSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, kw_
         for name in ("warmup_steps", "weight_decay", "max_grad_norm", "save_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be below 0")
+        if self.evaluate is not None and (
+            (self.chat_template == "none") != (self.evaluate.model_args.get("chat_template") == "none")
+        ):
+            raise ValueError(
+                "chat_template: none goes with evaluate: {model_args: {chat_template: none}}, and each "
+                "only with the other: a model is asked as it was trained"
+            )
         if self.loaded != "float32" and self.precision != self.loaded:
             raise ValueError(f"lora: weights: {self.loaded} goes with precision: {self.loaded}")
 
@@ -338,5 +350,7 @@ def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
     """The settings that decide the trained weights: a training is resumed only with the same."""
     free = {"out", "keep", "logging_steps", "report_to", "threads", "evaluate", "allow_contamination"}
     by_name: dict[str, Any] = msgspec.to_builtins(settings)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(settings)}
+    free |= {name for name in settings.added if by_name[name] == defaults[name]}
     binding = {key: value for key, value in by_name.items() if key not in free}
     return binding | {"evaluate": by_name["evaluate"]} if settings.waits else binding

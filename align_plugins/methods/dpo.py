@@ -82,7 +82,7 @@ class DpoTrainer(Trainer[DpoSettings]):
 
     def __init__(self, settings: DpoSettings) -> None:
         super().__init__(settings)
-        self.policy = policy_of(settings.model, settings.loaded)
+        self.policy = policy_of(settings.model, settings.loaded, settings.chat_template)
 
     def train(self, progress: Progress) -> Trained:
         settings, policy = self.settings, self.policy

@@ -62,6 +62,10 @@ class RewardSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("aspect_weight must not be below 0")
         if len({*self.aspects, OVERALL_HEAD}) <= len(self.aspects):
             raise ValueError(f"aspects must differ from each other and from {OVERALL_HEAD!r}")
+        if self.chat_template != "auto":
+            raise ValueError(
+                "chat_template: a reward model is read as its judge is, with the checkpoint's own"
+            )
         if self.evaluate is not None:
             raise ValueError(
                 "evaluate: a reward model answers no task; its accuracy on held-out prompts is measured"

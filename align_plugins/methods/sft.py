@@ -27,7 +27,7 @@ class SftTrainer(Trainer[TrainSettings]):
 
     def __init__(self, settings: TrainSettings) -> None:
         super().__init__(settings)
-        self.policy = policy_of(settings.model, settings.loaded)
+        self.policy = policy_of(settings.model, settings.loaded, settings.chat_template)
 
     def train(self, progress: Progress) -> Trained:
         settings, policy = self.settings, self.policy

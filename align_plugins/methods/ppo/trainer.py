@@ -38,7 +38,7 @@ class PpoTrainer(Trainer[PpoSettings]):
 
     def __init__(self, settings: PpoSettings) -> None:
         super().__init__(settings)
-        self.policy = policy_of(settings.model, settings.loaded)
+        self.policy = policy_of(settings.model, settings.loaded, settings.chat_template)
         self.policy.answer_with(settings.output)
 
     def train(self, progress: Progress) -> Trained:
@@ -88,7 +88,7 @@ class PpoTrainer(Trainer[PpoSettings]):
     def _other_reference(self, spec: str) -> Any:
         from align_plugins.training.engine import without_dropout
 
-        other = policy_of(spec)
+        other = policy_of(spec, chat_template=self.settings.chat_template)
         other.load()
         config, other_config = self.policy.model.config, other.model.config
         differences = [
