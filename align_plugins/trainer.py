@@ -46,9 +46,8 @@ class Trainer(ABC, Generic[S]):
         settings_type: type of its settings file.
 
     Example:
-        >>> from align_plugins.methods.sft import SftTrainer
-        >>> from align_plugins.settings import TrainSettings
-        >>> SftTrainer(TrainSettings(model="micro", data="rows.jsonl", out="trained")).name
+        >>> from align_plugins.methods.sft import SftSettings, SftTrainer
+        >>> SftTrainer(SftSettings(model="micro", data="rows.jsonl", out="trained")).name
         'sft'
     """
 
