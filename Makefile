@@ -61,14 +61,21 @@ site-style:
 types: $(VENV)/.test-installed
 	@$(BIN)/mypy
 
-# What tests need and pip has not: a generator of sound, a browser. Without them tests are skipped, in
-# CI they fail.
-PROGRAMS := espeak-ng chromium
+# What tests need and pip has not: writers of sounds and clips, a browser. Without them tests are
+# skipped, in CI they fail.
+PROGRAMS := espeak-ng chromium ffmpeg lame sox:sox,libsox-fmt-mp3
+# Writers of media that the whole corpus needs besides.
+corpus: PROGRAMS += convert:imagemagick exiftool:libimage-exiftool-perl flac heif-enc:libheif-examples \
+  oggenc:vorbis-tools opusenc:opus-tools vpxenc:vpx-tools x264
 
+# Each is the name of a program, and after a colon its packages if they are called otherwise.
 programs:
-	@for p in $(PROGRAMS); do command -v $$p >/dev/null || { test "$$(id -u)" = 0 && \
-	  { apt-get install -y $$p || { apt-get update && apt-get install -y $$p; }; } >/dev/null 2>&1; } || \
-	  echo "$$p is not installed, the tests that need it are skipped: apt-get install $$p"; done
+	@for entry in $(PROGRAMS); do \
+	  program=$${entry%%:*}; packages=$$(echo "$${entry#*:}" | tr , ' '); \
+	  command -v $$program >/dev/null || { test "$$(id -u)" = 0 && \
+	  { apt-get install -y $$packages || { apt-get update && apt-get install -y $$packages; }; } \
+	  >/dev/null 2>&1; } || \
+	  echo "$$program is not installed, its tests are skipped: apt-get install $$packages"; done
 
 micro: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks.rebuild
