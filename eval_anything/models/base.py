@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from eval_anything.content import Failure, Message, Response
+from eval_anything.content import Failure, Message, Modality, Response
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.files.hashing import seed_of
 from eval_anything.media import MediaError, MediaStore
@@ -145,6 +145,11 @@ class Model(ABC):
             UserError: there is no such model, or an argument is wrong.
         """
         raise UserError(f"{spec}: {cls.__name__} is used from Python alone: ea.evaluate(model=...)")
+
+    @property
+    def inputs(self) -> Collection[Modality] | None:
+        """The modalities that it reads, as far as that is known before `load`; None if it is not."""
+        return None
 
     @abstractmethod
     def weights(self) -> str:

@@ -93,6 +93,10 @@ class AgentModel(Model):
             )
         return cls(spec, path, arguments)
 
+    @property
+    def inputs(self) -> Collection[Modality] | None:
+        return self._chat.inputs
+
     def weights(self) -> str:
         """sha256 of the agent's file, its instructions, the chat model and the generators."""
         generators = {str(m): generator.weights() for m, generator in self._generators.items()}

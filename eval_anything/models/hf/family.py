@@ -136,6 +136,10 @@ class Family(ABC):
             )
         self.mode = self.modes[0] if settings.output == "auto" else settings.output
 
+    def expected_inputs(self) -> tuple[Modality, ...]:
+        """Modalities that this checkpoint takes, as its config says before `load`."""
+        return self.inputs
+
     @classmethod
     def described(cls, model_types: Sequence[str]) -> dict[str, Any]:
         """The row of `models list`; `model_types` are the values of config.model_type that it serves."""

@@ -56,6 +56,12 @@ class GenericFamily(Family):
         self.stop: list[int] = []
         self._suppressed: list[int] = []
 
+    def expected_inputs(self) -> tuple[Modality, ...]:
+        _, reads_media = auto_class(
+            self.source.location, self.source.config, self.settings.trust_remote_code
+        )
+        return self.inputs if reads_media else (Modality.TEXT,)
+
     def load(self) -> None:
         """Loads tokenizer or processor and the weights, and checks that they belong together."""
         auto, reads_media = auto_class(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eval_anything.content import Failure, Latency, Part, Response, TextPart
+from eval_anything.content import Failure, Latency, Modality, Part, Response, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, failure_of, typed_arguments
@@ -84,6 +84,10 @@ class TransformersModel(Model):
         if not str(reference):
             raise UserError("--model hf needs an id: hf/ORG/NAME, or the path of a checkpoint")
         return cls(spec, reference, arguments)
+
+    @property
+    def inputs(self) -> Collection[Modality]:
+        return self.family.expected_inputs()
 
     def weights(self) -> str:
         return self.family.weights()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from eval_anything.content import Failure, Part, Response, TextPart, Usage
+from eval_anything.content import Failure, Modality, Part, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 
 _WITHOUT_TOKENS = ("speech", "videos")
+
+
+_WITHOUT_MEDIA = ("images", "speech")
 
 
 class ChatModel(Model):
@@ -72,6 +75,10 @@ class ChatModel(Model):
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ChatModel:
         return cls(spec, arguments)
+
+    @property
+    def inputs(self) -> Collection[Modality] | None:
+        return (Modality.TEXT,) if self.settings.api in _WITHOUT_MEDIA else None
 
     def weights(self) -> str:
         """sha256 of the model's name and address, which stand for the weights that nobody can see."""

@@ -45,6 +45,9 @@ class JanusFamily(GenericFamily):
     )
     options: ClassVar[Mapping[str, int | float | str]] = {"guidance_scale": "auto"}
 
+    def expected_inputs(self) -> tuple[Modality, ...]:
+        return self.inputs if self.mode == "text" else (Modality.TEXT,)
+
     def load(self) -> None:
         """Loads the checkpoint and sets up `generate` for the mode, text or image."""
         check_asked(self)
@@ -62,7 +65,7 @@ class JanusFamily(GenericFamily):
             self.model.generate = partial(GenerationMixin.generate, self.model)
             return
         self._codes = self.model.config.vision_config.num_image_tokens
-        self.inputs = (Modality.TEXT,)
+        self.inputs = self.expected_inputs()
         self.processor.generation_mode = "image"
         # `from_pretrained` of transformers 5.23 drops it.
         config.generation_kwargs = {"boi_token_id": self.tokenizer.boi_token_id}
