@@ -2,11 +2,12 @@
 
     comparison = compare("runs/base", "runs/candidate")
 
-Only runs with the same tasks, judges and sampling are compared: their fingerprints must be equal.
+Only metrics of the same tasks, judges and sampling are compared, on the samples that both runs have.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from eval_anything import plugins
 from eval_anything.errors import UserError
+from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
 from eval_anything.runs.results_file import JudgeResult, MetricResult, Results, read_results
 from eval_anything.statistics.agreement import attenuated_effect
@@ -91,6 +93,7 @@ class AggregateChange(Struct, frozen=True):
 class Comparison(Struct, frozen=True):
     """Comparison of two runs on the same tasks.
 
+    `refused` has the reason why a metric (`task:metric`) or an aggregate cannot be compared.
     `p_holm` holds the adjusted p of each task's primary metric (family-wise error rate), `p_bh` that of
     every metric (false discovery rate), both by `task:metric`.
     """
@@ -107,6 +110,7 @@ class Comparison(Struct, frozen=True):
     p_bh: dict[str, float]
     judges: dict[str, JudgeResult]
     notes: list[str]
+    refused: dict[str, str] = {}
 
 
 class Side(NamedTuple):
@@ -126,7 +130,7 @@ def compare(base: str | Path, candidate: str | Path) -> Comparison:
         candidate: the run directory whose changes are reported.
 
     Raises:
-        UserError: a run is unfinished, the runs have no task in common, or their fingerprints differ.
+        UserError: a run is unfinished, or the runs have no metric in common that can be compared.
     """
     return compare_sides(read_side(Path(base)), read_side(Path(candidate)))
 
@@ -137,7 +141,7 @@ def read_side(run: Path) -> Side:
     if file.status != "done":
         raise UserError(
             f"{run} is not finished (status: {file.status}). Go on with it: "
-            f"{' '.join(file.command) or 'the command that began it'}"
+            f"{shlex.join(file.command) or 'the command that began it'}"
         )
     results = read_results(run, file.tasks)
     return Side(run, file, results, {task: read_outlines(run, task) for task in file.tasks})
@@ -151,17 +155,21 @@ def compare_sides(base: Side, candidate: Side) -> Comparison:
             f"{base.path} and {candidate.path} have no task in common "
             f"({', '.join(base.file.tasks)}; {', '.join(candidate.file.tasks)})"
         )
-    differences = incomparable(base.file, candidate.file, tasks)
-    if differences:
+    refused = _refused(base, candidate, tasks)
+    metrics: list[MetricChange] = []
+    groups: list[GroupChange] = []
+    for task in tasks:
+        metrics += _metrics(task, base, candidate, refused)
+        if f"{task}:{base.results.tasks[task].primary}" not in refused:
+            groups += _groups(task, base, candidate)
+    if refused and not metrics:
+        reasons = _by_task(refused, metrics)
+        differences = [f"{name} differs in {reason}" for name, reason in reasons.items()]
         raise UserError(
             f"{base.path} and {candidate.path} cannot be compared: {'; '.join(differences)}. "
             "Run both with the same version of the tasks, judges and sampling."
         )
-    metrics: list[MetricChange] = []
-    groups: list[GroupChange] = []
-    for task in tasks:
-        metrics += _metrics(task, base, candidate)
-        groups += _groups(task, base, candidate)
+    aggregates = _aggregates(base, candidate, tasks, refused)
     primary = [m for m in metrics if m.primary and m.change.p is not None]
     tested = [m for m in metrics if m.change.p is not None]
     return Comparison(
@@ -172,23 +180,60 @@ def compare_sides(base: Side, candidate: Side) -> Comparison:
         only_candidate=[t for t in candidate.file.tasks if t not in tasks],
         metrics=metrics,
         groups=groups,
-        aggregates=_aggregates(base, candidate, tasks),
+        aggregates=aggregates,
         p_holm=_adjusted(primary, holm),
         p_bh=_adjusted(tested, benjamini_hochberg),
         judges=candidate.results.judges,
-        notes=_notes(base, candidate, metrics),
+        notes=_notes(base, candidate, metrics, refused),
+        refused=refused,
     )
 
 
-def incomparable(base: RunFile, candidate: RunFile, tasks: Sequence[str]) -> list[str]:
-    """Differences of the fingerprints of these tasks, in words; empty if the runs are comparable."""
-    differences = []
+def refusal(base: Side, candidate: Side, task: str, metric: str) -> str:
+    """The conditions in which two runs differ, so that a metric cannot be compared; "" if it can."""
+    judges = [_judge_of(metric, side.outlines[task]) for side in (base, candidate)]
+    first, second = (
+        conditions(side.file, task, judge) for side, judge in zip((base, candidate), judges, strict=True)
+    )
+    return ", ".join(unlike(first, second))
+
+
+def _judge_of(metric: str, outlines: Sequence[Outline]) -> str | None:
+    """The judge of a metric, None if it is in no record."""
+    return next((o.scores[metric].judge for o in outlines if metric in o.scores), None)
+
+
+def _refused(base: Side, candidate: Side, tasks: Sequence[str]) -> dict[str, str]:
+    """Metrics that both runs have and that cannot be compared, as `task:metric`, with the reasons."""
+    refused = {}
     for task in tasks:
-        first, second = base.fingerprints.get(task, {}), candidate.fingerprints.get(task, {})
-        differing = [key for key in {**first, **second} if first.get(key) != second.get(key)]
-        if differing:
-            differences.append(f"{task} differs in {', '.join(differing)}")
-    return differences
+        for metric in _scored(base.outlines[task]) & _scored(candidate.outlines[task]):
+            reason = refusal(base, candidate, task, metric)
+            if reason:
+                refused[f"{task}:{metric}"] = reason
+    return dict(sorted(refused.items()))
+
+
+def _scored(outlines: Sequence[Outline]) -> set[str]:
+    """Metrics that have a value in a record."""
+    return {name for o in outlines for name, score in o.scores.items() if score.value is not None}
+
+
+def _by_task(refused: Mapping[str, str], metrics: Sequence[MetricChange]) -> dict[str, str]:
+    """The reasons by task, where all metrics of a task are refused for the same one, else by metric."""
+    compared = {metric.task for metric in metrics}
+    reasons: dict[str, set[str]] = {}
+    for name, reason in refused.items():
+        reasons.setdefault(name.partition(":")[0], set()).add(reason)
+    single = {
+        task: next(iter(words))
+        for task, words in reasons.items()
+        if len(words) == 1 and task not in compared
+    }
+    metric_reasons = {
+        name: reason for name, reason in refused.items() if name.partition(":")[0] not in single
+    }
+    return single | metric_reasons
 
 
 class _Row(NamedTuple):
@@ -199,14 +244,15 @@ class _Row(NamedTuple):
     groups: Mapping[str, str]
 
 
-def _metrics(task: str, base: Side, candidate: Side) -> list[MetricChange]:
-    """Changes of all metrics with scores in both runs."""
+def _metrics(task: str, base: Side, candidate: Side, refused: Mapping[str, str]) -> list[MetricChange]:
+    """Changes of all metrics with scores in both runs, but those that cannot be compared."""
     primary = base.results.tasks[task].primary
     names = dict.fromkeys(
         name for outline in (*base.outlines[task], *candidate.outlines[task]) for name in outline.scores
     )
     changes = []
-    for name in sorted(names, key=lambda n: n != primary):
+    comparable = [name for name in names if f"{task}:{name}" not in refused]
+    for name in sorted(comparable, key=lambda n: n != primary):
         rows, unpaired = pair(base.outlines[task], candidate.outlines[task], name)
         if rows:
             change = _change(task, name, name == primary, rows, unpaired, base, candidate)
@@ -319,9 +365,11 @@ def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
     ]
 
 
-def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[AggregateChange]:
+def _aggregates(
+    base: Side, candidate: Side, tasks: Sequence[str], refused: dict[str, str]
+) -> list[AggregateChange]:
     """Changes of the aggregates whose tasks both runs have. The bootstrap draws the samples of a cluster
-    in both runs together."""
+    in both runs together. Aggregates of metrics that are `refused` are added to these."""
     draws: dict[str, _Draws] = {}
     means_of: dict[str, Any] = {}
     changes = []
@@ -329,6 +377,10 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
         same_name = candidate.results.aggregates.get(name)
         formula = plugins.find(plugins.AGGREGATES, aggregate.formula or "")
         if formula is None or same_name is None or aggregate.formula != same_name.formula:
+            continue
+        differing = [refused[ref] for ref in aggregate.inputs.values() if ref in refused]
+        if differing:
+            refused[name] = differing[0]
             continue
         inputs: dict[str, Any] = {}
         for key, reference in aggregate.inputs.items():
@@ -364,12 +416,16 @@ def _aggregates(base: Side, candidate: Side, tasks: Sequence[str]) -> list[Aggre
 class _Draws:
     """Means of a task's metrics in both runs: the observed one, then 2,000 draws of its clusters.
 
-    Each run's mean is over its own scored samples: a metric of pairs of modalities applies only to
-    responses that contain both, so these samples may differ between the runs.
+    Only samples of both runs count. Of these, each run's mean is over its own scored ones: a metric of
+    pairs of modalities applies only to responses that contain both, and these may differ.
     """
 
     def __init__(self, task: str, seed: int, base: Side, candidate: Side) -> None:
-        self._outlines = base.outlines[task], candidate.outlines[task]
+        shared = samples_of(base.outlines[task]) & samples_of(candidate.outlines[task])
+        self._outlines = tuple(
+            [o for o in side.outlines[task] if (o.sample_id, o.item) in shared]
+            for side in (base, candidate)
+        )
         clusters = (o.source_id for outlines in self._outlines for o in outlines)
         self._bootstrap = ClusterBootstrap(clusters, seed=seed, observed=True)
 
@@ -393,11 +449,32 @@ def _adjusted(metrics: Sequence[MetricChange], correct: Any) -> dict[str, float]
     return dict(zip([m.name for m in metrics], correct(p_values), strict=True))
 
 
-def _notes(base: Side, candidate: Side, metrics: Sequence[MetricChange]) -> list[str]:
-    notes = []
+def samples_of(outlines: Sequence[Outline]) -> set[tuple[str, str]]:
+    """The samples with a record, as (sample id, item)."""
+    return {(outline.sample_id, outline.item) for outline in outlines}
+
+
+def _notes(
+    base: Side, candidate: Side, metrics: Sequence[MetricChange], refused: Mapping[str, str]
+) -> list[str]:
+    reasons = _by_task(refused, metrics)
+    notes = [f"not compared: {name}, other {reason}" for name, reason in reasons.items()]
     if base.file.weights == candidate.file.weights:
         notes.append("both runs are of the same weights")
-    unpaired = [f"{m.name} ({m.unpaired})" for m in metrics if m.unpaired and m.primary]
+    alone = {}
+    for task in dict.fromkeys(m.task for m in metrics):
+        first, second = samples_of(base.outlines[task]), samples_of(candidate.outlines[task])
+        alone[task] = len(first ^ second)
+        if alone[task]:
+            notes.append(
+                f"{task}: compared on the {len(first & second)} samples that both runs have "
+                f"({len(first)} in {base.path}, {len(second)} in {candidate.path})"
+            )
+    unpaired = [
+        f"{m.name} ({m.unpaired - alone[m.task]})"
+        for m in metrics
+        if m.primary and m.unpaired > alone[m.task]
+    ]
     if unpaired:
         notes.append(f"samples with a value in one run alone are left out: {', '.join(unpaired)}")
     return notes

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval_anything import compare
+from eval_anything import compare, gate
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import sha256_of
 from eval_anything.runs.directory import read_run
 from tests.support.helpers import Cli
 from tests.support.lanes import full
 from tests.support.runs_of_numbers import Numbers, change_results
+
+SIX = {f"s{i}" for i in range(6)}
 
 
 @pytest.fixture
@@ -115,7 +118,59 @@ def test_samples_of_one_run_alone_are_left_out_and_counted(numbers: Numbers, cli
     found = compare(base, new)
     assert found.metrics[0].unpaired == 2
     assert found.metrics[0].change.n == 4
-    assert any("left out" in note for note in found.notes)
+    note = f"num/t: compared on the 4 samples that both runs have (6 in {base}, 4 in {new})"
+    assert note in found.notes
+    assert note in cli("compare", base, new).out
+
+
+def _other_fingerprint(run: Path, task: str, **parts: str) -> None:
+    file = json.loads((run / "run.json").read_text())
+    file["fingerprints"][task] |= {key.replace("__", " "): part for key, part in parts.items()}
+    (run / "run.json").write_text(json.dumps(file))
+
+
+def test_what_cannot_be_compared_is_left_out_and_the_rest_is_compared(numbers: Numbers) -> None:
+    numbers.task("a", 4)
+    numbers.task("b", 4)
+    values = {"a": [1.0] * 4, "b": [0.0, 1.0, 1.0, 1.0]}
+    base, new = numbers.run("base", values), numbers.run("new", values)
+    _other_fingerprint(new, "num/a", version="2")
+    found = compare(base, new)
+    assert {m.task for m in found.metrics} == {"num/b"}
+    assert found.refused == dict.fromkeys(["num/a:twice", "num/a:value"], "version 1 -> 2")
+    assert "not compared: num/a, other version 1 -> 2" in found.notes
+    gated = gate(new, numbers.policy(""), base)
+    assert gated.verdict == "INVALID"
+    assert f"num/a:value differs in version 1 -> 2 in {base} and {new}" in gated.reasons[0]
+    # A judge that only one run has, or has another one, decides nothing about other metrics.
+    _other_fingerprint(new, "num/b", judge__tone="0" * 64)
+    assert {m.name for m in compare(base, new).metrics} == {"num/b:value", "num/b:twice"}
+
+
+def test_another_temperature_is_named_with_both(numbers: Numbers) -> None:
+    numbers.task("t", 4)
+    base, new = numbers.run("base", {"t": [1.0] * 4}), numbers.run("new", {"t": [1.0] * 4})
+    file = json.loads((new / "run.json").read_text())
+    file["sampling"] = {"temperature": 0.7}
+    file["fingerprints"]["num/t"]["sampling"] = sha256_of(file["sampling"])
+    (new / "run.json").write_text(json.dumps(file))
+    with pytest.raises(UserError, match=r"num/t differs in temperature 0 -> 0\.7\. Run both"):
+        compare(base, new)
+
+
+def test_an_aggregate_is_compared_on_the_samples_of_both(numbers: Numbers, tmp_path: Path) -> None:
+    numbers.task("t", 12)
+    (tmp_path / "tasks/num/suite.yaml").write_text(
+        "title: Numbers\ndescription: One task.\ntasks: [t]\n"
+        "aggregates:\n  All: {formula: mean, inputs: {t: t:value}}\n"
+    )
+    base = numbers.run("base", {"t": [1.0] * 6 + [0.0] * 6})
+    new = numbers.run("new", {"t": [1.0] * 12})
+    path = new / "num/t/records.jsonl"
+    rows = [line for line in path.read_text().splitlines() if json.loads(line)["sample_id"] in SIX]
+    path.write_text("".join(row + "\n" for row in rows))
+    [change] = compare(base, new).aggregates
+    assert (change.base, change.candidate, change.difference) == (1.0, 1.0, 0.0)
 
 
 def test_aggregates_are_drawn_together(cli: Cli, tmp_path: Path) -> None:

@@ -13,7 +13,15 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct
 
-from eval_anything.comparison import Comparison, MetricChange, Side, compare_sides, pair, read_side
+from eval_anything.comparison import (
+    Comparison,
+    MetricChange,
+    Side,
+    compare_sides,
+    pair,
+    read_side,
+    refusal,
+)
 from eval_anything.errors import UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (
@@ -212,7 +220,10 @@ def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alph
 
 
 def differences(rule: Rule, base: Side, side: Side) -> Differences:
-    """Paired differences of one metric. UserError if nothing is paired."""
+    """Paired differences of one metric. UserError if it cannot be compared, or nothing is paired."""
+    reason = refusal(base, side, rule.task, rule.metric)
+    if reason:
+        raise UserError(f"{rule.name} differs in {reason} in {base.path} and {side.path}")
     rows, _ = pair(base.outlines[rule.task], side.outlines[rule.task], rule.metric)
     if not rows:
         raise UserError(f"{rule.name}: no sample has a value in both {base.path} and {side.path}")

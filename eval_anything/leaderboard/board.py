@@ -1,13 +1,13 @@
 """The main table: its columns, a cell for each run, and classes of cells that can be compared.
 
 A column is a metric of a task (`suite/task:metric`) or an aggregate of a suite (`suite/name`). The
-cells of a column fall into classes: within a class every fingerprint of the task and the number of
-its samples are the same. Ranks are computed within a class alone.
+cells of a column fall into classes: within a class all that decides the metric is the same, as in
+`compare` (`runs/comparable.py`). Ranks are computed within a class alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,17 @@ from msgspec import Struct
 
 from eval_anything import plugins
 from eval_anything.leaderboard.prompts import Prompts
-from eval_anything.leaderboard.ranks import Ranks, TaskDraws, rank_intervals
+from eval_anything.leaderboard.ranks import (
+    Ranks,
+    RunDifferences,
+    TaskDraws,
+    rank_intervals,
+    ranks_against,
+)
 from eval_anything.leaderboard.read_runs import SiteRun
 from eval_anything.leaderboard.reference import Reference
 from eval_anything.leaderboard.samples import TaskSamples
+from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.results_file import AggregateResult, MetricResult
 from eval_anything.statistics.intervals import Floats
 
@@ -34,7 +41,8 @@ Samples = Mapping[tuple[str, str], TaskSamples]
 class Column(Struct):
     """A column. `task` is "" for an aggregate. `classes` are its classes of comparable runs: the number
     of runs, and their differences from the first class ("" for the first). `unranked` is the reason why
-    there are no ranks, or ""."""
+    there are no ranks, or "". `uneven`: its runs have other samples, so that ranks compare two at a time
+    on those that both have."""
 
     key: str
     suite: str
@@ -49,6 +57,7 @@ class Column(Struct):
     formula: str = ""
     classes: list[tuple[int, str]] = []
     unranked: str = ""
+    uneven: bool = False
 
 
 def columns_of(
@@ -125,21 +134,20 @@ def _modalities(
 
 def cells_of(entries: Sequence[SiteRun], columns: Sequence[Column], samples: Samples) -> pd.DataFrame:
     """A row for each cell: run, column, value, low, high, n, failed, invalid, comparable, group,
-    rank_low, rank_high. Fills in `classes` and `unranked` of the columns.
+    rank_low, rank_high. Fills in `classes`, `unranked` and `uneven` of the columns.
 
     Missing numbers are nan; `comparable` holds the conditions that the cells of a class share, `group`
     is the index of the class in its column.
     """
     import pandas as pd
 
-    rows = [cell for entry in entries for column in columns if (cell := _cell(entry, column))]
+    rows = [cell for entry in entries for column in columns if (cell := _cell(entry, column, samples))]
     names = ["run", "column", "value", "low", "high", "n", "failed", "invalid", "comparable"]
     cells = pd.DataFrame(rows, columns=names)
     cells["group"] = 0
     cells["rank_low"] = cells["rank_high"] = np.nan
     by_id = {entry.id: entry for entry in entries}
     draws_cache: dict[tuple[str, ...], TaskDraws] = {}
-    means_cache: dict[tuple[str, tuple[str, ...]], Floats | None] = {}
     for column in columns:
         column_cells = cells[cells["column"] == column.key]
         sizes = column_cells.groupby("comparable", sort=False)["run"].agg(["size", "first"])
@@ -147,11 +155,11 @@ def cells_of(entries: Sequence[SiteRun], columns: Sequence[Column], samples: Sam
         for group, comparable in enumerate(order):
             members = column_cells[column_cells["comparable"] == comparable]
             cells.loc[members.index, "group"] = group
-            difference = _difference(order[0], comparable) if group else ""
+            difference = ", ".join(unlike(dict(order[0]), dict(comparable))) if group else ""
             column.classes.append((len(members), difference))
             valued = members[members["value"].notna()]
             runs = [by_id[run] for run in valued["run"]]
-            ranks = _ranks(column, runs, samples, draws_cache, means_cache)
+            ranks = _ranks(column, runs, samples, draws_cache)
             if ranks is None:
                 if runs and not column.unranked:
                     column.unranked = "its values are not of single samples, so runs cannot be paired"
@@ -161,14 +169,12 @@ def cells_of(entries: Sequence[SiteRun], columns: Sequence[Column], samples: Sam
     return cells
 
 
-def _cell(entry: SiteRun, column: Column) -> tuple[Any, ...] | None:
+def _cell(entry: SiteRun, column: Column, samples: Samples) -> tuple[Any, ...] | None:
     number: MetricResult | AggregateResult | None
     if column.task:
-        tasks = [f"{column.suite}/{column.task}"]
-        task = entry.results.tasks.get(tasks[0])
+        task = entry.results.tasks.get(f"{column.suite}/{column.task}")
         number = task.metrics.get(column.key.rpartition(":")[2]) if task is not None else None
     else:
-        tasks = sorted(_tasks_below(entry, column.key))
         number = entry.results.aggregates.get(column.key) if column.formula else None
     if number is None:
         return None
@@ -177,55 +183,57 @@ def _cell(entry: SiteRun, column: Column) -> tuple[Any, ...] | None:
     counts: tuple[float, float, str] = (np.nan, np.nan, "")
     if isinstance(number, MetricResult):
         counts = number.n, number.failed, number.invalid or ""
-    return entry.id, column.key, estimate, low, high, *counts, _comparable(entry, tasks, number)
+    comparable = _comparable(entry, column, samples, number)
+    return entry.id, column.key, estimate, low, high, *counts, comparable
 
 
-def _tasks_below(entry: SiteRun, name: str, above: tuple[str, ...] = ()) -> set[str]:
-    """Tasks of an aggregate's inputs, with those of nested aggregates; cycles are ignored."""
-    tasks = set()
+def _tasks_below(entry: SiteRun, name: str) -> set[str]:
+    """Tasks of an aggregate's inputs, with those of nested aggregates."""
+    return {reference.partition(":")[0] for reference in _metrics_below(entry, name)}
+
+
+def _metrics_below(entry: SiteRun, name: str, above: tuple[str, ...] = ()) -> set[str]:
+    """Metrics (`task:metric`) among an aggregate's inputs and those of nested aggregates; cycles are
+    ignored, and so are tasks that the run does not have."""
+    metrics = set()
     aggregate = entry.results.aggregates.get(name)
     for reference in aggregate.inputs.values() if aggregate is not None else ():
         task, colon, _ = reference.partition(":")
         if colon:
-            tasks |= {task} & set(entry.file.tasks)
+            metrics |= {reference} if task in entry.file.tasks else set()
         elif reference not in (name, *above):
-            tasks |= _tasks_below(entry, reference, (name, *above))
-    return tasks
+            metrics |= _metrics_below(entry, reference, (name, *above))
+    return metrics
 
 
 def _comparable(
-    entry: SiteRun, tasks: Sequence[str], number: MetricResult | AggregateResult
+    entry: SiteRun, column: Column, samples: Samples, number: MetricResult | AggregateResult
 ) -> tuple[tuple[str, str], ...]:
     """Conditions that comparable cells share: sorted pairs of a name and its fingerprint or value."""
-    conditions = {}
-    for task in tasks:
+    references = [column.key] if column.task else sorted(_metrics_below(entry, column.key))
+    tasks = {reference.partition(":")[0] for reference in references}
+    shared: dict[str, str] = {}
+    for reference in references:
+        task, _, metric = reference.partition(":")
         prefix = f"{task} " if len(tasks) > 1 else ""
-        for name, sha256 in entry.file.fingerprints.get(task, {}).items():
-            conditions[f"{prefix}{name}"] = sha256
-        conditions[f"{prefix}number of samples"] = str(entry.file.counts.get(task, ""))
+        judge = _judge_of(metric, samples.get((entry.id, task)))
+        shared |= {prefix + name: s for name, s in conditions(entry.file, task, judge).items()}
     if isinstance(number, AggregateResult):
-        conditions["formula"] = f"{number.formula} of {sorted(number.inputs.items())}"
-    return tuple(sorted(conditions.items()))
+        shared["formula"] = f"{number.formula} of {sorted(number.inputs.items())}"
+    return tuple(sorted(shared.items()))
 
 
-def _difference(first: tuple[tuple[str, str], ...], second: tuple[tuple[str, str], ...]) -> str:
-    """Names of the conditions that differ; the numbers of samples with both numbers."""
-    expected, actual = dict(first), dict(second)
-    differences = []
-    for name in sorted({**expected, **actual}):
-        if expected.get(name) != actual.get(name):
-            is_count = name.endswith("number of samples")
-            counts = f" ({actual.get(name)}, not {expected.get(name)})" if is_count else ""
-            differences.append(f"{name}{counts}")
-    return ", ".join(differences)
+def _judge_of(metric: str, samples: TaskSamples | None) -> str | None:
+    """The judge of a metric; None if it has no values of single samples."""
+    metrics = samples.metrics if samples is not None else ()
+    return next((scored.judge for scored in metrics if scored.name == metric), None)
 
 
 def _ranks(
     column: Column,
     runs: Sequence[SiteRun],
     samples: Samples,
-    draws_cache: dict[tuple[str, ...], TaskDraws],
-    means_cache: dict[tuple[str, tuple[str, ...]], Floats | None],
+    cache: dict[tuple[str, ...], TaskDraws],
 ) -> Ranks | None:
     """Ranks of these runs in a column; None if a run has no values of single samples."""
     if not runs:
@@ -233,43 +241,64 @@ def _ranks(
     ids = tuple(run.id for run in runs)
 
     def draws(task: str) -> TaskDraws:
-        if (task, *ids) not in draws_cache:
-            draws_cache[task, *ids] = TaskDraws([samples[id_, task] for id_ in ids])
-        return draws_cache[task, *ids]
+        if (task, *ids) not in cache:
+            cache[task, *ids] = TaskDraws([samples[id_, task] for id_ in ids])
+        return cache[task, *ids]
 
-    def means(reference: str) -> Floats | None:
-        if (reference, ids) not in means_cache:
-            means_cache[reference, ids] = None  # an aggregate that is part of itself has none
-            task, colon, metric = reference.partition(":")
-            if colon:
-                measured = all((id_, task) in samples for id_ in ids)
-                values: Floats | None = draws(task).means(metric) if measured else None
-            else:
-                aggregate = runs[0].results.aggregates.get(reference)
-                names = aggregate.inputs if aggregate is not None else {}
-                inputs = {key: means(inner) for key, inner in names.items()}
-                available = {key: mean for key, mean in inputs.items() if mean is not None}
-                name = (aggregate.formula or "") if aggregate is not None else ""
-                formula = plugins.find(plugins.AGGREGATES, name)
-                complete = formula is not None and available and len(available) == len(inputs)
-                values = formula(available) if complete else None
-            usable = values is not None and bool(np.isfinite(values).all())
-            means_cache[reference, ids] = values if usable else None
-        return means_cache[reference, ids]
+    def combined(values_of: Callable[[TaskDraws, str], Floats]) -> Floats | None:
+        def of_metric(task: str, metric: str) -> Floats | None:
+            measured = all((id_, task) in samples for id_ in ids)
+            return values_of(draws(task), metric) if measured else None
 
+        return _combined(column.key, runs[0].results.aggregates, of_metric)
+
+    tasks = sorted(_tasks_below(runs[0], column.key))
     if column.task:
-        task = f"{column.suite}/{column.task}"
-        metric = column.key.rpartition(":")[2]
-        groups, differing = draws(task).groups, draws(task).differing(metric)
-    else:
-        tasks = _tasks_below(runs[0], column.key)
-        groups = min((draws(task).groups for task in tasks), default=0)
-        differing = None
-    column_means = means(column.key)
-    if column_means is None:
-        return None
+        tasks = [f"{column.suite}/{column.task}"]
+    metric = column.key.rpartition(":")[2]
     sign = 1.0 if column.better == "higher" else -1.0
-    return rank_intervals(sign * column_means, groups, differing)
+    means = combined(lambda task_draws, name: task_draws.means(name))
+    if means is None or not np.isfinite(means).all():
+        return None
+    if all(draws(task).even for task in tasks):
+        groups = min((draws(task).groups for task in tasks), default=0)
+        differing = draws(tasks[0]).differing(metric) if column.task else None
+        return rank_intervals(sign * means, groups, differing)
+
+    def against(run: int) -> RunDifferences:
+        means_of_others = combined(lambda task_draws, name: task_draws.of_others(name, run))
+        own_means = combined(lambda task_draws, name: task_draws.of_one(name, run))
+        assert means_of_others is not None  # as `means` is there
+        assert own_means is not None
+        shared = np.min([draws(task).shared_groups(run) for task in tasks], axis=0)
+        differing = draws(tasks[0]).differing_from(metric, run) if column.task else None
+        return RunDifferences(sign * (means_of_others - own_means), shared, differing)
+
+    column.uneven = True
+    return ranks_against(against(run) for run in range(len(runs)))
+
+
+def _combined(
+    reference: str,
+    aggregates: Mapping[str, AggregateResult],
+    of_metric: Callable[[str, str], Floats | None],
+    above: tuple[str, ...] = (),
+) -> Floats | None:
+    """Values of a metric (`task:metric`), or of an aggregate from those of its inputs; None if one of
+    them has no values, or the aggregate is part of itself (`above`)."""
+    task, colon, metric = reference.partition(":")
+    if colon:
+        return of_metric(task, metric)
+    aggregate = aggregates.get(reference)
+    formula = plugins.find(plugins.AGGREGATES, aggregate.formula or "") if aggregate else None
+    if aggregate is None or formula is None or reference in above or not aggregate.inputs:
+        return None
+    inputs = {
+        key: _combined(inner, aggregates, of_metric, (*above, reference))
+        for key, inner in aggregate.inputs.items()
+    }
+    available = {key: values for key, values in inputs.items() if values is not None}
+    return formula(available) if len(available) == len(inputs) else None
 
 
 def reference_rows(reference: Reference, columns: Sequence[Column]) -> list[list[Any]]:

@@ -417,6 +417,16 @@
               ),
           ),
         );
+      const uneven = columns
+        .filter((c) => c.uneven)
+        .map((c) =>
+          EA.el(
+            "li",
+            {},
+            EA.said(c.key, "b"),
+            ": ranks compare two runs at a time, on the samples that both have.",
+          ),
+        );
       const left = data.leftOut.map(([folder, why]) =>
         EA.el("li", {}, EA.said(folder, "b"), " is left out: ", EA.said(why)),
       );
@@ -432,6 +442,15 @@
               `${EA.plural(found.length, "column")} with numbers that are not ranked together`,
             ),
             EA.el("ul", {}, found),
+          ),
+        );
+      if (uneven.length)
+        groups.push(
+          EA.el(
+            "details",
+            {},
+            EA.el("summary", {}, `${EA.plural(uneven.length, "column")} whose runs have different samples`),
+            EA.el("ul", {}, uneven),
           ),
         );
       if (left.length)

@@ -128,7 +128,8 @@
       fact(
         "rank",
         `${EA.ranks(rankLow, rankHigh)} of ${members} comparable runs` +
-          (rankLow === 1 ? ": cannot be told from the best" : ""),
+          (rankLow === 1 ? ": cannot be told from the best" : "") +
+          (column.uneven ? "; two runs are compared on the samples that both have" : ""),
       );
     } else if (column.unranked) fact("rank", `none: ${column.unranked}`);
     else if (members === 1) fact("rank", "none: no other run is comparable");

@@ -129,6 +129,8 @@
         pairs.map((p) => p.a.cluster),
         metric.range[1] - low,
       );
+      const [ofA, ofB] = [a, b].map((s) => new Set(s.rows.map((r) => `${r.id}\n${r.item}`)));
+      const both = [...ofA].filter((key) => ofB.has(key)).length;
       const mean = (key) => pairs.reduce((s, p) => s + p[key], 0) / pairs.length;
       const sure =
         estimate.low === null
@@ -173,6 +175,14 @@
           `${estimate.clusters} clusters · ${pairs.filter((p) => p.gain > 0).length} gained · ${pairs.filter((p) => p.gain < 0).length} lost`,
         ),
       );
+      if (both < Math.max(ofA.size, ofB.size))
+        head.append(
+          EA.el(
+            "p",
+            { class: "soft", id: "shared" },
+            `Compared on the ${both} samples that both runs have: A has ${ofA.size}, B has ${ofB.size}.`,
+          ),
+        );
     }
     main.append(head);
     if (!pairs.length) return;

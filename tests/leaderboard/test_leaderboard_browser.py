@@ -363,7 +363,7 @@ def test_the_compare_page(tab: Tab, site: Path) -> None:
     page.wait_for_selector(".stage-pair h2")
     tab.go(f"#compare?a={ids['micro']}&b={ids['tuned-300']}&task=micro/synergy", ".estimate .wrong")
     assert "cannot be compared" in page.locator(".estimate").inner_text()
-    assert "sampling" in page.locator(".estimate").inner_text()
+    assert "temperature 0" in page.locator(".estimate").inner_text()
 
 
 def _try_duel(page: Any, kind: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from eval_anything import compare
 from eval_anything.errors import UserError
 from eval_anything.leaderboard import pages
 from eval_anything.leaderboard.build import build
@@ -216,15 +217,14 @@ def test_two_runs_with_one_name_are_two_rows(runs: list[Path], tmp_path: Path) -
     assert rows[0][0] != rows[1][0]
 
 
-def test_different_fingerprints_and_limits_are_never_ranked_together(
-    runs: list[Path], tmp_path: Path
-) -> None:
+def test_other_judges_and_versions_are_never_ranked_together(runs: list[Path], tmp_path: Path) -> None:
     copies = _copies(runs[1:], tmp_path)
     file = json.loads((copies[0] / "run.json").read_text())
     file["fingerprints"]["micro/selection"]["judge selection_contract"] = "0" * 64
     edit_run(copies[0], fingerprints=file["fingerprints"])
-    counts = json.loads((copies[1] / "run.json").read_text())["counts"]
-    edit_run(copies[1], counts=counts | {"micro/synergy": 9})
+    file = json.loads((copies[1] / "run.json").read_text())
+    file["fingerprints"]["micro/synergy"]["version"] = "9"
+    edit_run(copies[1], fingerprints=file["fingerprints"])
     build(copies, tmp_path / "site")
     board = _board(tmp_path / "site")
     columns = {column["key"]: (i, column) for i, column in enumerate(board["columns"])}
@@ -234,9 +234,28 @@ def test_different_fingerprints_and_limits_are_never_ranked_together(
     assert by_name["tuned-100"][5:8] == [1, 1, 1]
     assert all(high <= 2 for _, _, _, _, _, _, high in (by_name["tuned-200"], by_name["tuned-300"]))
     _, column = columns["micro/synergy:synergy"]
-    assert column["classes"] == [[2, ""], [1, "number of samples (9, not 10)"]]
+    assert column["classes"] == [[2, ""], [1, "version 1 -> 9"]]
     _, column = columns["micro/Overall"]
     assert len(column["classes"]) == 3
+
+
+def test_runs_with_fewer_samples_are_ranked_on_those_that_both_have(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    """As `compare` does."""
+    copies = _copies(runs[1:], tmp_path)
+    log = copies[2] / "micro/synergy/records.jsonl"
+    rows = sorted(log.read_text().splitlines(), key=lambda row: str(json.loads(row)["sample_id"]))
+    log.write_text("".join(row + "\n" for row in rows[:7]))
+    build(copies, tmp_path / "site")
+    board = _board(tmp_path / "site")
+    columns = {column["key"]: column for column in board["columns"]}
+    assert columns["micro/synergy:synergy"]["classes"] == [[3, ""]]
+    assert columns["micro/synergy:synergy"]["uneven"] is True
+    assert columns["micro/Overall"]["uneven"] is True
+    assert columns["micro/selection:selection"]["uneven"] is False
+    [change] = [m for m in compare(copies[0], copies[2]).metrics if m.name == "micro/synergy:synergy"]
+    assert change.change.n == 7
 
 
 def test_ranks_tell_the_best(runs: list[Path], tmp_path: Path) -> None:

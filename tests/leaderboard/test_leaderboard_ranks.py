@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval_anything.leaderboard.ranks import TaskDraws, rank_intervals
+from eval_anything.leaderboard.ranks import RunDifferences, TaskDraws, rank_intervals, ranks_against
 from eval_anything.leaderboard.samples import SampleRow, ScoredMetric, TaskSamples
 
 
@@ -69,6 +69,39 @@ def test_repeats_are_averaged_and_gaps_left_out() -> None:
     assert draws.means("m")[0].tolist() == [0.5, 1.0]
     assert draws.differing("m").tolist() == [[0, 1], [1, 0]]
     assert np.isnan(TaskDraws([_run([None])]).means("m")).all()
+
+
+def _uneven(runs: list[TaskSamples]) -> list[tuple[int, int]]:
+    draws = TaskDraws(runs)
+    assert not draws.even
+    found = ranks_against(
+        RunDifferences(
+            draws.of_others("m", i) - draws.of_one("m", i),
+            draws.shared_groups(i),
+            draws.differing_from("m", i),
+        )
+        for i in range(len(runs))
+    )
+    return list(zip(found.low.tolist(), found.high.tolist(), strict=True))
+
+
+def test_runs_with_other_samples_are_compared_on_those_that_both_have() -> None:
+    """The first 40 samples are easy: a run that has only these is no better for it."""
+    generator = np.random.default_rng(2)
+    easy, hard = generator.normal(0.9, 0.05, 40), generator.normal(0.2, 0.05, 190)
+    whole = np.concatenate([easy, hard])
+    worse = (whole - 0.1).tolist()
+    assert _uneven([_run(whole.tolist()), _run((easy - 0.1).tolist())]) == [(1, 1), (2, 2)]
+    assert _uneven([_run(worse), _run(easy.tolist()), _run(whole.tolist())])[0] == (3, 3)
+    draws = TaskDraws([_run(whole.tolist()), _run(easy.tolist())])
+    assert draws.of_one("m", 0)[0] == pytest.approx([whole.mean(), easy.mean()])
+    assert draws.shared_groups(0).tolist() == [230, 40]
+
+
+def test_runs_without_a_common_sample_are_not_told_apart() -> None:
+    one, other = _run([1.0] * 40), _run([0.0] * 80)
+    other.rows = other.rows[40:]
+    assert _uneven([one, other]) == [(1, 2), (1, 2)]
 
 
 @pytest.mark.slow

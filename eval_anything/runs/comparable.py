@@ -1,0 +1,59 @@
+"""May the numbers of two runs be compared? Decided metric by metric, for comparisons, gates and sites.
+
+A metric is decided by the task (its version, samples, template, metrics), by the sampling of the
+answers, and by its own judge. Another judge of the task is no part of it, nor is the number of samples:
+two runs are compared on the samples that both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eval_anything.files.hashing import sha256_of
+from eval_anything.runs.directory import RunFile
+
+JUDGE = "judge "
+"""Before the name of a judge, the key of its fingerprint among those of a task."""
+
+_SHA256 = 64
+
+
+def conditions(run: RunFile, task: str, judge: str | None = None) -> dict[str, str]:
+    """The conditions under which a metric of a task was measured, as texts that are equal in runs that
+    can be compared.
+
+    Args:
+        run: settings of the run.
+        task: the task.
+        judge: the judge of the metric. None: it is computed from the scores of all judges.
+    """
+    parts = {
+        key: sha256
+        for key, sha256 in run.fingerprints.get(task, {}).items()
+        if not key.startswith(JUDGE) or judge is None or key == JUDGE + judge
+    }
+    if parts.get("sampling") == sha256_of(run.sampling):  # the setting says more than its hash
+        del parts["sampling"]
+        parts |= {name: f"{setting:g}" for name, setting in run.sampling.items()}
+    return parts
+
+
+def unlike(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
+    """Names of the conditions that differ; with both values where they are no hashes.
+
+    Example:
+        >>> unlike({"temperature": "0", "version": "1"}, {"temperature": "0.7", "version": "1"})
+        ['temperature 0 -> 0.7']
+    """
+    return [
+        _words(name, first.get(name), second.get(name))
+        for name in {**first, **second}
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _words(name: str, before: str | None, now: str | None) -> str:
+    texts = [text for text in (before, now) if text is not None]
+    if len(texts) < 2 or name.startswith(JUDGE) or any(len(text) == _SHA256 for text in texts):
+        return name
+    return f"{name} {before} -> {now}"
