@@ -101,7 +101,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _add_score(score: argparse.ArgumentParser) -> None:
     _add_handler(score, "run:score")
-    metavar, about = "FILE.jsonl|FOLDER|RUN", "saved outputs, or a run"
+    metavar, about = "FILE|FOLDER|RUN", "saved outputs (JSONL, CSV, parquet, a folder), or a run"
     score.add_argument("--outputs", metavar=metavar, type=Path, required=True, help=about)
     _add_evaluation(score, asks_a_model=False)
 
@@ -125,6 +125,8 @@ def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None
         help="an option of lm-evaluation-harness, for tasks lm_eval/NAME",
     )
     add("--allow-missing", action="store_true", help="replay: a missing output scores the floor")
+    about = "replay: samples with a missing output are left out"
+    add("--only-answered", action="store_true", help=about)
     add("--dry-run", action="store_true", help="show what would run and what it costs, and stop")
 
 
@@ -146,15 +148,17 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
     fetch = _command(tasks, "fetch", "download the data sets that a suite needs", "fetch:fetch")
     fetch.add_argument("name", metavar="SUITE", help="a suite, or one task of it")
     _add_fields(fetch, "include")
-    export = _command(
-        tasks, "export", "write tasks as a folder for another tool", "lm_eval:export_tasks"
-    )
-    export.add_argument("form", metavar="lm_eval", choices=["lm_eval"], help="lm-evaluation-harness")
-    export.add_argument("names", metavar="NAME", nargs="+", help="full name of a task")
+    about = "write prompts to answer elsewhere, or tasks for another tool"
+    export = _command(tasks, "export", about, "export:export_tasks")
+    about = "the prompts with a file for answers, or a folder for lm-evaluation-harness"
+    forms = ["prompts", "lm_eval"]
+    export.add_argument("form", metavar="prompts|lm_eval", choices=forms, help=about)
+    about = "tasks or suites for prompts; full names of tasks for lm_eval"
+    export.add_argument("names", metavar="TASKS", nargs="+", help=about)
     export.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write")
     about = "longest answer, in tokens (512)"
     export.add_argument("--max-tokens", metavar="N", type=at_least_one, default=512, help=about)
-    _add_fields(export, "include")
+    _add_fields(export, "include", "data", "suite")
     new = _command(tasks, "new", "create a task folder to start from", "tasks:new_task")
     new.add_argument("name", metavar="SUITE/TASK", help="name of the new task")
     new.add_argument(

@@ -24,8 +24,11 @@ from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
+from eval_anything.runs.directory import read_outlines
 from eval_anything.runs.results_file import Results
 from eval_anything.servers.prices import Spent, spent_text
+
+_IDS_SHOWN = 5
 
 
 def run(options: Namespace) -> Exit:
@@ -48,6 +51,7 @@ def score(options: Namespace) -> Exit:
 
 def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     missing = {"allow_missing": "1"} if options.allow_missing else {}
+    missing |= {"only_answered": "1"} if options.only_answered else {}
     evaluation = make_options(
         {
             **values,
@@ -65,6 +69,7 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         outcome.results,
         results_table(outcome.results),
         *reason_lines(outcome.results),
+        *_left_out(outcome),
         *_judges(outcome.results),
         *_hints(outcome),
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
@@ -76,10 +81,25 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
 
 
 def _announce(plan: RunPlan, progress: Progress) -> None:
-    total = sum(plan.counts.values()) * plan.repeats
+    total = sum(plan.answered.values()) * plan.repeats
     progress.say(
         f"{plan.model.name} on {', '.join(plan.tasks)}: {total} samples, run in {_shown(plan.out)}"
     )
+
+
+def _left_out(outcome: Outcome) -> list[str]:
+    """A line for each task of which saved outputs answer only some samples: how many, and which."""
+    lines = []
+    for name, result in outcome.results.tasks.items():
+        if result.left_out:
+            ids = [o.sample_id for o in read_outlines(outcome.run, name)]
+            first_ids = list(dict.fromkeys(ids))[:_IDS_SHOWN]
+            dots = ", ..." if result.samples > len(first_ids) else ""
+            lines.append(
+                f"\n{name}: {result.samples} of {result.samples + result.left_out} samples, those that "
+                f"have an answer ({', '.join(first_ids)}{dots}). The others are left out, not scored"
+            )
+    return lines
 
 
 def _judges(results: Results) -> list[str]:
@@ -130,7 +150,7 @@ def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
     rows: list[dict[str, Any]] = [
         {
             "task": name,
-            "samples": plan.counts[name],
+            "samples": plan.answered[name],
             "repeats": plan.repeats,
             "judges": [s.name for s in plan.scorers[name].scorers],
         }

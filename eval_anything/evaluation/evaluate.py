@@ -77,6 +77,7 @@ def evaluate(
             run_plan.model.batch_size,
             {
                 name: {r.key for r in records if not is_asked_again(r, options.retry_failed)}
+                | {(id_, repeat) for task, id_, repeat in run_plan.model.left_out if task == name}
                 for name, records in outlines.items()
             },
         )
@@ -207,7 +208,7 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         seed=options.seed,
         repeats=run_plan.repeats,
         tasks=list(run_plan.tasks),
-        counts=dict(run_plan.counts),
+        counts=run_plan.answered,
         fingerprints=fingerprints,
         versions=_versions(p for tasks in run_plan.external for p in tasks.packages),
         command=[without_key(word) for word in options.command],

@@ -62,8 +62,12 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     combined: dict[str, AggregateResult] = {}
     for suite in plan.suites:
         combined |= {f"{suite.name}/{k}": v for k, v in aggregates(suite, scored).items()}
+    left_out = {name: count - plan.answered[name] for name, count in plan.counts.items()}
     results = {
-        name: with_effects(task.result, plan.scorers[name].scorers) for name, task in scored.items()
+        name: msgspec.structs.replace(
+            with_effects(task.result, plan.scorers[name].scorers), left_out=left_out[name] or UNSET
+        )
+        for name, task in scored.items()
     }
     for external in plan.external:
         results |= external.results(run)

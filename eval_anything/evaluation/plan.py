@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,12 @@ class RunPlan(NamedTuple):
         """Tasks that the engine runs itself, by name."""
         external = {name for tasks in self.external for name in tasks.tasks}
         return {name: task for name, task in self.tasks.items() if name not in external}
+
+    @property
+    def answered(self) -> dict[str, int]:
+        """Number of samples of each task without those that saved outputs leave out."""
+        left_out = Counter(task for task, _ in {(task, id_) for task, id_, _ in self.model.left_out})
+        return {name: count - left_out[name] for name, count in self.counts.items()}
 
     @property
     def all_scorers(self) -> list[Scorer]:

@@ -1,12 +1,11 @@
 """The most frequent reasons why samples of a run have no usable answer or score.
 
 Reasons that differ only in ids, numbers, hashes, addresses or paths are one, in its most frequent
-wording. A status of HTTP and a line of code are no such numbers: they tell reasons apart.
+wording (`files/wording.py`).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 
 from eval_anything.evaluation.pipeline import Pending
+from eval_anything.files.wording import wording_key
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.runs.directory import Outline
 from eval_anything.runs.results_file import Reason, Results
@@ -89,39 +89,6 @@ def _reason(cases: Sequence[_Case]) -> Reason:
 def _printable(text: str) -> str:
     """A text on one line, without characters that control a terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-
-
-_VARIABLE = re.compile(
-    r"""
-    (?P<kept> (?<=HTTP\ )\d{3}\b | (?<=answered\ )\d{3}\b | (?<=status\ )\d{3}\b | (?<=code\ )\d{3}\b
-      | \b(?:mp3|mp4|h26[45]|utf-?8)\b )
-    | (?:[^\s'"():,]*[/\\])? (?P<code>[\w.-]+\.py:\d+)
-    | \b\w+://[^\s'"<>)\]]+                                              # an address
-    | (?<![\w/])(?:[A-Za-z]:|~|\.{1,2})?(?:[/\\][\w.@%+~=-]+)+[/\\]?     # a path
-    | (?<![\w/])[\w.-]+(?:/[\w.@%+~=-]+)+\.\w+                           # a relative path
-    | \b[0-9a-fA-F]{16,}\b                                               # a hash
-    | \b(?:req|request|chatcmpl|msg|resp|trace|run|call|toolu)[_-]\w{6,} # an id without digits
-    | (?<=\b[Ii][Dd][\ :=])\s*['"]?[\w-]+
-    | \b(?=\w*[a-z])(?=\w*[A-Z])\w{20,}\b
-    | (?<!\w)[-+]?[\w-]*\d[\w-]*(?:[.,:]\d[\w-]*)*%?                     # a number, or an id with one
-    """,
-    re.VERBOSE,
-)
-
-
-def wording_key(message: str, sample_id: str = "") -> str:
-    """A message without what differs between equal reasons.
-
-    Example:
-        >>> wording_key("s3: 17 tokens") == wording_key("s4: 1,024 tokens")
-        True
-        >>> wording_key("the server answered 500") == wording_key("the server answered 503")
-        False
-    """
-    text = " ".join(message[: 4 * _LONGEST].split())
-    if sample_id:
-        text = re.sub(rf"(?<!\w){re.escape(sample_id)}(?!\w)", "#", text)
-    return _VARIABLE.sub(lambda match: match["kept"] or match["code"] or "#", text)
 
 
 def reason_lines(results: Results) -> list[str]:

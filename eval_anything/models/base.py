@@ -88,6 +88,8 @@ class Model(ABC):
         chats: whether it follows instructions in text, so that an agent may plan with it.
         architecture: the name of its policy (`eval_anything.policies`) or the `model_type` of its
             checkpoint; empty for a model that cannot be trained.
+        left_out: keys of requests that are not part of the run, as saved outputs do not answer them;
+            known after `prepare`.
         paid_as: the name under which its tokens are priced; None for a local model.
         spending: counts what the run pays; set by the engine.
 
@@ -112,6 +114,7 @@ class Model(ABC):
     architecture: str = ""
     batch_size: int = 1
     concurrency: int = 1
+    left_out: Collection[tuple[str, str, int]] = frozenset()
     paid_as: str | None = None
     spending: Spending | None = None
     name: str

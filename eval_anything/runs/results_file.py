@@ -108,6 +108,11 @@ class TaskResult(Struct, frozen=True, kw_only=True):
     failed: Annotated[int, _about("samples that the model failed, in any of their repeats")]
     skipped: Annotated[int, _about("samples that --skip-failing gave up, in any of their repeats")] = 0
 
+    left_out: Annotated[
+        int | UnsetType,
+        _about("samples that the run leaves out, as saved outputs do not answer them (--only-answered)"),
+    ] = UNSET
+
     def __post_init__(self) -> None:
         if self.primary not in self.metrics:
             raise ValueError(f"the primary metric {self.primary!r} is not among the metrics")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import eval_anything as ea
-from eval_anything.evaluation.reasons import wording_key
+from eval_anything.files.wording import wording_key
 from tests.support.helpers import TASK_YAML, Cli, answers, make_task, text_sample, write_jsonl
 from tests.support.scripted_server import Reply, ScriptedServer, completion, fails, raw, says, serve
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -67,19 +67,22 @@ class _File(NamedTuple):
     modality: Modality
 
 
-def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
+Note = Callable[[Problem], None]
+
+
+def read_folder(root: Path, note: Note) -> Iterator[FolderRow]:
     """One row for each id, in the order of tasks and ids; no medium is decoded.
 
     Args:
         root: the folder.
-        problems: gets the mistakes of files and ids, which have no row.
+        note: is called with the mistakes of files and ids, which have no row.
     """
     files_by_id: dict[tuple[str, str], list[_File]] = {}
-    for path in _walk(root, problems):
+    for path in _walk(root, note):
         try:
             sample_id, file = _parsed(path, root)
         except ValueError as error:
-            problems.append(Problem(path, 0, str(error)))
+            note(Problem(path, 0, str(error)))
             continue
         task = path.parent.relative_to(root).as_posix()
         files_by_id.setdefault(("" if task == "." else task, sample_id), []).append(file)
@@ -90,16 +93,16 @@ def read_folder(root: Path, problems: list[Problem]) -> Iterator[FolderRow]:
             _check_slots(files, numbered)
             parts = [_part(file, root) for file in files]
         except OSError as error:
-            problems.append(Problem(files[0].path, 0, f"cannot be read: {error.strerror}"))
+            note(Problem(files[0].path, 0, f"cannot be read: {error.strerror}"))
             continue
         except ValueError as error:
-            problems.append(Problem(files[0].path, 0, str(error)))
+            note(Problem(files[0].path, 0, str(error)))
             continue
         row = ReplayRow(sample_id, parts, task or None)
         yield FolderRow(files[0].path, row, numbered or len(files) == 1, [file.path for file in files])
 
 
-def _walk(root: Path, problems: list[Problem], depth: int = 0) -> Iterator[Path]:
+def _walk(root: Path, note: Note, depth: int = 0) -> Iterator[Path]:
     """The files in the order of their names; links to folders are reported and not followed."""
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         path = root / entry.name
@@ -108,11 +111,11 @@ def _walk(root: Path, problems: list[Problem], depth: int = 0) -> Iterator[Path]
         if not entry.is_dir():
             yield path
         elif depth == _DEEPEST:
-            problems.append(Problem(path, 0, "lies too deep: folders are <suite>/<task>/"))
+            note(Problem(path, 0, "lies too deep: folders are <suite>/<task>/"))
         elif entry.is_symlink():
-            problems.append(Problem(path, 0, "is a link to a folder: put the folder itself there"))
+            note(Problem(path, 0, "is a link to a folder: put the folder itself there"))
         else:
-            yield from _walk(path, problems, depth + 1)
+            yield from _walk(path, note, depth + 1)
 
 
 def _parsed(path: Path, root: Path) -> tuple[str, _File]:

@@ -1,4 +1,4 @@
-"""A model that replays saved outputs: a JSONL file, a folder of files, or a run to judge again."""
+"""A model that replays saved outputs: a file, a folder of files, or a run to judge again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import msgspec
 from eval_anything.content import Failure, MediaPart, Part, Response
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
-from eval_anything.files.json_text import decode_json
-from eval_anything.files.mistakes import Mistakes, Problem
+from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
-from eval_anything.jsonl import ReplayRow, parts_from_json, read_lines
+from eval_anything.jsonl import PartJson, parts_from_json
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
+from eval_anything.models.replay.answers import SUFFIXES, read_answers
 from eval_anything.models.replay.folder import read_folder
+from eval_anything.models.replay.mistakes import AnswerError, FoldedMistakes
 from eval_anything.runs.directory import is_run, read_run, read_run_file
 from eval_anything.tasks.task import Task
-
-_MOST_PROBLEMS = 20
 
 
 class _Key(NamedTuple):
@@ -38,8 +37,9 @@ class ReplayModel(Model):
 
     Args:
         spec: the SPEC as the user wrote it.
-        path: a JSONL file, a folder of files, or a run.
-        arguments: `--model-arg` values; `allow_missing=1` lets missing ids score the floor.
+        path: a file of answers (`replay/answers.py`), a folder of files, or a run.
+        arguments: `--model-arg` values; `allow_missing=1` lets missing ids score the floor, and
+            `only_answered=1` leaves them out of the run.
     """
 
     batch_size = 64
@@ -48,14 +48,19 @@ class ReplayModel(Model):
         self.spec = spec
         self.path = path
         self.name = f"replay-{path.resolve().name if path.is_dir() else path.resolve().stem}"
-        self.arguments = typed_arguments(arguments, {"allow_missing": 0}, "a replay")
+        values = typed_arguments(arguments, {"allow_missing": 0, "only_answered": 0}, "a replay")
+        if values["allow_missing"] and values["only_answered"]:
+            raise UserError("--allow-missing and --only-answered contradict each other: keep one")
+        if not values["only_answered"]:
+            del values["only_answered"]  # runs of older versions do not have it
+        self.arguments = values
         self._responses: dict[_Key, Response] = {}
         self._digest = hashlib.sha256()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether the path is a JSONL file or a run; a folder of files needs replay/DIR."""
-        return path.suffix == ".jsonl" or is_run(path)
+        """Whether the path is a file of answers or a run; a folder of files needs replay/DIR."""
+        return path.suffix.lower() in SUFFIXES or is_run(path)
 
     @classmethod
     def from_spec(cls, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> ReplayModel:
@@ -76,14 +81,28 @@ class ReplayModel(Model):
         elif self.path.is_dir():
             self._read_folder({task.name: task for task in tasks}, task_names)
         else:
-            raise UserError(f"{self.path} is neither a JSONL file, nor a folder, nor a run")
+            raise UserError(f"{self.path} is neither a file, nor a folder, nor a run")
         missing = [key for key in requested if key not in self._responses]
-        if missing and not self.arguments["allow_missing"]:
+        if self.arguments.get("only_answered"):
+            self._leave_out(missing, requested)
+        elif missing and not self.arguments["allow_missing"]:
             examples = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
             raise UserError(
                 f"{self.path} has no output for {len(missing)} of {len(requested)} samples ({examples}"
-                f"{' ...' if len(missing) > 5 else ''}). Add them, or let them score the floor "
-                "with --allow-missing."
+                f"{' ...' if len(missing) > 5 else ''}). Add them, let them score the floor "
+                "with --allow-missing, or score the others alone with --only-answered."
+            )
+
+    def _leave_out(self, missing: Sequence[_Key], requested: Sequence[_Key]) -> None:
+        """Leaves samples without an output out of the run. UserError if a task has no other."""
+        self.left_out = frozenset(missing)
+        empty = {key.task for key in requested} - {
+            key.task for key in requested if key not in self.left_out
+        }
+        if empty:
+            raise UserError(
+                f"{self.path} has no output for any sample of {', '.join(sorted(empty))}: leave that "
+                "out of --tasks"
             )
 
     def weights(self) -> str:
@@ -119,95 +138,113 @@ class ReplayModel(Model):
                 )
 
     def _read_file(self, tasks: Mapping[str, Task], task_names: Collection[str]) -> None:
-        mistakes = Mistakes(self.path)
-        lines: dict[_Key, int] = {}
-
-        def parse(line: bytes, _: int) -> tuple[_Key, Response] | None:
-            row: ReplayRow = decode_json(line, ReplayRow)
-            self._digest_row(line, row)
-            if row.task is None and len(tasks) > 1:
-                raise ValueError('several tasks are scored: the row must name its own, "task": "..."')
-            return self._read_row(row, self.path.parent, tasks, task_names)
-
-        for number, parsed in read_lines(self.path.read_bytes(), mistakes, parse, str):
-            if parsed is None:
-                continue
-            key, response = parsed
-            if key in lines:
-                message = f"{key.task} {key.sample_id} is already on line {lines[key]}: keep one"
-                mistakes.add_line(number, message)
-            lines[key] = number
-            self._responses[key] = response
+        mistakes = FoldedMistakes()
+        places: dict[_Key, str] = {}
+        root = self.path.parent
+        for saved in read_answers(self.path, mistakes):
+            row, answer = saved.row, saved.row.answer
+            self._digest.update(saved.content)
+            self._digest_media([*row.earlier, answer or []])
+            try:
+                if row.task is None and len(tasks) > 1:
+                    raise AnswerError(
+                        'several tasks are scored: the row must name its own, "task": "..."', "no task"
+                    )
+                key = self._key(row.task, row.key, row.repeat or 0, tasks, task_names)
+                if key is None or answer is None:
+                    continue
+                if key in places:
+                    message = f"{key.task} {key.sample_id} is already on {places[key]}: keep one"
+                    raise AnswerError(message, "taken")
+                self._responses[key] = _response(answer, row.earlier, tasks[key.task], key, root)
+                places[key] = saved.position
+            except ValueError as error:
+                mistakes.add(saved.where.extended(str(error)), saved.position, error)
+                if mistakes.enough:
+                    break
         mistakes.check()
 
     def _read_folder(self, tasks: Mapping[str, Task], task_names: Collection[str]) -> None:
-        mistakes = Mistakes(self.path)
+        mistakes = FoldedMistakes()
         paths: dict[_Key, Path] = {}
-        for path, row, order_known, files in read_folder(self.path, mistakes):
+
+        def note(problem: Problem, error: ValueError | None = None) -> None:
+            mistakes.add(problem, problem.file.name, error)
+
+        for path, row, order_known, files in read_folder(self.path, note):
             try:
                 for file in files:
                     self._digest.update(os.fsencode(file.relative_to(self.path)) + b"\0")
                     self._digest.update(hash_files([file]).encode())
                 if row.task is None and len(tasks) > 1:
-                    raise ValueError("several tasks are scored: it belongs into <suite>/<task>/")
-                parsed = self._read_row(row, self.path, tasks, task_names)
+                    raise AnswerError(
+                        "several tasks are scored: it belongs into <suite>/<task>/", "no task"
+                    )
+                key = self._key(row.task, row.sample_id, row.repeat, tasks, task_names)
+                if key is None:
+                    continue
+                if key in paths:
+                    raise AnswerError(f"{paths[key]} answers the same sample: keep one", "taken")
+                response = _response(row.parts, row.turns, tasks[key.task], key, self.path)
+                self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
+                paths[key] = path
             except OSError as error:
-                mistakes.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
-                continue
+                note(Problem(path, 0, f"cannot be read: {error.strerror}"))
             except ValueError as error:
-                mistakes.append(Problem(path, 0, str(error)))
-                continue
-            if parsed is None:
-                continue
-            key, response = parsed
-            if key in paths:
-                mistakes.append(Problem(path, 0, f"{paths[key]} answers the same sample: keep one"))
-            paths[key] = path
-            self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
-        mistakes.check(_MOST_PROBLEMS)
+                note(Problem(path, 0, str(error)), error)
+        mistakes.check()
 
-    def _read_row(
-        self, row: ReplayRow, root: Path, tasks: Mapping[str, Task], task_names: Collection[str]
-    ) -> tuple[_Key, Response] | None:
-        """The key and response of one row; None if its task is not part of the run.
-
-        Media are in `root`. Raises ValueError for a mistake in the row.
-        """
-        name = row.task if row.task is not None else next(iter(tasks))
-        full_names = {full.rpartition("/")[2]: full for full in tasks}
-        name = full_names.get(name, name)
+    def _key(
+        self,
+        task: str | None,
+        sample_id: str,
+        repeat: int,
+        tasks: Mapping[str, Task],
+        task_names: Collection[str],
+    ) -> _Key | None:
+        """The key of an answer; None if its task is not in the run. AnswerError for unknown names."""
+        name = next(iter(tasks)) if task is None else task
+        if name not in tasks:
+            name = {full.rpartition("/")[2]: full for full in tasks}.get(name, name)
         if name not in tasks:
             if name in task_names:
                 return None
-            raise ValueError(f"unknown task {name!r}.{near(name, task_names)}")
-        if row.sample_id not in tasks[name].by_id:
-            hint = near(row.sample_id, tasks[name].by_id)
-            raise ValueError(f"{name} has no sample {row.sample_id!r}.{hint}")
-        key = _Key(name, row.sample_id, row.repeat)
-        before = len(tasks[name].by_id[row.sample_id].turns)
-        if len(row.turns) != before:
-            expected = f"the parts of the first {before} in `turns`" if before else "no `turns`"
-            raise ValueError(
-                f"{name} {row.sample_id} has {before + 1} turns: it needs {expected}, "
-                f"not {len(row.turns)}"
-            )
-        try:
-            *turns, parts = (parts_from_json(answer, root) for answer in (*row.turns, row.parts))
-        except MediaError as error:
-            if "does not exist" in str(error):
-                raise
-            # a broken medium is an output of the model: it is recorded, and scores the floor
-            return key, Response(error=Failure("invalid_output", str(error)))
-        return key, Response(parts, stop_reason="stop", turns=tuple(turns))
+            raise AnswerError(f"unknown task {name!r}.", f"task {name}", lambda: near(name, task_names))
+        samples = tasks[name].by_id
+        if sample_id not in samples:
+            message = f"{name} has no sample {sample_id!r}."
+            raise AnswerError(message, f"sample of {name}", lambda: near(sample_id, samples))
+        return _Key(name, sample_id, repeat)
 
-    def _digest_row(self, line: bytes, row: ReplayRow) -> None:
-        """Adds a row to the digest, part of the run or not: a run may resume with more of its tasks."""
-        self._digest.update(line)
-        for part in (p for parts in (*row.turns, row.parts) for p in parts):
+    def _digest_media(self, answers: Sequence[Sequence[PartJson]]) -> None:
+        """Adds the media of a row to the digest, part of the run or not: a run may resume with more of
+        its tasks."""
+        for part in (p for parts in answers for p in parts):
             if part.path is not None:
                 with contextlib.suppress(OSError, ValueError):
                     medium = path_inside(self.path.resolve().parent, part.path)
                     self._digest.update(hashlib.sha256(medium.read_bytes()).digest())
+
+
+def _response(
+    parts: Sequence[PartJson], turns: Sequence[Sequence[PartJson]], task: Task, key: _Key, root: Path
+) -> Response:
+    """The response of these parts, with media in `root`. ValueError for a mistake in them."""
+    before = len(task.by_id[key.sample_id].turns)
+    if len(turns) != before:
+        expected = f"the parts of the first {before} in `turns`" if before else "no `turns`"
+        raise AnswerError(
+            f"{key.task} {key.sample_id} has {before + 1} turns: it needs {expected}, not {len(turns)}",
+            f"turns {before} {len(turns)}",
+        )
+    try:
+        *earlier, last = (parts_from_json(answer, root) for answer in (*turns, parts))
+    except MediaError as error:
+        if "does not exist" in str(error):
+            raise
+        # a broken medium is an output of the model: it is recorded, and scores the floor
+        return Response(error=Failure("invalid_output", str(error)))
+    return Response(last, stop_reason="stop", turns=tuple(earlier))
 
 
 def stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:

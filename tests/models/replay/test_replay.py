@@ -63,14 +63,18 @@ def test_all_rows_are_scored(cli: Cli, demo: Path) -> None:
             "rows.jsonl:5: mine/demo has no sample 's9'. Did you mean s",
         ),
         ([*answers(IDS), *answers(["s1"])], "rows.jsonl:5: mine/demo s1 is already on line 2: keep one"),
-        (answers(IDS[:3]), "no output for 1 of 4 samples (mine/demo s3). Add them, or let"),
+        (answers(IDS[:3]), "no output for 1 of 4 samples (mine/demo s3). Add them, let"),
         ([], "no output for 4 of 4 samples"),
         (
             answers(IDS, task="mine/dmeo"),
             "rows.jsonl:1: unknown task 'mine/dmeo'. Did you mean mine/demo",
         ),
-        (answers(IDS, parst=1), "rows.jsonl:1: Object contains unknown field `parst`"),
-        ([{"sample_id": "s0"}], "rows.jsonl:1: Object missing required field `parts`"),
+        (
+            answers(IDS, parst=1),
+            "rows.jsonl:1: Object contains unknown field `parst` (and 3 more: line 2, line 3, line 4)",
+        ),
+        ([{"sample_id": "s0"}], 'rows.jsonl:1: a row has a "response", which is a text, or "parts"'),
+        ([{"parts": []}], 'rows.jsonl:1: a row has an "id" (or "sample_id") of its sample'),
         (
             [{"sample_id": "s0", "parts": [{"modality": "image", "path": "no.png"}]}],
             "no.png does not exist",
@@ -112,7 +116,8 @@ def test_a_line_that_is_no_json_is_named(cli: Cli, demo: Path, tmp_path: Path) -
 def test_several_wrong_rows_are_named_at_once(cli: Cli, demo: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", answers(["s0", "x", "s1", "s1", "y"]))
     lines = score(cli).err.strip().splitlines()
-    assert [line.split("rows.jsonl:")[1].split(":")[0] for line in lines] == ["2", "4", "5"]
+    assert [line.split("rows.jsonl:")[1].split(":")[0] for line in lines] == ["2", "4"]
+    assert lines[0].endswith("(and 1 more: line 5)"), "equal mistakes are one"
 
 
 def test_missing_rows_score_the_floor_if_allowed(cli: Cli, demo: Path, tmp_path: Path) -> None:
@@ -276,7 +281,7 @@ def test_a_run_that_is_judged_again_equals_its_first_scores(
 def test_a_run_without_the_task_has_missing_outputs(cli: Cli, two: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", answers(["s0", "s1"]))
     assert score(cli, "--out", "one").code == 0
-    result = score(cli, "--tasks", "mine/more", "--include", two, outputs="one")
+    result = score(cli, "--tasks", "mine/more", "--include", two, "--out", "two", outputs="one")
     assert result.code == 2
     assert "no output for 2 of 2 samples" in result.err
 
@@ -320,4 +325,4 @@ def test_outputs_that_are_not_there(cli: Cli, demo: Path, outputs: str) -> None:
 def test_outputs_that_are_neither(cli: Cli, demo: Path, tmp_path: Path) -> None:
     result = score(cli, outputs="/dev/null")
     assert result.code == 2
-    assert "neither a JSONL file, nor a folder, nor a run" in result.err
+    assert "neither a file, nor a folder, nor a run" in result.err
