@@ -382,6 +382,7 @@ class _RecordFields(Struct, frozen=True, kw_only=True):
     latency: Latency
     details: dict[str, Any] = {}
     groups: dict[str, str] = {}
+    judged: tuple[str, ...] = ()
 
 
 class Record(_RecordFields, frozen=True, kw_only=True):
@@ -393,6 +394,8 @@ class Record(_RecordFields, frozen=True, kw_only=True):
         source_id: cluster of the sample.
         scores: by metric.
         groups: values of the sample for the keys in the task's `group_by`.
+        judged: the judges that scored the answer of an earlier record; all else is as it was there.
+            Empty for an answer that is new.
         parts: the answer.
         turns: the parts of the answers before the last one.
     """

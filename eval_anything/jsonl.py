@@ -241,6 +241,8 @@ def record_from_json(line: bytes, run: Path) -> Record:
 def record_to_json(record: Record, run: Path) -> bytes:
     """Line of records.jsonl without its newline; `record_from_json` reads it back to an equal record."""
     fields = msgspec.structs.asdict(record) | {"parts": parts_to_json(record.parts, run)}
+    if not record.judged:
+        del fields["judged"]
     del fields["turns"]
     if record.turns:
         fields["turns"] = [parts_to_json(parts, run) for parts in record.turns]

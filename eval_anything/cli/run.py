@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,7 +16,15 @@ from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
-from eval_anything.evaluation.options import make_options, read_options
+from eval_anything.evaluation.foresight import foresee
+from eval_anything.evaluation.options import (
+    JUDGE_VARIABLE,
+    EvaluationOptions,
+    Options,
+    make_options,
+    read_options,
+    words_of,
+)
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.reasons import reason_lines
@@ -24,9 +33,10 @@ from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
-from eval_anything.runs.directory import read_outlines
+from eval_anything.runs.directory import is_run, read_outlines, read_run_file
 from eval_anything.runs.results_file import Results
 from eval_anything.servers.prices import Spent, spent_text
+from eval_anything.servers.secrets import without_key
 
 _IDS_SHOWN = 5
 
@@ -70,8 +80,8 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         results_table(outcome.results),
         *reason_lines(outcome.results),
         *_left_out(outcome),
-        *_judges(outcome.results),
-        *_hints(outcome),
+        *_judges(outcome),
+        *_hints(outcome, evaluation),
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
         *_spent(outcome.results),
     )
@@ -85,6 +95,11 @@ def _announce(plan: RunPlan, progress: Progress) -> None:
     progress.say(
         f"{plan.model.name} on {', '.join(plan.tasks)}: {total} samples, run in {_shown(plan.out)}"
     )
+    if plan.shared_judge is not None and any(s.judged and s.available for s in plan.all_scorers):
+        progress.say(f"judges ask {without_key(plan.shared_judge)} ({JUDGE_VARIABLE})")
+    if not (is_run(plan.out) and read_run_file(plan.out).status == "done"):
+        for line in foresee(plan).lines:
+            progress.say(f"warning: {line}")
 
 
 def _left_out(outcome: Outcome) -> list[str]:
@@ -102,16 +117,18 @@ def _left_out(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _judges(results: Results) -> list[str]:
-    """Lines about each judge with a model behind it: its quality, its cost, and the effects it can
-    detect."""
+def _judges(outcome: Outcome) -> list[str]:
+    """Lines about each judge with a model behind it: its quality, its cost, verdicts that cost nothing,
+    and the effects it can detect."""
     lines = []
-    cost = results.cost
+    results, cost = outcome.results, outcome.results.cost
     for name, judge in results.judges.items():
         if judge.available and judge_kind(judge.kind).scorer_type.judged:
             paid = cost.by.get(f"judge {name}") if cost is not None else None
             price = f"; {money_text(paid.money, cost.currency)}" if cost and paid else ""
-            lines.append(f"\njudge {name}: {quality_text(judge.calibration)}{price}")
+            count = outcome.kept_verdicts.get(name, 0)
+            free = f"; {count} verdicts kept from earlier (--fresh-verdicts asks anew)" if count else ""
+            lines.append(f"\njudge {name}: {quality_text(judge.calibration)}{price}{free}")
             lines += [
                 f"  {task}:{task_result.primary}: {effect_text(task_result.main)}"
                 for task, task_result in results.tasks.items()
@@ -129,21 +146,43 @@ def _spent(results: Results) -> list[str]:
     return [spent_text(Spent(spent.calls, spent.tokens, spent.money, cost.currency, cost.prices))]
 
 
-def _hints(outcome: Outcome) -> list[str]:
-    """Commands that add each judge whose model is missing."""
-    lines = []
-    for name, judge in outcome.results.judges.items():
-        if not judge.available:
-            tasks = [task.name for task in outcome.tasks.values() if name in task.file.judges]
-            kind = judge_kind(judge.kind)
-            spec = "PATH" if kind.model_form == "PATH" else "openai/NAME@http://host:port/v1"
-            spec += " --against RUN" if kind.scorer_type.compares else ""
-            lines.append(
-                f"\nunscored: {name} has no model. Add one to the responses of this run:\n"
-                f"  eval-anything score --outputs {_shown(outcome.run)} --tasks {','.join(tasks)} "
-                f"--judge {name}={spec} --out {_shown(outcome.run)}-judged"
-            )
+def _hints(outcome: Outcome, evaluation: Options) -> list[str]:
+    """The command that judges the answers of the run, if a judge has no model."""
+    missing = [name for name, judge in outcome.results.judges.items() if not judge.available]
+    if not missing or outcome.results.pending:
+        return []
+    options: dict[str, str] = {}
+    for name in missing:
+        kind = judge_kind(outcome.results.judges[name].kind)
+        if kind.scorer_type.compares:
+            options[name] = f"--judge {name}=SPEC --against RUN"
+        elif kind.model_form == "PATH":
+            options[name] = f"--judge {name}=PATH"
+    chat = [name for name in missing if name not in options]
+    verb = "has" if len(missing) == 1 else "have"
+    lines = [f"\nunscored: {', '.join(missing)} {verb} no model. To judge the answers of this run, "]
+    if chat:
+        lines[0] += "name one and repeat its command, which asks no model again:"
+        lines.append(f"  export {JUDGE_VARIABLE}=openai/NAME@http://host:port/v1")
+    else:
+        lines[0] += f"add {' '.join(options.values())} to its command:"
+    lines.append(f"  {_judging_command(outcome, evaluation)}")
+    if chat and options:
+        lines.append(f"and for {', '.join(options)} add {' '.join(options.values())}")
     return lines
+
+
+def _judging_command(outcome: Outcome, evaluation: Options) -> str:
+    """The command that judges a run in place, for a shell."""
+    needed = EvaluationOptions(
+        include=evaluation.include,
+        data=evaluation.data,
+        allow_code=evaluation.allow_code,
+        max_failed=evaluation.max_failed,
+    )
+    run = _shown(outcome.run)
+    run = f"./{run}" if run.startswith("-") else run
+    return shlex.join(["eval-anything", "score", "--outputs", run, *words_of(needed)])
 
 
 def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
@@ -156,16 +195,24 @@ def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
         }
         for name in plan.tasks
     ]
-    cost = estimate(plan)
+    cost, foreseen = estimate(plan), foresee(plan)
     cells = [
         [str(r["task"]), str(r["samples"]), str(r["repeats"]), ", ".join(r["judges"])] for r in rows
     ]
     return show(
         options,
-        {"model": plan.model.name, "out": str(plan.out), "tasks": rows, "cost": cost},
+        {
+            "model": plan.model.name,
+            "out": str(plan.out),
+            "tasks": rows,
+            "cost": cost,
+            "unscored": foreseen.unscored,
+            "unreadable": foreseen.unreadable,
+        },
         f"{plan.model.name} would run, into {_shown(plan.out)}:\n",
         table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)),
         *(["", *cost_lines(cost)] if cost["by"] else []),
+        *(f"\nwarning: {line}" for line in foreseen.lines),
     )
 
 

@@ -15,14 +15,24 @@ from msgspec import UNSET
 from eval_anything.content import Record
 from eval_anything.errors import Exit, ServerError, UserError
 from eval_anything.evaluation.external import ExternalTasks
+from eval_anything.evaluation.judging import joins, judges_to_come, unjudged_answers
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spending
-from eval_anything.evaluation.pipeline import Batch, Pending, plan, run_batches, run_canaries
+from eval_anything.evaluation.pipeline import (
+    Answered,
+    Batch,
+    Pending,
+    plan,
+    run_batches,
+    run_canaries,
+)
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
 from eval_anything.files.hashing import sha256_of
+from eval_anything.judges.assemble import NO_FINGERPRINT
 from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
+from eval_anything.runs.comparable import JUDGE
 from eval_anything.runs.directory import (
     FORMAT,
     Outline,
@@ -57,6 +67,7 @@ def evaluate(
         model: the model, in place of the one that `options.model` names.
     """
     run_plan = make_plan(options, model)
+    options = run_plan.options
     on_plan(run_plan)
     if options.retry_failed and run_plan.external:
         sources = ", ".join(tasks.source for tasks in run_plan.external)
@@ -84,17 +95,24 @@ def evaluate(
         external = any(e.pending(run_plan.counts, run.path) for e in run_plan.external)
         alive = liveness(run_plan.model, tasks, run, sampling) if options.skip_failing else None
         pending = Pending(alive)
-        if batches or external or any(s.judged and s.available for s in run_plan.all_scorers):
+        unjudged = asyncio.run(unjudged_answers(run_plan, run))
+        judging = unjudged or any(s.judged and s.available for s in run_plan.all_scorers)
+        if batches or external or judging:
             with _status_of(run.save), _final_sum(run_plan.spending, progress):
                 if batches or external:
                     load_model(run_plan.model)
-                with progress.bar(sum(len(b.pending) for b in batches)) as advance:
-                    asyncio.run(_work(batches, run_plan, run, pending, recorded, advance))
+                total = sum(len(b.pending) for b in batches) + len(unjudged)
+                with progress.bar(total) as advance:
+                    work = _work(batches, run_plan, run, pending, recorded, advance, unjudged)
+                    asyncio.run(work)
                 for external_tasks in run_plan.external:
                     _run_external(external_tasks, run_plan, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, run_plan, run.path, pending)
         write_results(run.path, outcome.results)
-        run.save(status="failed" if outcome.exit_code == Exit.INFRASTRUCTURE else "done")
+        if outcome.exit_code == Exit.INFRASTRUCTURE:
+            run.save(status="failed")
+        else:
+            run.save(status="done", to_judge=UNSET)
         return outcome
 
 
@@ -105,11 +123,12 @@ async def _work(
     pending: Pending,
     recorded: Recorded,
     advance: Callable[[Record], None],
+    unjudged: Sequence[Answered],
 ) -> None:
-    """Runs the batches and the canaries, then closes the model and the scorers."""
+    """Runs the batches and the canaries, judges what is on record, closes the model and the scorers."""
     tasks, scorers = run_plan.tasks, run_plan.scorers
     try:
-        await run_batches(batches, run_plan.model, tasks, scorers, run, advance, pending)
+        await run_batches(batches, run_plan.model, tasks, scorers, run, advance, pending, unjudged)
         await skip_failing(pending, tasks, scorers, run, recorded, advance)
         await run_canaries(tasks, scorers, run, pending)
     finally:
@@ -193,7 +212,7 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
     fingerprints = {
         name: {
             **task.parts_of_fingerprint,
-            **{f"judge {s.name}": s.fingerprint for s in run_plan.scorers[name].scorers},
+            **{f"{JUDGE}{s.name}": s.fingerprint for s in run_plan.scorers[name].scorers},
             "sampling": sha256_of({"temperature": options.temperature}),
         }
         for name, task in run_plan.tasks.items()
@@ -215,11 +234,14 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         status="running",
         judge_arguments=_judge_arguments(run_plan) or UNSET,
+        judges=dict(run_plan.judges) or UNSET,
+        against=run_plan.against or UNSET,
     )
     if old is None:
         return new
     refuse_another("run", str(run_plan.out), _unlike(old, new), "another directory with --out")
-    return msgspec.structs.replace(new, created=old.created)
+    to_judge = judges_to_come(old, fingerprints) or UNSET
+    return msgspec.structs.replace(new, created=old.created, to_judge=to_judge)
 
 
 def _judge_arguments(run_plan: RunPlan) -> dict[str, dict[str, Any]]:
@@ -234,21 +256,48 @@ def _unlike(old: RunFile, new: RunFile) -> list[str]:
         fields = {"seed": run.seed, "sampling": run.sampling, "arguments": run.arguments}
         return {"the model's weights": run.weights[:12], **fields}
 
-    unlike = differences(identity(old), identity(new))
+    unlike = differences(identity(old), identity(new), groups=("sampling", "arguments"))
     for task in new.tasks:
-        before, now = old.fingerprints.get(task), new.fingerprints[task]
-        if before is not None and before != now:
-            keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-            unlike.append(f"{task}: {', '.join(keys)}")
-    if unlike:
-        unlike += differences(_named(old), _named(new))
-    return unlike
+        now = new.fingerprints[task]
+        before = old.fingerprints.get(task, now)
+        parts: list[str] = []
+        for key in {**before, **now}:
+            if before.get(key) == now.get(key) or joins(key, before.get(key), now.get(key)):
+                continue
+            settings = _settings_unlike(task, key, old, new)
+            unlike += settings or []
+            parts += [_part_unlike(task, key, old, new)] if settings is None else []
+        unlike += [f"{task}: {', '.join(parts)}"] if parts else []
+    return list(dict.fromkeys(unlike))
 
 
-def _named(run: RunFile) -> dict[str, Any]:
-    """The arguments of judges, under names for messages."""
-    arguments = {} if run.judge_arguments is UNSET else run.judge_arguments
-    return {f"arguments of judge {name}": values for name, values in arguments.items()}
+def _settings_unlike(task: str, key: str, old: RunFile, new: RunFile) -> list[str] | None:
+    """The settings behind a part of a task's fingerprints that differ; None if it is no setting."""
+    if key == "sampling" and old.sampling != new.sampling:
+        return []  # which the run says already
+    name = key.removeprefix(JUDGE)
+    if name == key or new.fingerprints[task].get(key) is None:
+        return None
+    if new.fingerprints[task][key] == NO_FINGERPRINT:
+        return [f"judge {name} has no model now: repeat its --judge"]
+    return differences(_judge_settings(old, name), _judge_settings(new, name)) or None
+
+
+def _part_unlike(task: str, key: str, old: RunFile, new: RunFile) -> str:
+    """A part of a task's fingerprints that differs, in words."""
+    if key == "version":
+        return f"version {old.fingerprints[task].get(key)} -> {new.fingerprints[task].get(key)}"
+    return f"{key} (it has no such judge now)" if key not in new.fingerprints[task] else key
+
+
+def _judge_settings(run: RunFile, name: str) -> dict[str, Any]:
+    """The options that decide about one judge of a run, by names for messages."""
+    arguments = {} if run.judge_arguments is UNSET else run.judge_arguments.get(name, {})
+    return {
+        f"--judge {name}": None if run.judges is UNSET else run.judges.get(name),
+        **{f"--judge-arg {name}:{key}": setting for key, setting in arguments.items()},
+        "--against": run.against or None,
+    }
 
 
 def _versions(more_packages: Iterable[str]) -> dict[str, str]:

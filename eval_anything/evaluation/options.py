@@ -36,6 +36,10 @@ ARGUMENTS = frozenset(["model_args", "judge_args"])
 _FileArguments = Mapping[str, str | int | float | bool | dict[str, Any] | list[str]]
 
 
+JUDGE_VARIABLE = "EVAL_ANYTHING_JUDGE"
+"""Environment variable with a SPEC for all judges that need a chat model and have none of their own."""
+
+
 EVERY_JUDGE = "*"
 """Key in `judges` for all judges that need a chat model and are not named in it themselves."""
 
@@ -86,6 +90,9 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     budget: Annotated[
         NotNegative | None, _option("MONEY", "stop when so much money is spent on servers")
     ] = None
+    fresh_verdicts: Annotated[
+        bool, _option("", "ask judges anew, also for what they have given a verdict on before")
+    ] = False
     retry_failed: Annotated[
         bool | str,
         _option("KIND", "ask failed samples again; only those that failed with KIND", optional=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from eval_anything.evaluation.results import aggregates, invalid_metrics, score_
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
 from eval_anything.judges.calibration.store import quality_of
-from eval_anything.runs.directory import Outline, read_kept_and_replaced, read_outlines
+from eval_anything.runs.directory import Log, Outline, read_kept_and_replaced
 from eval_anything.runs.results_file import (
     AggregateResult,
     CostShare,
@@ -34,13 +35,17 @@ from eval_anything.tasks.task import Task
 
 
 class Outcome(NamedTuple):
-    """Outcome of an evaluation: results, directory of the run, tasks, exit code and its reasons."""
+    """Outcome of an evaluation: results, directory of the run, tasks, exit code and its reasons.
+
+    `kept_verdicts` counts the verdicts that each judge had given before this call, which used them.
+    """
 
     results: Results
     run: Path
     tasks: dict[str, Task]
     exit_code: Exit
     reasons: list[str]
+    kept_verdicts: Mapping[str, int] = {}
 
 
 def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) -> Outcome:
@@ -54,7 +59,8 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     """
     logs = {name: read_kept_and_replaced(run, name) for name in plan.tasks}
     records = {name: log[0] for name, log in logs.items()}
-    canaries = {name: read_outlines(run, name, "canaries") for name in plan.tasks}
+    canary_logs = {name: read_kept_and_replaced(run, name, "canaries") for name in plan.tasks}
+    canaries = {name: log[0] for name, log in canary_logs.items()}
     scored = {
         name: score_task(task, plan.scorers[name], records[name], canaries[name])
         for name, task in plan.own_tasks.items()
@@ -72,7 +78,7 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     for external in plan.external:
         results |= external.results(run)
         combined |= external.aggregates(run)
-    paid = [o for name, log in logs.items() for o in (*log[0], *log[1], *canaries[name])]
+    paid = [o for log in (*logs.values(), *canary_logs.values()) for part in log for o in part]
     run_results = Results(
         model=plan.model.name,
         tasks=results,
@@ -88,7 +94,10 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     waiting = _waiting(pending)
     if waiting:
         code = Exit.INFRASTRUCTURE
-    return Outcome(run_results, run, plan.tasks, code, [*sentences, *waiting])
+    kept_verdicts = Counter[str]()
+    for scorer in plan.all_scorers:
+        kept_verdicts[scorer.name] += scorer.kept_verdicts
+    return Outcome(run_results, run, plan.tasks, code, [*sentences, *waiting], +kept_verdicts)
 
 
 def _waiting(pending: Pending) -> list[str]:
@@ -144,9 +153,9 @@ def resume_spending(plan: RunPlan, run: Path, file: SpendingFile) -> None:
     version made it. From now on the file gets every payment."""
     paid_as_names = [plan.model.paid_as, *(scorer.paid_as for scorer in plan.all_scorers)]
     if not file.exists and any(paid_as_names):
-        canaries = [o for name in plan.tasks for o in read_outlines(run, name, "canaries")]
-        logs = [log for name in plan.tasks for log in read_kept_and_replaced(run, name)]
-        outlines = [*(outline for log in logs for outline in log), *canaries]
+        kinds: tuple[Log, Log] = ("records", "canaries")
+        logs = [part for n in plan.tasks for k in kinds for part in read_kept_and_replaced(run, n, k)]
+        outlines = [outline for part in logs for outline in part]
         for paid_as, tokens in _usage_of(plan, outlines).values():
             if paid_as is not None and (tokens.input or tokens.output):
                 file.append(paid_as, tokens, calls=len(outlines))
@@ -157,11 +166,12 @@ def resume_spending(plan: RunPlan, run: Path, file: SpendingFile) -> None:
 
 def _usage_of(plan: RunPlan, records: Sequence[Outline]) -> dict[str, tuple[str | None, Usage]]:
     """Tokens on record of the model and of each judge on a server, with the name that prices them."""
-    model = sum((record.usage for record in records), NO_TOKENS)
+    model = sum((record.usage for record in records if not record.judged), NO_TOKENS)
     by: dict[str, tuple[str | None, Usage]] = {plan.model.name: (plan.model.paid_as, model)}
     for scorer in {s.name: s for s in plan.all_scorers}.values():
         if scorer.paid_as is not None:
-            scores = [s for r in records for s in r.scores.values() if s.judge == scorer.name]
+            paid = [r for r in records if not r.judged or scorer.name in r.judged]
+            scores = [s for r in paid for s in r.scores.values() if s.judge == scorer.name]
             usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]
             by[f"judge {scorer.name}"] = scorer.paid_as, sum(usages, NO_TOKENS)
     return by

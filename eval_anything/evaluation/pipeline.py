@@ -14,13 +14,13 @@ import msgspec
 
 from eval_anything.content import Failure, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, InfrastructureError, ServerError, UserError
-from eval_anything.judges.assemble import TaskScorers
+from eval_anything.judges.assemble import TaskScorers, awaits_a_judge
 from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, Sampling, failure_of
 from eval_anything.models.checked import checked
-from eval_anything.models.turns import converse
+from eval_anything.models.turns import converse, messages_before
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.tasks.task import Task
@@ -50,12 +50,22 @@ class Batch(NamedTuple):
     pending: frozenset[Key]
 
 
+class Answered(NamedTuple):
+    """A response to be scored: by all scorers of its task, or, if `earlier` is its record, by those
+    judges that came to the run after it (`judges`)."""
+
+    request: Request
+    response: Response
+    earlier: Record | None = None
+    judges: Sequence[Scorer] = ()
+
+
 class Failed(NamedTuple):
-    """A request that a server failed, or with a medium that cannot be read; with a response it is the
+    """A request that a server failed, or with a medium that cannot be read; with an answer it is the
     judge's server that failed."""
 
     request: Request
-    response: Response | None
+    answered: Answered | None
     error: InfrastructureError
 
 
@@ -97,17 +107,17 @@ class Pending:
             self.samples.setdefault((task, sample_id), str(error))
 
     async def failed_all(
-        self, requests: Iterable[Request], error: ServerError, response: Response | None = None
+        self, requests: Iterable[Request], error: ServerError, answered: Answered | None = None
     ) -> None:
         """Adds the samples of failed requests; many failures in a row stop the run."""
         for request in requests:
             self.add(request.task, [request.sample_id], error)
-            self.failed.append(Failed(request, response, error))
+            self.failed.append(Failed(request, answered, error))
         self._in_a_row += 1
         async with self._lock:
             if self._in_a_row < _SERVER_ERRORS_IN_A_ROW or self.error is not None:
                 return
-            if self.alive is not None and response is None and await self.alive():
+            if self.alive is not None and answered is None and await self.alive():
                 self._in_a_row = 0
             else:
                 self.stop(error)
@@ -188,8 +198,10 @@ async def run_batches(
     run: Run,
     on_record: Callable[[Record], None],
     pending: Pending | None = None,
+    unjudged: Sequence[Answered] = (),
 ) -> Pending:
     """Answers, scores and records all batches; samples for which a server failed are left pending.
+    Before them come answers on record that lack the scores of a judge (`unjudged`).
 
     Any other EvalError stops the run, and so do many failures of servers in a row: no new batch begins,
     batches in progress are still recorded, then the error is raised. What a server refuses before it has
@@ -197,22 +209,23 @@ async def run_batches(
     """
     upcoming = iter(batches)
     pending = Pending() if pending is None else pending
-    answered: asyncio.Queue[tuple[Request, Response]] = asyncio.Queue(2 * model.batch_size + 2)
+    answered: asyncio.Queue[Answered] = asyncio.Queue(2 * model.batch_size + 2)
     refused: Held[Batch] = Held()
-    unjudged: Held[tuple[Request, Response]] = Held()
+    held: Held[Answered] = Held()
 
     async def score_all() -> None:
         while True:
-            request, response = await answered.get()
+            work = await answered.get()
+            task = work.request.task
             try:
-                record = await scored(request, response, tasks[request.task], scorers[request.task])
-                run.append(request.task, record)
+                record = await make_record(work, tasks[task], scorers[task])
+                run.append(task, record)
                 pending.went_well()
                 on_record(record)
             except EarlyRefusalError as error:
-                unjudged.add((request, response), error)
+                held.add(work, error)
             except ServerError as error:
-                await pending.failed_all([request], error, response)
+                await pending.failed_all([work.request], error, work)
             except EvalError as error:
                 pending.stop(error)
             finally:
@@ -226,10 +239,13 @@ async def run_batches(
                 )
 
     async def all_done() -> None:
+        for work in unjudged:
+            if pending.error is None:
+                await answered.put(work)
         await answer(upcoming)
         await answer(iter(await _fail_single(pending.decided(refused), answered)))
         await answered.join()
-        while judged_again := pending.decided(unjudged):
+        while judged_again := pending.decided(held):
             for work, _ in judged_again:
                 await answered.put(work)
             await answered.join()
@@ -249,12 +265,12 @@ async def run_batches(
 
 async def _fail_single(
     refused: Sequence[tuple[Batch, EarlyRefusalError]],
-    answered: asyncio.Queue[tuple[Request, Response]],
+    answered: asyncio.Queue[Answered],
 ) -> list[Batch]:
     """Fails the requests that were refused alone; returns the larger batches, to be asked again."""
     for batch, error in refused:
         if len(batch.requests) == 1:
-            await answered.put((batch.requests[0], Response(error=error.failure)))
+            await answered.put(Answered(batch.requests[0], Response(error=error.failure)))
     return [batch for batch, _ in refused if len(batch.requests) > 1]
 
 
@@ -264,29 +280,44 @@ async def run_canaries(
     run: Run,
     pending: Pending,
 ) -> None:
-    """Scores and records the canaries that are not on record yet, with every available judge that is a
-    model and supports canaries."""
+    """Scores and records the canaries, with every available judge that is a model, supports canaries and
+    has not scored them yet."""
 
     async def score_canary(
-        task: Task, judges: Sequence[Scorer], name: str, sample: Sample, canary: Response
+        task: Task,
+        judges: Sequence[Scorer],
+        sample: Sample,
+        name: str,
+        canary: Response,
+        earlier: Record | None,
     ) -> None:
+        request = Request(task.name, name, 0, task.messages(sample), Sampling())
+        missing = list(judges) if earlier is None else await missing_judges(judges, sample, earlier)
+        if not missing:
+            return
         try:
-            scores = await score_response(judges, sample, canary)
+            scores = await score_response(missing, sample, canary)
         except ServerError as error:
             pending.canaries.append(str(error))
+            return
+        if earlier is None:
+            record = _record(request, canary, task, sample, scores)
         else:
-            request = Request(task.name, f"{name}:{sample.id}", 0, task.messages(sample), Sampling())
-            run.append(task.name, _record(request, canary, task, sample, scores), "canaries")
+            names = tuple(judge.name for judge in missing)
+            record = msgspec.structs.replace(earlier, scores=earlier.scores | scores, judged=names)
+        run.append(task.name, record, "canaries")
 
     try:
         async with asyncio.TaskGroup() as group:
             for name, task in tasks.items():
                 judges = [s for s in scorers[name].scorers if s.judged and s.available and s.canaries]
-                scored = {r.sample_id for r in read_run(run.path, name, "canaries")} if judges else set()
+                recorded = {r.sample_id: r for r in read_run(run.path, name, "canaries")}
                 for sample in task.samples[:SAMPLES] if judges else ():
                     for canary, response in canaries(sample, run.store):
-                        if f"{canary}:{sample.id}" not in scored:
-                            group.create_task(score_canary(task, judges, canary, sample, response))
+                        key = f"{canary}:{sample.id}"
+                        group.create_task(
+                            score_canary(task, judges, sample, key, response, recorded.get(key))
+                        )
     except* Exception as errors:
         raise _first(errors) from None
 
@@ -296,7 +327,7 @@ async def _answer_all(
     model: Model,
     tasks: Mapping[str, Task],
     store: MediaStore,
-    answered: asyncio.Queue[tuple[Request, Response]],
+    answered: asyncio.Queue[Answered],
     pending: Pending,
     refused: Held[Batch],
 ) -> None:
@@ -322,7 +353,7 @@ async def _answer_all(
                 if response.error is not None and response.error.kind == "unreadable_input":
                     pending.unreadable(request, response.error.message)
                 else:
-                    await answered.put((request, response))
+                    await answered.put(Answered(request, response))
 
 
 async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
@@ -354,10 +385,20 @@ def _stored(response: Response, store: MediaStore) -> Response:
     return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 
-async def scored(
-    request: Request, response: Response, task: Task, scorers: TaskScorers, forgiving: bool = False
+async def make_record(
+    work: Answered, task: Task, scorers: TaskScorers, forgiving: bool = False
 ) -> Record:
-    """The record of a response: checked, and scored by the judges of its task (`score_response`)."""
+    """The record of a response with the scores of the judges that are to score it; errors as in
+    `score_response`."""
+    if work.earlier is not None:
+        return await _judged_later(work, work.earlier, task, scorers, forgiving)
+    return await _scored(work.request, work.response, task, scorers, forgiving)
+
+
+async def _scored(
+    request: Request, response: Response, task: Task, scorers: TaskScorers, forgiving: bool
+) -> Record:
+    """The record of a response: checked, and scored by all judges of its task."""
     if all(isinstance(part, TextPart) for part in response.parts):
         response = checked(response)
     else:  # reading media takes a while
@@ -366,6 +407,35 @@ async def scored(
     last_turn = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
     scores = await score_response(scorers.scorers, last_turn, response, forgiving)
     return _record(request, response, task, sample, scores)
+
+
+async def missing_judges(
+    judges: Sequence[Scorer], sample: Sample, record: Record, retry: bool = False
+) -> list[Scorer]:
+    """Judges that apply to the sample and whose scores the record lacks, with `retry` also those whose
+    model gave no verdict."""
+    missing = []
+    for judge in judges:
+        scores = [score for score in record.scores.values() if score.judge == judge.name]
+        awaited = any(map(awaits_a_judge, scores))
+        failed = retry and judge.judged and any(score.value is None for score in scores)
+        if awaited or failed or (not scores and await judge.score(sample, Response())):
+            missing.append(judge)
+    return missing
+
+
+async def _judged_later(
+    work: Answered, earlier: Record, task: Task, scorers: TaskScorers, forgiving: bool
+) -> Record:
+    """The earlier record of an answer with the scores of the judges that it lacks."""
+    sample = task.by_id[work.request.sample_id]
+    if sample.turns:
+        sample = msgspec.structs.replace(sample, messages=messages_before(sample, work.response.turns))
+    names = tuple(judge.name for judge in work.judges)
+    scores = {metric: s for metric, s in earlier.scores.items() if s.judge not in names}
+    scores |= await score_response(work.judges, sample, work.response, forgiving)
+    in_order = {metric: scores[metric] for metric in [*scorers.metrics, *scores] if metric in scores}
+    return msgspec.structs.replace(earlier, scores=in_order, judged=names)
 
 
 def _record(

@@ -10,10 +10,12 @@ from typing import NamedTuple
 from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
-from eval_anything.evaluation.options import EVERY_JUDGE, Options, split_judge_arguments
+from eval_anything.evaluation.in_place import in_place
+from eval_anything.evaluation.judge_models import JudgeModels, judge_models, recorded_specs
+from eval_anything.evaluation.options import Options
 from eval_anything.judges.assemble import TaskScorers, scorers_of
-from eval_anything.judges.folder import JudgeFolder, find_judges, judge_named
-from eval_anything.judges.registry import JudgeMetrics, read_judge_file
+from eval_anything.judges.folder import JudgeFolder, find_judges
+from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.base import Model
 from eval_anything.models.spec import resolve
@@ -36,6 +38,10 @@ class RunPlan(NamedTuple):
         out: directory of the run.
         external: tasks that other tools run and score, by source.
         spending: counts what the run pays.
+        options: the options, those of the run in `out` if it is judged in place.
+        judges: the SPEC or path of the model of each judge that has one, for run.json.
+        against: the run that judges compare with.
+        shared_judge: the SPEC for all judges that ask a chat model, if the environment has it.
     """
 
     model: Model
@@ -47,6 +53,10 @@ class RunPlan(NamedTuple):
     out: Path
     external: list[ExternalTasks]
     spending: Spending
+    options: Options
+    judges: Mapping[str, str] = {}
+    against: str | None = None
+    shared_judge: str | None = None
 
     @property
     def own_tasks(self) -> dict[str, Task]:
@@ -94,6 +104,7 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
         UserError: for a name that is unknown, a task with mistakes, options that contradict each other,
             and scoring code that is not allowed.
     """
+    options, model = in_place(options, model)
     model = _model(options, model)
     out = Path(options.out) if options.out is not None else Path("runs") / model.name
     run = begun_run(out)
@@ -102,7 +113,8 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     names = _resolve_names(options, model.default_suite, run, out)
     judges = find_judges(_paths(options.include))
     tasks = _read_tasks(options, names, judges)
-    scorers = _make_scorers(options, tasks, judges)
+    models = judge_models(options, tasks, judges, run)
+    scorers = _make_scorers(options, tasks, judges, models)
     external = _plan_external(options, names, model, repeats)
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
@@ -118,6 +130,10 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
         out=out,
         external=external,
         spending=Spending(options.budget),
+        options=options,
+        judges=recorded_specs(models, judges),
+        against=models.against,
+        shared_judge=models.shared if models.from_variable else None,
     )
     _share_budget(plan.spending, [model, *plan.all_scorers])
     model.prepare(list(tasks.values()), _requests(plan), names.registry.folders)
@@ -174,62 +190,22 @@ def _read_tasks(options: Options, names: _Names, judges: dict[str, JudgeFolder])
 
 
 def _make_scorers(
-    options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
+    options: Options,
+    tasks: Mapping[str, Task],
+    judges: dict[str, JudgeFolder],
+    models: JudgeModels,
 ) -> dict[str, TaskScorers]:
     """Scorers of each task, after checking that they fit the task."""
-    models = _models_of_judges(options, tasks, judges)
-    arguments = _arguments_of_judges(options.judge_args, models, judges)
     scorers = {
-        name: scorers_of(task, judges, options.allow_code, models, arguments)
+        name: scorers_of(task, judges, options.allow_code, models.specs, models.arguments)
         for name, task in tasks.items()
     }
     for name, task in tasks.items():
         for scorer in scorers[name].scorers:
             scorer.check_task(task)
-    _set_against(Path(options.against) if options.against else None, tasks, scorers)
+            scorer.fresh_verdicts = options.fresh_verdicts
+    _set_against(Path(models.against) if models.against else None, tasks, scorers)
     return scorers
-
-
-def _models_of_judges(
-    options: Options, tasks: Mapping[str, Task], judges: dict[str, JudgeFolder]
-) -> dict[str, str]:
-    """SPEC of the model for each judge that gets one: the one named for it, else the default."""
-    specs = dict(options.judges)
-    default = specs.pop(EVERY_JUDGE, None)
-    judged_by = {name for task in tasks.values() for name in task.file.judges}
-    for name in specs:
-        judge_named(name, judges)
-        if name not in judged_by:
-            raise UserError(f"--judge {name}: none of the tasks that are run has this judge")
-    if default is None:
-        return specs
-    chat_judges = [
-        name
-        for name in sorted(judged_by)
-        for file in [read_judge_file(judges[name])]
-        if file.asks_a_chat_model and (options.against is not None or not file.scorer_type.compares)
-    ]
-    if not chat_judges:
-        raise UserError(f"--judge {default}: no task that is run has a judge that asks a chat model")
-    return dict.fromkeys(chat_judges, default) | specs
-
-
-def _arguments_of_judges(
-    pairs: Mapping[str, str], models: Mapping[str, str], judges: dict[str, JudgeFolder]
-) -> dict[str, dict[str, str]]:
-    """Arguments of each judge: those for all that ask a chat model, overridden by its own."""
-    shared, by_judge = split_judge_arguments(pairs)
-    for name in by_judge:
-        judge_named(name, judges)
-        if name not in models:
-            raise UserError(f"--judge-arg {name}: the run names no model for this judge (--judge)")
-    chat_judges = [name for name in models if read_judge_file(judges[name]).asks_a_chat_model]
-    if shared and not chat_judges:
-        raise UserError(f"--judge-arg {next(iter(shared))}: no judge of this run asks a chat model")
-    return {
-        name: {**(shared if name in chat_judges else {}), **by_judge.get(name, {})}
-        for name in {*chat_judges, *by_judge}
-    }
 
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval_anything.content import Failure, Record, Response
 from eval_anything.errors import EvalError
-from eval_anything.evaluation.pipeline import Pending, scored
+from eval_anything.evaluation.pipeline import Answered, Pending, make_record
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.runs.directory import Outline, Run, read_outlines
@@ -71,10 +71,11 @@ async def skip_failing(
     for entry in failed:
         request = entry.request
         pending.samples.pop((request.task, request.sample_id), None)
-        if (request.sample_id, request.repeat) in recorded.get(request.task, ()):
+        skipped = Answered(request, Response(error=Failure("skipped", str(entry.error))))
+        work = entry.answered or skipped
+        is_recorded = (request.sample_id, request.repeat) in recorded.get(request.task, ())
+        if is_recorded and work.earlier is None:
             continue
-        response = entry.response or Response(error=Failure("skipped", str(entry.error)))
-        task_scorers = scorers[request.task]
-        record = await scored(request, response, tasks[request.task], task_scorers, forgiving=True)
+        record = await make_record(work, tasks[request.task], scorers[request.task], forgiving=True)
         run.append(request.task, record)
         on_record(record)

@@ -15,6 +15,17 @@ from eval_anything.judges.scorer import Scorer
 from eval_anything.scoring.functions import ControlFunction
 from eval_anything.tasks.task import Task
 
+_NO_MODEL = "no model for this judge"
+
+
+NO_FINGERPRINT = "no model"
+"""The fingerprint of a judge whose model the run does not name."""
+
+
+def awaits_a_judge(score: Score) -> bool:
+    """Whether a score has no value because the run named no model for its judge."""
+    return score.value is None and score.explanation.startswith(_NO_MODEL)
+
 
 class NoModel(Scorer):
     """Scorer in place of a judge whose model the run does not name: all scores have the value None."""
@@ -27,8 +38,8 @@ class NoModel(Scorer):
         self.judged = file.scorer_type.judged
         self.compares = file.scorer_type.compares
         self.metrics = file.metrics
-        self.fingerprint = "no model"
-        self._reason = f"no model for this judge: add --judge {name}={file.model_form}"
+        self.fingerprint = NO_FINGERPRINT
+        self._reason = f"{_NO_MODEL}: add --judge {name}={file.model_form}"
 
     async def score(self, sample: Sample, response: Response) -> dict[str, Score]:
         return self.unscored(self._reason)

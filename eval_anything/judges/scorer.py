@@ -36,6 +36,8 @@ class Scorer(ABC):
         spending: counter of the run's expenses; set by the engine.
         again: number of the pass over the same responses, from 0; set by calibration, which asks twice.
             A cached verdict of another pass must not be used.
+        fresh_verdicts: whether its model is asked also where a verdict is kept from earlier; set by the
+            engine.
         canaries: whether a judge must be wrong if it gives a response without content more than half of
             its range. False if that may happen by chance.
     """
@@ -53,12 +55,18 @@ class Scorer(ABC):
     arguments: Mapping[str, Any] = {}
     spending: Spending | None = None
     again: int = 0
+    fresh_verdicts: bool = False
     canaries: bool = True
 
     @property
     def weights(self) -> str | None:
         """sha256 of the weights of its checkpoint; None if it has none on this machine."""
         return None
+
+    @property
+    def kept_verdicts(self) -> int:
+        """Number of verdicts that were kept from earlier, so that its model was not asked for them."""
+        return 0
 
     @property
     def calibrated_as(self) -> str:

@@ -43,7 +43,9 @@ Status = Literal["running", "done", "stopped", "failed"]
 
 class RunFile(Struct, frozen=True):
     """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers;
-    `judge_arguments` has those of each judge that has any."""
+    `judge_arguments` has those of each judge that has any; `to_judge` names judges that came to the run
+    after its answers, and have not scored all of them yet; `judges` has the SPEC or path of the model of
+    each judge, `against` the run that some compare with."""
 
     format: int
     model: str
@@ -61,6 +63,9 @@ class RunFile(Struct, frozen=True):
     created: str
     status: Status
     judge_arguments: dict[str, dict[str, Any]] | UnsetType = UNSET
+    to_judge: list[str] | UnsetType = UNSET
+    judges: dict[str, str] | UnsetType = UNSET
+    against: str | UnsetType = UNSET
 
 
 def is_run(path: Path) -> bool:
@@ -131,6 +136,7 @@ class Outline(Struct, frozen=True):
     usage: Usage = Usage()
     latency: Latency = Latency()
     groups: dict[str, str] = {}
+    judged: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -156,16 +162,18 @@ def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     return _read(run, task, log, _outlines.decode)
 
 
-def read_kept_and_replaced(run: Path, task: str) -> tuple[list[Outline], list[Outline]]:
+def read_kept_and_replaced(
+    run: Path, task: str, log: Log = "records"
+) -> tuple[list[Outline], list[Outline]]:
     """The records of one task as `read_outlines` reads them, and those that a later line replaced
-    (`--retry-failed`): they were paid for, too."""
+    (`--retry-failed`, or a judge that came later): they were paid for, too."""
     lines: list[Outline] = []
 
     def read_line(line: bytes) -> Outline:
         lines.append(_outlines.decode(line))
         return lines[-1]
 
-    newest = _read(run, task, "records", read_line)
+    newest = _read(run, task, log, read_line)
     identities = {id(outline) for outline in newest}
     return newest, [outline for outline in lines if id(outline) not in identities]
 

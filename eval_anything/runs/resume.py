@@ -11,17 +11,31 @@ from eval_anything.errors import UserError
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], groups: Collection[str] = ()
 ) -> list[str]:
-    """Fields that differ, each as `NAME (VALUE there, VALUE now)`; those of a group one by one."""
+    """Settings that differ, each as `NAME OLD -> NEW`; those of a mapping one by one, as `KEY.NAME`, or
+    as `NAME` alone if the key is among `groups`.
+
+    Example:
+        >>> differences({"seed": 0, "sampling": {"t": 0.0}}, {"seed": 0, "sampling": {"t": 0.7}})
+        ['sampling.t 0 -> 0.7']
+    """
     unlike = []
     for name in {**before, **now}:
         old, new = before.get(name), now.get(name)
         if old == new:
             continue
-        if name in groups:
-            unlike += differences(old or {}, new or {})
+        if name in groups or (isinstance(old, Mapping) and isinstance(new, Mapping)):
+            inner = differences(old or {}, new or {})
+            unlike += inner if name in groups else [f"{name}.{words}" for words in inner]
         else:
-            unlike.append(f"{name} ({old} there, {new} now)")
+            unlike.append(f"{name} {_shown(old)} -> {_shown(new)}")
     return unlike
+
+
+def _shown(setting: Any) -> str:
+    """A setting for people: `none` for None and for an empty text."""
+    if setting is None or setting == "":
+        return "none"
+    return f"{setting:g}" if isinstance(setting, float) else str(setting)
 
 
 def refuse_another(kind: str, folder: str, unlike: Sequence[str], elsewhere: str) -> None:

@@ -264,7 +264,7 @@ def test_an_older_training_is_resumed(cli: Cli, tmp_path: Path, demonstrations: 
     assert cli("train", "sft", "--config", path).code == 0
     assert (out / "checkpoints" / "checkpoint-2" / "training.json").read_bytes() == before
     done = cli("train", "sft", "--config", path, "batch_size=2")
-    assert "per_device_train_batch_size (4 there, 2 now)" in done.err
+    assert "per_device_train_batch_size 4 -> 2" in done.err
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ EVERY = Options(
     source_options={"lm_eval.num_fewshot": "2"},
     against="runs/other",
     budget=1.5,
+    fresh_verdicts=True,
     retry_failed="refusal",
     skip_failing=True,
     temperature=0.7,

@@ -330,7 +330,7 @@ def test_without_its_model_a_metric_stays_unscored_and_the_option_is_shown(cli: 
     result = run(cli, "run")
     assert result.code == 0, result.err
     assert "unscored: own has no model" in result.out
-    assert "--judge own=PATH --out run-judged" in result.out
+    assert "add --judge own=PATH to its command:\n  eval-anything score --outputs run " in result.out
     results = json.loads(Path("run/results.json").read_bytes())
     assert results["tasks"]["mine/demo"]["metrics"]["length"]["unscored"] == 4
     assert results["judges"]["own"]["available"] is False

@@ -297,9 +297,9 @@ def test_a_model_is_asked_only_what_is_not_on_record(cli: Cli, tiny: Path, begun
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--seed", "1"], "seed (0 there, 1 now)"),
-        (["--temperature", "0.5"], "sampling ({'temperature': 0.0} there, {'temperature': 0.5} now)"),
-        (["--model-arg", "batch_size=2"], "arguments ("),
+        (["--seed", "1"], "seed 0 -> 1. Choose"),
+        (["--temperature", "0.7"], "temperature 0 -> 0.7. Choose"),
+        (["--model-arg", "batch_size=2"], "batch_size auto -> 2. Choose"),
     ],
 )
 def test_other_settings_are_refused_by_name(
@@ -316,7 +316,7 @@ def test_other_settings_are_refused_by_name(
 def test_other_weights_are_refused(cli: Cli, tiny: Path, begun: Path, tmp_path: Path) -> None:
     result = run(cli, tiny_llama(tmp_path / "tiny", seed=1), "--tasks", TASK)
     assert result.code == 2
-    assert "not the same: the model's weights (" in result.err
+    assert "not the same: the model's weights " in result.err
 
 
 @pytest.mark.parametrize(

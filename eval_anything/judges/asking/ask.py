@@ -94,6 +94,9 @@ class JudgeAsker:
         server: the model and its address.
         changes: changes to the body of each request.
         option: the option that has the changes, for messages.
+
+    Attributes:
+        kept: number of verdicts that an earlier run has left in the cache, and this one used.
     """
 
     def __init__(
@@ -112,13 +115,18 @@ class JudgeAsker:
         self._structured = True
         self._requests: dict[str, _SharedRequest] = {}
         self._trial = Trial()
+        self._given: set[str] = set()
+        self.kept = 0
 
     def answered_before(self) -> None:
         """Notes that the model has given a verdict before, to this run or another one."""
         self._trial.accepted = True
 
-    async def ask(self, question: JudgeQuestion[V], spending: Spending | None) -> JudgeAnswer[V]:
-        """A verdict from the cache or the model. ValueError if the model gives none.
+    async def ask(
+        self, question: JudgeQuestion[V], spending: Spending | None, fresh: bool = False
+    ) -> JudgeAnswer[V]:
+        """A verdict from the cache or the model; if `fresh`, none that was cached before this run.
+        ValueError if the model gives none.
 
         Equal questions at the same time get the answer, or the error, of one request, which is cancelled
         with the last of its callers. Errors of the server are not caught.
@@ -131,8 +139,10 @@ class JudgeAsker:
         key = sha256_of([self.server.identity, guard.VERSION, messages, *parameters])
         shared = self._requests.get(key)
         if shared is None or shared.task.done():
-            cached = self._verdicts.get(key)
+            is_own = key in self._given
+            cached = self._verdicts.get(key) if is_own or not fresh else None
             if cached is not None:
+                self.kept += not is_own
                 self.answered_before()
                 return JudgeAnswer(msgspec.json.decode(cached, type=question.type_), Usage())
             if self._client is None:
@@ -144,7 +154,7 @@ class JudgeAsker:
                     changes=self._changes,
                     option=self._option,
                 )
-            request = self._request(self._client, self._verdicts, key, question)
+            request = self._request(self._client, self._verdicts, key, question, fresh)
             shared = self._requests[key] = _SharedRequest(asyncio.create_task(request))
         return await self._answer_of(key, shared)
 
@@ -166,9 +176,15 @@ class JudgeAsker:
         return answer._replace(usage=usage)
 
     async def _request(
-        self, client: ChatClient, verdicts: Verdicts, key: str, question: JudgeQuestion[V]
+        self,
+        client: ChatClient,
+        verdicts: Verdicts,
+        key: str,
+        question: JudgeQuestion[V],
+        replace: bool,
     ) -> JudgeAnswer[V]:
-        """Asks the model, again if the reply is no verdict, and caches the verdict."""
+        """Asks the model, again if the reply is no verdict, and caches the verdict; `replace` puts it in
+        the place of one that is there."""
         usage = Usage()
         for retries in reversed(range(_TRIES)):
             fence, mark = secrets.token_hex(8), secrets.token_hex(8)
@@ -180,7 +196,8 @@ class JudgeAsker:
             except ValueError as error:
                 if not retries:
                     raise ValueError(f"{error}{_cut(reply)}") from None
-        verdicts.put(key, msgspec.json.encode(verdict).decode())
+        verdicts.put(key, msgspec.json.encode(verdict).decode(), replace)
+        self._given.add(key)
         return JudgeAnswer(verdict, usage)
 
     async def close(self) -> None:

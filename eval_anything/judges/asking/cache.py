@@ -40,9 +40,10 @@ class Verdicts:
         row = self._execute("SELECT text FROM verdicts WHERE key = ?", key)
         return row[0] if row is not None else None
 
-    def put(self, key: str, text: str) -> None:
-        """Stores a verdict; a verdict that the key has already stays."""
-        self._execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", key, text)
+    def put(self, key: str, text: str, replace: bool = False) -> None:
+        """Stores a verdict; one that the key has already stays, or is replaced."""
+        conflict = "REPLACE" if replace else "IGNORE"
+        self._execute(f"INSERT OR {conflict} INTO verdicts VALUES (?, ?)", key, text)
 
     def _execute(self, statement: str, *values: str) -> tuple[str, ...] | None:
         """Executes a statement and returns its first row."""

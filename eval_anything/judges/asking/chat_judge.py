@@ -42,6 +42,10 @@ class ChatScorer(Scorer):
         option = f"--judge-arg {self.name}"
         self._asker = JudgeAsker(f"judge {self.name}", self.server, file.body, option)
 
+    @property
+    def kept_verdicts(self) -> int:
+        return self._asker.kept
+
     def answered_before(self) -> None:
         self._asker.answered_before()
 

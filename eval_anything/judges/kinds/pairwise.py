@@ -187,7 +187,7 @@ class PairwiseScorer(ChatScorer):
             form=marked_format(_PROPERTIES),
             repeat=self.again,
         )
-        return await self._asker.ask(question, self.spending)
+        return await self._asker.ask(question, self.spending, self.fresh_verdicts)
 
     def _score_of(
         self, first: JudgeAnswer[PairwiseVerdict], second: JudgeAnswer[PairwiseVerdict]

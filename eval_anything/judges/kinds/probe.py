@@ -186,7 +186,7 @@ class ProbeScorer(ChatScorer):
             repeat=self.again,
         )
         try:
-            verdict, usage = await self._asker.ask(request, self.spending)
+            verdict, usage = await self._asker.ask(request, self.spending, self.fresh_verdicts)
         except ValueError as error:
             return _Answered(question, lettered, None, str(error), Usage())
         return _Answered(question, lettered, verdict.choice, "", usage)

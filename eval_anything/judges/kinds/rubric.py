@@ -163,7 +163,7 @@ class RubricScorer(ChatScorer):
             temperature=0.0 if self.repeats == 1 else 1.0,
             repeat=self.again * self.repeats + repeat,
         )
-        return await self._asker.ask(question, self.spending)
+        return await self._asker.ask(question, self.spending, self.fresh_verdicts)
 
     def _scores(self, answers: list[JudgeAnswer[Verdict]], material: _Material) -> dict[str, Score]:
         usage = sum((answer.usage for answer in answers), NO_TOKENS)

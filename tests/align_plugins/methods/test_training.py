@@ -290,7 +290,7 @@ def test_another_training_in_the_same_folder_is_refused(
     assert cli("train", "sft", "--config", path).code == 0
     other = cli("train", "sft", "--config", path, "seed=1")
     assert other.code == 2
-    assert "seed (0 there, 1 now)" in other.err
+    assert "seed 0 -> 1" in other.err
 
 
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, micro_data: Path) -> None:

@@ -156,6 +156,11 @@ def test_a_part_of_the_samples_says_which(cli: Cli, demo: Path, tmp_path: Path) 
     assert done.code == 0, done.err
     assert "mine/demo: 2 of 4 samples, those that have an answer (s" in done.out
     assert cli("score", "--outputs", "rows.jsonl", *arguments).out == done.out
+    results = json.loads(Path("run/results.json").read_bytes())
+    in_place = cli("score", "--outputs", "run", "--include", "mine", "--json")
+    assert in_place.json == results
+    copy = cli("score", "--outputs", "run", "--include", "mine", "--out", "copy", "--json")
+    assert copy.json["tasks"] == results["tasks"]
     both = score(cli, "rows.jsonl", "--only-answered", "--allow-missing")
     assert both.code == 2
     write_jsonl(tmp_path / "rows.jsonl", [])
