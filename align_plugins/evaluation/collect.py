@@ -86,8 +86,8 @@ def ask(
         scorer.spending = spending
     with open_run(folder, lambda old: _run_file(task, model, sampling, old)) as run:
         completed = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
-        counted = {task.name: (task, len(task.samples))}
-        batches = plan(counted, 1, sampling, model.batch_size, {task.name: completed})
+        requested = {task.name: (task, task.samples)}
+        batches = plan(requested, 1, sampling, model.batch_size, {task.name: completed})
         if batches:
             load_model(model)
 

@@ -86,7 +86,9 @@ def pairs(flag: str, words: list[str]) -> dict[str, str]:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise UserError(f"{flag} {word}: must be NAME=VALUE")
-        if name.rpartition(":")[2].startswith("body.") and name in mapping:
+        if name in mapping and name.rpartition(":")[2].startswith("body."):
             raise UserError(f"{flag} {name} is given twice: give all fields at once")
+        if name in mapping and flag == "--where":
+            raise UserError(f"{flag} {name} is given twice: {name}=A,B is either of two values")
         mapping[name] = text
     return mapping

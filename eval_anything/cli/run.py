@@ -95,6 +95,8 @@ def _announce(plan: RunPlan, progress: Progress) -> None:
     progress.say(
         f"{plan.model.name} on {', '.join(plan.tasks)}: {total} samples, run in {_shown(plan.out)}"
     )
+    for note in plan.notes:
+        progress.say(note)
     if plan.shared_judge is not None and any(s.judged and s.available for s in plan.all_scorers):
         progress.say(f"judges ask {without_key(plan.shared_judge)} ({JUDGE_VARIABLE})")
     if not (is_run(plan.out) and read_run_file(plan.out).status == "done"):
@@ -211,6 +213,7 @@ def _show_plan(plan: RunPlan, options: Namespace) -> Exit:
         },
         f"{plan.model.name} would run, into {_shown(plan.out)}:\n",
         table(["task", "samples", "repeats", "judges"], cells, right=(1, 2)),
+        *(["", *plan.notes] if plan.notes else []),
         *(["", *cost_lines(cost)] if cost["by"] else []),
         *(f"\nwarning: {line}" for line in foreseen.lines),
     )

@@ -35,7 +35,7 @@ def estimate(plan: RunPlan) -> dict[str, Any]:
     """
     total = _Calls()
     for name, task in plan.tasks.items():
-        for sample in task.samples[: plan.counts[name]]:
+        for sample in plan.samples[name]:
             request = _tokens(task.messages(sample))
             turns = len(sample.turns) + 1
             media = SENT_MEDIUM * sum(m != "text" for m in sample.contract.required)

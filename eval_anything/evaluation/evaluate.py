@@ -82,7 +82,7 @@ def evaluate(
         sampling = Sampling(options.temperature, options.seed)
         _note_earlier_answers(run_plan, [outline for rows in outlines.values() for outline in rows])
         batches = plan(
-            {name: (task, run_plan.counts[name]) for name, task in tasks.items()},
+            {name: (task, run_plan.samples[name]) for name, task in tasks.items()},
             run_plan.repeats,
             sampling,
             run_plan.model.batch_size,
@@ -148,8 +148,7 @@ def _run_external(
         except ServerError as error:
             unfinished = tasks.pending(run_plan.counts, run.path)
             for name in unfinished:
-                samples = run_plan.tasks[name].samples[: run_plan.counts[name]]
-                pending.add(name, [sample.id for sample in samples], error)
+                pending.add(name, [sample.id for sample in run_plan.samples[name]], error)
 
 
 def _note_earlier_answers(run_plan: RunPlan, records: Iterable[Outline]) -> None:
@@ -236,10 +235,14 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         judge_arguments=_judge_arguments(run_plan) or UNSET,
         judges=dict(run_plan.judges) or UNSET,
         against=run_plan.against or UNSET,
+        chosen=run_plan.chosen or UNSET,
     )
     if old is None:
         return new
-    refuse_another("run", str(run_plan.out), _unlike(old, new), "another directory with --out")
+    elsewhere = "another directory with --out"
+    if options.out is None:
+        elsewhere += ", or another name for the model with --name"
+    refuse_another("run", str(run_plan.out), _unlike(old, new), elsewhere)
     to_judge = judges_to_come(old, fingerprints) or UNSET
     return msgspec.structs.replace(new, created=old.created, to_judge=to_judge)
 

@@ -64,7 +64,7 @@ def foresee(plan: RunPlan) -> Foresight:
         for scorer in plan.scorers[name].scorers:
             if primary in scorer.metrics and not scorer.available:
                 unscored.append(Unscored(name, primary, scorer.name))
-    samples = {name: task.samples[: plan.counts[name]] for name, task in plan.own_tasks.items()}
+    samples = {name: plan.samples[name] for name in plan.own_tasks}
     media = {name: [s for s in group if _media(s)] for name, group in samples.items()}
     reads = plan.model.inputs if any(media.values()) else None
     unreadable = {}

@@ -33,7 +33,8 @@ ARGUMENTS = frozenset(["model_args", "judge_args"])
 """Options whose values may be of any JSON type where they are not on a command line."""
 
 
-_FileArguments = Mapping[str, str | int | float | bool | dict[str, Any] | list[str]]
+FileArguments = Mapping[str, str | int | float | bool | dict[str, Any] | list[str]]
+"""Type of such options in files."""
 
 
 JUDGE_VARIABLE = "EVAL_ANYTHING_JUDGE"
@@ -75,7 +76,17 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             flag="--judge-arg",
         ),
     ] = {}
-    limit: Annotated[Count | None, _option("N", "only the first N samples of each task")] = None
+    limit: Annotated[
+        Count | None, _option("N", "N samples of each task, drawn evenly from its groups")
+    ] = None
+    first: Annotated[Count | None, _option("N", "the first N samples of each task")] = None
+    where: Annotated[
+        Pairs,
+        _option("KEY=VALUE", "samples with this metadata, `inputs` or `outputs` (may be repeated)"),
+    ] = {}
+    skip_unreadable: Annotated[
+        bool, _option("", "leave out samples with media that the model cannot read", run=True)
+    ] = False
     repeats: Annotated[Count, _option("K", "answers per sample (1)")] = 1
     seed: Annotated[int, _option("N", "seed for sampling (0)")] = 0
     max_failed: Annotated[
@@ -124,8 +135,16 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
     model: Annotated[
         str, _option("SPEC", "a path, hf/ID, replay/FILE.jsonl or a name from `models list`", run=True)
     ]
+    name: Annotated[
+        str | None, _option("NAME", "name of the model in tables, sites and the run's directory")
+    ] = None
     out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
     command: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None and (not self.name.strip() or not self.name.isprintable()):
+            raise ValueError(f"name: {self.name!r} is not a name on one line")
 
 
 class Option(NamedTuple):
@@ -194,7 +213,7 @@ def read_options(path: Path) -> dict[str, Any]:
     fields = [
         (
             field.name,
-            (_FileArguments if field.name in ARGUMENTS else field.type) | msgspec.UnsetType,
+            (FileArguments if field.name in ARGUMENTS else field.type) | msgspec.UnsetType,
             UNSET,
         )
         for field in msgspec.structs.fields(Options)

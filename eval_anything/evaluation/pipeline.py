@@ -146,7 +146,7 @@ class Pending:
 
 
 def plan(
-    tasks: Mapping[str, tuple[Task, int]],
+    tasks: Mapping[str, tuple[Task, Sequence[Sample]]],
     repeats: int,
     sampling: Sampling,
     batch_size: int,
@@ -158,18 +158,18 @@ def plan(
     with the same requests, so its floating-point sums, and the answers, are the same.
 
     Args:
-        tasks: each task with the number of its samples to run.
+        tasks: each task with the samples to run.
         repeats: answers per sample.
         sampling: temperature and seed.
         batch_size: requests per batch.
         recorded: (sample id, repeat) on record for each task.
     """
     batches = []
-    for name, (task, count) in tasks.items():
+    for name, (task, samples) in tasks.items():
         requests = [
             Request(name, sample.id, repeat, task.messages(sample), sampling)
             for repeat in range(repeats)
-            for sample in task.samples[:count]
+            for sample in samples
         ]
         window = batch_size * _WINDOW
         for start in range(0, len(requests), window):

@@ -13,11 +13,12 @@ from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find
 from eval_anything.evaluation.in_place import in_place
 from eval_anything.evaluation.judge_models import JudgeModels, judge_models, recorded_specs
 from eval_anything.evaluation.options import Options
+from eval_anything.evaluation.selection import ChosenSamples, Samples
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer
-from eval_anything.models.base import Model
+from eval_anything.models.base import Model, folder_name
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
 from eval_anything.servers.prices import Spending
@@ -33,7 +34,8 @@ class RunPlan(NamedTuple):
         suites: suites that the user names, or that have aggregates over the tasks.
         tasks: by name, including those of `external`.
         scorers: of each task.
-        counts: number of samples of each task.
+        samples: those of each task that the run is for.
+        chosen: ids of the samples of tasks of which the run has a part, for run.json.
         repeats: answers per sample.
         out: directory of the run.
         external: tasks that other tools run and score, by source.
@@ -42,13 +44,15 @@ class RunPlan(NamedTuple):
         judges: the SPEC or path of the model of each judge that has one, for run.json.
         against: the run that judges compare with.
         shared_judge: the SPEC for all judges that ask a chat model, if the environment has it.
+        notes: lines for people, on what the run leaves out.
     """
 
     model: Model
     suites: list[Suite]
     tasks: dict[str, Task]
     scorers: dict[str, TaskScorers]
-    counts: dict[str, int]
+    samples: Samples
+    chosen: dict[str, list[str]]
     repeats: int
     out: Path
     external: list[ExternalTasks]
@@ -57,6 +61,12 @@ class RunPlan(NamedTuple):
     judges: Mapping[str, str] = {}
     against: str | None = None
     shared_judge: str | None = None
+    notes: list[str] = []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of samples of each task."""
+        return {name: len(samples) for name, samples in self.samples.items()}
 
     @property
     def own_tasks(self) -> dict[str, Task]:
@@ -106,7 +116,7 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     """
     options, model = in_place(options, model)
     model = _model(options, model)
-    out = Path(options.out) if options.out is not None else Path("runs") / model.name
+    out = Path(options.out) if options.out is not None else Path("runs") / folder_name(model)
     run = begun_run(out)
     repeats = max(options.repeats, run.repeats if run is not None else 1)
 
@@ -118,14 +128,17 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     external = _plan_external(options, names, model, repeats)
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
-    counts = _count_samples(suites, options.limit, all_tasks, run)
-
+    chosen = ChosenSamples(options, model, all_tasks, [n for e in external for n in e.tasks], run)
+    chosen.extend(suites)
+    all_tasks = {name: task for name, task in all_tasks.items() if name in chosen.samples}
+    tasks = {name: task for name, task in tasks.items() if name in all_tasks}
     plan = RunPlan(
         model=model,
         suites=_with_aggregates(suites, tasks, names.registry),
         tasks=all_tasks,
         scorers={name: scorers.get(name, TaskScorers([], None)) for name in all_tasks},
-        counts=counts,
+        samples=chosen.samples,
+        chosen=chosen.chosen,
         repeats=repeats,
         out=out,
         external=external,
@@ -134,6 +147,7 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
         judges=recorded_specs(models, judges),
         against=models.against,
         shared_judge=models.shared if models.from_variable else None,
+        notes=chosen.lines(),
     )
     _share_budget(plan.spending, [model, *plan.all_scorers])
     model.prepare(list(tasks.values()), _requests(plan), names.registry.folders)
@@ -145,11 +159,13 @@ def _paths(words: Sequence[str]) -> list[Path]:
 
 
 def _model(options: Options, model: Model | None) -> Model:
-    """The model, with its concurrency set to that of the options."""
+    """The model, with the name and the concurrency of the options."""
     if model is None:
         model = resolve(options.model, options.model_args)
     elif options.model_args:
         raise UserError("model_args: a model that is an object has its arguments already")
+    if options.name is not None:
+        model.name, model.folder = options.name, None
     if options.concurrency is not None:
         if model.concurrency > 1:
             model.concurrency = options.concurrency
@@ -248,23 +264,10 @@ def _requests(plan: RunPlan) -> list[tuple[str, str, int]]:
     """(task, sample id, repeat) of every answer of our own tasks."""
     return [
         (name, sample.id, repeat)
-        for name, task in plan.own_tasks.items()
-        for sample in task.samples[: plan.counts[name]]
+        for name in plan.own_tasks
+        for sample in plan.samples[name]
         for repeat in range(plan.repeats)
     ]
-
-
-def _count_samples(
-    suites: Sequence[Suite], limit: int | None, tasks: Mapping[str, Task], old: RunFile | None
-) -> dict[str, int]:
-    """Number of samples of each task: the limit of this call, and at least the number in the old run."""
-    counts = dict(old.counts) if old is not None else {}
-    for suite in suites:
-        for name in suite.tasks:
-            cap = limit if limit is not None else suite.limit
-            available = len(tasks[name].samples)
-            counts[name] = max(counts.get(name, 0), available if cap is None else min(cap, available))
-    return counts
 
 
 def _set_against(

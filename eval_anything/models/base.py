@@ -79,7 +79,8 @@ class Model(ABC):
     """A model under evaluation. The constructor is cheap; `load` takes the time.
 
     Attributes:
-        name: short, for directories and tables.
+        name: short, for tables and sites.
+        folder: the name of a run's directory in runs/, where it is not that of the model.
         spec: the SPEC that the user gave; a class that is used from Python alone leaves it as it is.
         arguments: `--model-arg` values, after defaults; a resumed run must repeat them.
         batch_size: how many requests one `generate` takes.
@@ -118,6 +119,7 @@ class Model(ABC):
     paid_as: str | None = None
     spending: Spending | None = None
     name: str
+    folder: str | None = None
     spec: str = "an object"
     arguments: Mapping[str, Any] = {}
 
@@ -204,6 +206,12 @@ class Model(ABC):
 
     async def close(self) -> None:
         """Closes connections once no more requests come, in the event loop that sent them."""
+
+
+def folder_name(model: Model) -> str:
+    """The name of a run's directory in runs/: that of the model, without a slash, and without a dash or
+    a dot at its start."""
+    return (model.folder or model.name).strip("/").replace("/", "--").lstrip("-.") or "model"
 
 
 def typed_arguments(

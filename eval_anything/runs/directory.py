@@ -45,7 +45,8 @@ class RunFile(Struct, frozen=True):
     """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers;
     `judge_arguments` has those of each judge that has any; `to_judge` names judges that came to the run
     after its answers, and have not scored all of them yet; `judges` has the SPEC or path of the model of
-    each judge, `against` the run that some compare with."""
+    each judge, `against` the run that some compare with. `counts` has the number of samples of each
+    task: its first ones, or those whose ids are in `chosen`."""
 
     format: int
     model: str
@@ -66,6 +67,7 @@ class RunFile(Struct, frozen=True):
     to_judge: list[str] | UnsetType = UNSET
     judges: dict[str, str] | UnsetType = UNSET
     against: str | UnsetType = UNSET
+    chosen: dict[str, list[str]] | UnsetType = UNSET
 
 
 def is_run(path: Path) -> bool:

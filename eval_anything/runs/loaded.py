@@ -75,7 +75,7 @@ def load_run(path: str | Path) -> LoadedRun:
         >>> line = '{"sample_id": "open-sel-01", "parts": [{"modality": "text", "text": "Yes."}]}'
         >>> _ = Path("answers.jsonl").write_text(line)
         >>> _ = evaluate(
-        ...     "replay/answers.jsonl", tasks="open/selection", limit=1, out="runs/new", progress=False
+        ...     "replay/answers.jsonl", tasks="open/selection", first=1, out="runs/new", progress=False
         ... )
         >>> load_run("runs/new").results.tasks["open/selection"].main.value
         1.0

@@ -97,7 +97,7 @@ def test_all_scores_and_aggregates_from_saved_outputs(
     outputs = responses(sets, tmp_path)
     done = cli(
         *("score", "--outputs", outputs, "--tasks", "amu,amg", "--data", sets, "--json"),
-        *("--limit", str(LIMIT), "--out", tmp_path / "run", *judge_options(judge, *JUDGES, *PROBES)),
+        *("--first", str(LIMIT), "--out", tmp_path / "run", *judge_options(judge, *JUDGES, *PROBES)),
     )
     assert done.code == 0, done.err
     tasks, aggregates = done.json["tasks"], done.json["aggregates"]
@@ -157,7 +157,7 @@ def test_all_scores_and_aggregates_from_saved_outputs(
     before = len(judge.asked)
     again = cli(
         *("score", "--outputs", outputs, "--tasks", "eval_anything", "--data", sets, "--json"),
-        *("--limit", str(LIMIT), "--out", tmp_path / "run", *judge_options(judge, *JUDGES, *PROBES)),
+        *("--first", str(LIMIT), "--out", tmp_path / "run", *judge_options(judge, *JUDGES, *PROBES)),
     )
     assert again.json["aggregates"]["eval_anything/Overall"] == overall
     assert len(judge.asked) == before
@@ -169,7 +169,7 @@ def test_items_without_an_answer_stay_in_the_mean(
     outputs = responses(sets, tmp_path, ("amu/safety 0", "amg/synergy 1", "amg/selection 2"))
     done = cli(
         *("score", "--outputs", outputs, "--tasks", "amu/safety,amg/synergy,amg/selection"),
-        *("--data", sets, "--limit", str(LIMIT), "--allow-missing", "--max-failed", "1", "--json"),
+        *("--data", sets, "--first", str(LIMIT), "--allow-missing", "--max-failed", "1", "--json"),
         *judge_options(judge, *JUDGES[:2]),
     )
     assert done.code == 0, done.err
@@ -185,7 +185,7 @@ def test_per_prompt_scores_choice_following_and_synergy_of_one_answer(
 ) -> None:
     outputs = responses(sets, tmp_path)
     arguments = ["score", "--outputs", outputs, "--tasks", "amg/per_prompt", "--data", sets]
-    arguments += ["--limit", "3", "--json"]
+    arguments += ["--first", "3", "--json"]
     judges = judge_options(judge, "synergy_pairs", "instruction_parts")
     done = cli(*arguments, "--out", tmp_path / "run", *judges)
     assert done.code == 0, done.err
@@ -209,7 +209,7 @@ def test_nothing_produced_and_what_nobody_could_vote_for(cli: Cli, sets: Path, t
     outputs = write_jsonl(tmp_path / "outputs.jsonl", rows)
     done = cli(
         *("score", "--outputs", outputs, "--tasks", "amg/selection", "--data", sets),
-        *("--limit", "2", "--max-failed", "1", "--out", tmp_path / "run", "--json"),
+        *("--first", "2", "--max-failed", "1", "--out", tmp_path / "run", "--json"),
     )
     assert done.code == 0, done.err
     metrics = done.json["tasks"]["amg/selection"]["metrics"]

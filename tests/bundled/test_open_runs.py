@@ -80,7 +80,7 @@ def test_a_judge_model_scores_every_task(cli: Cli, tmp_path: Path) -> None:
     with judge_server() as server:
         server.reply = always_yes
         judges = [word for name in named for word in ("--judge", f"{name}={server.spec}")]
-        command = ["score", "--outputs", path, "--tasks", "open", "--limit", "3", "--out", "run"]
+        command = ["score", "--outputs", path, "--tasks", "open", "--first", "3", "--out", "run"]
         result = cli(*command, *judges, "--json")
     values = {n: m for task in result.json["tasks"].values() for n, m in task["metrics"].items()}
     for name in (
@@ -107,7 +107,7 @@ def _judged(run: Path, metric: str) -> list[Row]:
 
 
 def test_a_checkpoint_runs_the_suite_without_a_judge(cli: Cli, tiny: Path) -> None:
-    command = ["run", "--model", tiny, "--tasks", "open", "--limit", "2", "--max-failed", "1"]
+    command = ["run", "--model", tiny, "--tasks", "open", "--first", "2", "--max-failed", "1"]
     result = cli(*command, "--model-arg", "max_new_tokens=4", "--out", "run", "--json")
     assert result.code == 0, result.err
     tasks = result.json["tasks"]
@@ -124,7 +124,7 @@ def test_instruction_following_is_one_name_for_its_four_tasks(cli: Cli, tmp_path
         server.reply = always_yes
         named = [f"instruction_{m}" for m in ("text", "image", "audio_probe", "video_probe")]
         judges = [word for name in named for word in ("--judge", f"{name}={server.spec}")]
-        command = ["score", "--outputs", path, "--limit", "2", *judges, "--json"]
+        command = ["score", "--outputs", path, "--first", "2", *judges, "--json"]
         asked = cli(*command, "--tasks", GROUP, "--out", "full").json
         bare = cli(*command, "--tasks", "instruction_following", "--suite", "open", "--out", "bare").json
     assert list(asked["tasks"]) == list(bare["tasks"]) == four
@@ -140,7 +140,7 @@ def test_instruction_following_is_one_name_for_its_four_tasks(cli: Cli, tmp_path
 
 def test_a_group_can_be_added_to_a_run_of_other_tasks(cli: Cli, tmp_path: Path) -> None:
     path = replay(tmp_path, 1)
-    command = ["score", "--outputs", path, "--limit", "1", "--out", "run", "--json"]
+    command = ["score", "--outputs", path, "--first", "1", "--out", "run", "--json"]
     assert list(cli(*command, "--tasks", "open/cycle").json["tasks"]) == ["open/cycle"]
     both = cli(*command, "--tasks", f"{GROUP},open/cycle").json
     assert set(both["tasks"]) == {"open/cycle", *(f"open/instruction_{m}" for m in INSTRUCTED)}

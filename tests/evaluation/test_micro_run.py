@@ -127,7 +127,7 @@ def test_the_page_shows_media_and_escapes_text(cli: Cli, tmp_path: Path) -> None
     hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
     rows[0]["parts"] = [{"modality": "text", "text": hostile}]
     write_jsonl(tmp_path / "gold.jsonl", rows)
-    command = ["score", "--outputs", "gold.jsonl", "--tasks", "micro/selection", "--limit", "30"]
+    command = ["score", "--outputs", "gold.jsonl", "--tasks", "micro/selection", "--first", "30"]
     done = cli(*command, "--out", "run")
     assert done.code == 0, done.err
     page = (tmp_path / "run" / "report.html").read_text("utf-8")

@@ -29,6 +29,9 @@ EVERY = Options(
     judges={"a": "openai/x@http://127.0.0.1:1/v1", "b": "PATH"},
     judge_args={"body.drop": "temperature", "b:body.add": '{"effort": "low"}'},
     limit=3,
+    first=9,
+    where={"language": "de", "inputs": "text"},
+    skip_unreadable=True,
     repeats=2,
     seed=7,
     max_failed=0.5,
@@ -41,6 +44,7 @@ EVERY = Options(
     temperature=0.7,
     model_args={"output": "image"},
     concurrency=4,
+    name="mine",
     out="runs/x",
 )
 
@@ -70,7 +74,7 @@ def test_trainings_take_every_option_of_an_evaluation() -> None:
 
     settings = {n: getattr(EVERY, n) for n in EvaluationOptions.__struct_fields__}
     evaluation = msgspec.convert(settings, EvaluationSettings).options("micro", Path("runs/x"))
-    assert evaluation == EVERY
+    assert evaluation == msgspec.structs.replace(EVERY, name=None)
 
 
 def test_a_file_gives_the_same_options_and_the_command_line_wins(

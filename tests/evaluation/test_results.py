@@ -158,7 +158,7 @@ def test_controls_that_fail_are_named_and_cost_no_records(
 def test_unscored_without_a_judge_model_is_not_invalid(cli: Cli, tmp_path: Path) -> None:
     rows = answers([f"open-syn-{i:02d}" for i in range(1, 4)])
     write_jsonl(tmp_path / "rows.jsonl", rows)
-    arguments = ["score", "--outputs", "rows.jsonl", "--tasks", "open/synergy", "--limit", "3"]
+    arguments = ["score", "--outputs", "rows.jsonl", "--tasks", "open/synergy", "--first", "3"]
     result = cli(*arguments, "--json", "--out", "run")
     assert result.code == 0
     synergy = result.json["tasks"]["open/synergy"]["metrics"]["synergy"]

@@ -232,7 +232,7 @@ def score_texts(cli: Cli, mine: Path, texts: Sequence[str], *more: str | Path) -
     rows = [row for i, text in enumerate(texts) for row in answers([f"s{i}"], text)]
     write_jsonl(mine.parent / "answers.jsonl", rows)
     command = ["score", "--outputs", "answers.jsonl", "--tasks", "mine/demo", "--include", mine]
-    return cli(*command, "--limit", str(len(texts)), "--json", "--out", "run", *more)
+    return cli(*command, "--first", str(len(texts)), "--json", "--out", "run", *more)
 
 
 def test_a_text_reward_model_gives_the_sigmoid_of_its_scalar_on_the_range(

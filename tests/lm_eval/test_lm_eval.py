@@ -161,7 +161,7 @@ def test_our_task_in_lm_eval_scores_as_here(tmp_path: Path, closing: list[Any], 
     found = evaluated(
         ours("micro", closing), tmp_path / "exported", [name], apply_chat_template=True, limit=15
     )
-    command = ("run", "--model", "micro", "--tasks", "micro/understanding", "--limit", "150")
+    command = ("run", "--model", "micro", "--tasks", "micro/understanding", "--first", "150")
     done = cli(*command, "--json", "--out", "run")
     assert done.code == 0, done.err
     lines = (tmp_path / "run/micro/understanding/records.jsonl").read_bytes().splitlines()

@@ -50,7 +50,7 @@ def _row(task: str, sample: Sample, folder: Path) -> dict[str, Any]:
 def test_gold_answers_score_the_best_value(cli: Cli, tmp_path: Path) -> None:
     """A hundred samples a task; all of them are scored without the engine in test_more_tasks.py."""
     write_jsonl(tmp_path / "gold.jsonl", [_row(t, s, tmp_path) for t in PLANS for s in samples(t)[:100]])
-    done = cli("score", "--outputs", "gold.jsonl", "--tasks", "micro_more", "--limit", "100", "--json")
+    done = cli("score", "--outputs", "gold.jsonl", "--tasks", "micro_more", "--first", "100", "--json")
     assert done.code == 0, done.err
     assert list(done.json["tasks"]) == [f"micro/{task}" for task in PLANS]
     for task, result in done.json["tasks"].items():

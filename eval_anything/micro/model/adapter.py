@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eval_anything.content import Failure, Latency, Response, TextPart, Usage
+from eval_anything.content import MODALITIES, Failure, Latency, Modality, Response, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
-from eval_anything.models.local.checkpoint import check_complete
+from eval_anything.models.local.checkpoint import check_complete, name_of_checkpoint
 
 if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
@@ -33,7 +33,7 @@ class MicroModel(Model):
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         check_complete(path)
         self.spec = spec
-        self.name = "micro" if path == BUNDLED else path.resolve().name
+        self.name = "micro" if path == BUNDLED else name_of_checkpoint(path)
         self.path = path
         self.arguments = typed_arguments(
             arguments, {"batch_size": 64, "max_new_tokens": 128}, "a micro model"
@@ -57,6 +57,10 @@ class MicroModel(Model):
 
     def weights(self) -> str:
         return hash_files([self.path / "model.safetensors", self.path / "codec.json"])
+
+    @property
+    def inputs(self) -> tuple[Modality, ...]:
+        return MODALITIES
 
     def load(self) -> None:
         from eval_anything.models.local.generation import load_causal_lm

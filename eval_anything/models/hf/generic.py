@@ -57,10 +57,12 @@ class GenericFamily(Family):
         self._suppressed: list[int] = []
 
     def expected_inputs(self) -> tuple[Modality, ...]:
+        """Modalities that the processor takes, which is loaded for this; the weights are not."""
         _, reads_media = auto_class(
             self.source.location, self.source.config, self.settings.trust_remote_code
         )
-        return self.inputs if reads_media else (Modality.TEXT,)
+        self._load_processing(reads_media)
+        return self.inputs
 
     def load(self) -> None:
         """Loads tokenizer or processor and the weights, and checks that they belong together."""

@@ -18,6 +18,7 @@ from eval_anything.models.hf.families import families, family_of
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
+from eval_anything.models.local.checkpoint import name_of_checkpoint
 from eval_anything.thoughts import split_thoughts
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class TransformersModel(Model):
         text = {key: arguments[key] for key in ("revision", "adapter") if key in arguments}
         self.source = find_source(reference, text.get("revision", ""), text.get("adapter", ""))
         path = Path(reference)
-        self.name = path.resolve().name if path.is_dir() else str(reference).replace("/", "--")
+        id_name = str(reference).strip("/").replace("/", "--")
+        self.name = name_of_checkpoint(path) if path.is_dir() else id_name
         self.architecture = self.source.model_type
         cls = family_of(self.architecture)
         shared = msgspec.structs.asdict(FamilySettings())

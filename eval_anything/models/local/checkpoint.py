@@ -1,14 +1,18 @@
-"""Checks that a directory is a complete checkpoint of transformers, before anything is loaded."""
+"""The directory of a checkpoint of transformers before it is loaded: is it complete, its name."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from eval_anything.errors import UserError
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model")
+
+
+_OF_A_TRAINING = ("final", "best", "last", "latest")
 
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -18,6 +22,26 @@ CONVERT = (
     "convert it once, where you trust it: CLASS.from_pretrained(OLD).save_pretrained(NEW), with CLASS "
     "the class of its model, AutoModelForCausalLM for text"
 )
+
+
+def name_of_checkpoint(path: Path) -> str:
+    """The name of the model in a directory: that of the directory or, for one checkpoint of a training,
+    that of the training, too.
+
+    Example:
+        >>> name_of_checkpoint(Path("/models/tiny")), name_of_checkpoint(Path("/runs/dpo/final"))
+        ('tiny', 'dpo/final')
+        >>> name_of_checkpoint(Path("/runs/dpo/checkpoints/checkpoint-20"))
+        'dpo/step-20'
+    """
+    path = path.resolve()
+    if path.name == "merged":  # the whole model beside an adapter
+        path = path.parent
+    step = re.fullmatch(r"(?:checkpoint|step)-0*(\d+)", path.name)
+    if step is None and path.name not in _OF_A_TRAINING:
+        return path.name
+    training = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return f"{training.name}/{f'step-{step[1]}' if step else path.name}".removeprefix("/")
 
 
 def check_complete(path: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class ChatModel(Model):
         self.server = parse_server(spec, f"--model {spec}")
         self.spec = without_key(spec)
         self.paid_as = self.server.model
-        self.name = self.server.model.replace("/", "--")
+        self.name = self.server.model.strip("/").replace("/", "--")
         self.settings, self.arguments = read_settings(arguments)
         self._trial = Trial()
 

@@ -47,7 +47,8 @@ class ReplayModel(Model):
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         self.spec = spec
         self.path = path
-        self.name = f"replay-{path.resolve().name if path.is_dir() else path.resolve().stem}"
+        self.folder = f"replay-{path.resolve().name if path.is_dir() else path.resolve().stem}"
+        self.name = read_run_file(path).model if is_run(path) else self.folder
         values = typed_arguments(arguments, {"allow_missing": 0, "only_answered": 0}, "a replay")
         if values["allow_missing"] and values["only_answered"]:
             raise UserError("--allow-missing and --only-answered contradict each other: keep one")

@@ -235,7 +235,7 @@ def test_a_run_on_the_open_prompts(tools: Any, cli: Cli, tmp_path: Path) -> None
     with serve(planner(_choices(), tools)) as server:
         write_agent(tmp_path / "agent", server.spec(), {"image": DRAWN, "audio": speak, "video": DRAWN})
         command = ["run", "--model", "agent/agent/agent.yaml", "--tasks", "open/selection"]
-        result = cli(*command, "--limit", "20", "--out", "out", "--json")
+        result = cli(*command, "--first", "20", "--out", "out", "--json")
     assert result.code == 0, result.err
     metrics = result.json["tasks"]["open/selection"]["metrics"]
     assert metrics["selection"]["value"] == 1

@@ -349,7 +349,7 @@ def test_speakers_are_read_without_running_code(qwen25: Omni, tmp_path: Path) ->
 
 
 def test_a_run(cli: Cli, omni: Omni, tmp_path: Path) -> None:
-    run = ["run", "--model", omni.path, "--tasks", "open/selection", "--limit", "2", "--out", "run"]
+    run = ["run", "--model", omni.path, "--tasks", "open/selection", "--first", "2", "--out", "run"]
     more = [f"max_new_tokens={NEW}", f"talker_max_new_tokens={CODES}"]
     done = cli(*run, *(word for argument in more for word in ("--model-arg", argument)))
     assert done.code == 0, done.err

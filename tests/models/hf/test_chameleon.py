@@ -123,7 +123,7 @@ def test_a_placeholder_in_the_text_is_text(model: TransformersModel, tmp_path: P
 
 
 def test_a_run(cli: Cli, chameleon: Path, tmp_path: Path) -> None:
-    arguments = ["--tasks", "open/selection", "--limit", "2", "--out", "run", "--json"]
+    arguments = ["--tasks", "open/selection", "--first", "2", "--out", "run", "--json"]
     result = cli("run", "--model", chameleon, "--model-arg", "max_new_tokens=8", *arguments)
     assert result.code == 0, result.err
     records = read_run(tmp_path / "run", "open/selection")

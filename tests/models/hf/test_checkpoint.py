@@ -34,7 +34,7 @@ def test_greedy_answers_are_those_of_plain_generation(cli: Cli, tiny: Path, tmp_
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tasks = "open/selection,open/synergy"
-    result = run(cli, tiny, "--tasks", tasks, "--limit", "20", "--out", "run", "--max-failed", "1")
+    result = run(cli, tiny, "--tasks", tasks, "--first", "20", "--out", "run", "--max-failed", "1")
     assert result.code == 0, result.err
     assert {n: t["samples"] for n, t in result.json["tasks"].items()} == {
         "open/selection": 20,
@@ -87,7 +87,7 @@ def test_sampled_answers_depend_on_the_seed_and_not_on_the_batch(
 def test_repeats_of_a_sample_are_other_draws(
     cli: Cli, tiny: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    common = ["--tasks", "mine/demo", "--include", prompts, "--temperature", "1", "--limit", "2"]
+    common = ["--tasks", "mine/demo", "--include", prompts, "--temperature", "1", "--first", "2"]
     run(cli, tiny, *common, "--repeats", "4", "--out", "run", "--max-failed", "1")
     lines = (tmp_path / "run/mine/demo/records.jsonl").read_bytes().splitlines()
     rows = [json.loads(line) for line in lines]
@@ -197,7 +197,7 @@ def test_wrong_arguments_of_the_model(cli: Cli, tiny: Path, argument: str, words
 
 def test_a_wrong_device_or_type_is_the_users_error(cli: Cli, tiny: Path) -> None:
     for argument in ("device=toaster", "dtype=float33"):
-        result = run(cli, tiny, "--tasks", "open", "--limit", "1", "--model-arg", argument)
+        result = run(cli, tiny, "--tasks", "open", "--first", "1", "--model-arg", argument)
         assert result.code == 2
         assert "does not load" in result.err
 

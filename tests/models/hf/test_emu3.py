@@ -260,7 +260,7 @@ def test_what_cannot_be_asked_for(emu3: Path, arguments: dict[str, str], message
 
 def test_a_run_that_makes_images(cli: Cli, emu3: Path, tmp_path: Path) -> None:
     asked = [f"--model-arg={key}={value}" for key, value in SIZE.items()]
-    arguments = ["--tasks", "open/selection", "--limit", "2", "--out", "run", "--json", *asked]
+    arguments = ["--tasks", "open/selection", "--first", "2", "--out", "run", "--json", *asked]
     result = cli("run", "--model", emu3, "--model-arg", "output=image", *arguments)
     assert result.code == 0, result.err
     records = read_run(tmp_path / "run", "open/selection")

@@ -77,7 +77,7 @@ def run(
     environment |= {"HF_ENDPOINT": url, "HF_HOME": str(cwd / "cache"), "HF_HUB_DISABLE_XET": "1"}
     if offline:
         environment["HF_HUB_OFFLINE"] = "1"
-    command = [sys.executable, "-m", "eval_anything", "run", "--model", spec, "--limit", "2"]
+    command = [sys.executable, "-m", "eval_anything", "run", "--model", spec, "--first", "2"]
     command += ["--tasks", "open/selection", "--model-arg", "max_new_tokens=4", "--max-failed", "1"]
     command += ["--json", *more]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)

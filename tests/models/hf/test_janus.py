@@ -160,7 +160,7 @@ def test_what_cannot_be_asked_for(janus: Path, arguments: dict[str, str], messag
 
 
 def test_a_run_that_makes_images(cli: Cli, janus: Path, tmp_path: Path) -> None:
-    arguments = ["--tasks", "open/selection", "--limit", "2", "--out", "run", "--json"]
+    arguments = ["--tasks", "open/selection", "--first", "2", "--out", "run", "--json"]
     result = cli("run", "--model", janus, "--model-arg", "output=image", *arguments)
     assert result.code == 0, result.err
     records = list(read_run(tmp_path / "run", "open/selection"))

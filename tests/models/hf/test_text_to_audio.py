@@ -282,7 +282,7 @@ def test_another_file_of_a_voice_is_another_model(
 ) -> None:
     """What options name is part of what a resumed run must repeat, and so are a checkpoint's presets."""
     path = shutil.copytree(speech, tmp_path / "speech")
-    run = ["run", "--model", path, "--tasks", "open/selection", "--limit", "1", "--out", "run"]
+    run = ["run", "--model", path, "--tasks", "open/selection", "--first", "1", "--out", "run"]
     voice = [f"--model-arg={key}={value}" for key, value in speaking(path).items()]
     assert cli(*run, *voice).code == 0
     first = TransformersModel(str(path), path, speaking(path)).weights()
@@ -314,7 +314,7 @@ def test_an_alphabet_that_needs_a_package(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_run(cli: Cli, music: Path, tmp_path: Path) -> None:
-    run = ["run", "--model", music, "--tasks", "open/selection", "--limit", "2", "--out", "run"]
+    run = ["run", "--model", music, "--tasks", "open/selection", "--first", "2", "--out", "run"]
     done = cli(*run, "--model-arg", "max_new_tokens=40")
     assert done.code == 0, done.err
     records = list(read_run(tmp_path / "run", "open/selection"))

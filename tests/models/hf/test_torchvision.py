@@ -33,7 +33,7 @@ def test_a_missing_or_broken_torchvision_is_said(cli: Cli, torchvision: Path, tm
     )
     command = [sys.executable, "-c", made, str(tmp_path / "qwen")]
     subprocess.run(command, env=environment(torchvision), check=True, capture_output=True)
-    run = ["run", "--model", "qwen", "--tasks", "open/selection", "--limit", "1"]
+    run = ["run", "--model", "qwen", "--tasks", "open/selection", "--first", "1"]
     missing = cli(*run)
     assert missing.code == 2
     assert "the processor of qwen needs torchvision" in missing.err

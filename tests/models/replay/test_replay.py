@@ -130,10 +130,10 @@ def test_missing_rows_score_the_floor_if_allowed(cli: Cli, demo: Path, tmp_path:
     assert score(cli, "--allow-missing", "--out", "other").code == 1
 
 
-def test_a_limit_needs_the_first_rows_only(cli: Cli, demo: Path, tmp_path: Path) -> None:
+def test_the_first_samples_need_the_first_rows_only(cli: Cli, demo: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "rows.jsonl", answers(IDS[:2]))
-    assert score(cli, "--limit", "2").code == 0
-    assert score(cli, "--limit", "3", "--out", "run").code == 2
+    assert score(cli, "--first", "2").code == 0
+    assert score(cli, "--first", "3", "--out", "run").code == 2
 
 
 def test_repeats_are_rows_of_their_own(cli: Cli, demo: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class JanusFamily(GenericFamily):
     options: ClassVar[Mapping[str, int | float | str]] = {"guidance_scale": "auto"}
 
     def expected_inputs(self) -> tuple[Modality, ...]:
-        return self.inputs if self.mode == "text" else (Modality.TEXT,)
+        return super().expected_inputs() if self.mode == "text" else (Modality.TEXT,)
 
     def load(self) -> None:
         """Loads the checkpoint and sets up `generate` for the mode, text or image."""

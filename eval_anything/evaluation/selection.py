@@ -1,0 +1,140 @@
+"""The samples of a run: those that `--limit`, `--first`, `--where` and `--skip-unreadable` leave of its
+tasks, and those that the run has already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from msgspec import UNSET
+
+from eval_anything.content import Sample
+from eval_anything.errors import UserError
+from eval_anything.evaluation.options import EvaluationOptions
+from eval_anything.models.base import Model
+from eval_anything.runs.directory import RunFile
+from eval_anything.tasks.draw import drawn
+from eval_anything.tasks.registry import Suite
+from eval_anything.tasks.task import Task
+from eval_anything.tasks.where import check_where, inputs_of, matching
+
+Samples = dict[str, tuple[Sample, ...]]
+
+
+class ChosenSamples:
+    """The samples of each task of a run, in the order of the task; at first those of the run so far.
+
+    Args:
+        options: the options of this call.
+        model: the model, for `--skip-unreadable`.
+        tasks: all tasks of the run.
+        external: names of those that other tools run, which have an order of their own.
+        old: run.json of the run so far, if there is one.
+    """
+
+    def __init__(
+        self,
+        options: EvaluationOptions,
+        model: Model,
+        tasks: Mapping[str, Task],
+        external: Collection[str],
+        old: RunFile | None,
+    ) -> None:
+        self._options = options
+        self._tasks = tasks
+        self._external = external
+        self._reads = _reads(model) if options.skip_unreadable else None
+        begun = {} if old is None else old.counts
+        recorded_ids = {} if old is None or old.chosen is UNSET else old.chosen
+        self._drawn = set(recorded_ids)
+        self._begun = set(begun)
+        self.samples: Samples = {}
+        for name in (task for task in begun if task in tasks):
+            samples = tasks[name].samples
+            if name in recorded_ids:
+                ids = set(recorded_ids[name])
+                self.samples[name] = tuple(sample for sample in samples if sample.id in ids)
+            else:
+                self.samples[name] = samples[: begun[name]]
+
+    @property
+    def chosen(self) -> dict[str, list[str]]:
+        """Ids of the samples, for tasks of which the run has a part that is not the first samples; those
+        that were drawn are here in any case, so that a larger limit goes on with the draw."""
+        return {
+            name: [sample.id for sample in samples]
+            for name, samples in self.samples.items()
+            if len(samples) < len(self._tasks[name].samples)
+            and (name in self._drawn or not self._are_first(name))
+        }
+
+    def extend(self, suites: Iterable[Suite]) -> None:
+        """Adds the samples that this call is for. UserError if it leaves none of the suites' tasks.
+
+        A limit of N is reached if the run has N such samples already. A run goes on as it was begun:
+        with the first samples of a task if it has the first ones.
+        """
+        limits = [(name, suite.limit) for suite in suites for name in suite.tasks]
+        for name, _ in limits:
+            if name in self._external and (self._options.where or self._reads is not None):
+                raise UserError(f"--where and --skip-unreadable: another tool runs {name}, as it is")
+        named_tasks = [self._tasks[name] for name in dict.fromkeys(name for name, _ in limits)]
+        check_where(self._options.where, [s for task in named_tasks for s in task.samples])
+        for name, suite_limit in limits:
+            task = self._tasks[name]
+            new = self._new(task, self._eligible(task), suite_limit)
+            ids = {sample.id for sample in (*self.samples.get(name, ()), *new)}
+            self.samples[name] = tuple(sample for sample in task.samples if sample.id in ids)
+        self.samples = {name: samples for name, samples in self.samples.items() if samples}
+        if not any(task.name in self.samples for task in named_tasks):
+            raise UserError("--skip-unreadable: the model can read none of the samples")
+
+    def lines(self) -> list[str]:
+        """Lines for people: of which tasks the run has a part, and how it was chosen."""
+        conditions = [f"{key}={text}" for key, text in self._options.where.items()]
+        conditions += ["that the model can read"] if self._reads is not None else []
+        shares: dict[str, list[str]] = {}
+        for name, samples in self.samples.items():
+            every = len(self._tasks[name].samples)
+            if len(samples) < every:
+                hint = f"--first {len(samples)} would take the first ones"
+                draw = [f"drawn from all groups ({hint})"] if name in self._drawn else []
+                rules = [*conditions, *draw] or ["the first ones" if self._are_first(name) else ""]
+                shares.setdefault(", ".join(rules), []).append(f"{len(samples)} of {every} of {name}")
+        return [
+            f"samples: {', '.join(parts)}; {rules}".removesuffix("; ") for rules, parts in shares.items()
+        ]
+
+    def _are_first(self, name: str) -> bool:
+        samples = self.samples[name]
+        return samples == self._tasks[name].samples[: len(samples)]
+
+    def _eligible(self, task: Task) -> Sequence[Sample]:
+        """Samples of a task that meet the conditions and that the model can read, the first of them."""
+        samples = matching(task.samples, self._options.where)
+        if self._reads is not None:
+            samples = [sample for sample in samples if self._reads(sample)]
+        return samples[: self._options.first]
+
+    def _new(self, task: Task, eligible: Sequence[Sample], suite_limit: int | None) -> Sequence[Sample]:
+        """Samples that this call adds to those of the run, or has in common with them."""
+        name, limit = task.name, self._options.limit
+        if limit is None:
+            return eligible if self._options.first is not None else eligible[:suite_limit]
+        held = {sample.id for sample in self.samples.get(name, ())}
+        ordered = eligible
+        if name not in self._external and (name in self._drawn or name not in self._begun):
+            ordered = drawn(task, eligible)
+            self._drawn.add(name)
+        new = [sample for sample in ordered if sample.id not in held]
+        return new[: max(0, limit - (len(ordered) - len(new)))]
+
+
+def _reads(model: Model) -> Callable[[Sample], bool]:
+    """Whether the model can read a sample. UserError if only its answers tell."""
+    modalities = model.inputs
+    if modalities is None:
+        raise UserError(
+            f"--skip-unreadable: what {model.name} reads is not known before it is asked. Choose "
+            "samples by --where, such as --where inputs==text"
+        )
+    return lambda sample: set(modalities).issuperset(inputs_of(sample))
