@@ -26,6 +26,16 @@ class Exit(IntEnum):
     STOPPED = 5
 
 
+class GateExit(IntEnum):
+    """Exit codes of the gate, where wrong input is INVALID, so that 2 has one meaning."""
+
+    PASS = 0
+    BLOCK = 1
+    INCONCLUSIVE = 2
+    INVALID = 3
+    INFRASTRUCTURE = 4
+
+
 class EvalError(Exception):
     """Base of the errors that end a command with a message instead of a traceback."""
 
@@ -44,6 +54,16 @@ class InfrastructureError(EvalError):
 
 class ServerError(InfrastructureError):
     """A server does not answer, or reports an internal error: this one request stays pending."""
+
+
+def install(extra: str) -> str:
+    """The command that adds an extra of eval-anything, which is on no package index.
+
+    Example:
+        >>> install("openai")
+        "pip install '.[openai]' in the checkout of eval-anything"
+    """
+    return f"pip install '.[{extra}]' in the checkout of eval-anything"
 
 
 def near(name: str, choices: Iterable[str]) -> str:

@@ -7,9 +7,9 @@ from argparse import Namespace
 
 from eval_anything.cli.printing import print_json, show
 from eval_anything.cli.schema import schema_of
-from eval_anything.errors import Exit, UserError
+from eval_anything.errors import Exit, GateExit, UserError
 from eval_anything.files.writing import write_atomically
-from eval_anything.gating.gate import GateExit, gate
+from eval_anything.gating.gate import gate
 from eval_anything.gating.plan import plan_gate
 from eval_anything.gating.policy import POLICY
 from eval_anything.gating.report import text, write_gate
@@ -37,10 +37,10 @@ def plan(options: Namespace) -> Exit:
     gate_plan = plan_gate(options.policy, options.baseline, options.pilot, options.correlation)
     header = ["metric", "n", "spread of a change", "sees", "margin", "n for the margin"]
     rows = [
-        [t.name, str(t.n), f"{t.spread:.3f}", f"{t.mde:.2%}", f"{t.margin:.1%}", _count(t.needed)]
+        [t.name, str(t.n), f"{t.spread:.3f}", _seen(t.mde), f"{t.margin:.1%}", _count(t.needed)]
         for t in (*gate_plan.tasks, gate_plan.suite)
     ]
-    legend = "sees: the loss that is found with 80 % power, in shares of the range."
+    legend = "sees: the loss that is found with 80 % power, in shares of the range; none: no loss is."
     lines = (table(header, rows, right=range(1, 6)), f"\n{gate_plan.basis}", legend)
     return show(options, gate_plan, *lines)
 
@@ -55,6 +55,10 @@ def init(options: Namespace) -> Exit:
     write_atomically(options.path, POLICY.encode())
     print_lines(f"written: {options.path}")
     return Exit.DONE
+
+
+def _seen(mde: float) -> str:
+    return "none" if mde > 1 else f"{mde:.2%}"
 
 
 def _count(needed: int | None) -> str:

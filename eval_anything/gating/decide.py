@@ -20,6 +20,10 @@ from eval_anything.statistics.paired import Paired, holm, paired
 Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
 
 
+TaskVerdict = Literal["no loss shown", "WARN", "BLOCK"]
+"""Verdict on one metric. That no loss is shown proves nothing, so only the suite passes."""
+
+
 ORDER: tuple[Verdict, ...] = ("PASS", "WARN", "INCONCLUSIVE", "BLOCK", "INVALID")
 """Verdicts from the best to the worst."""
 
@@ -52,7 +56,12 @@ class TaskDecision(Struct, frozen=True):
     change: Paired
     margin: float
     p_holm: float | None
-    verdict: Verdict
+    verdict: TaskVerdict
+
+
+def losses(tasks: Sequence[TaskDecision]) -> list[Verdict]:
+    """The verdicts on metrics with a loss that is shown."""
+    return [task.verdict for task in tasks if task.verdict != "no loss shown"]
 
 
 class SuiteDecision(Struct, frozen=True):
@@ -76,7 +85,7 @@ class Decision(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of the suite and its tasks."""
-        return worst([self.suite.verdict, *(task.verdict for task in self.tasks)])
+        return worst([self.suite.verdict, *losses(self.tasks)])
 
 
 def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -> Decision:
@@ -97,7 +106,7 @@ def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDeci
     adjusted = dict(zip(tested, holm([changes[i].p_worse or 0.0 for i in tested]), strict=True))
     tasks = []
     for i, (metric, change) in enumerate(zip(measured, changes, strict=True)):
-        verdict: Verdict = "PASS"
+        verdict: TaskVerdict = "no loss shown"
         if i in adjusted and adjusted[i] <= alpha / 2:
             verdict = "BLOCK" if change.difference < -metric.margin else "WARN"
         tasks.append(TaskDecision(metric.name, change, metric.margin, adjusted.get(i), verdict))

@@ -6,7 +6,6 @@ assert result.verdict == "PASS"
 
 from __future__ import annotations
 
-from enum import IntEnum
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from eval_anything.comparison import (
     read_side,
     refusal,
 )
-from eval_anything.errors import UserError, near
+from eval_anything.errors import GateExit, UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (
     Differences,
@@ -31,21 +30,12 @@ from eval_anything.gating.decide import (
     Verdict,
     decide,
     decide_tasks,
+    losses,
     worst,
 )
 from eval_anything.gating.policy import GatePolicy, TaskRule, find_policy, read_policy
 from eval_anything.runs.results_file import JudgeQuality
 from eval_anything.statistics.intervals import cluster_codes
-
-
-class GateExit(IntEnum):
-    """The gate's own exit codes."""
-
-    PASS = 0
-    BLOCK = 1
-    INCONCLUSIVE = 2
-    INVALID = 3
-    INFRASTRUCTURE = 4
 
 
 class Against(Struct, frozen=True):
@@ -212,10 +202,10 @@ def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alph
         (advisory if rule.tier == "advisory" else gated).append(metric_differences)
     decision = decide(gated, policy.suite.margin, alpha)
     warned = [
-        msgspec.structs.replace(task, verdict="WARN" if task.verdict != "PASS" else "PASS")
+        msgspec.structs.replace(task, verdict="WARN") if task.verdict == "BLOCK" else task
         for task in decide_tasks(advisory, alpha)
     ]
-    verdict = worst([decision.verdict, *(task.verdict for task in warned)])
+    verdict = worst([decision.verdict, *losses(warned)])
     return Against(str(base.path), verdict, decision.suite, decision.tasks, warned, comparison)
 
 

@@ -27,7 +27,7 @@ _LIMIT_HEADER = ["limit", "value", "must keep", "verdict"]
 
 _LEGEND = (
     "Changes are shares of a metric's range, up is good; MDE: the loss that this many samples show with "
-    "80 % power."
+    "80 % power (none: not even the largest)."
 )
 
 
@@ -102,7 +102,7 @@ def _rows(against: Against) -> list[list[str]]:
 def _change(change: Paired, p_value: float | None) -> list[str]:
     ends = "" if change.ci95 is None else f"{change.ci95[0]:+.2%} .. {change.ci95[1]:+.2%}"
     p = "" if p_value is None else f"{p_value:.2g}"
-    mde = "" if change.mde is None else f"{change.mde:.2%}"
+    mde = "" if change.mde is None else "none" if change.mde > 1 else f"{change.mde:.2%}"
     return [f"{change.difference:+.2%}", ends, p, mde]
 
 
