@@ -30,6 +30,7 @@ BIOME := npm exec --yes --fetch-retries=1 --fetch-timeout=20000 --package=@biome
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
 	  mv runs/demo "runs/demo-$$(date +%s)" && $(DEMO); }
+	@echo 'for your own runs: . $(VENV)/bin/activate'
 
 check: style
 	@$(BESIDE) fast-tests

@@ -12,7 +12,7 @@ from align_plugins.data.files import write_rows
 from align_plugins.data.importers import convert_row
 from align_plugins.data.rows import KINDS, Row
 from eval_anything.cli.printing import print_json
-from eval_anything.errors import Exit, UserError
+from eval_anything.errors import Exit, UserError, install
 from eval_anything.files.mistakes import Problem
 from eval_anything.media import MediaStore
 from eval_anything.output.stdout import print_lines
@@ -163,7 +163,7 @@ def _arrow_rows(path: Path) -> list[DatasetRow]:
     try:
         import pyarrow
     except ImportError:
-        raise UserError(f"{path} needs pyarrow: pip install 'eval-anything[data]'") from None
+        raise UserError(f"{path} needs pyarrow: {install('hf')}") from None
     try:
         with pyarrow.memory_map(str(path)) as file:
             rows: list[dict[str, Any]] = pyarrow.ipc.open_stream(file).read_all().to_pylist()

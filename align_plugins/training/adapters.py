@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from align_plugins.policies.base import Policy
 from align_plugins.settings import TrainSettings
-from eval_anything.errors import UserError
+from eval_anything.errors import UserError, install
 from eval_anything.output.progress import Progress
 
 
@@ -80,7 +80,7 @@ def trainable(
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
-        raise UserError("lora needs peft: pip install 'eval-anything[train]'") from None
+        raise UserError(f"lora needs peft: {install('train')}") from None
     import transformers
 
     transformers.set_seed(settings.seed)

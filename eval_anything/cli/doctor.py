@@ -7,26 +7,31 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from eval_anything import plugins
 from eval_anything.cli.printing import show
-from eval_anything.errors import Exit
+from eval_anything.errors import Exit, install
 from eval_anything.output.tables import table
 from eval_anything.version import __version__
 
-# The purpose of each optional group of packages; the groups are read from the installation.
+# The purpose of each optional group of packages that is for users; its packages are read from the
+# installation.
 _ENABLES = {
-    "data": "data sets that are not bundled: parquet files, downloads (`tasks fetch`)",
-    "diffusers": "agents: images by pipelines of diffusers",
+    "openai": "models and judges on OpenAI-compatible servers (openai/NAME@URL)",
+    "hf": "large checkpoints, adapters, the hub, data sets (`tasks fetch`), images by diffusers",
     "heif": "pictures in HEIC, as phones write them",
-    "judges": "judges of kind rubric: a chat model on an OpenAI-compatible server (--judge)",
-    "lm_eval": "tasks of lm-evaluation-harness (--tasks lm_eval/NAME)",
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
+    "train": "`eval-anything train`: LoRA, several devices",
+    "lm_eval": "tasks of lm-evaluation-harness (--tasks lm_eval/NAME)",
     "test": "`make test`: the project's own tests",
 }
+
+
+_WIDTH = 100
 
 
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HF_TOKEN")
@@ -45,9 +50,11 @@ def doctor(options: Namespace) -> Exit:
         "plugins": [plugin._asdict() for plugin in plugins.of_other_packages()],
     }
     keys = (f"{name} {'set' if is_set else 'not set'}" for name, is_set in report["keys"].items())
+    extras = report["extras"].items()
+    missing = {name: extra["missing"] for name, extra in extras if extra["missing"]}
     rows = [
-        [name, "installed" if not e["missing"] else "missing " + " ".join(e["missing"]), e["enables"]]
-        for name, e in report["extras"].items()
+        [name, "incomplete" if name in missing else "installed", extra["enables"]]
+        for name, extra in extras
     ]
     lines = [
         f"eval-anything {__version__}, Python {report['python']}, {report['platform']}\n",
@@ -56,12 +63,20 @@ def doctor(options: Namespace) -> Exit:
         f"keys: {', '.join(keys)}\n",
         table(["extra", "state", "enables"], rows),
     ]
-    if any(extra["missing"] for extra in report["extras"].values()):
-        lines.append("\npip install 'eval-anything[NAME]' adds what is missing")
+    if missing:
+        lines += ["", *(_wrapped(f"missing for {n}: {', '.join(p)}") for n, p in missing.items())]
+        lines.append(f"{install(next(iter(missing)))} adds what is missing; `all` is all but `test`")
     if added := report["plugins"]:
-        rows = [[p["noun"], p["name"], p["package"], p["problem"] or "usable"] for p in added]
+        rows = [
+            [p["noun"], p["name"], p["package"], "unusable" if p["problem"] else "usable"] for p in added
+        ]
         lines += ["", table(["plugin", "name", "package", "state"], rows)]
+        lines += [_wrapped(f"{p['name']}: {p['problem']}") for p in added if p["problem"]]
     return show(options, report, *lines)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_long_words=False)
 
 
 def _requirements() -> dict[str, list[str]]:
@@ -82,13 +97,13 @@ def _version(package: str) -> str | None:
 
 
 def _extras() -> dict[str, Any]:
+    requirements = _requirements()
     return {
         name: {
-            "missing": [p for p in packages if _version(p) is None],
-            "enables": _ENABLES.get(name, ""),
+            "missing": [p for p in requirements.get(name, ()) if _version(p) is None],
+            "enables": about,
         }
-        for name, packages in _requirements().items()
-        if name
+        for name, about in _ENABLES.items()
     }
 
 

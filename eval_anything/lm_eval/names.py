@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from eval_anything.errors import UserError, near
+from eval_anything.errors import UserError, install, near
 
 PREFIX = "lm_eval"
 """Prefix of the tasks of lm_eval: `lm_eval/<name>`."""
@@ -52,10 +52,7 @@ def installed_version() -> str:
 def _package() -> Path:
     spec = find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "tasks of lm-evaluation-harness need the package lm_eval: "
-            "pip install 'eval-anything[lm_eval]'"
-        )
+        raise UserError(f"tasks of lm-evaluation-harness need the package lm_eval: {install('lm_eval')}")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval_anything.content import Modality
+from eval_anything.errors import install
 from eval_anything.media.limits import MAX_BYTES
 
 
@@ -240,7 +241,7 @@ def format_name(head: bytes) -> str:
 def check_readable(kind: Kind, where: str) -> None:
     """MediaError, which begins with `where`, for a kind whose reader is not installed."""
     if kind.mime == "image/heic" and find_spec("pillow_heif") is None:
-        raise MediaError(f"{where} is HEIC, which needs: pip install 'eval-anything[heif]'")
+        raise MediaError(f"{where} is HEIC, which needs pillow-heif: {install('heif')}")
     if kind.mime == "image/avif":
         from PIL import features
 

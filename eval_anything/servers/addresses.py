@@ -13,7 +13,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from eval_anything.errors import UserError
+from eval_anything.errors import UserError, install
 from eval_anything.servers.secrets import HIDDEN, remember_secrets, with_hidden_addresses, without_key
 
 _DEFAULT = "https://api.openai.com/v1"
@@ -78,7 +78,7 @@ def parse_server(spec: str, option: str) -> Server:
         )
     option = without_key(option)
     if importlib.util.find_spec("openai") is None:  # its import takes a second: only when it is used
-        raise UserError(f"{option}: pip install 'eval-anything[judges]' first")
+        raise UserError(f"{option} needs the package openai: {install('openai')}")
     if match is not None:
         return Server(name, _base_of(match[2], option))
     variable = os.environ.get("OPENAI_BASE_URL", "").strip()

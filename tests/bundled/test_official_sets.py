@@ -118,7 +118,7 @@ def test_parquet_without_its_package_says_what_to_install(
     sets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=re.escape("pip install 'eval-anything[data]'")):
+    with pytest.raises(UserError, match=re.escape("pip install '.[hf]'")):
         load("amg/selection", sets)
 
 

@@ -99,7 +99,7 @@ def test_a_missing_package_is_named_before_anything_runs(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"not installed here: pip install 'eval-anything\[metrics\]'"):
+    with pytest.raises(UserError, match=r"not installed here: pip install '\.\[metrics\]'"):
         judge(name, tmp_path if name == "word_error_rate" else None)
 
 

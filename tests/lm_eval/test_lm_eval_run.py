@@ -306,4 +306,4 @@ def test_without_the_package_it_is_said_so(cli: Cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(names, "find_spec", lambda name: None)
     done = cli("run", "--model", "micro", "--tasks", "lm_eval/arc_easy")
     assert done.code == 2
-    assert "pip install 'eval-anything[lm_eval]'" in done.err
+    assert "pip install '.[lm_eval]'" in done.err

@@ -203,5 +203,7 @@ def test_heic_without_its_reader_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     path = tmp_path / "photo.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
-    with pytest.raises(MediaError, match=r"photo.heic is HEIC, which needs: pip install 'eval-any"):
+    with pytest.raises(
+        MediaError, match=r"photo.heic is HEIC, which needs pillow-heif: pip install '.\[heif"
+    ):
         media_part(path, Modality.IMAGE)

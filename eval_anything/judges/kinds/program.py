@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from eval_anything.content import Metric, Response, Sample, Score
-from eval_anything.errors import EvalError, UserError
+from eval_anything.errors import EvalError, UserError, install
 from eval_anything.files.code import (
     allow,
     check_code,
@@ -93,10 +93,9 @@ class CodeFile(JudgeFile, frozen=True, kw_only=True):
         allow(folder.trusted, allow_code, f"judge {folder.name}", folder.path)
         missing = [name for name in self.packages if not is_module(name)]
         if missing:
-            install = "'eval-anything[metrics]'" if folder.trusted else " ".join(missing)
+            remedy = install("metrics") if folder.trusted else f"pip install {' '.join(missing)}"
             raise UserError(
-                f"judge {folder.name} needs {', '.join(missing)}, not installed here: "
-                f"pip install {install}"
+                f"judge {folder.name} needs {', '.join(missing)}, not installed here: {remedy}"
             )
         if model is not None and not self.needs_model:
             raise UserError(f"--judge {folder.name}: this {self.kind} takes no model")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval_anything.errors import UserError
+from eval_anything.errors import UserError, install
 from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
@@ -68,7 +68,7 @@ def _placement(settings: FamilySettings) -> dict[str, Any]:
     if settings.device_map:
         if settings.device != "auto":
             raise UserError("--model-arg device and device_map exclude each other")
-        _check_installed("accelerate", "--model-arg device_map", "pip install 'eval-anything[hf]'")
+        _check_installed("accelerate", "--model-arg device_map", install("hf"))
         options["device_map"] = settings.device_map
     if settings.quantization:
         if settings.quantization not in ("4bit", "8bit"):
@@ -91,7 +91,7 @@ def _check_installed(package: str, feature: str, remedy: str) -> None:
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
     """The model with the adapter's layers inserted; its class stays the same."""
-    _check_installed("peft", "an adapter of LoRA", "pip install 'eval-anything[hf]'")
+    _check_installed("peft", "an adapter of LoRA", install("hf"))
     from peft import PeftModel
     from peft.utils import load_peft_weights
 

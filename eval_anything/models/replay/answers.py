@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from eval_anything.content import Modality
-from eval_anything.errors import UserError, near
+from eval_anything.errors import UserError, install, near
 from eval_anything.files.json_text import decode_json, without_mark
 from eval_anything.files.mistakes import Problem, mistake
 from eval_anything.jsonl import TOO_DEEP, PartJson, check_nesting
@@ -245,9 +245,7 @@ def _parquet(path: Path) -> Iterator[_Raw]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
-        raise UserError(
-            f"{path} is parquet, which needs pyarrow: pip install 'eval-anything[data]'"
-        ) from None
+        raise UserError(f"{path} is parquet, which needs pyarrow: {install('hf')}") from None
     try:
         with parquet.ParquetFile(path) as file:
             columns = file.schema_arrow.names

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from eval_anything.errors import EvalError, ServerError, UserError
+from eval_anything.errors import EvalError, ServerError, UserError, install
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.places import path_inside
 from eval_anything.files.writing import cannot_write, pretty_json, write_atomically
@@ -75,7 +75,7 @@ def fetch(sets: Sequence[DataSet], licence: str, report: Callable[[str], None]) 
     try:
         import huggingface_hub as hub
     except ImportError:
-        raise UserError("downloads need huggingface_hub: pip install 'eval-anything[data]'") from None
+        raise UserError(f"downloads need huggingface_hub: {install('hf')}") from None
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         listing = hub.HfApi(endpoint=endpoint).dataset_info(

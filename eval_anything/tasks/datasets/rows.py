@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from eval_anything.errors import UserError
+from eval_anything.errors import UserError, install
 from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes, Problem, mistake
 from eval_anything.jsonl import TOO_DEEP, read_lines
@@ -100,9 +100,7 @@ def _parquet(path: Path, mistakes: Mistakes) -> list[_Numbered]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
-        raise UserError(
-            f"{path} is parquet, which needs pyarrow: pip install 'eval-anything[data]'"
-        ) from None
+        raise UserError(f"{path} is parquet, which needs pyarrow: {install('hf')}") from None
     try:
         return [(0, row) for row in parquet.read_table(path).to_pylist()]
     except ArrowException as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.content import Modality
-from eval_anything.errors import UserError, near
+from eval_anything.errors import UserError, install, near
 from eval_anything.files.hashing import hash_files, sha256_of
 from eval_anything.media.encode import encode_png
 from eval_anything.models.agent.generators.base import (
@@ -57,7 +57,7 @@ class DiffusersGenerator(Generator):
         if context.modality is not Modality.IMAGE:
             raise UserError(f"{context.name}: kind diffusers makes images; use kind model or command")
         if importlib.util.find_spec("diffusers") is None:
-            raise UserError(f"{context.name}: pip install 'eval-anything[diffusers]' first")
+            raise UserError(f"{context.name} needs diffusers: {install('hf')}")
         self.settings = settings
         self.batch_size = settings.batch_size
         self._name = context.name
