@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from eval_anything.cli.values import at_least_one, not_negative, number, share, whole
-from eval_anything.errors import Exit, near
+from eval_anything.errors import Exit, GateExit, near
+from eval_anything.output.colour import coloured
 from eval_anything.version import __version__
 
 _EXITS = """\
@@ -19,30 +21,62 @@ command resumes where it stopped."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers a wrong option with one line and the nearest names, not with the usage."""
+    """A parser that answers a wrong option with one line and the nearest names, not with the usage. Its
+    help ends with examples."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **keywords)
+
+    def format_help(self) -> str:
+        from eval_anything.cli.examples import EXAMPLES
+
+        lines = EXAMPLES.get(self.prog.partition(" ")[2], "").splitlines()
+        examples = "\n".join(["\nexamples:", *(f"  {line}" for line in lines)]) + "\n" if lines else ""
+        return super().format_help() + examples
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options and no words: words that no option takes are an error of the command that they were
+        given to, not of `eval-anything`."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown and " " in self.prog:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         hint = ""
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if unknown:
-            hint = near(unknown[1].partition("=")[0], _options_of(self))
+            hint = self._hint(unknown[1].partition("=")[0])
         elif choice:
             hint = near(choice[1], re.findall(r"[\w-]+", choice[2]))
-        self.exit(
-            Exit.WRONG_INPUT,
-            f"{self.prog}: error: {message}.{hint} `{self.prog} --help` shows all options.\n",
-        )
+        is_gate = self.prog.startswith("eval-anything gate")
+        code = GateExit.INVALID if is_gate else Exit.WRONG_INPUT
+        stop = "" if message.endswith(("?", ".")) else "."
+        text = f"{self.prog}: error: {message}{stop}{hint} `{self.prog} --help` shows all options.\n"
+        self.exit(code, coloured(text, sys.stderr))
+
+    def _hint(self, option: str) -> str:
+        """The commands that have an option which this one has not, else its nearest options."""
+        owners = [p.prog for p in _parsers(whole_parser()) if option in p._option_string_actions]
+        if option.startswith("-") and owners:
+            commands = ", ".join(f"`{owner}`" for owner in owners[:3])
+            return f" It is an option of {commands}{' and others' if len(owners) > 3 else ''}."
+        return near(option, self._option_string_actions)
 
 
-def _options_of(parser: argparse.ArgumentParser) -> list[str]:
-    options: list[str] = []
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser of all commands with all their options."""
+    return parser_for(list(_COMMANDS))
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands; aliases and groups once."""
+    yield parser
     for action in parser._actions:
-        options += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
             for sub in action.choices.values():
-                options += _options_of(sub)
-    return options
+                yield from _parsers(sub)
 
 
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -51,7 +85,6 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="eval-anything",
         description="Evaluation of any-to-any models: text, images, audio and video, in and out.",
         epilog=_EXITS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"eval-anything {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -63,7 +96,7 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _sentence(about: str) -> str:
-    return about[:1].upper() + about[1:] + "."
+    return about[:1].upper() + about[1:] + ("" if about.endswith("?") else ".")
 
 
 def _add_handler(parser: argparse.ArgumentParser, handler: str) -> None:
@@ -128,6 +161,7 @@ def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None
     about = "replay: samples with a missing output are left out"
     add("--only-answered", action="store_true", help=about)
     add("--dry-run", action="store_true", help="show what would run and what it costs, and stop")
+    add("--open", action="store_true", help="open the page of the run when it is done")
 
 
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -201,6 +235,11 @@ def _add_schema(schema: argparse.ArgumentParser) -> None:
     schema.add_argument("name", metavar="NAME", help="results, records, task, judge, policy or run")
 
 
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    _add_handler(parser, "completion:completion")
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="bash, zsh or fish")
+
+
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     _add_handler(doctor, "doctor:doctor")
 
@@ -217,7 +256,9 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
     gate = _group(parser)
     rules = "the gate's rules as YAML, or a suite with bundled ones"
     run = _command(gate, "run", "give a verdict on a run", "gate:run_gate")
-    run.epilog = "exit codes: 0 pass or warn; 1 block; 2 inconclusive; 3 invalid; 4 disk failed"
+    run.epilog = (
+        "exit codes: 0 pass or warn; 1 block; 2 inconclusive; 3 invalid or wrong input; 4 disk failed"
+    )
     run.add_argument("--candidate", metavar="RUN", type=Path, required=True, help="the run to judge")
     run.add_argument(
         "--baseline", metavar="RUN", type=Path, help="a run to compare with, in place of the policy's"
@@ -250,6 +291,7 @@ def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
     about = "folder of the site; with --single-file also a file X.html"
     add("--out", metavar="DIR", type=Path, required=True, help=about)
     add("--single-file", action="store_true", help="write one page that has it all, at most 25 MB")
+    add("--open", action="store_true", help="open the site when it is built")
     _add_fields(build, "include")
 
 
@@ -342,5 +384,6 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "data": ("check and convert training data", _add_data),
     "schema": ("print the JSON schema of a kind of file", _add_schema),
     "doctor": ("show what is installed and what is missing", _add_doctor),
+    "completion": ("print a script that completes commands in a shell", _add_completion),
 }
 """All commands in the order of the help: a description, and the function that adds the options."""

@@ -26,8 +26,8 @@ _HEADER = ["task", "metric", "base", "candidate", "change", "95 % interval", "p 
 _LEGEND = (
     "change: up is good. p: of the primary metrics, corrected by Holm; of the others, for false "
     "discoveries. sees: the loss that so many samples show with 80 % power (in "
-    "brackets: of the truth, through a judge that errs). -/+: samples that lost and "
-    "gained."
+    "brackets: of the truth, through a judge that errs); none: not even the largest. -/+: samples that "
+    "lost and gained."
 )
 
 
@@ -107,6 +107,8 @@ def _row(comparison: Comparison, m: MetricChange) -> list[str]:
 def _seen(m: MetricChange) -> str:
     if m.change.mde is None:
         return ""
+    if m.change.mde > m.range[1] - m.range[0]:
+        return "none"
     true = f" ({m.mde:.3f})" if m.mde is not None else ""
     return f"{m.change.mde:.3f}{true}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from eval_anything.cli.browser import open_page
 from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 
@@ -27,4 +28,6 @@ def build_site(options: Namespace) -> Exit:
     document = {**built._asdict(), "site": str(built.site), "page": str(page), "left_out": left_out}
     reused = f", {built.reused} as they were" if built.reused else ""
     size = f"{built.size / 1e6:.1f} MB"
+    if options.open:
+        open_page(page)
     return show(options, document, f"{page}: {built.runs} runs{reused}, {built.columns} columns, {size}")

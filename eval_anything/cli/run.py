@@ -11,12 +11,14 @@ from typing import Any
 
 from msgspec import UNSET
 
+from eval_anything.cli.browser import open_page
 from eval_anything.cli.fields import fields_from
 from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
 from eval_anything.evaluation.foresight import foresee
+from eval_anything.evaluation.modalities import modality_table
 from eval_anything.evaluation.options import (
     JUDGE_VARIABLE,
     EvaluationOptions,
@@ -78,6 +80,7 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         options,
         outcome.results,
         results_table(outcome.results),
+        *modality_table(outcome.results),
         *reason_lines(outcome.results),
         *_left_out(outcome),
         *_judges(outcome),
@@ -85,6 +88,8 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
         *_spent(outcome.results),
     )
+    if options.open:
+        open_page(page)
     for reason in outcome.reasons:
         print(f"eval-anything: {reason}", file=sys.stderr)
     return outcome.exit_code
@@ -140,10 +145,14 @@ def _judges(outcome: Outcome) -> list[str]:
 
 
 def _spent(results: Results) -> list[str]:
-    """A line on what the run has spent on servers; none if it asked no server."""
+    """The last line: tokens and money of the run."""
     cost = results.cost
-    if cost is None or cost.spent is UNSET:
+    if cost is None:
         return []
+    if cost.spent is UNSET:
+        tokens = cost.tokens
+        counted = f"{tokens.input or 0} tokens in and {tokens.output or 0} out" if tokens.output else ""
+        return [f"Spent: no money on servers{counted and f'; {counted}'}."]
     spent = cost.spent
     return [spent_text(Spent(spent.calls, spent.tokens, spent.money, cost.currency, cost.prices))]
 

@@ -55,6 +55,16 @@ def list_tasks(options: Namespace) -> Exit:
     )
 
 
+def _full_name(name: str, registry: Registry) -> tuple[str, list[str]]:
+    """The full name of a task whose bare name is given, and those of its namesakes in other suites. Of
+    several, the one of `open`, where `run` looks for bare names of most models."""
+    full = sorted(f for f in registry.folders if f.rpartition("/")[2] == name)
+    if not full:
+        return name, []
+    chosen = f"open/{name}" if f"open/{name}" in full else full[0]
+    return chosen, [name for name in full if name != chosen]
+
+
 def _count(row: dict[str, Any]) -> str:
     """The number of samples; for a part of a data set that is not read, `of` the items of the whole."""
     n = row.get("n", "")
@@ -98,6 +108,7 @@ def show_task(options: Namespace) -> Exit:
         from eval_anything.cli.suites import show_suite
 
         return show_suite(suite, registry, options)
+    options.name, namesakes = _full_name(options.name, registry)
     if options.name not in registry.folders:
         names = [*registry.folders, *registry.groups]
         names += [] if "/" in options.name else registry.suites
@@ -135,7 +146,9 @@ def show_task(options: Namespace) -> Exit:
         document,
         f"{folder.name} (version {file.version}): {file.title}\n{file.description}\n",
         f"in: {', '.join(file.inputs)}; out: {', '.join(file.outputs)}; licence: {file.licence}",
-        f"{size} samples, scored by {', '.join(_scored_by(file))}; {folder.path}\n",
+        f"{size} samples, scored by {', '.join(_scored_by(file))}; {folder.path}",
+        *([f"tasks of the same name: {', '.join(namesakes)}"] if namesakes else []),
+        "",
         table(["metric", "what it is"], rows),
         "\n".join(["", *groups]),
         f"\n{missing}" if sample is None else _first(sample),

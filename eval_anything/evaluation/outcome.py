@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from eval_anything.content import NO_TOKENS, Usage
 from eval_anything.errors import Exit
+from eval_anything.evaluation.modalities import by_modality
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan
 from eval_anything.evaluation.reasons import reasons_of
@@ -83,6 +84,7 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
         model=plan.model.name,
         tasks=results,
         aggregates=combined,
+        modalities=by_modality(plan.own_tasks, scored),
         judges=_judges(plan.scorers),
         cost=_cost(plan, paid),
         pending=pending.count,

@@ -17,7 +17,7 @@ from eval_anything.judges.registry import judge_kind
 from eval_anything.media import MediaStore
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import read_outlines, read_records
-from eval_anything.runs.results_file import AggregateResult, MetricResult, Results
+from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
 from eval_anything.tasks.task import Task
 
 _SAMPLES_A_TASK = 12
@@ -100,18 +100,26 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
 
 
 def results_table(results: Results) -> str:
-    """Text table with the primary metric of each task, and the aggregates: value, 95 % interval, n,
-    failed samples and, if there are any, skipped ones."""
+    """Text table with the primary metric of each task, the metrics of judges that have a model, and the
+    aggregates: value, 95 % interval, n, failed samples and, if there are any, skipped ones."""
     counts = ["n", "failed"]
     if any(task.main.skipped for task in results.tasks.values()):
         counts.append("skipped")
     rows = []
     for name, task in results.tasks.items():
-        numbers = [str(getattr(task.main, count)) for count in counts]
-        rows.append([name, task.primary, *_value(task.main), *numbers])
+        for metric_name in _shown_metrics(task):
+            metric = task.metrics[metric_name]
+            numbers = [str(getattr(metric, count)) for count in counts]
+            rows.append([name, metric_name, *_value(metric), *numbers])
     for name, aggregate in results.aggregates.items():
         rows.append([name, "aggregate", *_value(aggregate), *("" for _ in counts)])
     return table(["task", "metric", "value", "95 % interval", *counts], rows, right=(2, 4, 5, 6))
+
+
+def _shown_metrics(task: TaskResult) -> list[str]:
+    """Names of the primary metric, and of those that a judge with a model gives."""
+    judged = [name for name, metric in task.metrics.items() if metric.judge is not UNSET]
+    return list(dict.fromkeys([task.primary, *judged]))
 
 
 def _value(number: MetricResult | AggregateResult) -> tuple[str, str]:

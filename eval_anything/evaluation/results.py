@@ -43,10 +43,12 @@ class Value(NamedTuple):
 
 
 class ScoredTask(NamedTuple):
-    """Results of a task, and the values of its samples by metric, which aggregates resample."""
+    """Results of a task, the values of its samples by metric, which aggregates resample, and those of
+    its primary metric by sample id."""
 
     result: TaskResult
     values: dict[str, list[Value]]
+    primary: dict[str, Value] = {}
 
 
 def score_task(
@@ -100,7 +102,7 @@ def score_task(
         failed=len({r.sample_id for r in records if r.failed}),
         skipped=len({r.sample_id for r in records if r.skipped}),
     )
-    return ScoredTask(task_result, values)
+    return ScoredTask(task_result, values, _by_sample(primary, scored))
 
 
 def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -122,18 +124,23 @@ def _in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
 
 
 def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> list[Value]:
-    """Values of a metric, one per sample: the mean over its repeats, None if all are unscored."""
+    """Values of a metric, one per sample."""
+    return list(_by_sample(name, scored).values())
+
+
+def _by_sample(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> dict[str, Value]:
+    """Values of a metric by sample id: the mean over repeats, None if all are unscored."""
     by_sample: dict[str, list[tuple[Outline, Score]]] = {}
     for record, scores in scored:
         if name in scores:
             by_sample.setdefault(record.sample_id, []).append((record, scores[name]))
-    values = []
-    for pairs in by_sample.values():
+    values = {}
+    for sample_id, pairs in by_sample.items():
         numbers = [score.value for _, score in pairs if score.value is not None]
         mean = sum(numbers) / len(numbers) if numbers else None
         failed = any(record.failed for record, _ in pairs)
         skipped = mean is None and any(record.skipped for record, _ in pairs)
-        values.append(Value(mean, pairs[0][0].source_id, failed, skipped))
+        values[sample_id] = Value(mean, pairs[0][0].source_id, failed, skipped)
     return values
 
 

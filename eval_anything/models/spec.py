@@ -9,6 +9,7 @@ A SPEC that exists as a path is a path. Names are the entry points of `eval_anyt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -70,10 +71,21 @@ def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
         return cls.from_spec(spec, reference, arguments)
     if spec.startswith((".", "/", "~")) or spec.endswith(".jsonl"):
         raise UserError(f"--model {spec}: there is no such file or folder")
+    hint = near(name, names) or _likely(spec)
     raise UserError(
-        f"unknown model {without_key(spec)!r}.{near(name, names)} It is no existing path, and the names "
-        f"and prefixes are: {', '.join(names)} (as in hf/ID or replay/FILE.jsonl)."
+        f"unknown model {without_key(spec)!r}.{hint} It is no existing path, and the names and prefixes "
+        f"are: {', '.join(names)} (as in hf/ID or replay/FILE.jsonl)."
     )
+
+
+def _likely(spec: str) -> str:
+    """The SPECs that a name without a prefix may stand for; empty for a strange one."""
+    if not re.fullmatch(r"[\w.:-]+(/[\w.:-]+)?", spec):
+        return ""
+    on_server = f"openai/{spec}@http://host:port/v1"
+    if "/" in spec:
+        return f" From the hub it is hf/{spec}, on a server {on_server}."
+    return f" On a server it is {on_server}, on OpenAI's openai/{spec}."
 
 
 def _class_for(spec: str, path: Path) -> type[Model]:

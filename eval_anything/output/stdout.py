@@ -8,19 +8,25 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from eval_anything.output.colour import coloured
+
 _streams: list[TextIO] = []
 """The stdout of the running command, if `own_stdout` is in force."""
 
 
 def print_lines(*lines: str) -> None:
-    """Writes lines to the command's stdout."""
-    write("".join(f"{line}\n" for line in lines))
+    """Writes lines to the command's stdout, with colours on a terminal."""
+    stream = _stream()
+    stream.write(coloured("".join(f"{line}\n" for line in lines), stream))
 
 
 def write(text: str) -> None:
-    """Writes text to the command's stdout."""
-    stream = _streams[-1] if _streams else sys.stdout
-    stream.write(text)
+    """Writes text to the command's stdout, as it is."""
+    _stream().write(text)
+
+
+def _stream() -> TextIO:
+    return _streams[-1] if _streams else sys.stdout
 
 
 @contextlib.contextmanager

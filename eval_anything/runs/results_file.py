@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from eval_anything.content import FailureKind, Usage
+from eval_anything.content import FailureKind, Modality, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.runs.own_files import check_task_names, own_file
@@ -123,6 +123,20 @@ class TaskResult(Struct, frozen=True, kw_only=True):
         return self.metrics[self.primary]
 
 
+class ModalityResult(Struct, frozen=True, kw_only=True):
+    """All samples of a run, over its tasks, whose questions have one modality, or whose answers must."""
+
+    samples: Annotated[int, _about("samples with a record to which the primary metric applies")]
+    failed: Annotated[int, _about("samples that the model failed")]
+    value: Annotated[
+        float | None,
+        _about(
+            "the mean over samples of their tasks' primary metrics, as shares of their ranges: 0 the "
+            "worst, 1 the best; null: none is scored"
+        ),
+    ]
+
+
 class AggregateResult(Struct, frozen=True, kw_only=True):
     """One number made of several metrics, such as AMG."""
 
@@ -215,6 +229,12 @@ class Results(Struct, frozen=True, kw_only=True):
     model: Annotated[str, _about("the name of the model")]
     tasks: Annotated[dict[str, TaskResult], _about("every task by its full name, suite/task")]
     aggregates: Annotated[dict[str, AggregateResult], _about("by full name, suite/name")] = {}
+    modalities: Annotated[
+        dict[Literal["inputs", "outputs"], dict[Modality, ModalityResult]],
+        _about(
+            "by modality of the question, and by modality that the answer must have; no external tasks"
+        ),
+    ] = {}
     judges: Annotated[dict[str, JudgeResult], _about("every judge of the tasks by its name")] = {}
     cost: Annotated[RunCost | None, _about("null: not known")] = None
     pending: Annotated[int, _about("samples that a server failed: the same command asks them again")] = 0

@@ -82,9 +82,11 @@ def effect_text(metric: MetricResult) -> str:
     observed, true = effect.seen, effect.true
     if observed is None:
         return "its smallest detectable difference is not known: all scores are equal"
+    low, high = metric.range
+    if observed > high - low:
+        return "can show no difference: the scores differ too much for so few samples"
     if quality is None or quality.figure != "accuracy":
         return f"can show a difference of {observed:.3f}, but its judge was not measured on pairs"
-    low, high = metric.range
     if true is None or true > high - low:
         return (
             f"can show a difference of {observed:.3f}, but no true one is so large, through this judge"
