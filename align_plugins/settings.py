@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -17,7 +19,14 @@ from align_plugins.old_names import Names, OldNames
 from align_plugins.workdir import is_main
 from eval_anything import plugins
 from eval_anything.errors import UserError, near
-from eval_anything.evaluation.options import EvaluationOptions, Options, place_paths
+from eval_anything.evaluation.options import (
+    ARGUMENTS,
+    EvaluationOptions,
+    FileArguments,
+    Options,
+    argument_text,
+    place_paths,
+)
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.models.spec import place_spec
 
@@ -39,6 +48,8 @@ class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=T
     """
 
     tasks: list[str]
+    model_args: FileArguments = {}  # type: ignore[assignment]  # numbers of a file become text
+    judge_args: FileArguments = {}  # type: ignore[assignment]
     start: bool = True
     metric: str | None = None
     patience: int | None = None
@@ -59,6 +70,8 @@ class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=T
     def options(self, model: str, out: Path) -> Options:
         """Options of the evaluation of a checkpoint into a run directory."""
         shared = {name: getattr(self, name) for name in EvaluationOptions.__struct_fields__}
+        for name in ARGUMENTS:
+            shared[name] = {key: argument_text(value) for key, value in shared[name].items()}
         return Options(model=model, out=str(out), **shared)
 
 
@@ -282,6 +295,43 @@ def _place_paths(raw: dict[str, Any], folder: Path, type_: type[MethodSettings])
             evaluate["policy"] = placed(policy)
 
 
+def rows_of_settings(type_: type[Struct], prefix: str = "") -> list[tuple[str, str, str]]:
+    """Name, default and meaning of each setting; settings of a group have names with a dot.
+
+    Example:
+        >>> rows_of_settings(Lora)[0]
+        ('rank', '16', 'of the adapters, which are float32.')
+    """
+    hints, meanings = get_type_hints(type_), _meanings(type_)
+    rows = []
+    for field in msgspec.structs.fields(type_):
+        default = "required" if field.required else _default_text(field)
+        rows.append((prefix + field.name, default, meanings.get(field.name, "")))
+        options = (hints[field.name], *getattr(hints[field.name], "__args__", ()))
+        groups = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
+        for group in groups if field.name != "evaluate" else ():
+            rows += rows_of_settings(group, f"{prefix}{field.name}.")
+    return rows
+
+
+def _default_text(field: msgspec.structs.FieldInfo) -> str:
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if isinstance(default, Struct):  # a group, whose settings have rows of their own
+        return ""
+    return "none" if default is None else argument_text(default)
+
+
+def _meanings(type_: type) -> dict[str, str]:
+    """The lines of `Attributes:` in the docstrings of a class and its bases, by the attribute's name."""
+    meanings: dict[str, str] = {}
+    for cls in reversed(type_.__mro__):
+        attributes = (inspect.cleandoc(cls.__doc__ or "")).partition("Attributes:\n")[2]
+        for entry in re.split(r"\n(?=    \S)", attributes.partition("\n\n")[0]):
+            names, _, meaning = entry.partition(": ")
+            meanings |= dict.fromkeys(names.strip().split(", "), " ".join(meaning.split()))
+    return meanings
+
+
 def _places(raw: dict[str, Any], name: str) -> Iterator[tuple[dict[str, Any], str]]:
     """The groups that a dotted name leads into, each with its last word; a list has several."""
     first, _, inner = name.partition(".")
@@ -336,9 +386,9 @@ def _must_know(name: str, type_: Any, change: str) -> None:
 
 
 def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
-    """Type of a group; None for a group of another method, whose keys that method checks."""
+    """Type of a group; None for a mapping with keys of any name, such as settings of another method."""
     options = [hint, *getattr(hint, "__args__", ())]
-    if hint == dict[str, Any]:
+    if get_origin(hint) in (dict, Mapping):
         return None
     structs = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
     if not structs:

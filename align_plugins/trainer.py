@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
-from align_plugins.settings import MethodSettings, read_settings
+from align_plugins.settings import MethodSettings, read_settings, rows_of_settings
 from eval_anything.output.progress import Progress
 
 S = TypeVar("S", bound=MethodSettings)
@@ -71,6 +71,11 @@ class Trainer(ABC, Generic[S]):
         """
         settings: Any = read_settings(path, changes, cls.settings_type)
         return cls(settings)
+
+    @classmethod
+    def settings_rows(cls) -> list[tuple[str, str, str]]:
+        """Name, default and meaning of each setting, for `train NAME --help`."""
+        return rows_of_settings(cls.settings_type)
 
     @abstractmethod
     def train(self, progress: Progress) -> Trained:

@@ -3,7 +3,7 @@
 It takes two lines in any training script:
 
     from align_plugins.evaluation.callback import EvalAnythingCallback
-    trainer.add_callback(EvalAnythingCallback(tasks=["micro/selection"], limit=50))
+    trainer.add_callback(EvalAnythingCallback(tasks=["micro/selection"], limit=50, trainer=trainer))
 
 Every checkpoint that the trainer saves is evaluated in another process. The runs are in
 `<output_dir>/runs`, each with a training.json (step, tokens, seconds). The checkpoints need a tokenizer:
@@ -24,6 +24,7 @@ from align_plugins.evaluation.checkpoints import START, Evaluations
 from align_plugins.settings import EvaluationSettings
 from align_plugins.workdir import NOTE, Checkpoint, broadcast_decision
 from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.runs.results_file import read_results
 
 
 class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc]  # its types are not read
@@ -35,6 +36,8 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         start: SPEC of the model before training; evaluated first unless it is None.
         runs: folder of the runs; `<output_dir>/runs` if it is None.
         report: prints a line for people.
+        trainer: the trainer whose log gets the numbers, as `eval_suite/task:metric` with the step of the
+            checkpoint, and with it every tracker of `report_to`; None leaves them to the runs.
         **settings: further fields of `EvaluationSettings`.
 
     Attributes:
@@ -47,6 +50,7 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         start: str | None = None,
         runs: Path | None = None,
         report: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+        trainer: transformers.Trainer | None = None,
         **settings: Any,
     ) -> None:
         self.settings = EvaluationSettings(tasks=tasks, **settings)
@@ -54,6 +58,8 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         self._start = start
         self._runs = runs
         self._say = report
+        self._trainer = trainer
+        self._logged: set[str] = set()
         self._begun = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -67,9 +73,10 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
             self.evaluations.submit(START, self._start, checkpoint_note(state, 0.0, 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Starts the next evaluation if the running one has ended."""
+        """Starts the next evaluation if the running one has ended, and logs the numbers of that one."""
         if self.evaluations is not None:
             self.evaluations.poll()
+            self._log(self.evaluations)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Submits the checkpoint; stops the training if `patience` is exhausted."""
@@ -87,6 +94,19 @@ class EvalAnythingCallback(transformers.TrainerCallback):  # type: ignore[misc] 
         """Waits for all evaluations."""
         if self.evaluations is not None:
             self.evaluations.wait()
+            self._log(self.evaluations)
+
+    def _log(self, evaluations: Evaluations) -> None:
+        """Gives the trainer's log the numbers of evaluations that it has not had yet."""
+        if self._trainer is None:
+            return
+        for name in evaluations.finished():
+            if name not in self._logged:
+                self._logged.add(name)
+                results = read_results(evaluations.run_of(name)).tasks.items()
+                numbers = {f"eval_{task}:{r.primary}": r.main.value for task, r in results}
+                scored = {key: value for key, value in numbers.items() if value is not None}
+                self._trainer.log({**scored, "eval_step": float(evaluations.note(name)["step"])})
 
 
 def checkpoint_note(state: Any, seconds: float, tokens: int) -> Mapping[str, Any]:

@@ -37,8 +37,10 @@ def report_evaluations(
     if best is None:
         return summary
     run = evaluations.run_of(best.name)
+    at_start = evaluations.checkpoint_metric(start) if start in evaluations.finished() else None
     summary |= {
         "metric": evaluations.metric_of(run),
+        "beats_start": None if at_start is None else best.goodness > at_start.goodness,
         "best": {"name": best.name, "value": best.value, "ci95": best.ci95, "run": str(run)},
         "evaluation_seconds": round(sum(e["evaluation_seconds"] for e in history), 3),
     }
@@ -74,14 +76,14 @@ def training_report(summary: Mapping[str, Any]) -> Trained:
     ]
     history = summary.get("evaluations") or []
     if history:
-        best = summary["best"]
+        best, beats_start = summary["best"], summary.get("beats_start")
         rows = [
             [
                 e["name"],
                 str(e["tokens"]),
                 f"{e['value']:.3f}",
                 f"{e['ci95'][0]:.3f} .. {e['ci95'][1]:.3f}",
-                "best" if e["name"] == best["name"] else "",
+                "best" if e["name"] == best["name"] and beats_start is not False else "",
             ]
             for e in (history if best is not None else ())
         ]
@@ -90,6 +92,8 @@ def training_report(summary: Mapping[str, Any]) -> Trained:
             str(summary["metric"]),
             table(["checkpoint", "tokens", "value", "95 % interval", ""], rows, right=(1, 2)),
         ]
+        if beats_start is False:
+            lines.append("none is better than the start")
     for change in summary.get("compared") or ():
         low, high = change["ci95"] or (float("nan"), float("nan"))
         p = change["p_holm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ from eval_anything import plugins
 from eval_anything.cli.printing import show
 from eval_anything.errors import Exit
 from eval_anything.output.progress import Progress
+from eval_anything.output.tables import table
+
+_LONGEST_DEFAULT, _LONGEST_MEANING = 25, 70
 
 
 class TrainingReport(Protocol):
@@ -28,8 +32,33 @@ class Method(Protocol):
     def from_config(cls, path: Path, changes: Sequence[str]) -> Method:
         """The method with the settings of a file and `key=value` changes. UserError lists mistakes."""
 
+    @classmethod
+    def settings_rows(cls) -> list[tuple[str, str, str]]:
+        """Name, default and meaning of each setting."""
+
     def train(self, progress: Progress) -> TrainingReport:
         """Trains, or resumes the training that is there. EvalError says why it stopped."""
+
+
+def show_settings(options: Namespace) -> Exit:
+    """Prints the settings of a method with their defaults: `train METHOD --help`."""
+    method: type[Method] = plugins.load(plugins.TRAINERS, options.method)
+    rows = [
+        [name, _short(default, _LONGEST_DEFAULT), _short(meaning, _LONGEST_MEANING)]
+        for name, default, meaning in method.settings_rows()
+    ]
+    return show(
+        options,
+        rows,
+        f"usage: eval-anything train {options.method} --config FILE [KEY=VALUE ...]\n",
+        table(["setting", "default", "meaning"], rows),
+        "\n`evaluate` has options of `eval-anything run`, such as evaluate.limit=20, and more: "
+        "docs/training.md",
+    )
+
+
+def _short(text: str, length: int) -> str:
+    return textwrap.shorten(text, length, placeholder=" ...")
 
 
 def train(options: Namespace) -> Exit:

@@ -36,16 +36,14 @@ class LeftOut(NamedTuple):
 
 
 def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
-    """Finished runs sorted by name, and runs that are unfinished or damaged. The order of `paths` has no
-    effect.
+    """Finished runs sorted by name, and what is left out: runs that are unfinished or damaged, and paths
+    that are no runs, as `runs/*` may have. The order of `paths` has no effect.
 
-    UserError for a path that is no run at all, and if no run can be shown.
+    UserError for a path that does not exist, and if no run can be shown.
     """
     for path in paths:
-        if not path.is_dir():
+        if not path.exists():
             raise UserError(f"{path}: there is no such directory of a run")
-        if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not the directory of a run: it has no run.json")
     entries: dict[str, SiteRun] = {}
     left_out: list[LeftOut] = []
     for path in sorted({path.resolve() for path in paths}):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from align_plugins.evaluation.report import training_report
 from align_plugins.methods.dpo import DpoSettings
 from align_plugins.methods.sft import SftTrainer
 from align_plugins.settings import read_settings
@@ -28,6 +31,47 @@ def test_a_file_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.evaluate.limit == 20
     assert settings.lora is not None
     assert settings.lora.rank == 4
+
+
+def test_arguments_of_the_evaluated_model_may_be_numbers(tmp_path: Path) -> None:
+    arguments = {"max_new_tokens": 8, "output": "text", "greedy": True}
+    evaluate = {"tasks": ["micro/selection"], "model_args": arguments}
+    path = config(tmp_path, Path("rows.jsonl"), evaluate=evaluate)
+    settings = read_settings(path, ["evaluate.model_args.batch_size=4"], DpoSettings)
+    assert settings.evaluate is not None
+    expected = {"max_new_tokens": "8", "output": "text", "greedy": "true", "batch_size": "4"}
+    assert settings.evaluate.options("micro", tmp_path).model_args == expected
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo", "ppo", "feedback"])
+def test_help_of_a_method_lists_its_settings(cli: Cli, method: str) -> None:
+    rows = {row[0]: row[1:] for row in cli("train", method, "--help", "--json").json}
+    assert rows["model"][0] == "required"
+    assert rows["seed"][0] == "0"
+    text = cli("train", method, "--help").out
+    assert text.startswith(f"usage: eval-anything train {method} --config FILE [KEY=VALUE ...]")
+    assert max(map(len, text.splitlines())) <= 130
+
+
+def test_help_of_dpo_says_what_its_settings_mean(cli: Cli) -> None:
+    text = cli("train", "dpo", "--help").out
+    assert re.search(r"^beta +0.1 +strength of the tie to the reference", text, re.MULTILINE)
+    assert re.search(r"^lora.rank +16 ", text, re.MULTILINE)
+    unknown = cli("train", "dop", "--help")
+    assert (unknown.code, "Did you mean dpo" in unknown.err) == (2, True)
+
+
+def test_a_tie_with_the_start_is_no_best_checkpoint() -> None:
+    def evaluated(name: str, value: float) -> dict[str, Any]:
+        return {"name": name, "tokens": 1, "value": value, "ci95": (0, 1), "evaluation_seconds": 1}
+
+    for value, beats in ((0.5, False), (0.6, True)):
+        history = [evaluated("start", 0.5), evaluated("step-1", value)]
+        summary = {"method": "dpo", "step": 1, "tokens": 1, "seconds": 1, "final": "out/final"}
+        more = {"evaluations": history, "metric": "a:b", "best": history[1], "beats_start": beats}
+        text = "\n".join(training_report(summary | more).lines)
+        assert ("none is better than the start" in text) == (not beats)
+        assert (" best" in text) == beats
 
 
 @pytest.mark.parametrize(

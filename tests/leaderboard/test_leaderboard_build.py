@@ -145,6 +145,16 @@ def test_what_is_no_run_is_a_mistake(cli: Cli, runs: list[Path], tmp_path: Path)
     assert cli("leaderboard", "build", runs[0], "missing", "--out", "site").code == 2
 
 
+def test_what_is_no_run_is_passed_over(cli: Cli, runs: list[Path], tmp_path: Path) -> None:
+    """`runs/*` may have sites, notes and logs beside the runs."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not a run")
+    done = cli("leaderboard", "build", runs[0], "empty", "notes.txt", "--out", "site")
+    assert done.code == 0
+    assert "left out: empty: empty is not the directory of a run: it has no run.json" in done.err
+    assert "left out: notes.txt: " in done.err
+
+
 def test_damaged_runs_are_left_out_and_named(cli: Cli, runs: list[Path], tmp_path: Path) -> None:
     """Half written, NaN, infinities, paths that lead outside, copies: the others are shown."""
     names = [

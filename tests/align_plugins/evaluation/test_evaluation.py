@@ -40,7 +40,9 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
         assert (note["step"], note["method"], note["training"]) == (step, "dpo", "out")
         assert (note["tokens"] > 0) == (step > 0)
         assert note["evaluation_seconds"] > 0
-        assert read_run_file(out / "runs" / name).status == "done"
+        run_file = read_run_file(out / "runs" / name)
+        assert run_file.status == "done"
+        assert run_file.model == ("micro" if name == "start" else f"out/step-{step}")
     assert done.json["metric"] == "micro/selection:selection"
     best = done.json["best"]["name"]
     kept = {p.name for p in (out / "checkpoints").iterdir()}
@@ -53,7 +55,7 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     assert compared.code == 0
     shown = cli("train", "dpo", "--config", path)
     assert "gate: " in shown.out
-    assert "best" in shown.out
+    assert ("none is better than the start" in shown.out) == (not done.json["beats_start"])
 
 
 @pytest.mark.usefixtures("forked_evaluations")
@@ -167,7 +169,7 @@ def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     )  # fmt: skip
     said: list[str] = []
     callback = EvalAnythingCallback(
-        tasks=["micro/selection"], start="micro", limit=4, report=said.append
+        tasks=["micro/selection"], start="micro", limit=4, report=said.append, trainer=trainer
     )
     trainer.add_callback(callback)
     trainer.train()
@@ -178,3 +180,6 @@ def test_two_lines_in_a_script_of_anyones(tmp_path: Path) -> None:
     assert best.name == "step-000001"
     note = json.loads((tmp_path / "mine" / "runs" / "step-000001" / NOTE).read_bytes())
     assert note["step"] == 1
+    logged = [entry for entry in trainer.state.log_history if "eval_step" in entry]
+    assert [entry["eval_step"] for entry in logged] == [0, 1]
+    assert logged[1]["eval_micro/selection:selection"] == best.value
