@@ -123,7 +123,9 @@ def test_one_request_that_is_always_refused_holds_up_no_other() -> None:
     assert len(server.bodies) == 41
 
 
-@pytest.mark.parametrize("header", ["3600", formatdate(time.time() + 7200, usegmt=True)])
+@pytest.mark.parametrize(
+    "header", ["3600", formatdate(time.time() + 7200, usegmt=True)], ids=["seconds", "date"]
+)
 @pytest.mark.parametrize("samples", [3, 64])
 def test_hours_end_the_run_as_pending(header: str, samples: int, cli: Cli, tmp_path: Path) -> None:
     """At once, with a message; the same command goes on."""
