@@ -7,15 +7,14 @@ crashes, hangs or needs too much memory ends only this process; see `pool`.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval_anything.content import Modality
+from eval_anything.isolation import Json, limit_itself, serve
 from eval_anything.media.limits import MAX_RESULT
 from eval_anything.media.sniff import Kind, MediaError, kind_of_file
 
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
 # A process ends after so many media, and with it whatever its decoders have leaked.
 _MEDIA_A_PROCESS = 1000
-
-
-Json = dict[str, Any]
-"""A request or a reply."""
 
 
 class OutputFile:
@@ -189,50 +184,15 @@ def answer(request: Json, fd: int) -> Json:
         return {"error": f"{path} does not decode: {error or type(error).__name__}"}
 
 
-def _limit_itself(memory: int) -> None:
-    import resource
-
-    _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_FSIZE, MAX_RESULT)
-    if sys.platform == "linux":  # elsewhere it is not enforced, or refused
-        _set_limit(resource.RLIMIT_AS, memory)
-
-
-def _set_limit(kind: int, amount: int) -> None:
-    """Sets a limit of this process, or leaves a smaller one that it has already (`ulimit`)."""
-    import resource
-
-    hard = resource.getrlimit(kind)[1]
-    amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-    resource.setrlimit(kind, (amount, amount))
-
-
 def main(fd: int, seconds: int, memory: int) -> None:
     """Answers until stdin ends."""
     import warnings
 
     import numpy  # noqa: F401  (every medium needs it: the first must not wait for it)
 
-    _limit_itself(memory)
+    limit_itself(memory, MAX_RESULT)
     warnings.simplefilter("ignore")
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    answers.write("ready\n")
-    answers.flush()
-    # Text that decoders print must not mix with the replies.
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        # If the parent dies first, this ends a decoder that hangs.
-        signal.alarm(seconds)
-        reply = answer(json.loads(line), fd)
-        signal.alarm(0)
-        reply["last"] = number == _MEDIA_A_PROCESS or "memory" in reply
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-        if reply["last"]:
-            break
-    os._exit(0)  # nothing to save, and finalisers of decoders are slow
+    serve(lambda request: answer(request, fd), seconds, _MEDIA_A_PROCESS)
 
 
 if __name__ == "__main__":
