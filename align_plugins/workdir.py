@@ -21,6 +21,8 @@ import msgspec
 
 from align_plugins.old_names import Names, rename_keys
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
 from eval_anything.runs.resume import differences, refuse_another
 from eval_anything.servers.secrets import without_key
@@ -71,7 +73,7 @@ class Workdir:
         """Checkpoints that were written completely, by step."""
         checkpoints = []
         for path in self.checkpoints.glob(f"checkpoint-*/{NOTE}"):
-            content: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+            content: dict[str, Any] = decode_strict(read_file(path, MAX_DOCUMENT), dict[str, Any])
             checkpoints.append(Checkpoint(int(content["step"]), path.parent, content))
         return sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
 

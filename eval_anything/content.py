@@ -8,13 +8,13 @@ that the medium belongs to (task folder or run).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Modality(StrEnum):
@@ -35,6 +35,28 @@ def without_surrogates(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+LARGEST = 1e50
+"""Largest absolute value of an end of a range, and the inverse of the smallest width: the fourth power
+of a score, which statistics take, is still a number."""
+
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number of things, as files may have it."""
+
+
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+"""A duration, as files may have it."""
+
+
+def check_range(low_and_high: tuple[float, float]) -> None:
+    """ValueError for a range that does not rise, or with ends that no calculation can take."""
+    low, high = low_and_high
+    if not low < high:
+        raise ValueError(f"range must rise, not [{low}, {high}]")
+    if max(-low, high) > LARGEST or high - low < 1 / LARGEST:
+        raise ValueError(f"range [{low}, {high}] has ends beyond {LARGEST:g}, or almost no width")
 
 
 def _clean(struct: Struct, field: str) -> None:
@@ -251,8 +273,8 @@ class Usage(Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
         Usage(input=150, output=20)
     """
 
-    input: int | None = None
-    output: int | None = None
+    input: Count | None = None
+    output: Count | None = None
     estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
@@ -278,16 +300,16 @@ class Latency(Struct, frozen=True, omit_defaults=True, kw_only=True):
     the first piece of each modality; an agent has those of its planner (`plan`) and its generators.
     """
 
-    total: float | None = None
-    first_token: float | None = None
-    first_text: float | None = None
-    first_image: float | None = None
-    first_audio: float | None = None
-    first_video: float | None = None
-    plan: float | None = None
-    image: float | None = None
-    audio: float | None = None
-    video: float | None = None
+    total: Seconds | None = None
+    first_token: Seconds | None = None
+    first_text: Seconds | None = None
+    first_image: Seconds | None = None
+    first_audio: Seconds | None = None
+    first_video: Seconds | None = None
+    plan: Seconds | None = None
+    image: Seconds | None = None
+    audio: Seconds | None = None
+    video: Seconds | None = None
 
 
 class Response(Struct, frozen=True):
@@ -369,9 +391,19 @@ class Score(Struct, frozen=True, omit_defaults=True):
         _clean(self, "explanation")
 
 
+def check_scores(scores: Mapping[str, Score]) -> None:
+    """ValueError for a score on record that is outside of its range, or whose range is none."""
+    for name, score in scores.items():
+        check_range(score.range)
+        low, high = score.range
+        slack = 1e-9 * (high - low)
+        if score.value is not None and not low - slack <= score.value <= high + slack:
+            raise ValueError(f"the score {score.value} of {name} is outside of {low}..{high}")
+
+
 class _RecordFields(Struct, frozen=True, kw_only=True):
     sample_id: str
-    repeat: int
+    repeat: Count
     item: str
     source_id: str
     order_known: bool
@@ -426,9 +458,8 @@ class Metric(Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
 
     def __post_init__(self) -> None:
+        check_range(self.range)
         low, high = self.range
-        if not low < high:
-            raise ValueError(f"range must rise, not [{low}, {high}]")
         if self.floor is not None and not low <= self.floor <= high:
             raise ValueError(f"floor {self.floor} is outside the range [{low}, {high}]")
 

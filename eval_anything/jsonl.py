@@ -23,9 +23,10 @@ from eval_anything.content import (
     TextPart,
     Turn,
     _RecordFields,
+    check_scores,
 )
 from eval_anything.errors import near
-from eval_anything.files.json_text import decode_json, without_mark
+from eval_anything.files.json_text import TooDeepError, decode_json, decode_strict, utf8_lines
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import path_inside
 
@@ -92,6 +93,9 @@ class RecordRow(_RecordFields, frozen=True, kw_only=True, forbid_unknown_fields=
     parts: list[PartJson]
     turns: list[list[PartJson]] = []
 
+    def __post_init__(self) -> None:
+        check_scores(self.scores)
+
 
 class ReplayRow(Struct, forbid_unknown_fields=True):
     """One line of a replay file: the saved response to one sample; `turns` are the answers before it.
@@ -129,9 +133,6 @@ _KEYS = (
     *("id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh", "role"),
     *("parts", "modality", "text", "path", "required", "allowed", "forbidden"),
 )
-
-
-_record_decoder = msgspec.json.Decoder(RecordRow)
 
 
 def _part_from_json(part: PartJson, root: Path) -> Part:
@@ -177,8 +178,9 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
         contract: contract of the task, for a line without its own.
 
     Raises:
-        msgspec.DecodeError: for invalid JSON (its subclass ValidationError for unknown or wrong keys).
-        ValueError: for wrong content, such as a missing contract or medium, and for deep nesting.
+        msgspec.DecodeError: for invalid or deep JSON (its subclass ValidationError for unknown or wrong
+            keys).
+        ValueError: for wrong content, such as a missing contract or medium.
 
     Example:
         >>> parts = [{"modality": "text", "text": "Name a primary colour."}]
@@ -187,7 +189,6 @@ def sample_from_json(line: bytes, root: Path, contract: Contract | None) -> Samp
         >>> sample_from_json(msgspec.json.encode(line), Path("."), contract).source_id
         'colours-1'
     """
-    check_nesting(line)
     row: _ScriptJson = decode_json(line, _ScriptJson)
     sample = _sample(row, root, contract)
     turns = tuple(_turn(turn, number, root) for number, turn in enumerate(row.turns, start=2))
@@ -230,7 +231,7 @@ def _sample(row: _SampleJson, root: Path, default: Contract | None) -> Sample:
 
 def record_from_json(line: bytes, run: Path) -> Record:
     """Record of one line of records.jsonl in the run directory `run`."""
-    row = _record_decoder.decode(line)
+    row = decode_strict(line, RecordRow)
     fields = {name: getattr(row, name) for name in _RecordFields.__struct_fields__}
     parts, *turns = (
         tuple(_part_from_record(part, run) for part in answer) for answer in (row.parts, *row.turns)
@@ -259,44 +260,19 @@ def parts_to_json(parts: Sequence[Part], run: Path) -> list[PartJson]:
     ]
 
 
-DEEPEST = 200
-"""Levels of lists and objects in one line; more would end in an error of the interpreter somewhere."""
-
-
-TOO_DEEP = f"nested more than {DEEPEST} levels deep: write it flatter"
-
-
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
-
-
-def check_nesting(line: bytes) -> None:
-    """ValueError for JSON with more than `DEEPEST` levels of lists and objects.
-
-    Example:
-        >>> check_nesting(b'{"text": "[[["}')
-    """
-    if line.count(b"[") + line.count(b"{") <= DEEPEST:
-        return
-    depth = 0
-    for token in _NESTING.finditer(line):
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
-        if depth > DEEPEST:
-            raise ValueError(TOO_DEEP)
-
-
 def json_message(error: Exception, extra_keys: Sequence[str] = ()) -> str:
     """Message for a decoding error of a line of samples.jsonl, or of a file with further keys."""
     text = str(error)
     unknown = re.search(r"unknown field `(.+?)`", text)
     if unknown:
         return f"unknown key {unknown[1]!r}: remove it.{near(unknown[1], (*_KEYS, *extra_keys))}"
-    if isinstance(error, msgspec.ValidationError):
+    if isinstance(error, msgspec.ValidationError | TooDeepError):
         return text[:1].lower() + text[1:]
     return f"not valid JSON: {text}"
 
 
 def read_lines(
-    content: bytes,
+    path: Path,
     mistakes: Mistakes,
     parse: Callable[[bytes, int], T],
     explain: Callable[[Exception], str] = json_message,
@@ -305,26 +281,18 @@ def read_lines(
     """Line number (from 1) and row of each line that is valid; empty lines are skipped.
 
     Args:
-        content: the lines.
+        path: the file.
         mistakes: list to which a mistake is added for each line that is not valid.
         parse: makes a row from a line and its number. It raises ValueError, whose message is the
             mistake, or an error of decoding.
         explain: makes a message from an error of decoding.
         most: number of mistakes after which no more lines are read.
     """
-    try:
-        lines = without_mark(content).split(b"\n")
-    except UnicodeDecodeError as error:
-        mistakes.add(f"cannot be read: {error}")
-        return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, mistakes):
         if len(mistakes) >= most:
             mistakes.add_line(number, "too many mistakes: the lines after this one were not read")
             return
         try:
-            check_nesting(line)
             row = parse(line, number)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             mistakes.add_line(number, explain(error))
@@ -332,3 +300,16 @@ def read_lines(
             mistakes.add_line(number, str(error))
         else:
             yield number, row
+
+
+def numbered_lines(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not empty, after their numbers (from 1). A mistake is added if they
+    cannot be read to their end."""
+    try:
+        for number, line in enumerate(utf8_lines(path), start=1):
+            if line.strip():
+                yield number, line
+    except OSError as error:
+        mistakes.add(f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        mistakes.add(f"cannot be read: {error}")

@@ -101,6 +101,19 @@ PARTS: st.SearchStrategy[Part] = st.one_of(
         st.text(string.ascii_letters + "äß😀 ", min_size=1, max_size=8).map(lambda n: f"m{n}.bin"),
     ),
 )
+RANGES = st.builds(lambda low, width: (low, low + width), st.floats(-1e9, 1e9), st.floats(1e-3, 1e9))
+SCORES = RANGES.flatmap(
+    lambda ends: st.builds(
+        Score,
+        value=st.none() | st.floats(*ends),
+        judge=CLEAN,
+        range=st.just(ends),
+        better=st.sampled_from(["higher", "lower"]),
+        explanation=TEXTS,
+        details=st.dictionaries(CLEAN, st.none() | st.booleans() | CLEAN | st.lists(NUMBERS)),
+    )
+)
+SECONDS = st.none() | st.floats(0, 1e9)
 RECORDS = st.builds(
     Record,
     sample_id=CLEAN,
@@ -110,22 +123,10 @@ RECORDS = st.builds(
     parts=st.lists(PARTS, max_size=4).map(tuple),
     order_known=st.booleans(),
     stop_reason=st.none() | CLEAN,
-    scores=st.dictionaries(
-        CLEAN,
-        st.builds(
-            Score,
-            value=st.none() | NUMBERS,
-            judge=CLEAN,
-            range=st.tuples(NUMBERS, NUMBERS),
-            better=st.sampled_from(["higher", "lower"]),
-            explanation=TEXTS,
-            details=st.dictionaries(CLEAN, st.none() | st.booleans() | CLEAN | st.lists(NUMBERS)),
-        ),
-        max_size=3,
-    ),
+    scores=st.dictionaries(CLEAN, SCORES, max_size=3),
     error=st.none() | st.builds(Failure, st.sampled_from(["model_error", "empty_output"]), TEXTS),
     usage=st.builds(Usage, *[st.none() | st.integers(0, 2**53)] * 2),
-    latency=st.builds(Latency, total=st.none() | NUMBERS, first_audio=st.none() | NUMBERS),
+    latency=st.builds(Latency, total=SECONDS, first_audio=SECONDS),
     details=st.dictionaries(
         CLEAN, st.none() | CLEAN | st.lists(st.dictionaries(CLEAN, CLEAN)), max_size=2
     ),

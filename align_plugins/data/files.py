@@ -24,6 +24,7 @@ from eval_anything.content import Message
 from eval_anything.errors import near
 from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes
+from eval_anything.files.reading import MAX_LINES, open_file
 from eval_anything.files.writing import write_atomically
 from eval_anything.jsonl import (
     MessageJson,
@@ -133,11 +134,6 @@ def read_valid_rows(path: Path) -> tuple[list[Row], Mistakes]:
     """Valid rows of a file, and the mistakes in the others."""
     rows: list[Row] = []
     mistakes = Mistakes(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        mistakes.add(f"cannot be read: {error.strerror}")
-        return rows, mistakes
     lines: dict[str, int] = {}
 
     def parse(line: bytes, number: int) -> Row:
@@ -146,7 +142,7 @@ def read_valid_rows(path: Path) -> tuple[list[Row], Mistakes]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(_wrong_form(line, error)) from None
 
-    for number, row in read_lines(content, mistakes, parse, most=_MOST_PROBLEMS):
+    for number, row in read_lines(path, mistakes, parse, most=_MOST_PROBLEMS):
         if row.id in lines:
             message = f"id {row.id!r} is already on line {lines[row.id]}: rename it"
             mistakes.add_line(number, message)
@@ -209,7 +205,7 @@ def file_hash(paths: Sequence[Path]) -> str:
     """sha256 (hex) over the content of data files; a resumed training must have the same."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with open_file(path, MAX_LINES) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
             digest.update(str(path.stat().st_size).encode())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from align_plugins.data.placing import placed
 from align_plugins.data.rows import Prompt, Row, check_row, prompt_key
 from align_plugins.data.turns import MEDIA, ForeignTurn, Mark, turns_of, user_turn, words_for
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.media import MediaError, MediaStore, sniff
+from eval_anything.media import MediaError, MediaStore, medium_bytes, sniff
 from eval_anything.media.kinds import true_modality
 from eval_anything.media.sniff import EXTENSIONS
 
@@ -143,7 +143,7 @@ class ForeignRow:
         try:
             if path.exists() and not path.is_file():
                 raise ValueError(f"{field}: {path} is no file")
-            return path.read_bytes()
+            return medium_bytes(path)
         except OSError as error:
             raise ValueError(f"{field}: {path} cannot be read: {error.strerror}") from None
 

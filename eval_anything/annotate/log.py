@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from eval_anything.content import Contract
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import MAX_LINES, read_file
 from eval_anything.files.writing import append_whole, cannot_write, take_lock
-from eval_anything.jsonl import MessageJson, PartJson, check_nesting
+from eval_anything.jsonl import MessageJson, PartJson
 
 Kind = Literal["vote", "preference", "grade"]
 
@@ -68,9 +70,6 @@ class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
             raise ValueError(f"{len(self.responses)} responses do not belong to a {self.kind}")
 
 
-_decoder = msgspec.json.Decoder(Annotation)
-
-
 _START = b'{"kind":"'
 """Start of every line."""
 
@@ -78,15 +77,14 @@ _START = b'{"kind":"'
 def read_annotations(path: Path) -> list[Annotation]:
     """Annotations of all complete lines, in their order. UserError names a damaged line."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, MAX_LINES)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     annotations = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            check_nesting(line)
-            annotations.append(_decoder.decode(line))
-        except (ValueError, msgspec.DecodeError) as error:
+            annotations.append(decode_strict(line, Annotation))
+        except ValueError as error:
             raise UserError(
                 f"{path}:{number}: this line is no annotation ({error}). The file must be one that "
                 "`eval-anything annotate` wrote; delete the line if it is damaged."
@@ -144,12 +142,12 @@ def open_log(path: Path) -> Iterator[Log]:
 
 def _fix_end(path: Path, file: int) -> None:
     """Removes an incomplete last line, left by a kill. UserError if it is not that of an annotation."""
-    content = path.read_bytes()
+    content = read_file(path, MAX_LINES)
     torn = content[content.rfind(b"\n") + 1 :]
     try:
-        _decoder.decode(torn)
+        decode_strict(torn, Annotation)
         append_whole(file, b"\n")  # an editor took the last newline away
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ValueError:
         if torn[: len(_START)] != _START[: len(torn)]:
             raise UserError(f"--out {path} is no file of annotations: choose another file") from None
         os.ftruncate(file, len(content) - len(torn))

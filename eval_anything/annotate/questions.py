@@ -15,7 +15,7 @@ from eval_anything.annotate.log import Kind
 from eval_anything.content import MediaPart, Message, Part, Response, Sample
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
-from eval_anything.media import MediaError, MediaStore
+from eval_anything.media import MediaError, MediaStore, medium_bytes
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.replay.model import ReplayModel
 from eval_anything.models.turns import converse
@@ -137,7 +137,7 @@ def _with_stored_media(sample: Sample, messages: Sequence[Message], store: Media
 def _stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
     try:
         return tuple(
-            store.put(part.path.read_bytes(), part.modality) if isinstance(part, MediaPart) else part
+            store.put(medium_bytes(part.path), part.modality) if isinstance(part, MediaPart) else part
             for part in parts
         )
     except (OSError, MediaError) as error:

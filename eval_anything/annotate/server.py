@@ -21,7 +21,9 @@ import msgspec
 from eval_anything.annotate.session import AnnotatorAnswer, RefusedError, Session
 from eval_anything.content import MediaPart
 from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.files.json_text import decode_strict
 from eval_anything.files.places import content_folder
+from eval_anything.files.reading import open_file
 
 _HOST = "127.0.0.1"
 
@@ -115,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         session = self.server.session
         actions: dict[str, Callable[[bytes], dict[str, Any]]] = {
-            "submit": lambda body: session.submit(msgspec.json.decode(body, type=AnnotatorAnswer)),
-            "skip": lambda body: session.skip(msgspec.json.decode(body, type=_Key).key),
+            "submit": lambda body: session.submit(decode_strict(body, AnnotatorAnswer)),
+            "skip": lambda body: session.skip(decode_strict(body, _Key).key),
             "undo": lambda body: session.undo(),
         }
         if name not in actions:
@@ -172,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             size = part.path.stat().st_size
             first, last = _range(self.headers.get("Range"), size)
-            with part.path.open("rb") as file:
+            with open_file(part.path) as file:
                 file.seek(first)
                 partial = (first, last) != (0, size - 1)
                 self._start(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK, part.mime)

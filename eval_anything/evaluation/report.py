@@ -14,7 +14,7 @@ from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
-from eval_anything.media import MediaStore
+from eval_anything.media import MediaStore, medium_bytes
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import read_outlines, read_records
 from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
@@ -94,7 +94,7 @@ def _part(part: Part, store: MediaStore) -> dict[str, str]:
     if not part.path.is_relative_to(
         store.root
     ):  # a medium of the prompt: the page must not need the task
-        part = store.put(part.path.read_bytes(), part.modality)
+        part = store.put(medium_bytes(part.path), part.modality)
     source = quote(part.path.relative_to(store.root.parent).as_posix())
     return {"modality": str(part.modality), "source": source}
 

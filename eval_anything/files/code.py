@@ -13,6 +13,7 @@ from typing import Any
 
 from eval_anything.errors import UserError, near
 from eval_anything.files.places import path_inside
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.lazy import homes
 
 
@@ -66,14 +67,14 @@ def code_fingerprint(path: Path) -> str:
     own package. The core (content types, errors, reading of media) is left out: it changes with releases
     without changing a score.
     """
-    source = path.read_bytes()
+    source = read_file(path, MAX_DOCUMENT)
     digest = hashlib.sha256(source)
     sources: dict[str, bytes] = {}
     pending = [name for name in _engine_imports(source) if name.split(".")[1] not in _CORE]
     while pending:
         module = pending.pop()
         if module not in sources:
-            sources[module] = _origin(module).read_bytes()
+            sources[module] = read_file(_origin(module), MAX_DOCUMENT)
             package = module.rpartition(".")[0]
             if package != "eval_anything":
                 imports = _engine_imports(sources[module])
@@ -131,7 +132,7 @@ def check_code(root: Path, reference: str) -> str | None:
         return f"must be `file.py:function`, not {reference!r}"
     filename, function = reference.split(":")
     try:
-        tree = ast.parse(path_inside(root, filename).read_bytes())
+        tree = ast.parse(read_file(path_inside(root, filename), MAX_DOCUMENT))
     except FileNotFoundError:
         return f"{filename} does not exist in this folder"
     except (OSError, ValueError, SyntaxError) as error:

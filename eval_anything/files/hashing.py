@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from eval_anything.files.reading import open_file
+
 
 def sha256_of(value: Any) -> str:
     """sha256 (hex) of the value's canonical JSON."""
@@ -25,7 +27,7 @@ def hash_files(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(paths, key=lambda p: p.name):
         digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 

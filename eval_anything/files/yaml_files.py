@@ -21,6 +21,7 @@ import yaml
 
 from eval_anything.errors import near
 from eval_anything.files.mistakes import FileProblemsError, Mistakes, Step, mistake
+from eval_anything.files.reading import MAX_YAML, read_file
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -98,7 +99,7 @@ def load_yaml(
 
 def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | None, Any]:
     try:
-        loader = _Loader(path.read_bytes())
+        loader = _Loader(read_file(path, MAX_YAML))
         try:
             node = loader.get_single_node()
             if node is None:
@@ -117,6 +118,8 @@ def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | N
         mark = getattr(error, "problem_mark", None)
         text = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise mistake(path, f"not valid YAML: {text}", mark.line + 1 if mark else 0) from None
+    except RecursionError:
+        raise mistake(path, "is nested too deeply: write it flatter") from None
     except (ValueError, TypeError) as error:  # an impossible date, an unhashable key
         raise mistake(path, f"not valid YAML: {error}") from None
 

@@ -192,17 +192,20 @@ def _tasks_below(entry: SiteRun, name: str) -> set[str]:
     return {reference.partition(":")[0] for reference in _metrics_below(entry, name)}
 
 
-def _metrics_below(entry: SiteRun, name: str, above: tuple[str, ...] = ()) -> set[str]:
-    """Metrics (`task:metric`) among an aggregate's inputs and those of nested aggregates; cycles are
-    ignored, and so are tasks that the run does not have."""
-    metrics = set()
-    aggregate = entry.results.aggregates.get(name)
-    for reference in aggregate.inputs.values() if aggregate is not None else ():
-        task, colon, _ = reference.partition(":")
-        if colon:
-            metrics |= {reference} if task in entry.file.tasks else set()
-        elif reference not in (name, *above):
-            metrics |= _metrics_below(entry, reference, (name, *above))
+def _metrics_below(entry: SiteRun, name: str) -> set[str]:
+    """Metrics (`task:metric`) among an aggregate's inputs and those of nested aggregates, each followed
+    once; tasks that the run does not have are ignored."""
+    metrics: set[str] = set()
+    followed, unread = {name}, [name]
+    while unread:
+        aggregate = entry.results.aggregates.get(unread.pop())
+        for reference in aggregate.inputs.values() if aggregate is not None else ():
+            task, colon, _ = reference.partition(":")
+            if colon:
+                metrics |= {reference} if task in entry.file.tasks else set()
+            elif reference not in followed:
+                followed.add(reference)
+                unread.append(reference)
     return metrics
 
 

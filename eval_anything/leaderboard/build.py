@@ -16,7 +16,9 @@ from msgspec import Struct
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.json_text import decode_strict
 from eval_anything.files.places import content_folder
+from eval_anything.files.reading import MAX_LINES, read_file
 from eval_anything.files.writing import write_atomically
 from eval_anything.leaderboard.board import Column, cells_of, columns_of, reference_rows
 from eval_anything.leaderboard.cards import card, dimensions, latency_of, profile
@@ -163,9 +165,9 @@ class _Builder:
             try:
                 self._add_run(entry)
                 readable.append(entry)
-            except UserError as error:  # a damaged record
+            except (UserError, OSError, ValueError, ArithmeticError) as error:  # a damaged record
                 reason = str(error).replace(str(entry.path), entry.folder)
-                self._left_out.append(LeftOut(entry.folder, reason))
+                self._left_out.append(LeftOut(entry.folder, reason or type(error).__name__))
         self._entries = readable
         if not readable:
             raise UserError(f"none of these runs can be shown: {self._left_out[0].reason}")
@@ -368,7 +370,7 @@ def _old_manifest(old: Path | None) -> Manifest:
     if old is None:
         return empty
     try:
-        manifest = msgspec.json.decode((old / _MANIFEST).read_bytes(), type=Manifest)
+        manifest = decode_strict(read_file(old / _MANIFEST, MAX_LINES), Manifest)
     except (OSError, msgspec.DecodeError):
         return empty
     return manifest if manifest.builder == _builder_digest() else empty

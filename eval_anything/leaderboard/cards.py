@@ -141,7 +141,8 @@ def dimensions(entry: SiteRun) -> list[Tree]:
                 if metric.value is None or metric.ci95 is None:
                     continue
                 low, high = metric.range
-                center, *ends = ((v - low) / (high - low) for v in (metric.value, *metric.ci95))
+                numbers = (metric.value, *metric.ci95)
+                center, *ends = (min(max((v - low) / (high - low), 0.0), 1.0) for v in numbers)
                 note = f"{metric.value:.3g}, n {metric.n}"
                 rows.append(Bar(group, center, ends[0], ends[1], note))
             if rows:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from eval_anything.files.json_text import clean
+from eval_anything.files.reading import MAX_LINES, read_file
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Chunks:
 
     def read(self, key: str, type_: type[T]) -> T:
         """Reads what `write` wrote. OSError or msgspec.DecodeError if it is missing or damaged."""
-        script = self._path(key).read_bytes()
+        script = read_file(self._path(key), MAX_LINES)
         return msgspec.json.decode(script[script.index(b",") + 1 : -len(_END)], type=type_)
 
     def _path(self, key: str) -> Path:

@@ -21,6 +21,7 @@ from eval_anything.media import (
     MediaError,
     encode_png,
     encode_wav,
+    medium_bytes,
     probe,
     read_audio,
     read_frames,
@@ -92,7 +93,7 @@ class Media:
         """Copies one medium, unless its content is in the site already; its description."""
         try:
             kind = checked_kind(part.path, part.modality, part.path.name)
-            extension, content = kind.extension, part.path.read_bytes()
+            extension, content = kind.extension, medium_bytes(part.path)
             if extension in _NOT_OF_BROWSERS:
                 extension, content = "png", encode_png(read_image(part.path))
             elif kind.modality is Modality.AUDIO and kind.container not in _PLAYED:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from eval_anything.content import without_surrogates
 from eval_anything.errors import UserError
+from eval_anything.files.reading import MAX_LINES, open_file
 from eval_anything.runs.directory import RunFile, read_run_file, records_path
 from eval_anything.runs.own_files import own_file
 from eval_anything.runs.results_file import Results, read_results
@@ -49,7 +50,7 @@ def read_entries(paths: Sequence[Path]) -> tuple[list[SiteRun], list[LeftOut]]:
     for path in sorted({path.resolve() for path in paths}):
         try:
             entry = _read_entry(path)
-        except UserError as error:
+        except (UserError, OSError) as error:
             left_out.append(
                 LeftOut(without_surrogates(path.name), str(error).replace(str(path), path.name))
             )
@@ -73,7 +74,7 @@ def _read_entry(path: Path) -> SiteRun:
     digest = hashlib.sha256()
     for part in (path / "run.json", path / "results.json", *(records_path(path, t) for t in file.tasks)):
         try:
-            with own_file(path, part).open("rb") as stream:
+            with open_file(own_file(path, part), MAX_LINES) as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise UserError(f"{part} cannot be read: {error.strerror}") from None

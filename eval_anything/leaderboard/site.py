@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval_anything.errors import UserError
+from eval_anything.files.reading import open_file
 from eval_anything.files.writing import cannot_write, take_lock
 
 MARK = b'<meta name="generator" content="eval-anything leaderboard">'
@@ -66,7 +67,7 @@ def check_out(out: Path) -> None:
 def is_site(page: Path) -> bool:
     """True if a file is a page that this package built."""
     try:
-        with page.open("rb") as file:
+        with open_file(page) as file:
             return MARK in file.read(4096)
     except OSError:
         return False

@@ -18,6 +18,8 @@ import msgspec
 
 from eval_anything.content import Modality, Response, Sample, TextPart
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import file_lines
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.assemble import scorers_of
 from eval_anything.judges.folder import find_judges
@@ -52,8 +54,8 @@ class Exported:
         """The data set, in the form of lm_eval's `custom_dataset`: {"test": documents}."""
         from datasets import Dataset
 
-        lines = (self._folder / "documents.jsonl").read_bytes().splitlines()
-        return {"test": Dataset.from_list([msgspec.json.decode(line) for line in lines])}
+        lines = file_lines(self._folder / "documents.jsonl")
+        return {"test": Dataset.from_list([decode_strict(line, dict[str, Any]) for line in lines])}
 
     def score(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
         """Scores of an answer, for lm_eval's `process_results`: the metrics that apply to the document.

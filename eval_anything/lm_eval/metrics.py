@@ -76,11 +76,12 @@ def document_score(task: Any, metric: str, raw: Any) -> Score:
     document has no number, as for F1."""
     if metric in _ALONE:
         raw = task.aggregation()[metric]([raw])
-    number = float(raw) if isinstance(raw, Real) and math.isfinite(raw) else None
+    low, high = range_of(metric)
+    number = min(max(float(raw), low), high) if isinstance(raw, Real) and math.isfinite(raw) else None
     return Score(
         number,
         judge="lm_eval",
-        range=range_of(metric),
+        range=(low, high),
         better=better(task, metric),
         explanation="" if number is not None else "counts in the task's number alone",
     )

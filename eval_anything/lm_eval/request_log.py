@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from eval_anything.content import Failure, Usage
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import file_lines
 from eval_anything.files.writing import AppendedFile, cut_torn_line
-from eval_anything.jsonl import check_nesting
 
 
 class LoggedAnswer(Struct, frozen=True, omit_defaults=True):
@@ -24,9 +25,6 @@ class LoggedAnswer(Struct, frozen=True, omit_defaults=True):
     answer: str | float | tuple[float, bool] | None
     failure: Failure | None = None
     usage: Usage = Usage()
-
-
-_decoder = msgspec.json.Decoder(LoggedAnswer)
 
 
 def key_of(kind: str, arguments: Sequence[Any], occurrence: int) -> str:
@@ -45,11 +43,10 @@ class Answers:
         self._file = AppendedFile(path) if path is not None else None
         if path is not None and path.is_file():
             cut_torn_line(path)
-            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            for number, line in enumerate(file_lines(path), start=1):
                 try:
-                    check_nesting(line)
-                    answer = _decoder.decode(line)
-                except (ValueError, msgspec.DecodeError) as error:
+                    answer = decode_strict(line, LoggedAnswer)
+                except ValueError as error:
                     raise UserError(
                         f"{path}:{number}: damaged ({error}). Delete that line and run again."
                     ) from None

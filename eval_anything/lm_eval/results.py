@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.lm_eval import names
 from eval_anything.lm_eval.metrics import ends_of, metric_name, numbers_of
 from eval_anything.lm_eval.quiet import quiet
@@ -48,7 +50,7 @@ def read_summary(run: Path, task: str, type_: type[S]) -> S | None:
     """
     path = run / task / SUMMARY
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
+        return decode_strict(read_file(path, MAX_DOCUMENT), type_)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:

@@ -30,3 +30,4 @@ from eval_anything.media.sniff import MediaError as MediaError
 from eval_anything.media.sniff import sniff as sniff
 from eval_anything.media.store import MediaStore as MediaStore
 from eval_anything.media.store import media_part as media_part
+from eval_anything.media.store import medium_bytes as medium_bytes

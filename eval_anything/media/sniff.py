@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from eval_anything.content import Modality
 from eval_anything.errors import install
+from eval_anything.files.reading import open_file
 from eval_anything.media.limits import MAX_BYTES
 
 
@@ -261,7 +262,7 @@ def head_of(path: Path) -> bytes:
             raise MediaError(f"{path} cannot be read: it is no regular file")
         if status.st_size > MAX_BYTES:
             raise MediaError(f"{path} has {status.st_size} bytes, more than the {MAX_BYTES} allowed")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(HEAD)
             if head[:3] == b"ID3":  # the tag may be long, and is left out
                 file.seek(_tag_length(head))

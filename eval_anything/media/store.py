@@ -6,8 +6,10 @@ import hashlib
 from pathlib import Path
 
 from eval_anything.content import MediaPart, Modality
+from eval_anything.files.reading import open_file, read_file
 from eval_anything.files.writing import write_atomically
 from eval_anything.media.kinds import checked_kind
+from eval_anything.media.limits import MAX_BYTES
 from eval_anything.media.sniff import EXTENSIONS, MediaError
 
 
@@ -19,11 +21,16 @@ def media_part(path: Path, modality: Modality) -> MediaPart:
     if claimed is not None and not kind.is_named(claimed):
         raise MediaError(f"{path} is named like {claimed}, but its bytes are {kind.mime}")
     try:
-        with path.open("rb") as file:
+        with open_file(path, MAX_BYTES) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MediaError(f"{path} cannot be read: {error.strerror}") from None
     return MediaPart(modality, sha256, kind.mime, path.absolute())
+
+
+def medium_bytes(path: Path) -> bytes:
+    """The bytes of a medium's file. OSError if it is no regular file, too large, or cannot be read."""
+    return read_file(path, MAX_BYTES)
 
 
 class MediaStore:
@@ -46,6 +53,6 @@ class MediaStore:
         if part.path.is_relative_to(self.root):
             return part
         try:
-            return self.put(part.path.read_bytes(), part.modality)
+            return self.put(medium_bytes(part.path), part.modality)
         except OSError as error:
             raise MediaError(f"the {part.modality} of the response cannot be read: {error}") from None

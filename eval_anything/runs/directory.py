@@ -16,13 +16,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from eval_anything.content import Failure, Latency, Record, Score, Usage
+from eval_anything.content import Count, Failure, Latency, Record, Score, Usage, check_scores
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import MAX_DOCUMENT, file_lines, read_file
 from eval_anything.files.writing import (
     AppendedFile,
     cut_torn_line,
@@ -30,7 +32,7 @@ from eval_anything.files.writing import (
     pretty_json,
     write_atomically,
 )
-from eval_anything.jsonl import TOO_DEEP, record_from_json, record_to_json
+from eval_anything.jsonl import record_from_json, record_to_json
 from eval_anything.media import MediaStore
 from eval_anything.runs.own_files import check_task_names, own_file
 from eval_anything.servers.secrets import without_key
@@ -54,10 +56,10 @@ class RunFile(Struct, frozen=True):
     weights: str
     arguments: dict[str, Any]
     sampling: dict[str, float]
-    seed: int
-    repeats: int
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    repeats: Count
     tasks: list[str]
-    counts: dict[str, int]
+    counts: dict[str, Count]
     fingerprints: dict[str, dict[str, str]]
     versions: dict[str, str]
     command: list[str]
@@ -78,11 +80,12 @@ def is_run(path: Path) -> bool:
 def read_run_file(path: Path) -> RunFile:
     """run.json of a run directory. UserError if there is none, or of another format."""
     try:
-        file = msgspec.json.decode(own_file(path, path / "run.json").read_bytes(), type=RunFile)
+        file = decode_strict(read_file(own_file(path, path / "run.json"), MAX_DOCUMENT), RunFile)
     except FileNotFoundError:
         raise UserError(f"{path} is not the directory of a run: it has no run.json") from None
-    except (msgspec.DecodeError, OSError) as error:
-        raise UserError(f"{path}/run.json cannot be read: {error}") from None
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}/run.json cannot be read: {reason}") from None
     if file.format != FORMAT:
         raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
     check_task_names(file.tasks, path / "run.json")
@@ -119,7 +122,7 @@ def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> lis
     """The records with these (sample id, repeat), read like `read_run`; others take no memory."""
 
     def read_line(line: bytes) -> Record | None:
-        outline = _outlines.decode(line)
+        outline = decode_strict(line, Outline)
         is_kept = (outline.sample_id, outline.repeat) in keys
         return record_from_json(line, run) if is_kept else None
 
@@ -130,7 +133,7 @@ class Outline(Struct, frozen=True):
     """A record without its response: enough for numbers and comparisons, read several times as fast."""
 
     sample_id: str
-    repeat: int
+    repeat: Count
     item: str
     source_id: str
     scores: dict[str, Score]
@@ -139,6 +142,9 @@ class Outline(Struct, frozen=True):
     latency: Latency = Latency()
     groups: dict[str, str] = {}
     judged: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_scores(self.scores)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -156,12 +162,9 @@ class Outline(Struct, frozen=True):
         return self.error is not None and not self.error.of_model
 
 
-_outlines = msgspec.json.Decoder(Outline)
-
-
 def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     """The records of one task without their responses, read like `read_run`."""
-    return _read(run, task, log, _outlines.decode)
+    return _read(run, task, log, lambda line: decode_strict(line, Outline))
 
 
 def read_kept_and_replaced(
@@ -172,7 +175,7 @@ def read_kept_and_replaced(
     lines: list[Outline] = []
 
     def read_line(line: bytes) -> Outline:
-        lines.append(_outlines.decode(line))
+        lines.append(decode_strict(line, Outline))
         return lines[-1]
 
     newest = _read(run, task, log, read_line)
@@ -185,25 +188,21 @@ R = TypeVar("R", Record, Outline)
 
 def _read(run: Path, task: str, log: Log, read_line: Callable[[bytes], R | None]) -> list[R]:
     path = own_file(run, records_path(run, task, log))
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    if not path.exists():
         return []
     records: dict[tuple[str, int], R] = {}
-    with file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = read_line(line[:-1])
-            except (ValueError, msgspec.DecodeError, RecursionError) as error:
-                reason = TOO_DEEP if isinstance(error, RecursionError) else error
-                raise UserError(
-                    f"{path}:{number}: damaged record ({reason}). Delete that line and run again: "
-                    "its sample is then evaluated again."
-                ) from None
-            if record is not None:
-                records[record.sample_id, record.repeat] = record
+    for number, line in enumerate(file_lines(path), start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            record = read_line(line[:-1])
+        except ValueError as error:
+            raise UserError(
+                f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
+                "its sample is then evaluated again."
+            ) from None
+        if record is not None:
+            records[record.sample_id, record.repeat] = record
     return list(records.values())
 
 

@@ -9,12 +9,17 @@ from eval_anything.errors import UserError
 
 
 def check_task_names(names: Iterable[str], source: Path) -> None:
-    """UserError for a name that leads out of the directory of a run that others may have made.
+    """UserError for a name that leads out of the directory of a run that others may have made, and for
+    one that is there twice.
 
     Example:
         >>> check_task_names(["open/selection"], Path("run.json"))
     """
+    checked = set()
     for name in names:
+        if name in checked:
+            raise UserError(f"{source} names the task {name!r} twice: do not use this run")
+        checked.add(name)
         parts = name.split("/")
         if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
             raise UserError(

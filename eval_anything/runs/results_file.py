@@ -11,15 +11,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from eval_anything.content import FailureKind, Modality, Usage
+from eval_anything.content import Count, FailureKind, Modality, Usage, check_range
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.runs.own_files import check_task_names, own_file
 
 FILE_NAME = "results.json"
+
+
+_MOST_NESTED = 50
+"""Aggregates that have others as inputs: each may be a level of calls."""
 
 
 def _about(text: str) -> Meta:
@@ -40,7 +45,7 @@ class JudgeQuality(Struct, frozen=True, kw_only=True):
     ]
     value: Annotated[float, _about("the figure's value")]
     ci95: Annotated[Interval, _about("its 95 % interval; the whole range where none can be told")]
-    n: Annotated[int, _about("how many labels it is from")]
+    n: Annotated[Count, _about("how many labels it is from")]
     labels: Annotated[str, _about("the name of the file or set of labels")]
     figures: Annotated[
         dict[str, float | None], _about("every figure by its name, such as kappa; null: undefined")
@@ -74,9 +79,9 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     ci95: Annotated[
         Interval | None, _about("the 95 % interval, inside the range; null where there is no value")
     ]
-    n: Annotated[int, _about("samples that it applies to, failed, unscored and skipped ones included")]
-    failed: Annotated[int, _about("samples that the model failed, which score the floor")]
-    unscored: Annotated[int, _about("samples that the judge failed, which are left out of the value")]
+    n: Annotated[Count, _about("samples that it applies to, failed, unscored and skipped ones included")]
+    failed: Annotated[Count, _about("samples that the model failed, which score the floor")]
+    unscored: Annotated[Count, _about("samples that the judge failed, which are left out of the value")]
     skipped: Annotated[
         int, _about("samples that a server failed and --skip-failing gave up, left out of the value")
     ] = 0
@@ -91,6 +96,7 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     mde: Annotated[DetectableEffect | UnsetType, _about("the minimum detectable effect")] = UNSET
 
     def __post_init__(self) -> None:
+        check_range(self.range)
         if self.value is not None and self.ci95 is None:
             raise ValueError("a metric with a value has a ci95")
 
@@ -104,9 +110,9 @@ class TaskResult(Struct, frozen=True, kw_only=True):
         dict[str, dict[str, MetricResult]] | UnsetType,
         _about("the primary metric by a key of the samples' metadata, then by that key's value"),
     ] = UNSET
-    samples: Annotated[int, _about("samples with a record")]
-    failed: Annotated[int, _about("samples that the model failed, in any of their repeats")]
-    skipped: Annotated[int, _about("samples that --skip-failing gave up, in any of their repeats")] = 0
+    samples: Annotated[Count, _about("samples with a record")]
+    failed: Annotated[Count, _about("samples that the model failed, in any of their repeats")]
+    skipped: Annotated[Count, _about("samples that --skip-failing gave up, in any of their repeats")] = 0
 
     left_out: Annotated[
         int | UnsetType,
@@ -180,7 +186,7 @@ class CostShare(Struct, frozen=True, kw_only=True):
 class RequestCost(Struct, frozen=True, kw_only=True):
     """All that a run spent on servers, with answers that could not be used and were asked for again."""
 
-    calls: Annotated[int, _about("requests that were answered")]
+    calls: Annotated[Count, _about("requests that were answered")]
     tokens: Usage
     money: Annotated[float | None, _about("null: a price is unknown")]
 
@@ -211,7 +217,7 @@ class Reason(Struct, frozen=True, kw_only=True):
     ]
     kind: Annotated[FailureKind | UnsetType, _about("the kind of failure of the model")] = UNSET
     judge: Annotated[str | UnsetType, _about("the judge that gave no score")] = UNSET
-    count: Annotated[int, _about("samples with this reason")]
+    count: Annotated[Count, _about("samples with this reason")]
     message: Annotated[str, _about("the reason in its most frequent wording")]
     samples: Annotated[list[str], _about("the first 20 of the samples, as suite/task:id")]
 
@@ -237,12 +243,19 @@ class Results(Struct, frozen=True, kw_only=True):
     ] = {}
     judges: Annotated[dict[str, JudgeResult], _about("every judge of the tasks by its name")] = {}
     cost: Annotated[RunCost | None, _about("null: not known")] = None
-    pending: Annotated[int, _about("samples that a server failed: the same command asks them again")] = 0
+    pending: Annotated[
+        Count, _about("samples that a server failed: the same command asks them again")
+    ] = 0
     reasons: Annotated[
         list[Reason],
         _about("the most frequent reasons of samples without a usable answer or score, at most 100"),
     ] = []
     run: Annotated[str, _about("the directory in which the run was made")] = ""
+
+    def __post_init__(self) -> None:
+        nested = sum(any(":" not in i for i in a.inputs.values()) for a in self.aggregates.values())
+        if nested > _MOST_NESTED:
+            raise ValueError(f"more than {_MOST_NESTED} aggregates are made of aggregates")
 
 
 def write_results(run: Path, results: Results) -> None:
@@ -258,11 +271,12 @@ def read_results(run: Path, tasks: Iterable[str] = ()) -> Results:
     path = run / FILE_NAME
     again = "repeat the command that made the run: its records are kept"
     try:
-        results = msgspec.json.decode(own_file(run, path).read_bytes(), type=Results)
+        results = decode_strict(read_file(own_file(run, path), MAX_DOCUMENT), Results)
     except FileNotFoundError:
         raise UserError(f"{run} has no {FILE_NAME}: {again}") from None
-    except (msgspec.DecodeError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as results ({error}): {again}") from None
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read as results ({reason}): {again}") from None
     check_task_names(results.tasks, path)
     missing = [task for task in tasks if task not in results.tasks]
     if missing:

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from eval_anything.content import Usage
+from eval_anything.content import Count, Usage
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
+from eval_anything.files.reading import file_lines
 from eval_anything.files.writing import AppendedFile, cut_torn_line
 
 FILE_NAME = "spending.jsonl"
@@ -20,10 +22,7 @@ class Payment(Struct, frozen=True, omit_defaults=True):
 
     model: str
     tokens: Usage
-    calls: int = 1
-
-
-_payments = msgspec.json.Decoder(Payment)
+    calls: Count = 1
 
 
 class SpendingFile:
@@ -41,11 +40,11 @@ class SpendingFile:
 
     def read(self) -> Iterator[Payment]:
         """All payments. UserError names a damaged line."""
-        lines = self._path.read_bytes().splitlines() if self.exists else []
+        lines = file_lines(self._path) if self.exists else iter(())
         for number, line in enumerate(lines, start=1):
             try:
-                yield _payments.decode(line)
-            except msgspec.DecodeError as error:
+                yield decode_strict(line, Payment)
+            except ValueError as error:
                 raise UserError(f"{self._path}:{number}: damaged ({error}): delete that line") from None
 
     def append(self, model: str, tokens: Usage, calls: int = 1) -> None:

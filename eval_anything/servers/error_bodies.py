@@ -158,5 +158,5 @@ def _json(text: str) -> Any:
         return None
     try:
         return decode_json(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None

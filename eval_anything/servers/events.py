@@ -48,7 +48,7 @@ async def fold_events(
             return
         try:
             event = decode_json(payload, cut=True, joined=True)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise PassingError(f"an event cannot be read ({type(error).__name__})") from None
         if not isinstance(event, dict):
             raise PassingError("an event is no object")

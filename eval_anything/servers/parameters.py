@@ -11,8 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
+from eval_anything.files.json_text import decode_strict
 from eval_anything.servers.body import BodyChanges, as_option, change_option
 
 _CONTENT = ("model", "messages", "input", "prompt", "images", "audios", "videos", "input_reference")
@@ -167,8 +166,8 @@ def _decoded(error: Any, depth: int = 0) -> Any:
     """The error with all texts decoded that are JSON, as servers pass on the errors of others."""
     if isinstance(error, str) and error.lstrip()[:1] in ("{", "["):
         try:
-            decoded = msgspec.json.decode(error)
-        except (ValueError, RecursionError):
+            decoded = decode_strict(error, object)
+        except ValueError:
             return error
         return _decoded(decoded, depth + 1) if depth < 8 else error
     if depth < 8 and isinstance(error, Mapping):

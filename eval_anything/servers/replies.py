@@ -99,7 +99,7 @@ async def read_json(body: Body) -> Any:
     content = b"".join([chunk async for chunk in body.chunks()])
     try:
         decoded = decode_json(content, cut=True)
-    except (ValueError, RecursionError) as error:  # a proxy's page, a cut or malformed answer
+    except ValueError as error:  # a proxy's page, a cut or malformed answer
         if content.startswith((b"data:", b"event:", b":")):
             raise ReplyError("a stream of events, where none was asked for") from None
         raise PassingError(f"the answer cannot be read ({type(error).__name__})") from None

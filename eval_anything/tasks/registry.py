@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from eval_anything import plugins
 from eval_anything.errors import UserError, near
-from eval_anything.files.json_text import without_mark
+from eval_anything.files.json_text import utf8_lines
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import content_folder, folders_with
 from eval_anything.files.yaml_files import load_yaml, read_yaml
@@ -237,7 +237,6 @@ def count_samples(folder: TaskFolder, file: TaskFile) -> int | None:
     if file.data is not None:
         return file.data.samples
     try:
-        content = without_mark((folder.path / file.samples).read_bytes())
+        return sum(1 for line in utf8_lines(folder.path / file.samples) if line.strip())
     except (OSError, UnicodeDecodeError):
         return 0
-    return sum(1 for line in content.split(b"\n") if line.strip())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval_anything.jsonl import DEEPEST, check_nesting
+from eval_anything.files.json_text import DEEPEST, check_nesting
 from tests.support.helpers import Cli, answers, make_task, text_sample, write_jsonl
 
 DEEP = "[" * 3000 + "]" * 3000

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval_anything.content import ANYTHING, Response, Sample
-from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.jsonl import json_message, label_row_from_json, parts_from_json, read_lines
@@ -68,16 +67,12 @@ def read_labels(path: Path, limit: int | None = None) -> Labels:
 
     FileProblemsError lists each mistake with its line, including mistakes in the rows after `limit`.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"--labels {path}: {error.strerror}") from None
     root = path.resolve().parent
     rows: list[Labelled] = []
     mistakes = Mistakes(path)
     lines: dict[str, int] = {}
     for number, row in read_lines(
-        content, mistakes, lambda line, _: _row(line, root), partial(json_message, extra_keys=_KEYS)
+        path, mistakes, lambda line, _: _row(line, root), partial(json_message, extra_keys=_KEYS)
     ):
         first = lines.setdefault(row.sample.id, number)
         if first != number:

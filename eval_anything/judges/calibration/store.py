@@ -15,7 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from eval_anything.errors import UserError
+from eval_anything.files.json_text import decode_strict
 from eval_anything.files.places import content_folder, home
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.runs.results_file import Interval, JudgeQuality
 from eval_anything.statistics.agreement import AgreementFigure
@@ -141,7 +143,7 @@ def _bundled() -> list[Calibration]:
 
 def _read(path: Path) -> list[Calibration]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Calibration])
+        return decode_strict(read_file(path, MAX_DOCUMENT), list[Calibration])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

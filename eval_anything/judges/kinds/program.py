@@ -22,8 +22,8 @@ from eval_anything.files.code import (
     load_function,
     raised_at,
 )
+from eval_anything.files.json_text import check_nesting
 from eval_anything.files.mistakes import Mistakes
-from eval_anything.jsonl import check_nesting
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.scorer import Scorer

@@ -55,7 +55,7 @@ def read_json(answer: str) -> ParsedPlan:
         text = normal_item(Modality.IMAGE, text).content  # without a code fence
         try:
             decoded: _Parts = decode_json(text, _Parts)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
             continue
         items = (normal_item(part.modality, part.content) for part in decoded.parts)
         return ParsedPlan(plan_of(_wanted(items)))
@@ -94,6 +94,6 @@ def _call(call: Any) -> PlanItem:
             called: _Prompt = decode_json(arguments, _Prompt)
         else:
             called = msgspec.convert(arguments, _Prompt)
-    except (msgspec.MsgspecError, RecursionError):
+    except msgspec.MsgspecError:
         raise PlanError(f"a call of {name} without a prompt: {str(arguments)[:200]}") from None
     return normal_item(Modality(match[1]), called.prompt)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.errors import UserError, install
+from eval_anything.files.reading import read_text
 from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
@@ -206,7 +207,7 @@ def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str
         return None
     if settings.chat_template != "auto":
         try:
-            return Path(settings.chat_template).read_text("utf-8-sig")
+            return read_text(Path(settings.chat_template))
         except OSError as error:
             raise UserError(
                 f"--model-arg chat_template={settings.chat_template}: must be auto, none or a file "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
+from eval_anything.files.json_text import decode_json
+from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.models.hf.architecture import check_served
 from eval_anything.models.local.checkpoint import CONVERT, check_complete, weight_files
 
@@ -121,7 +122,7 @@ def _checked_config(path: Path) -> dict[str, Any]:
         return check_complete(path)
     except UserError:
         with contextlib.suppress(OSError, ValueError, ImportError):
-            check_served(str(path), json.loads((path / "config.json").read_bytes()))
+            check_served(str(path), decode_json(read_file(path / "config.json", MAX_DOCUMENT)))
         raise
 
 
@@ -134,7 +135,7 @@ def _adapter_config(path: Path) -> dict[str, Any]:
     if not (path / ADAPTER).is_file():
         raise UserError(f"{path} is no adapter of LoRA: {ADAPTER} is missing")
     try:
-        config: dict[str, Any] = json.loads((path / ADAPTER).read_bytes())
+        config: dict[str, Any] = decode_json(read_file(path / ADAPTER, MAX_DOCUMENT))
     except ValueError as error:
         raise UserError(f"{path}/{ADAPTER} is not valid JSON: {error}") from None
     weight_files(path)
@@ -166,7 +167,7 @@ def _config_of_id(name: str, revision: str | None) -> dict[str, Any]:
         file = hf_hub_download(name, "config.json", revision=revision)
     except Exception as error:
         raise _hub_error(name, error) from error
-    config: dict[str, Any] = json.loads(Path(file).read_bytes())
+    config: dict[str, Any] = decode_json(read_file(Path(file), MAX_DOCUMENT))
     return config
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
-from eval_anything.media import read_audio, read_frames, read_picture
+from eval_anything.media import medium_bytes, read_audio, read_frames, read_picture
 from eval_anything.media.encode import encode_jpeg, encode_png, encode_wav
 from eval_anything.models.openai.settings import ServerSettings
 
@@ -153,7 +153,7 @@ def _chat_items(part: Part, settings: ServerSettings) -> Content:
     if part.modality is Modality.AUDIO:
         return [_sound(part)]
     if part.modality is Modality.VIDEO and settings.video == "url":
-        return [{"type": "video_url", "video_url": {"url": _uri(part.path.read_bytes(), part.mime)}}]
+        return [{"type": "video_url", "video_url": {"url": _uri(medium_bytes(part.path), part.mime)}}]
     return [{"type": "image_url", "image_url": {"url": uri}} for uri in _pictures(part, settings.frames)]
 
 
@@ -163,7 +163,7 @@ def _beside(part: MediaPart, settings: ServerSettings) -> tuple[str, list[str]]:
         encoded, form = _audio(part)
         return "audios", [_uri(encoded, f"audio/{form}")]
     if part.modality is Modality.VIDEO and settings.video == "url":
-        return "videos", [_uri(part.path.read_bytes(), part.mime)]
+        return "videos", [_uri(medium_bytes(part.path), part.mime)]
     return "images", _pictures(part, settings.frames)
 
 
@@ -184,7 +184,7 @@ def _pictures(part: MediaPart, frames: int) -> list[str]:
 def _image(part: MediaPart) -> tuple[bytes, str]:
     picture = read_picture(part.path)
     if picture.is_plain and part.mime in _IMAGES:
-        return part.path.read_bytes(), part.mime
+        return medium_bytes(part.path), part.mime
     encoded = encode_png(picture.pixels)
     if len(encoded) > _LARGEST:  # a large photo that lies on its side, say
         return encode_jpeg(picture.pixels), "image/jpeg"
@@ -193,7 +193,7 @@ def _image(part: MediaPart) -> tuple[bytes, str]:
 
 def _audio(part: MediaPart) -> tuple[bytes, str]:
     form = _SOUNDS.get(part.mime, "")
-    encoded = part.path.read_bytes() if form else b""
+    encoded = medium_bytes(part.path) if form else b""
     if not form or (form == "wav" and not _is_plain(encoded)):
         encoded, form = encode_wav(read_audio(part.path, _RATE), _RATE), "wav"
     _check_size(encoded, form)

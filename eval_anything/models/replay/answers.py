@@ -6,8 +6,8 @@ is no answer. Tables may have other columns, which are not read.
 
 from __future__ import annotations
 
-import codecs
 import csv
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,18 +16,19 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from eval_anything.content import Modality
-from eval_anything.errors import UserError, install, near
-from eval_anything.files.json_text import decode_json, without_mark
+from eval_anything.errors import near
+from eval_anything.files.json_text import (
+    TooDeepError,
+    decode_json,
+    decode_strict,
+    utf8_lines,
+    without_mark,
+)
 from eval_anything.files.mistakes import Problem, mistake
-from eval_anything.jsonl import TOO_DEEP, PartJson, check_nesting
-from eval_anything.media import MAX_BYTES
+from eval_anything.files.parquet_rows import parquet_rows
+from eval_anything.files.reading import MAX_DOCUMENT, MAX_LINES, bounded_lines, open_file, read_file
+from eval_anything.jsonl import PartJson
 from eval_anything.models.replay.mistakes import FoldedMistakes
-
-_ROWS_AT_ONCE = 1024
-
-
-_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-"""Byte order marks; that of UTF-32-LE begins like one of them."""
 
 
 class AnswerRow(Struct, forbid_unknown_fields=True):
@@ -122,7 +123,6 @@ def _raw(where: Problem, position: str, line: bytes) -> _Raw:
     """A row of JSON."""
 
     def parse() -> AnswerRow:
-        check_nesting(line)
         row: AnswerRow = decode_json(line, AnswerRow)
         return row
 
@@ -131,49 +131,38 @@ def _raw(where: Problem, position: str, line: bytes) -> _Raw:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file as UTF-8, one at a time."""
-    with path.open("rb") as file:
-        head = file.read(4)
-        file.seek(0)
-        if head.startswith(_MARKS):
-            try:
-                yield from without_mark(file.read()).split(b"\n")
-            except UnicodeDecodeError as error:
-                raise mistake(path, f"cannot be read: {error}") from None
-            return
-        number = 1
-        while line := file.readline(MAX_BYTES + 1):
-            if len(line) > MAX_BYTES:
-                raise mistake(path, f"has more than the {MAX_BYTES} bytes allowed in a line", number)
-            yield line.removesuffix(b"\n")
-            number += 1
+    try:
+        yield from utf8_lines(path)
+    except UnicodeDecodeError as error:
+        raise mistake(path, f"cannot be read: {error}") from None
 
 
 def _json(path: Path) -> Iterator[_Raw]:
     """The rows of a list; a file of several documents is one of lines."""
     try:
-        content = without_mark(path.read_bytes())
+        content = without_mark(read_file(path, MAX_LINES))
         if not content.lstrip().startswith(b"["):
             yield from _json_lines(path)
             return
-        rows: list[msgspec.Raw] = msgspec.json.decode(content, type=list[msgspec.Raw])
+        rows = decode_strict(content, list[msgspec.Raw])
+    except TooDeepError as error:
+        raise mistake(path, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise mistake(path, f"not valid JSON: {error}") from None
-    except RecursionError:
-        raise mistake(path, TOO_DEEP) from None
     for number, row in enumerate(rows, start=1):
         yield _raw(Problem(path, 0, f"row {number}: "), f"row {number}", bytes(row))
 
 
 def _csv(path: Path) -> Iterator[_Raw]:
-    csv.field_size_limit(MAX_BYTES)
-    with path.open("rb") as file:
+    csv.field_size_limit(MAX_DOCUMENT)
+    with open_file(path, MAX_LINES) as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     number = 1
-    with path.open(encoding=encoding, newline="") as text:
+    with io.TextIOWrapper(open_file(path, MAX_LINES), encoding, newline="") as text:
         try:
-            delimiter = _delimiter(text.readline())
+            delimiter = _delimiter(text.readline(MAX_DOCUMENT))
             text.seek(0)
-            rows = csv.reader(text, delimiter=delimiter, strict=True)
+            rows = csv.reader(bounded_lines(path, text), delimiter=delimiter, strict=True)
             columns = next(rows, [])
             _check_columns(path, columns)
             for cells in rows:
@@ -223,7 +212,6 @@ def _row(cells: Mapping[str, Any]) -> AnswerRow:
     fields = {name: _plain(cells[name]) for name in FIELDS if name in cells}
     for name in ("parts", "turns"):
         if isinstance(fields.get(name), str):
-            check_nesting(fields[name].encode())
             fields[name] = decode_json(fields[name])
     if isinstance(fields.get("repeat"), str):
         fields["repeat"] = int(fields["repeat"]) if fields["repeat"].isdecimal() else fields["repeat"]
@@ -242,22 +230,12 @@ def _plain(cell: Any) -> Any:
 
 
 def _parquet(path: Path) -> Iterator[_Raw]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise UserError(f"{path} is parquet, which needs pyarrow: {install('hf')}") from None
-    try:
-        with parquet.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            _check_columns(path, columns)
-            number = 0
-            present = [name for name in FIELDS if name in columns]
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=present):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield _row_of_table(path, number, cells)
-    except (ArrowException, UnicodeDecodeError) as error:
-        raise mistake(path, f"is no readable parquet file: {error}") from None
+    def choose(columns: Sequence[str]) -> list[str]:
+        _check_columns(path, columns)
+        return [name for name in FIELDS if name in columns]
+
+    for number, cells in enumerate(parquet_rows(path, choose), start=1):
+        yield _row_of_table(path, number, cells)
 
 
 def _row_of_table(path: Path, number: int, cells: Mapping[str, Any]) -> _Raw:

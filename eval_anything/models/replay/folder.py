@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
+from eval_anything.files.reading import MAX_DOCUMENT, read_text
 from eval_anything.jsonl import PartJson, ReplayRow
 from eval_anything.media import MAX_BYTES
 from eval_anything.media.kinds import true_modality
@@ -167,6 +168,6 @@ def _part(file: _File, root: Path) -> PartJson:
     if file.path.stat().st_size > MAX_BYTES:
         raise ValueError(f"has more than the {MAX_BYTES} bytes allowed")
     try:
-        return PartJson(Modality.TEXT, text=file.path.read_bytes().decode("utf-8-sig"))
+        return PartJson(Modality.TEXT, text=read_text(file.path, MAX_DOCUMENT))
     except UnicodeDecodeError as error:
         raise ValueError(f"is no UTF-8 text (byte {error.start})") from None

@@ -17,7 +17,7 @@ from eval_anything.files.hashing import hash_files
 from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
 from eval_anything.jsonl import PartJson, parts_from_json
-from eval_anything.media import MediaError, MediaStore
+from eval_anything.media import MediaError, MediaStore, medium_bytes
 from eval_anything.models.base import Model, Request, typed_arguments
 from eval_anything.models.replay.answers import SUFFIXES, read_answers
 from eval_anything.models.replay.folder import read_folder
@@ -224,7 +224,7 @@ class ReplayModel(Model):
             if part.path is not None:
                 with contextlib.suppress(OSError, ValueError):
                     medium = path_inside(self.path.resolve().parent, part.path)
-                    self._digest.update(hashlib.sha256(medium.read_bytes()).digest())
+                    self._digest.update(hashlib.sha256(medium_bytes(medium)).digest())
 
 
 def _response(
@@ -258,7 +258,7 @@ def stored(parts: Sequence[Part], store: MediaStore) -> tuple[Part, ...]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return medium_bytes(path)
     except OSError as error:
         raise UserError(
             f"{path}: a medium of the saved outputs cannot be read: {error.strerror}"

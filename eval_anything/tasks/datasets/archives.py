@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.reading import open_file
 from eval_anything.files.writing import cannot_write
 from eval_anything.media.limits import MAX_BYTES
 from eval_anything.media.sniff import EXTENSIONS, HEAD, sniff
@@ -106,7 +107,7 @@ def unpack(archive: Path, into: Path) -> None:
     another kind of medium than its bytes are. UserError if it is broken or refused."""
     limit = max(ALWAYS_ALLOWED, MAX_GROWTH * archive.stat().st_size)
     try:
-        with archive.open("rb") as raw, _Limited(_decompressed(raw), limit) as stream:
+        with open_file(archive) as raw, _Limited(_decompressed(raw), limit) as stream:
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
                 total = 0
                 for number, member in enumerate(tar, start=1):

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from eval_anything.errors import UserError, install
 from eval_anything.files.json_text import decode_json
 from eval_anything.files.mistakes import Mistakes, Problem, mistake
-from eval_anything.jsonl import TOO_DEEP, read_lines
+from eval_anything.files.parquet_rows import MAX_BYTES, parquet_rows
+from eval_anything.files.reading import read_file
+from eval_anything.jsonl import read_lines
 
 WHOLE = ("all", "test")
 """Keys of the list with the whole set, in a JSON file with several lists of rows."""
@@ -44,8 +45,6 @@ def read_rows(files: Sequence[Path], wrong_rows: list[Problem] | None = None) ->
             file_rows = _READERS[path.suffix](path, mistakes)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise mistake(path, f"not valid JSON: {error}") from None
-        except RecursionError:
-            raise mistake(path, TOO_DEEP) from None
         except OSError as error:
             raise mistake(path, f"cannot be read: {error.strerror or error}") from None
         for number, (line, fields) in enumerate(file_rows, start=1):
@@ -64,13 +63,13 @@ def read_rows(files: Sequence[Path], wrong_rows: list[Problem] | None = None) ->
 def _json(path: Path, mistakes: Mistakes) -> list[_Numbered]:
     """Rows of a JSON file: a list; or an object of lists, from which `all` or `test` is taken alone; or
     JSON lines, which some name so."""
-    content = path.read_bytes()
+    content = read_file(path, MAX_BYTES)
     try:
         document: Any = decode_json(content)
     except msgspec.DecodeError:
         if not _is_object(content.partition(b"\n")[0]):
             raise
-        return _lines(content, mistakes)
+        return _json_lines(path, mistakes)
     if isinstance(document, dict):
         full_set = next((document[key] for key in WHOLE if isinstance(document.get(key), list)), None)
         lists = [full_set] if full_set is not None else list(document.values())
@@ -82,7 +81,7 @@ def _json(path: Path, mistakes: Mistakes) -> list[_Numbered]:
 
 
 def _json_lines(path: Path, mistakes: Mistakes) -> list[_Numbered]:
-    return _lines(path.read_bytes(), mistakes)
+    return list(read_lines(path, mistakes, lambda line, _: decode_json(line), most=sys.maxsize))
 
 
 def _is_object(line: bytes) -> bool:
@@ -92,19 +91,8 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _lines(content: bytes, mistakes: Mistakes) -> list[_Numbered]:
-    return list(read_lines(content, mistakes, lambda line, _: decode_json(line), most=sys.maxsize))
-
-
 def _parquet(path: Path, mistakes: Mistakes) -> list[_Numbered]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise UserError(f"{path} is parquet, which needs pyarrow: {install('hf')}") from None
-    try:
-        return [(0, row) for row in parquet.read_table(path).to_pylist()]
-    except ArrowException as error:
-        raise mistake(path, f"is no readable parquet file: {error}") from None
+    return [(0, row) for row in parquet_rows(path)]
 
 
 _READERS = {".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}

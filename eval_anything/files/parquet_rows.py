@@ -1,0 +1,52 @@
+"""Rows of a parquet file, of which a few bytes may stand for very many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_anything.errors import UserError, install
+from eval_anything.files.mistakes import mistake
+from eval_anything.files.reading import MAX_LINES, open_file
+
+MAX_BYTES, MAX_VALUES = 2**30, 50_000_000
+"""Bytes that a file may unpack to, and the values that it may have."""
+
+
+_ROWS_AT_ONCE = 64
+
+
+def parquet_rows(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str] | None] = lambda names: None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a file, one after another.
+
+    Args:
+        path: the file.
+        choose: the columns to read, of those that there are; None: all.
+
+    Raises:
+        UserError: pyarrow is missing, or the file is none, broken or too large.
+    """
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise UserError(f"{path} is parquet, which needs pyarrow: {install('hf')}") from None
+    try:
+        with open_file(path, MAX_LINES) as stream, parquet.ParquetFile(stream) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            values = sum(
+                group.column(i).num_values for group in groups for i in range(group.num_columns)
+            )
+            if values > MAX_VALUES:
+                raise mistake(path, f"has {values:,} values, more than the {MAX_VALUES:,} that are read")
+            columns = choose(file.schema_arrow.names)
+            size = 0
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+                size += batch.nbytes
+                if size > MAX_BYTES:
+                    raise mistake(path, f"holds more than the {MAX_BYTES:,} bytes that are read")
+                yield from batch.to_pylist()
+    except (ArrowException, UnicodeDecodeError) as error:
+        raise mistake(path, f"is no readable parquet file: {error}") from None
