@@ -38,6 +38,12 @@ def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path
     raise UserError(f"the bundled folder {kind}/ is missing: install eval-anything again")
 
 
+def is_bundled(path: Path) -> bool:
+    """Whether a file belongs to the bundled benchmarks or judges, which are trusted."""
+    path = path.resolve()
+    return any(path.is_relative_to(content_folder(kind)) for kind in ("benchmarks", "judges"))
+
+
 def folder_holding(path: Path, filename: str, hint: str) -> Path:
     """The absolute path of a folder that a user names. UserError if it is missing or lacks `filename`;
     `hint` ends the message and says how to get such a folder."""

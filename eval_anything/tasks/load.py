@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,12 +11,11 @@ import msgspec
 from eval_anything.content import FromTurn, MediaPart, Message, Metric, Modality, Part, Sample, Turn
 from eval_anything.errors import near
 from eval_anything.files.code import check_code
-from eval_anything.files.json_text import without_mark
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import folder_holding, path_inside
-from eval_anything.files.templates import read_template, render_template
+from eval_anything.files.templates import TemplateError, read_template
 from eval_anything.files.yaml_files import load_yaml
-from eval_anything.jsonl import json_message, sample_from_json
+from eval_anything.jsonl import json_message, numbered_lines, sample_from_json
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
 from eval_anything.tasks.task import SAMPLES, Task, TaskFile, TaskFolder
 
@@ -144,6 +143,7 @@ def _check_groups(file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> 
 def _read_samples(
     folder: TaskFolder, file: TaskFile, data: Sequence[Path], mistakes: Mistakes, decode: bool
 ) -> list[Sample]:
+    lines: Iterable[tuple[Problem, bytes]]
     if file.data is not None:
         from eval_anything.tasks.datasets.find import find_snapshot
         from eval_anything.tasks.datasets.samples import sample_lines
@@ -202,17 +202,20 @@ def _decode_all(media_places: Mapping[MediaPart, Problem], mistakes: Mistakes) -
                 mistakes.append(where.extended(message))
 
 
-def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> list[tuple[Problem, bytes]]:
+def _lines(root: Path, file: TaskFile, mistakes: Mistakes) -> Iterator[tuple[Problem, bytes]]:
     """The lines of the task's own file that are not empty, each with its file and line."""
     try:
         path = path_inside(root, file.samples)
-        content = without_mark(path.read_bytes())
-    except (OSError, ValueError) as error:
-        message = error if isinstance(error, ValueError) else f"{file.samples} is missing"
-        mistakes.add(f"samples: {message}", "samples")
-        return []
-    lines = enumerate(content.split(b"\n"), start=1)
-    return [(Problem(path, number, ""), line) for number, line in lines if line.strip()]
+    except ValueError as error:
+        mistakes.add(f"samples: {error}", "samples")
+        return
+    if not path.exists():
+        mistakes.add(f"samples: {file.samples} is missing", "samples")
+        return
+    reading = Mistakes(path)
+    for number, line in numbered_lines(path, reading):
+        yield Problem(path, number, ""), line
+    mistakes.extend(reading)
 
 
 def _question_parts(sample: Sample) -> list[Part | FromTurn]:
@@ -247,8 +250,8 @@ def _read_template(root: Path, file: TaskFile, samples: list[Sample], mistakes: 
     except ValueError as error:
         mistakes.add(f"template: {error}", "template")
         return None
-    source = read_template(root / file.template, mistakes)
-    if source is None:
+    template = read_template(root / file.template, mistakes)
+    if template is None:
         return None
     for sample in samples:
         if sample.turns:
@@ -256,9 +259,9 @@ def _read_template(root: Path, file: TaskFile, samples: list[Sample], mistakes: 
             mistakes.add(f"template: sample {sample.id!r}: {message}", "template")
             return None
         try:
-            render_template(source, text="", metadata=sample.metadata)
-        except Exception as error:  # a template can do anything that an expression can
+            template.render(text="", metadata=sample.metadata)
+        except TemplateError as error:
             message = f"template: {error}; a template knows `text` and `metadata`"
             mistakes.append(Problem(root / file.template, 0, f"sample {sample.id!r}: {message}"))
             return None
-    return source
+    return template.source

@@ -22,7 +22,7 @@ from eval_anything.content import (
     Turn,
 )
 from eval_anything.files.hashing import sha256_of
-from eval_anything.files.templates import render_template
+from eval_anything.files.templates import Template
 from eval_anything.tasks.datasets.declaration import DataSet
 
 SAMPLES = "samples.jsonl"
@@ -99,7 +99,8 @@ class Task(Struct, frozen=True, dict=True):
             return sample.messages
         *before, last = sample.messages
         text = " ".join(p.text for p in last.parts if isinstance(p, TextPart))
-        rendered = render_template(self.template, text=text, metadata=sample.metadata)
+        template = Template(self.template, self.folder.trusted)
+        rendered = template.render(text=text, metadata=sample.metadata)
         media = tuple(p for p in last.parts if isinstance(p, MediaPart))
         return (*before, Message(last.role, (*media, TextPart(rendered))))
 

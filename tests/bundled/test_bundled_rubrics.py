@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval_anything.files.templates import render_template
+from eval_anything.files.templates import Template
 from eval_anything.judges.asking.checklist import criteria_for, listing
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.kinds.rubric import own_criteria
@@ -52,7 +52,7 @@ def render(name: str, expected: Any, fence: str = FENCE) -> str:
     assert file.template is not None
     source = (FOLDERS[name].path / file.template).read_text("utf-8")
     own = own_criteria(file)
-    rubric = render_template(source, fence=fence, expected=expected)
+    rubric = Template(source, True).render(fence=fence, expected=expected)
     return rubric + listing(own, criteria_for(own, expected))
 
 

@@ -183,4 +183,6 @@ def test_a_template_with_a_mark_has_none_in_its_prompt(cli: Cli, tmp_path: Path)
 
     path = tmp_path / "rubric.md"
     path.write_text("Judge.", "utf-8-sig")
-    assert read_template(path, Mistakes(path)) == "Judge."
+    template = read_template(path, Mistakes(path))
+    assert template is not None
+    assert template.source == "Judge."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +10,9 @@ import msgspec
 
 from eval_anything.errors import UserError
 from eval_anything.files.mistakes import Mistakes, Problem
-from eval_anything.files.templates import read_template, render_template
+from eval_anything.files.places import is_bundled
+from eval_anything.files.reading import read_text
+from eval_anything.files.templates import Template, TemplateError, read_template
 from eval_anything.judges.asking.ask import JudgeAsker
 from eval_anything.judges.asking.present import Clips
 from eval_anything.judges.folder import JudgeFolder
@@ -35,7 +36,8 @@ class ChatScorer(Scorer):
         self.metrics = file.metrics
         self.server = parse_server(spec, f"--judge {folder.name}={spec}")
         self.paid_as = self.server.model
-        self._template = (folder.path / file.template).read_text("utf-8-sig")
+        path = folder.path / file.template
+        self._template = Template(read_text(path), is_bundled(path))
         self._clips = file.clips
         self.arguments = file.body.arguments()
         self.changes = [self.arguments] if self.arguments else []  # a part of fingerprints
@@ -92,17 +94,17 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
 
     def _check_template(self, path: Path, mistakes: Mistakes) -> None:
         """Adds the first mistake in a template to the mistakes."""
-        source = read_template(path, mistakes)
-        if source is None:
+        template = read_template(path, mistakes)
+        if template is None:
             return
         rendered = ""
         for variables in self.template_variables:
             try:
-                rendered = render_template(source, fence=_FENCE, **variables)
-            except Exception as error:  # a template can do anything that an expression can
+                rendered = template.render(fence=_FENCE, **variables)
+            except TemplateError as error:
                 names = " and ".join(f"`{name}`" for name in ("fence", *variables))
                 message = f"template: {error}; a {self.kind} knows {names}"
-                mistakes.append(Problem(path, _line_in_template(error), message))
+                mistakes.append(Problem(path, error.line, message))
                 return
         if _FENCE not in rendered:
             message = "template: {{ fence }} is missing: the model needs it to recognise the response"
@@ -119,10 +121,3 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         assert model is not None
         return self.scorer_type(folder, self, model)
-
-
-def _line_in_template(error: Exception) -> int:
-    """Line of the template that failed, which Jinja2 puts into the traceback; 0 if there is none."""
-    steps = traceback.walk_tb(error.__traceback__)
-    lines = [line for frame, line in steps if frame.f_code.co_filename == "<template>"]
-    return lines[-1] if lines else 0

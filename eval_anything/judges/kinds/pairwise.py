@@ -22,7 +22,6 @@ from eval_anything.content import NO_TOKENS, Message, Part, Record, Response, Sa
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
-from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.ask import JudgeAnswer, JudgeQuestion, Messages
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
@@ -94,7 +93,7 @@ class PairwiseScorer(ChatScorer):
         super().__init__(folder, file, spec)
         self._metric = next(iter(file.metrics))
         self._base_fingerprint = sha256_of(
-            [self._template, _FORM, self._clips, self.server.model, guard.VERSION, *self.changes]
+            [self._template.source, _FORM, self._clips, self.server.model, guard.VERSION, *self.changes]
         )
         self.fingerprint = self._base_fingerprint
         self._opponents: Mapping[str, Record] = {}
@@ -170,7 +169,7 @@ class PairwiseScorer(ChatScorer):
         return [_Side(*side) for side in zip((request, opponent_request), answers, strict=True)]
 
     def _messages(self, first: _Side, second: _Side, fence: str, mark: str) -> Messages:
-        rubric = render_template(self._template, fence=fence).strip()
+        rubric = self._template.render(fence=fence).strip()
         shared = first.request == second.request
         content = request_content(first.request, fence) if shared else []
         for name, side in (("first", first), ("second", second)):

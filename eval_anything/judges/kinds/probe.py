@@ -25,7 +25,6 @@ from eval_anything.content import NO_TOKENS, Modality, Response, Sample, Score, 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
-from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import ask as asking
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
@@ -129,7 +128,7 @@ class ProbeScorer(ChatScorer):
         self.probes = Modality(file.probes)
         self.fingerprint = sha256_of(
             [
-                *(self._template, _FORM, self.probes, file.metrics, self._clips),
+                *(self._template.source, _FORM, self.probes, file.metrics, self._clips),
                 *(self.server.model, guard.VERSION),
                 *self.changes,
             ]
@@ -167,7 +166,7 @@ class ProbeScorer(ChatScorer):
     def _messages(
         self, question: ProbeQuestion, lettered: dict[str, str], medium: Content, fence: str, mark: str
     ) -> asking.Messages:
-        template = render_template(self._template, fence=fence).strip()
+        template = self._template.render(fence=fence).strip()
         choices = "\n".join(f"{letter}. {choice}" for letter, choice in lettered.items())
         content = [
             *fenced(medium, fence),

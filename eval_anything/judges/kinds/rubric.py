@@ -22,7 +22,6 @@ from eval_anything.content import MODALITIES, NO_TOKENS, Response, Sample, Score
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.mistakes import Mistakes
-from eval_anything.files.templates import render_template
 from eval_anything.judges.asking import guard
 from eval_anything.judges.asking.ask import JudgeAnswer, JudgeQuestion, Messages
 from eval_anything.judges.asking.chat_judge import ChatJudgeFile, ChatScorer
@@ -77,7 +76,7 @@ class RubricScorer(ChatScorer):
         form = [listing(criteria, criteria), instruction("MARK", criteria)]
         self.fingerprint = sha256_of(
             [
-                *(self._template, form, file.metrics, criteria, self._clips, self.repeats),
+                *(self._template.source, form, file.metrics, criteria, self._clips, self.repeats),
                 *(self.server.model, guard.VERSION),
                 *self.changes,
             ]
@@ -146,7 +145,7 @@ class RubricScorer(ChatScorer):
         return _Material(self._expected(sample), criteria, request, answer, changed)
 
     def _messages(self, material: _Material, fence: str, mark: str) -> Messages:
-        rubric = render_template(self._template, fence=fence, expected=material.expected).strip()
+        rubric = self._template.render(fence=fence, expected=material.expected).strip()
         criteria = material.criteria
         directions = [listing(self._judge_criteria, criteria), instruction(mark, criteria)]
         system = "\n\n".join(filter(None, [rubric, *directions]))

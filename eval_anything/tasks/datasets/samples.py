@@ -2,7 +2,7 @@
 
 A template is rendered in a sandbox, once for each item: `row` is the row, or the first one of the
 group, and `rows` is the list of them. It writes one JSON object, which is checked like a line of
-samples.jsonl. Beside the filters of Jinja2 (`tojson` writes any value) it has those of `_environment`.
+samples.jsonl. Beside the filters of Jinja2 (`tojson` writes any value) it has those of `make_filters`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from eval_anything.errors import near
 from eval_anything.files.mistakes import Mistakes, Problem, mistake
-from eval_anything.files.templates import read_template
+from eval_anything.files.places import is_bundled
+from eval_anything.files.reading import read_text
+from eval_anything.files.templates import Filters, Template, TemplateError, read_template
 from eval_anything.scoring.votes import checked_votes, most_voted
 from eval_anything.tasks.datasets.archives import folder_of, unpacked
 from eval_anything.tasks.datasets.choices import choices, chosen
@@ -49,8 +51,8 @@ def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
             "evaluate on a changed set copy the task's folder under another name and set `items` there",
         )
     media = _media_folder(dataset, snapshot)
-    environment = _environment(MediaFinder(media, [folder_of(name) for name in dataset.archives]))
-    compiled = environment.from_string(template.read_text("utf-8-sig"))
+    filters = _filters(media, [folder_of(name) for name in dataset.archives])
+    compiled = Template(read_text(template), is_bundled(template), filters)
     lines = []
     mistakes = Mistakes(snapshot.rows[0])
     for rows in _belonging(items, dataset, snapshot):
@@ -58,7 +60,7 @@ def sample_lines(dataset: DataSet, template: Path, snapshot: Snapshot) -> Lines:
         try:
             text = compiled.render(row=rows[0].fields, rows=[row.fields for row in rows])
             lines.append((where, text.encode()))
-        except Exception as error:  # a template can do anything that an expression can
+        except TemplateError as error:
             mistakes.append(where.extended(_explained(error, rows[0].fields)))
             if len(mistakes) == _MOST_PROBLEMS:
                 break
@@ -107,11 +109,9 @@ def _missing(name: str, fields: dict[str, Any]) -> str:
     return f"there is no field {name!r}; the row has {', '.join(fields)}.{near(name, fields)}"
 
 
-def _explained(error: Exception, fields: dict[str, Any]) -> str:
-    undefined = re.search(r"has no attribute '(.+)'$", str(error))
-    if type(error).__name__ == "UndefinedError" and undefined:
-        return _missing(undefined[1], fields)
-    return str(error) or type(error).__name__
+def _explained(error: TemplateError, fields: dict[str, Any]) -> str:
+    undefined = re.search(r"^'dict object' has no attribute '(.+)'$", str(error))
+    return _missing(undefined[1], fields) if undefined else str(error)
 
 
 def _media_folder(dataset: DataSet, snapshot: Snapshot) -> Path:
@@ -134,20 +134,20 @@ def _media_folder(dataset: DataSet, snapshot: Snapshot) -> Path:
     return snapshot.path
 
 
-def _environment(finder: MediaFinder) -> Any:
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _filters(media: Path, archives: Sequence[str]) -> Filters:
+    return Filters(f"{__name__}:{make_filters.__name__}", (str(media), tuple(archives)))
 
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
-    environment.filters |= {
+
+def make_filters(media: str, archives: Sequence[str]) -> dict[str, Any]:
+    """The filters of templates for samples, which find media below a folder."""
+    return {
         "tojson": lambda value: json.dumps(value, default=_not_json),
-        "medium": finder.part,
+        "medium": MediaFinder(Path(media), archives).part,
         "votes": checked_votes,
         "most_voted": most_voted,
         "choices": choices,
         "chosen": chosen,
     }
-    return environment
 
 
 def _not_json(value: Any) -> None:
@@ -157,4 +157,4 @@ def _not_json(value: Any) -> None:
 
 def check_template(path: Path, mistakes: Mistakes) -> None:
     """Notes the mistakes of a template that show without data."""
-    read_template(path, mistakes, _environment(MediaFinder(path.parent, [])).from_string)
+    read_template(path, mistakes, _filters(path.parent, []))
