@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from eval_anything.errors import UserError, install, near
+from eval_anything.files.reading import MAX_DOCUMENT, read_text
 
 PREFIX = "lm_eval"
 """Prefix of the tasks of lm_eval: `lm_eval/<name>`."""
@@ -105,7 +106,14 @@ def files_of(names: Iterable[str], entries: dict[str, NameEntry]) -> list[Path]:
 
 def with_code(files: Iterable[Path]) -> Path | None:
     """The first of these files that runs Python code of its own, or includes a file that does."""
-    return next((path for path in files if any(_CODE.search(_read(p)) for p in _chain(path))), None)
+    return next((path for path in files if any(map(_has_code, _chain(path)))), None)
+
+
+def _has_code(path: Path) -> bool:
+    try:
+        return _CODE.search(read_text(path, MAX_DOCUMENT)) is not None
+    except (OSError, UnicodeDecodeError):  # what cannot be checked does not run either
+        return True
 
 
 def _chain(path: Path) -> list[Path]:
@@ -183,6 +191,6 @@ def _keys(path: Path) -> dict[str, list[str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        return read_text(path, MAX_DOCUMENT)
     except (OSError, UnicodeDecodeError):  # a file that cannot be read defines no task
         return ""

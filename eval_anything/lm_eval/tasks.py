@@ -16,6 +16,7 @@ from eval_anything.errors import InfrastructureError, UserError
 from eval_anything.evaluation.external import SourceRequest
 from eval_anything.files.hashing import sha256_of
 from eval_anything.lm_eval import names
+from eval_anything.lm_eval.bounds import bound_patterns, isolate_templates
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.metrics import metric_name
 from eval_anything.lm_eval.options import read_options
@@ -84,7 +85,7 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
         )
     with quiet():
         if included_files and not request.allow_code:
-            _render_in_a_sandbox()
+            isolate_templates()
         manager = _manager(files)
         loaded = _load(manager, request.names)
         chosen = tuple(f"{names.PREFIX}/{short}" for short in loaded["tasks"])
@@ -93,6 +94,8 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
         tasks = {}
         for short, task in loaded["tasks"].items():
             name = f"{names.PREFIX}/{short}"
+            if included_files and not request.allow_code:
+                bound_patterns(task, name)
             _check(name, task, request.allow_code, options)
             if task.OUTPUT_TYPE != "generate_until" and not text.scores:
                 raise UserError(
@@ -159,20 +162,6 @@ def _of_network(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _render_in_a_sandbox() -> None:
-    """Restricts templates of included folders to a sandbox: lm_eval itself renders with a plain jinja2
-    environment, in which a template can run any code."""
-    from jinja2.sandbox import SandboxedEnvironment
-    from lm_eval import utils
-
-    if not isinstance(utils.env, SandboxedEnvironment):
-        sandbox = SandboxedEnvironment(
-            undefined=utils.env.undefined, keep_trailing_newline=utils.env.keep_trailing_newline
-        )
-        sandbox.filters.update(utils.env.filters)
-        utils.env = sandbox
 
 
 def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -> None:
