@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import IO
 
 from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files, sha256_of
+from eval_anything.files.reading import read_file
 from eval_anything.models.agent.generators.base import (
     Generator,
     GeneratorContext,
@@ -29,7 +32,21 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _KNOWN = ("prompt", "seed", "out", "folder")
 
 
+_BOUNDED = Path(__file__).with_name("bounded.py")
+
+
+_FILES_IN_FOLDER = 4
+"""Times the size of one medium that the program's folder may take: steps on the way to it."""
+
+
+_SECONDS_TO_END = 10.0
+
+
 _STDERR_SHOWN = 500  # characters of stderr in the message of a failure
+
+
+_OF_SIZE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
+"""Exit codes of a program, or of its shell, that a write beyond the bound has ended."""
 
 
 class CommandSettings(GeneratorSettings, frozen=True, kw_only=True):
@@ -40,7 +57,8 @@ class CommandSettings(GeneratorSettings, frozen=True, kw_only=True):
             agent's file) and {out} (the file to write; without it the medium is read from stdout).
         stdin: whether the program reads the prompt from stdin.
         seconds: the longest time for one medium.
-        megabytes: the largest size of one medium.
+        megabytes: the largest size of one medium, and of any file that the program writes; all files in
+            its folder together take at most four times as much.
         concurrency: how many programs may run at once.
     """
 
@@ -114,9 +132,10 @@ class CommandGenerator(Generator):
         if len(files) != 1:
             names = ", ".join(path.name for path in files) or "nothing"
             raise GeneratorError(f"{self._program.name} wrote {names} instead of one file")
-        if files[0].stat().st_size > self._most:
-            raise self._too_large()
-        return files[0].read_bytes()
+        try:
+            return read_file(files[0], self._most)
+        except OSError:
+            raise self._too_large() from None
 
     async def _run(self, arguments: Sequence[str], folder: str, stdin_bytes: bytes | None) -> bytes:
         """The program's output on stdout. GeneratorError if it fails, writes too much or is too slow."""
@@ -129,7 +148,7 @@ class CommandGenerator(Generator):
             stdin.write(stdin_bytes or b"")
             stdin.seek(0)
             code = await self._exit_code(arguments, folder, (stdin, stdout, stderr))
-            if code == -signal.SIGXFSZ or os.fstat(stdout.fileno()).st_size > self._most:
+            if code in _OF_SIZE or os.fstat(stdout.fileno()).st_size > self._most:
                 raise self._too_large()
             if code != 0:
                 raise GeneratorError(
@@ -141,34 +160,50 @@ class CommandGenerator(Generator):
     async def _exit_code(
         self, arguments: Sequence[str], folder: str, files: tuple[IO[bytes], IO[bytes], IO[bytes]]
     ) -> int:
-        """The exit code of the program, run with these files as stdin, stdout and stderr.
+        """The exit code of the program, run within its bounds and with these files as stdin, stdout and
+        stderr.
 
-        All processes that it started are killed when it returns.
+        All processes that it started are killed when it returns, and also when this process is.
         """
         stdin, stdout, stderr = files
-        try:
-            process = await asyncio.create_subprocess_exec(
-                str(self._program),
-                *arguments,
-                cwd=folder,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,  # so that its child processes can be killed with it
-            )
-        except (OSError, ValueError) as error:
-            raise GeneratorError(f"{self._program.name} does not start: {error}") from None
-        try:
-            async with asyncio.timeout(self.settings.seconds):
-                _bound_files(process.pid, self._most + 1)
-                return await process.wait()
-        except TimeoutError:
-            seconds = f"{self.settings.seconds:g} s"
-            raise GeneratorError(f"{self._program.name} took more than {seconds}") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        lifeline, far_end = socket.socketpair()
+        with lifeline:
+            with far_end:
+                bounds = [str(far_end.fileno()), folder, str(self._most + 1)]
+                bounds.append(str(self._most * _FILES_IN_FOLDER))
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-I", "-S", str(_BOUNDED), *bounds),
+                        *(str(self._program), *arguments),
+                        cwd=folder,
+                        stdin=stdin,
+                        stdout=stdout,
+                        stderr=stderr,
+                        pass_fds=(far_end.fileno(),),
+                        start_new_session=True,  # Ctrl-C is for this process
+                    )
+                except (OSError, ValueError) as error:
+                    raise GeneratorError(f"{self._program.name} does not start: {error}") from None
+            try:
+                async with asyncio.timeout(self.settings.seconds):
+                    await process.wait()
+            except TimeoutError:
+                seconds = f"{self.settings.seconds:g} s"
+                raise GeneratorError(f"{self._program.name} took more than {seconds}") from None
+            finally:
+                lifeline.shutdown(socket.SHUT_WR)  # if it still runs, it ends all
+                await _ended(process)
+            return self._code_in(lifeline.recv(4096))
+
+    def _code_in(self, reply: bytes) -> int:
+        """The exit code in the reply of `bounded`. GeneratorError if there is none."""
+        kind, _, words = reply.decode().partition(" ")
+        if kind == "large":
+            raise self._too_large()
+        if kind != "code":
+            reason = words or "the process that bounds it was ended"
+            raise GeneratorError(f"{self._program.name} does not start: {reason}")
+        return int(words)
 
     @property
     def _most(self) -> int:
@@ -182,16 +217,15 @@ class CommandGenerator(Generator):
         return _PLACEHOLDER.sub(lambda match: placeholders.get(match[1], match[0]), argument)
 
 
-def _bound_files(pid: int, most: int) -> None:
-    """Lets Linux stop a program that writes a file of more than `most` bytes.
-
-    On other systems the size of the file is checked afterwards.
-    """
-    import resource
-
-    if hasattr(resource, "prlimit"):
-        with contextlib.suppress(OSError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Waits for a process that is about to end; kills it if it does not."""
+    try:
+        async with asyncio.timeout(_SECONDS_TO_END):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def _end_of(file: IO[bytes]) -> str:
