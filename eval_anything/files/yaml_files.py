@@ -8,6 +8,7 @@ document again after each mistake is removed, which needs no other package.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ import msgspec
 import yaml
 
 from eval_anything.errors import near
+from eval_anything.files.json_text import DEEPEST
 from eval_anything.files.mistakes import FileProblemsError, Mistakes, Step, mistake
-from eval_anything.files.reading import MAX_YAML, read_file
+from eval_anything.files.reading import MAX_DOCUMENT, MAX_YAML, read_file
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -99,13 +101,14 @@ def load_yaml(
 
 def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | None, Any]:
     try:
-        loader = _Loader(read_file(path, MAX_YAML))
+        content = read_file(path, MAX_YAML)
+        _check_depth(path, content)
+        loader = _Loader(content)
         try:
             node = loader.get_single_node()
             if node is None:
                 return None, None
-            if _expanded_size(node) > _LARGEST:
-                raise mistake(path, f"aliases and merges make more than {_LARGEST:,} values of it")
+            _check_size(path, node)
             edit(node)
             return node, loader.construct_document(node)
         finally:
@@ -118,10 +121,37 @@ def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | N
         mark = getattr(error, "problem_mark", None)
         text = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise mistake(path, f"not valid YAML: {text}", mark.line + 1 if mark else 0) from None
-    except RecursionError:
-        raise mistake(path, "is nested too deeply: write it flatter") from None
     except (ValueError, TypeError) as error:  # an impossible date, an unhashable key
         raise mistake(path, f"not valid YAML: {error}") from None
+
+
+def check_bounds(path: Path) -> None:
+    """UserError for YAML of others that no program could read within bounds: nested too deeply, or with
+    aliases that make too many values. Other mistakes are left to the program that reads it."""
+    with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):
+        content = read_file(path, MAX_DOCUMENT)
+        _check_depth(path, content)
+        node = yaml.compose(content, _Loader)
+        if node is not None:
+            _check_size(path, node)
+
+
+def _check_depth(path: Path, content: bytes) -> None:
+    """FileProblemsError for deep nesting, which would end the interpreter when it is composed."""
+    depth = 0
+    for event in yaml.parse(content, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                message = f"is nested more than {DEEPEST} levels deep: write it flatter"
+                raise mistake(path, message, event.start_mark.line + 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_size(path: Path, node: yaml.Node) -> None:
+    if _expanded_size(node) > _LARGEST:
+        raise mistake(path, f"aliases and merges make more than {_LARGEST:,} values of it")
 
 
 def _expanded_size(root: yaml.Node) -> float:

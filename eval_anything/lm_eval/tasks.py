@@ -15,6 +15,7 @@ from eval_anything.content import Contract, Message, Modality, Sample, TextPart
 from eval_anything.errors import InfrastructureError, UserError
 from eval_anything.evaluation.external import SourceRequest
 from eval_anything.files.hashing import sha256_of
+from eval_anything.files.yaml_files import check_bounds
 from eval_anything.lm_eval import names
 from eval_anything.lm_eval.bounds import bound_patterns, isolate_templates
 from eval_anything.lm_eval.generation import read_generation
@@ -78,6 +79,9 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
     files = names.files_of([*request.names, *names_of_run], entries)
     folders = [folder.resolve() for folder in request.include]
     included_files = [f for f in files if any(f.is_relative_to(folder) for folder in folders)]
+    for folder in {file.parent for file in included_files}:  # lm_eval reads all files there
+        for file in sorted(folder.rglob("*.yaml")):
+            check_bounds(file)
     code = None if request.allow_code else names.with_code(included_files)
     if code is not None:
         raise UserError(
