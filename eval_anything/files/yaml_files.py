@@ -144,7 +144,7 @@ def _check_depth(path: Path, content: bytes) -> None:
             depth += 1
             if depth > DEEPEST:
                 message = f"is nested more than {DEEPEST} levels deep: write it flatter"
-                raise mistake(path, message, event.start_mark.line + 1)
+                raise mistake(path, message, event.start_mark.line + 1 if event.start_mark else 0)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

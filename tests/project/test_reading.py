@@ -22,6 +22,7 @@ OWN = {
     "eval_anything/lm_eval/names.py": "YAML that `files/reading` has read",
     "eval_anything/lm_eval/options.py": "a word of the command line",
     "eval_anything/media/images.py": "in the process that decodes, behind `kind_of_file`",
+    "eval_anything/media/sounds.py": "in the process that decodes, behind `kind_of_file`",
     "eval_anything/media/truncation.py": "in the process that decodes, behind `kind_of_file`",
     "eval_anything/models/agent/generators/model.py": "a medium that was just stored",
     "eval_anything/tasks/datasets/archives.py": "a file that was just unpacked",
