@@ -206,7 +206,8 @@ class WorkerPool(Generic[W]):
 _pools: weakref.WeakSet[WorkerPool[Any]] = weakref.WeakSet()
 
 
-def _close_all() -> None:
+def close_all() -> None:
+    """Ends all processes of all pools."""
     for pool in list(_pools):
         pool.close()
 
@@ -216,7 +217,7 @@ def _forget_all() -> None:
         pool.forget()
 
 
-atexit.register(_close_all)
+atexit.register(close_all)
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -19,9 +19,9 @@ _HEAD = f"""\
 
 What strangers may hand us, and how it ends: printed by `python -m tests.hostile`, which runs each
 attack in a process of its own with bounds on its time ({SECONDS} s), memory and files.
-[SECURITY.md](../SECURITY.md) says what is promised. Memory is what the process or the largest of its
-children took beside what it began with; where our own limit is longer (10 s for a template), the attack
-sets a shorter one.
+[SECURITY.md](../SECURITY.md) says what is promised. Memory is what the process took beside what it
+began with, or all of a child that took more than that process; smaller children do not show, but have
+limits of their own. Where our own limit is longer (10 s for a template), the attack sets a shorter one.
 
 *was*: the version before these bounds. *exit 1*: the model's or the generator's failure, which is
 recorded; *exit 2*: wrong input, named in one message; *exit 0*: nothing is wrong, or a site without the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -117,6 +118,10 @@ def main(arguments: list[str]) -> int:
     try:
         return attack.run() if attack.run is not None else command(*attack.words)
     finally:
+        with contextlib.suppress(ImportError):  # only children that have ended are counted
+            from eval_anything.isolation import close_all
+
+            close_all()
         memory, children = _peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN)
         # A child has begun with all that this process had then.
         memory = max(memory - before, children if children > memory else 0)
