@@ -56,15 +56,21 @@ def _of_samples() -> Iterator[Attack]:
         "saved outputs nested 200,000 deep", _outputs(f'{{"x": {of.DEEP}}}'), TOO_DEEP, *of.SCORE
     )
     yield attack("saved outputs of 64 GiB", of.huge("rows.jsonl", task), "more than the", *of.SCORE)
-    yield attack(
-        "saved outputs that are a pipe", of.pipe("rows.jsonl", task), "neither a JSONL", *of.SCORE
-    )
+    yield attack("saved outputs that are a pipe", of.pipe("rows.jsonl", task), "is neither a", *of.SCORE)
     yield attack(
         "saved outputs that are /dev/zero",
         of.link("rows.jsonl", "/dev/zero", task),
-        "neither a JSONL",
+        "is neither a",
         *of.SCORE,
     )
+    for form, content, says in (
+        ("json", f'[{{"id": "s0", "parts": {of.DEEP}}}]', TOO_DEEP),
+        ("csv", "id,response\ns0," + "x" * 20_000_000 + "\n", "has more than the"),
+        ("csv", 'id,response\ns0,"' + "x\n" * 10_000_000, "field larger than"),
+    ):
+        words = [word.replace("rows.jsonl", f"rows.{form}") for word in of.SCORE]
+        saved = of.written(f"rows.{form}", content)
+        yield attack(f"saved outputs in {form}: {says}", saved, says, *words)
     labels = ("judges", "calibrate", "validity", "--labels", "labels.jsonl")
     yield attack(
         "labels nested 200,000 deep",
