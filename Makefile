@@ -4,7 +4,7 @@
 # make micro  trains the embedded model again from its seed and compares its figures
 # make reward the same for the learned judge of the micro world, calibration included
 # make baseline  stores the run that the project gates its own checkpoint against
-# make chaos, corpus, engines, families, learning, perf  long lanes: all of what `make test` runs a sample of
+# make chaos, corpus, engines, families, hostile, learning, perf  long lanes, of which `make test` runs a sample
 # make docs   writes docs/extending.md from the table of plugins and the example package
 # make experiment  is language feedback worth more than preferences? All arms, into docs/experiment.md
 # make validity  simulates the error rates of intervals and gate, then gates 40 unchanged checkpoints
@@ -25,7 +25,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addpre
 # The formatter and linter of the site's scripts and styles.
 BIOME := npm exec --yes --fetch-retries=1 --fetch-timeout=20000 --package=@biomejs/biome@2.6.8 -- biome
 
-.PHONY: demo check test fast-tests all-tests chaos corpus engines families learning perf lint style site-style types programs micro reward baseline docs experiment validity clean
+.PHONY: demo check test fast-tests all-tests chaos corpus engines families hostile learning perf lint style site-style types programs micro reward baseline docs experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
@@ -44,7 +44,7 @@ fast-tests:
 all-tests:
 	@$(PYTEST)
 
-chaos corpus engines families learning perf: $(VENV)/.test-installed programs
+chaos corpus engines families hostile learning perf: $(VENV)/.test-installed programs
 	@EVAL_ANYTHING_LANE=$@ $(PYTEST) -m $@
 
 lint: style types

@@ -12,10 +12,12 @@ import pytest
 
 from tests.hostile.attack import MEMORY, SECONDS, outcome_of
 from tests.hostile.table import ATTACKS
+from tests.support.lanes import full
 from tests.support.processes import Command
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", [*ATTACKS][:: 1 if full("hostile") else 3])
 def test_an_attack_ends_as_it_must(name: str, tmp_path: Path) -> None:
     attack = ATTACKS[name]
     outcome = outcome_of(name, tmp_path)
