@@ -210,6 +210,12 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
     _add_fields(show, "include")
     check = _command(judges, "validate", "check a judge folder", "judges:validate_judge")
     check.add_argument("path", metavar="PATH", type=Path, help="the folder, with a judge.yaml")
+    _add_fields(check, "allow_code")
+    new = _command(judges, "new", "create a judge folder to start from", "new_judge:new_judge")
+    new.add_argument("name", metavar="NAME", help="name of the new judge")
+    about = "rubric, pairwise, probe, reward_model, program, metric, or one of a package"
+    new.add_argument("--kind", metavar="K", required=True, help=about)
+    new.add_argument("--dir", metavar="DIR", type=Path, default=Path(), help="where its folder goes (.)")
     about = "measure the quality of a judge against labels"
     measure = _command(judges, "calibrate", about, "judges:calibrate_judge")
     add = measure.add_argument

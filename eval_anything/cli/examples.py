@@ -22,7 +22,12 @@ eval-anything tasks show open""",
     "tasks export": "eval-anything tasks export lm_eval micro/understanding --out exported",
     "tasks new": "eval-anything tasks new mine/demo",
     "judges show": "eval-anything judges show synergy_rubric",
-    "judges validate": "eval-anything judges validate judges/calm",
+    "judges validate": """\
+eval-anything judges validate mine
+eval-anything judges validate mine --allow-code""",
+    "judges new": """\
+eval-anything judges new clarity --kind rubric
+eval-anything judges new heard --kind metric --dir judges""",
     "judges calibrate": """\
 eval-anything judges calibrate synergy_rubric --labels labels.jsonl --judge openai/gpt-4o
 eval-anything judges calibrate micro_synergy_rm --micro --limit 100""",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -61,12 +61,18 @@ def show_judge(options: Namespace) -> Exit:
 
 
 def validate_judge(options: Namespace) -> Exit:
-    """Reads a folder as a run would, without running its code; mistakes are listed by line."""
+    """Reads a folder as a run would; mistakes are listed by line. Code of the folder is imported and
+    called only if that is allowed."""
+    from eval_anything.judges.kinds.program import CodeFile
+
     folder = judge_at(options.path)
     file = read_judge_file(folder)
-    document = {"judge": folder.name, "kind": file.kind, "valid": True}
-    summary = f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found"
-    return show(options, document, summary)
+    document: dict[str, Any] = {"judge": folder.name, "kind": file.kind, "valid": True}
+    lines = [f"{folder.name}: {file.kind}, gives {', '.join(file.metrics)}; no mistakes found"]
+    if isinstance(file, CodeFile):
+        document["code"] = file.tried(folder) if options.allow_code else None
+        lines.append(document["code"] or "its code was read, not run: --allow-code imports and calls it")
+    return show(options, document, *lines)
 
 
 def calibrate_judge(options: Namespace) -> Exit:

@@ -52,5 +52,5 @@ def judge_named(name: str, judges: dict[str, JudgeFolder]) -> JudgeFolder:
 
 def judge_at(path: Path) -> JudgeFolder:
     """The judge folder at a path. UserError if it has no judge.yaml."""
-    path = folder_holding(path, "judge.yaml", "copy a folder of judges/ to start from")
+    path = folder_holding(path, "judge.yaml", "`eval-anything judges new NAME --kind K` makes a folder")
     return JudgeFolder(path.name, path, trusted=False)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from eval_anything.content import Metric, Modality
 from eval_anything.errors import UserError
 from eval_anything.files.mistakes import Mistakes
+from eval_anything.files.places import content_folder
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.scorer import Scorer
 
@@ -62,6 +63,12 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     def asks_a_chat_model(self) -> bool:
         """Whether it needs a chat model, which can serve several judges."""
         return self.needs_model and self.model_form == "SPEC"
+
+    @classmethod
+    def starter(cls) -> Path:
+        """The folder of a commented judge of this kind, and a task `demo` that it scores: `judges new`
+        copies it with the name of the new judge in place of NAME. It may be missing."""
+        return content_folder("judges") / "_new" / cls.scorer_type.kind
 
     def check(self, folder: Path, mistakes: Mistakes) -> None:
         """Adds mistakes that types do not cover: in values, and in the files that the keys name.

@@ -23,6 +23,7 @@ from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaStore
 from eval_anything.media.encode import encode_png, encode_wav
 from tests.support.helpers import TASK_YAML, Cli, Result, answers, make_task, write_jsonl
+from tests.support.tiny_sounds import tiny_wav2vec2
 
 RATE = 22050
 TEXT, IMAGE, AUDIO = Modality.TEXT, Modality.IMAGE, Modality.AUDIO
@@ -541,36 +542,7 @@ def edits(a: list[str], b: list[str]) -> int:
 @pytest.fixture(scope="module")
 def wav2vec2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Wav2Vec2 with a CTC head and random weights that hears letters."""
-    import torch
-    from transformers import (
-        Wav2Vec2Config,
-        Wav2Vec2CTCTokenizer,
-        Wav2Vec2FeatureExtractor,
-        Wav2Vec2ForCTC,
-        Wav2Vec2Processor,
-    )
-
-    path = tmp_path_factory.mktemp("wav2vec2")
-    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz"]
-    (path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    torch.manual_seed(0)
-    config = Wav2Vec2Config(
-        vocab_size=len(tokens),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        conv_dim=[16] * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
-    )
-    model = Wav2Vec2ForCTC(config)
-    torch.nn.init.normal_(model.lm_head.weight, std=3.0)  # else it hears one letter for ever
-    model.save_pretrained(path)
-    Wav2Vec2Processor(
-        feature_extractor=Wav2Vec2FeatureExtractor(), tokenizer=Wav2Vec2CTCTokenizer(path / "vocab.json")
-    ).save_pretrained(path)
-    return path
+    return tiny_wav2vec2(tmp_path_factory.mktemp("wav2vec2"))
 
 
 def heard_by_hand(path: Path, sound: Path) -> str:

@@ -242,3 +242,37 @@ def tiny_bark(path: Path) -> Path:
     (path / "speaker_embeddings_path.json").write_text(json.dumps(speakers))
     BarkProcessor(tokenizer).save_pretrained(path)
     return path
+
+
+def tiny_wav2vec2(path: Path) -> Path:
+    """A Wav2Vec2 with a CTC head and random weights that hears letters."""
+    import torch
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,
+    )
+
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz"]
+    path.mkdir(exist_ok=True)
+    (path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        conv_dim=[16] * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+    )
+    model = Wav2Vec2ForCTC(config)
+    torch.nn.init.normal_(model.lm_head.weight, std=3.0)  # else it hears one letter for ever
+    model.save_pretrained(path)
+    Wav2Vec2Processor(
+        feature_extractor=Wav2Vec2FeatureExtractor(), tokenizer=Wav2Vec2CTCTokenizer(path / "vocab.json")
+    ).save_pretrained(path)
+    return path

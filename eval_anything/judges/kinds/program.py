@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from eval_anything.content import Metric, Response, Sample, Score
+from eval_anything.content import MODALITIES, Contract, Metric, Response, Sample, Score
 from eval_anything.errors import EvalError, UserError, install
 from eval_anything.files.code import (
     allow,
@@ -23,10 +23,10 @@ from eval_anything.files.code import (
     raised_at,
 )
 from eval_anything.files.json_text import check_nesting
-from eval_anything.files.mistakes import Mistakes
+from eval_anything.files.mistakes import Mistakes, mistake
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.scoring.functions import ScoreFunction
 
 
@@ -99,6 +99,34 @@ class CodeFile(JudgeFile, frozen=True, kw_only=True):
             )
         if model is not None and not self.needs_model:
             raise UserError(f"--judge {folder.name}: this {self.kind} takes no model")
+
+    def tried(self, folder: JudgeFolder) -> str:
+        """Imports the code and calls it with a sample and a response without content; a sentence on the
+        outcome. FileProblemsError for what no sample can make right."""
+        scorer = self.make(folder, None, allow_code=True)
+        assert isinstance(scorer, ProgramScorer)
+        if self.needs_model:
+            return "its code imports; it is called with a model alone"
+        called = "called with a sample and a response without content, its code"
+        try:
+            scorer.function(_EMPTY, Response())
+        except EvalError:
+            raise
+        except Exception as error:
+            at = raised_at(error, folder.path)
+            return (
+                f"{called} raises {type(error).__name__}: {error} ({at}). That is no mistake if all "
+                "samples have what it reads"
+            )
+        scores = asyncio.run(score_response([scorer], _EMPTY, Response()))
+        for score in scores.values():
+            if score.value is None and score.explanation:
+                raise mistake(folder.path / "judge.yaml", f"{called}: {score.explanation}")
+        values = ", ".join(f"{name} {score.value}" for name, score in scores.items())
+        return f"{called} gives {values or 'nothing: no metric applies'}"
+
+
+_EMPTY = Sample("empty", (), Contract(allowed=MODALITIES))
 
 
 class ProgramFile(CodeFile, tag=ProgramScorer.kind, frozen=True, kw_only=True):
