@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -72,12 +72,13 @@ def load_yaml(
     `about_key` may have better words for keys at the top of the file; `edit` may change the document
     before it is read, such as old names of keys.
     """
-    node, document = _parse(path, edit)
+    node, document, repeated = _parse(path, edit)
     mistakes = Mistakes(path, partial(_line, node))
-    for key, line in _repeated(node):
+    for key, line in repeated:
         mistakes.add_line(line, f"key {key!r} is given twice: keep one")
     if not isinstance(document, dict):
         raise mistake(path, "must hold keys and values, such as `version: 1`", 1)
+    removed: set[tuple[Step, ...]] = set()
     while len(mistakes) < _MOST_PROBLEMS:
         try:
             parsed = msgspec.convert(document, type_)
@@ -88,10 +89,14 @@ def load_yaml(
             steps = _steps(match["path"] or "$", document, type_)
             of_key = _OF_KEY.search(complaint)
             line_steps = [*steps, of_key[2]] if of_key and of_key[1] == "unknown" else steps
-            message = about_key(of_key[2], of_key[1] != "unknown") if of_key and not steps else None
-            mistakes.add(message or _explain(complaint, steps, type_), *(line_steps or _tag(type_)))
+            placed = _placed(line_steps, removed)
+            if not _is_aftermath(complaint, _placed(steps, removed), removed):
+                message = about_key(of_key[2], of_key[1] != "unknown") if of_key and not steps else None
+                message = message or _explain(complaint, _placed(steps, removed), type_)
+                mistakes.add(message, *(placed or _tag(type_)))
             if not _drop(document, line_steps):
                 break  # cannot go on past this one
+            removed.add(tuple(placed))
         else:
             if not mistakes:
                 return parsed, mistakes
@@ -99,7 +104,10 @@ def load_yaml(
     raise FileProblemsError(mistakes)
 
 
-def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | None, Any]:
+def _parse(
+    path: Path, edit: Callable[[yaml.Node], None]
+) -> tuple[yaml.Node | None, Any, list[tuple[str, int]]]:
+    """The file as a node and as a document, and its repeated keys with their lines."""
     try:
         content = read_file(path, MAX_YAML)
         _check_depth(path, content)
@@ -107,10 +115,11 @@ def _parse(path: Path, edit: Callable[[yaml.Node], None]) -> tuple[yaml.Node | N
         try:
             node = loader.get_single_node()
             if node is None:
-                return None, None
+                return None, None, []
             _check_size(path, node)
             edit(node)
-            return node, loader.construct_document(node)
+            repeated = _repeated(node)  # before merges (`<<`) put keys of theirs beside the own ones
+            return node, loader.construct_document(node), repeated
         finally:
             loader.dispose()
     except FileNotFoundError:
@@ -183,7 +192,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _repeated(node: yaml.Node | None) -> list[tuple[str, int]]:
+def _repeated(node: yaml.Node) -> list[tuple[str, int]]:
     repeated = []
     stack = [node]
     visited: set[int] = set()  # an alias leads to its anchor's node again
@@ -270,6 +279,31 @@ def _drop(document: Any, steps: list[Step]) -> bool:
     return True
 
 
+def _placed(steps: Sequence[Step], removed: Collection[tuple[Step, ...]]) -> list[Step]:
+    """The steps in the file, which lead past entries of lists that were removed from the document.
+
+    Example:
+        >>> _placed(["checklist", 1, "id"], {("checklist", 0), ("checklist", 2)})
+        ['checklist', 3, 'id']
+    """
+    placed: list[Step] = []
+    for step in steps:
+        if isinstance(step, int):
+            for gone in sorted(int(index) for *of, index in removed if of == placed):
+                step += gone <= step
+        placed.append(step)
+    return placed
+
+
+def _is_aftermath(complaint: str, steps: Sequence[Step], removed: Collection[tuple[Step, ...]]) -> bool:
+    """Whether a complaint is only about what was removed: a key that is missing since then, or a list
+    that has become too short."""
+    of_key = _OF_KEY.search(complaint)
+    if of_key:
+        return (*steps, of_key[2]) in removed
+    return " of length " in complaint and any(gone[:-1] == tuple(steps) for gone in removed)
+
+
 def _explain(complaint: str, steps: list[Step], type_: type) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     at = f" in `{where.removeprefix('.')}`" if steps else ""
@@ -285,6 +319,12 @@ def _explain(complaint: str, steps: list[Step], type_: type) -> str:
     if enum:
         options = _options(_type_at(type_, steps))
         return f"{enum[1]!r}{at} is not one of {', '.join(options)}.{near(enum[1], options)}"
+    length = re.fullmatch(r"Expected `array` of length (\d+), got (\d+)", complaint)
+    if length:
+        return f"must be a list of {length[1]} entries, not of {length[2]},{at}"
+    no_list = re.fullmatch(r"Expected `array`, got (`.+`)", complaint)
+    if no_list:
+        return f"must be a list, such as [a, b], not {no_list[1]},{at}"
     return f"{complaint[:1].lower() + complaint[1:]}{at}"
 
 

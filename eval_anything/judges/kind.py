@@ -77,6 +77,8 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         """
         if not self.metrics:
             mistakes.add("metrics is empty: declare one", "metrics")
+        if not self.sees:
+            mistakes.add("sees is empty: name the modalities that the judge can perceive", "sees")
 
     def with_arguments(self, name: str, arguments: Mapping[str, str]) -> JudgeFile:
         """The keys with those that `--judge-arg` replaces.

@@ -112,7 +112,10 @@ def test_pairs_of_a_file_and_of_the_command_line_are_joined(
         ("model: micro\ntaks: [a]\n", "run.yaml:2: unknown key 'taks': remove it. Did you mean tasks"),
         ("model: micro\nlimit: none\n", "run.yaml:2: expected `int"),
         ("model: micro\nlimit: 0\n", "run.yaml:2: expected `int` >= 1 in `limit`"),
-        ("model: micro\ntasks: synergy\n", "run.yaml:2: expected `array`, got `str` in `tasks`"),
+        (
+            "model: micro\ntasks: synergy\n",
+            "run.yaml:2: must be a list, such as [a, b], not `str`, in `tasks`",
+        ),
         ("model: micro\nmax_failed: 2\n", "run.yaml:2: expected `float` <= 1"),
         ("model: micro\nlimit: 1\nlimit: 2\n", "run.yaml:3: key 'limit' is given twice"),
         ("tasks: [synergy]\n", "--model SPEC is missing"),

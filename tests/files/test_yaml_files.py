@@ -26,6 +26,7 @@ class Form(msgspec.Struct, forbid_unknown_fields=True):
     inner: Inner | None = None
     grade: Literal["good", "poor"] | None = None
     limits: dict[Literal["mean", "median"], float] = {}
+    range: tuple[float, float] = (0, 1)
 
 
 def problems(tmp_path: Path, text: str | bytes) -> list[tuple[int, str]]:
@@ -70,6 +71,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("title: a\nparts:\n  x: {sise: 1}\n", 3, "Did you mean size?"),
         ("title: a\nparts:\n  x: {size: 1}\n  y:\n    size: b\n", 5, "got `str` in `parts.y.size`"),
         ("title: a\nparts:\n  x: {size: 1}\n  y: {}\n", 4, "key 'size' is missing in `parts.y`"),
+        ("title: a\nrange: [0]\n", 2, "must be a list of 2 entries, not of 1, in `range`"),
+        ("title: a\nrange: 1\n", 2, "must be a list, such as [a, b], not `int`, in `range`"),
         ("- title\n", 1, "must hold keys and values"),
         ("", 1, "must hold keys and values"),
         ("title: 2024-99-99\n", 0, "not valid YAML"),
@@ -97,6 +100,28 @@ def test_several_mistakes_are_named_at_once(tmp_path: Path) -> None:
     messages = " | ".join(m for _, m in problems(tmp_path, text))
     for words in ("'titel'", "'texd'", "'inner' is given twice", "'title' is missing"):
         assert words in messages
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("title: a\nrange: [x, y]\n", [2]),
+        ("title: 3\n", [1]),
+        ("title: a\noutputs:\n- texd\n- text\n- imgae\n", [3, 5]),
+        ("title: a\nparts:\n  x: {size: b}\n  y: {size: c}\n", [3, 4]),
+    ],
+)
+def test_a_mistake_is_named_once_where_it_is(tmp_path: Path, text: str, lines: list[int]) -> None:
+    assert [line for line, _ in problems(tmp_path, text)] == lines
+
+
+def test_a_key_of_a_merge_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "form.yaml"
+    path.write_text("title: a\nparts:\n  x: &x {size: 1, colour: blue}\n  y: {<<: *x, size: 2}\n")
+    assert read_yaml(path, Form).parts == {"x": Inner(1, "blue"), "y": Inner(2, "blue")}
+    path.write_text("title: a\nparts:\n  x: &x {size: 1}\n  y:\n    <<: *x\n    size: 2\n    size: 3\n")
+    with pytest.raises(FileProblemsError, match=r"yaml:7: key 'size' is given twice: keep one$"):
+        read_yaml(path, Form)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
