@@ -396,6 +396,20 @@ def _struct_in(hint: Any, change: str, group: str) -> type[Struct] | None:
     return structs[0]
 
 
+def bound_to_length(settings: TrainSettings) -> str:
+    """The setting with which the first steps of a longer training are others; empty if a training can be
+    made longer, and is then equal to one that had this length from the start.
+
+    Example:
+        >>> bound_to_length(TrainSettings(model="", data="", out="", lr_scheduler_type="constant"))
+        ''
+    """
+    scheduler = settings.lr_scheduler_type
+    if scheduler == "constant_with_warmup" and 0 < settings.warmup_steps < 1:
+        return f"warmup_steps: {settings.warmup_steps:g}, a share of all steps"
+    return "" if scheduler.startswith("constant") else f"lr_scheduler_type: {scheduler}"
+
+
 def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
     """The settings that decide the trained weights: a training is resumed only with the same."""
     free = {"out", "keep", "logging_steps", "report_to", "threads", "evaluate", "allow_contamination"}

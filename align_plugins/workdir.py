@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ from eval_anything.servers.secrets import without_key
 
 NOTE = "training.json"
 """The file beside run.json that says which step of which training the run evaluated."""
+
+
+LENGTH = ("max_steps", "num_train_epochs")
+"""Settings of the length of a training."""
 
 
 _FORMAT = 1
@@ -58,7 +62,11 @@ class Checkpoint(NamedTuple):
 
 
 class Workdir:
-    """A training's folder that this process has locked."""
+    """A training's folder that this process has locked.
+
+    Attributes:
+        lengthened: content of a new train.json if the training in the folder had another length.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -68,6 +76,14 @@ class Workdir:
         self.log = self.path / "log.jsonl"
         self.result = self.path / "result.json"
         self.reference = self.path / "reference.npy"
+        self.about = self.path / "train.json"
+        self.lengthened: dict[str, Any] | None = None
+
+    def lengthen(self) -> None:
+        """Begins to make the training longer, which is finished no more."""
+        if self.lengthened is not None:
+            self.result.unlink(missing_ok=True)
+            write_atomically(self.about, pretty_json(self.lengthened))
 
     def complete_checkpoints(self) -> list[Checkpoint]:
         """Checkpoints that were written completely, by step."""
@@ -123,43 +139,74 @@ def broadcast_decision(decision: bool) -> bool:
 
 
 @contextlib.contextmanager
-def open_workdir(path: Path, begun: Mapping[str, Any], old_names: Names) -> Iterator[Workdir]:
+def open_workdir(
+    path: Path, begun: Mapping[str, Any], old_names: Names, bound_to_length: str = ""
+) -> Iterator[Workdir]:
     """Opens and locks a training's folder.
 
     Args:
         path: the folder.
         begun: everything that decides the weights.
         old_names: of settings, which the train.json of an older training may have.
+        bound_to_length: the setting with which a longer training is another one, if there is one.
 
     Raises:
         UserError: the folder holds a training that began differently, or another process uses it.
     """
     work = Workdir(path)
+    text = msgspec.json.encode({"format": _FORMAT, **begun}).decode()
+    now: dict[str, Any] = msgspec.json.decode(without_key(text))
     if not is_main():
+        before = _begun_before(work, old_names)
+        work.lengthened = now if before and _differs_in_length(before, now) else None
         yield work
         return
-    about = work.path / "train.json"
     foreign = work.path.is_dir() and [p for p in work.path.iterdir() if p.name != ".lock"]
-    if foreign and not about.is_file():
+    if foreign and not work.about.is_file():
         raise UserError(f"out: {path} holds other files and no train.json: choose another folder")
     with hold_folder(work.path, path):
-        text = msgspec.json.encode({"format": _FORMAT, **begun}).decode()
-        now = msgspec.json.decode(without_key(text))
-        before = msgspec.json.decode(about.read_bytes()) if about.is_file() else {}
-        before = rename_keys(before, {f"settings.{old}": new for old, new in old_names.items()})
+        before = _begun_before(work, old_names)
         if before and (work.complete_checkpoints() or work.result.is_file()):
             unlike = differences(before, now, groups=("settings",))
-            refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
+            if _differs_in_length(before, now):
+                _refuse_bound(path, unlike, bound_to_length)
+                work.lengthened = now
+            else:
+                refuse_another("training", f"out: {path}", unlike, "another folder with out=DIR")
         elif before != now:
             # Nothing was trained yet: files that were made for other settings are deleted.
             work.reference.unlink(missing_ok=True)
             shutil.rmtree(work.runs, ignore_errors=True)
-            write_atomically(about, pretty_json(now))
+            write_atomically(work.about, pretty_json(now))
         try:
             work.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise cannot_write(work.path, error) from None
         yield work
+
+
+def _begun_before(work: Workdir, old_names: Names) -> dict[str, Any]:
+    """Content of train.json with the present names of settings; empty if there is none."""
+    before = msgspec.json.decode(work.about.read_bytes()) if work.about.is_file() else {}
+    return rename_keys(before, {f"settings.{old}": new for old, new in old_names.items()})
+
+
+def _differs_in_length(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a training differs from an earlier one in its length, and in nothing else."""
+    earlier, settings = before.get("settings", {}), now["settings"]
+    lengthened = {**earlier, **{key: settings[key] for key in LENGTH}}
+    return earlier != settings and {**before, "settings": lengthened} == now
+
+
+def _refuse_bound(path: Path, unlike: Sequence[str], bound_to_length: str) -> None:
+    """UserError if a setting decides that a training of another length is another one."""
+    if bound_to_length:
+        raise UserError(
+            f"out: {path} holds a training of another length: {'; '.join(unlike)}. With "
+            f"{bound_to_length}, its first steps would have been others. Choose another folder with "
+            f"out=DIR; model={path / 'final'} begins with the trained weights. Trainings with "
+            "lr_scheduler_type: constant can be made longer."
+        )
 
 
 @contextlib.contextmanager

@@ -76,6 +76,14 @@ class NotFiniteError(EvalError):
     """The loss or a weight is NaN or infinite. Training stopped; earlier checkpoints are good."""
 
 
+class _StepsOfSettings(transformers.TrainerCallback):  # type: ignore[misc]
+    """Takes the steps of logging and saving from the settings, also in a resumed training, where
+    transformers takes those of the checkpoint."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.compute_steps(args, state.max_steps)
+
+
 class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not read
     """Trains a model on batches. Checkpoints go into `folder`.
 
@@ -103,6 +111,7 @@ class Engine(transformers.Trainer):  # type: ignore[misc]  # its types are not r
             train_dataset=batches.items,
         )
         self.remove_callback(transformers.PrinterCallback)
+        self.add_callback(_StepsOfSettings())
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(folder.parent / TRACKED)

@@ -30,7 +30,12 @@ from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
 from align_plugins.evaluation.report import report_evaluations, training_report
 from align_plugins.policies.base import RowError, max_sequence_length, too_long
-from align_plugins.settings import TrainSettings, renamed_settings, resume_settings
+from align_plugins.settings import (
+    TrainSettings,
+    bound_to_length,
+    renamed_settings,
+    resume_settings,
+)
 from align_plugins.trainer import Trained
 from align_plugins.training.environment import check_environment, prepared
 from align_plugins.workdir import (
@@ -163,7 +168,9 @@ class Finetuning:
             "data": file_hash(settings.files),
             "weights": weights,
         }
-        with open_workdir(Path(settings.out), begun, renamed_settings(type(settings))) as work:
+        names, bound = renamed_settings(type(settings)), bound_to_length(settings)
+        with open_workdir(Path(settings.out), begun, names, bound) as work:
+            self._work = work
             if self.is_done:
                 yield work
                 return
@@ -176,7 +183,7 @@ class Finetuning:
     @property
     def is_done(self) -> bool:
         """Whether the folder has the result of this training."""
-        return self._work.result.is_file()
+        return self._work.lengthened is None and self._work.result.is_file()
 
     def say(self, message: str) -> None:
         """Reports a message, if there is one."""
@@ -228,6 +235,7 @@ class Finetuning:
             monitor_type: follows the training (log, evaluations, rotation of checkpoints).
 
         Raises:
+            UserError: the folder has a checkpoint of a later step than the last one.
             NotFiniteError: names the last good checkpoint.
             InfrastructureError: the disk is full.
         """
@@ -244,7 +252,13 @@ class Finetuning:
             progress.say(f"half-written, ignored: {', '.join(dropped)}")
         checkpoints = work.complete_checkpoints()
         resumed = checkpoints[-1] if checkpoints else None
+        if resumed is not None and resumed.step > engine.steps:
+            raise UserError(
+                f"out: {self._settings.out} holds a training of {resumed.step} steps already, more than "
+                f"{engine.steps}: choose another folder with out=DIR"
+            )
         if is_main():
+            work.lengthen()
             work.cut_log(resumed.step if resumed is not None else 0)
         progress.say(
             f"{self._method}: {engine.rows} rows, {engine.steps} steps, into {work.path}"

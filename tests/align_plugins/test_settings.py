@@ -14,7 +14,7 @@ import pytest
 from align_plugins.evaluation.report import training_report
 from align_plugins.methods.dpo import DpoSettings
 from align_plugins.methods.sft import SftTrainer
-from align_plugins.settings import read_settings
+from align_plugins.settings import TrainSettings, bound_to_length, read_settings
 from eval_anything.errors import UserError
 from tests.support.configs import config
 from tests.support.helpers import Cli
@@ -177,3 +177,19 @@ def test_sft_takes_no_keys_of_dpo(tmp_path: Path) -> None:
     path = config(tmp_path, Path("rows.jsonl"))
     with pytest.raises(UserError, match="unknown key 'beta'"):
         SftTrainer.from_config(path, ["beta=1"])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "warmup", "bound"),
+    [
+        ("constant", 0.5, ""),
+        ("constant_with_warmup", 0.0, ""),
+        ("constant_with_warmup", 3.0, ""),
+        ("constant_with_warmup", 0.5, "warmup_steps: 0.5, a share of all steps"),
+        ("linear", 3.0, "lr_scheduler_type: linear"),
+        ("cosine", 0.0, "lr_scheduler_type: cosine"),
+    ],
+)
+def test_what_binds_a_training_to_its_length(scheduler: Any, warmup: float, bound: str) -> None:
+    settings = TrainSettings(model="", data="", out="", lr_scheduler_type=scheduler, warmup_steps=warmup)
+    assert bound_to_length(settings) == bound

@@ -164,6 +164,18 @@ def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, pro
 
 
 @pytest.mark.slow
+def test_a_finished_training_is_made_longer(cli: Cli, tmp_path: Path, prompts: Path) -> None:
+    path = config(tmp_path, prompts, **{**SHORT, "max_steps": 1, "kl_target": 0.1, "kl_horizon": 100.0})
+    whole = cli("train", "ppo", "--config", path, "out=whole", "max_steps=2", "--json")
+    assert cli("train", "ppo", "--config", path).code == 0
+    longer = cli("train", "ppo", "--config", path, "max_steps=2", "--json")
+    assert (whole.code, longer.code) == (0, 0), whole.err + longer.err
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint-1").is_dir()  # it went on
+    expected, trained = (weights(tmp_path / out / "final") for out in ("whole", "out"))
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(
     cli: Cli, tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

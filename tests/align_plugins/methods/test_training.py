@@ -293,6 +293,48 @@ def test_another_training_in_the_same_folder_is_refused(
     assert "seed 0 -> 1" in other.err
 
 
+@pytest.mark.parametrize(
+    ("method", "data", "short", "long"),
+    [
+        ("sft", DEMONSTRATIONS, "num_train_epochs=0.5", "num_train_epochs=1.5"),
+        ("dpo", PAIRS, "max_steps=1", "num_train_epochs=0.5"),
+    ],
+)
+def test_a_finished_training_is_made_longer(
+    cli: Cli, tmp_path: Path, micro_data: Path, method: str, data: str, short: str, long: str
+) -> None:
+    schedule = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 2, "weight_decay": 0.01}
+    path = config(tmp_path, micro_data / data, logging_steps=1, **schedule)
+    whole = cli("train", method, "--config", path, "out=whole", long, "--json")
+    begun = cli("train", method, "--config", path, short, "--json")
+    assert (whole.code, begun.code) == (0, 0), whole.err + begun.err
+    longer = cli("train", method, "--config", path, long, "--json")
+    assert longer.code == 0, longer.err
+    assert (tmp_path / "out" / "checkpoints" / f"checkpoint-{begun.json['step']}").is_dir()  # it went on
+    assert [line["step"] for line in logged(tmp_path / "out")] == [*range(1, longer.json["step"] + 1)]
+    assert (longer.json["step"], longer.json["tokens"]) == (whole.json["step"], whole.json["tokens"])
+    expected, trained = (weights(tmp_path / out / "final") for out in ("whole", "out"))
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in expected.items())
+    assert cli("train", method, "--config", path, long, "--json").json == longer.json
+    fewer = cli("train", method, "--config", path, "max_steps=1")
+    assert fewer.code == 2
+    assert f"holds a training of {longer.json['step']} steps already, more than 1" in fewer.err
+    assert cli("train", method, "--config", path, long, "--json").json == longer.json
+
+
+def test_a_schedule_over_all_steps_is_not_made_longer(
+    cli: Cli, tmp_path: Path, micro_data: Path
+) -> None:
+    path = config(tmp_path, micro_data / DEMONSTRATIONS, max_steps=1)
+    done = cli("train", "sft", "--config", path, "--json")
+    assert done.code == 0, done.err
+    longer = cli("train", "sft", "--config", path, "max_steps=2")
+    assert longer.code == 2
+    assert "a training of another length: max_steps 1 -> 2. With lr_scheduler_type: cosine" in longer.err
+    assert "out=DIR" in longer.err
+    assert cli("train", "sft", "--config", path, "--json").json == done.json
+
+
 def test_killed_and_resumed_gives_the_same_weights(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     settings = {"num_train_epochs": 6.0, "save_steps": 5, "weight_decay": 0.01}
     path = config(tmp_path, micro_data / DEMONSTRATIONS, **settings)
