@@ -56,6 +56,12 @@ that the methods may raise. A single model needs no package: `ea.evaluate(MyMode
 ```python
 {model}```
 
+`tests/test_parrot.py`: `check_model` asks the model as a run would, and names the promise that a class
+breaks. It takes a SPEC, or a function that makes a model that has no name; our own models pass it too.
+
+```python
+{test_parrot}```
+
 ### A kind of judge
 
 ```yaml
@@ -92,11 +98,11 @@ rows is composed of parts from `align_plugins.training`, like `align_plugins/met
 
 def page() -> str:
     """The text of docs/extending.md."""
-    sources = {path.stem: path.read_text("utf-8") for path in (PACKAGE / "parrot").glob("*.py")}
+    sources = {path.stem: path.read_text("utf-8") for path in PACKAGE.glob("*/*.py")}
     return PAGE.format(
         rows="\n".join(map(_row, plugins.GROUPS)),
         pyproject=(PACKAGE / "pyproject.toml").read_text("utf-8"),
-        **{name: sources[name] for name in ("model", "judge", "trainer")},
+        **{name: sources[name] for name in ("model", "test_parrot", "judge", "trainer")},
     )
 
 

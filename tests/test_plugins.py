@@ -126,6 +126,12 @@ def test_a_model(cli: Cli, installed: None, mine: Path) -> None:
     assert (wrong.code, "a parrot takes --model-arg times" in wrong.err) == (2, True)
 
 
+def test_the_tests_of_the_example_pass(installed: None) -> None:
+    for name, test in runpy.run_path(str(EXAMPLE / "tests" / "test_parrot.py")).items():
+        if name.startswith("test_"):
+            test()
+
+
 def test_a_kind_of_judge(cli: Cli, installed: None, tmp_path: Path) -> None:
     yaml = TASK_YAML.replace("selection_contract", "short").replace("selection", "short")
     make_task(tmp_path, samples=[text_sample(f"s{i}") for i in range(2)], yaml=yaml)

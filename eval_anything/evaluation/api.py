@@ -84,7 +84,7 @@ def evaluate(
     spec = model_object.spec if model_object is not None else str(model)
     judges = {EVERY_JUDGE: judge} if isinstance(judge, str) else dict(judge)
     checked = make_options(
-        {"judges": judges, **_plain(options), "model": spec, "command": ["ea.evaluate"]}
+        {"judges": judges, **plain_options(options), "model": spec, "command": ["ea.evaluate"]}
     )
     bar = Progress("auto" if progress else "silent")
     outcome = _outside_of_loops(lambda: run_evaluation(checked, bar, model=model_object))
@@ -92,7 +92,7 @@ def evaluate(
     return EvaluatedRun(outcome)
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options in the types of a file: paths as text, names with commas as a list."""
     if "command" in options:
         raise UserError("there is no option 'command'")

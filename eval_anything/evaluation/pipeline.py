@@ -332,7 +332,7 @@ async def _answer_all(
     refused: Held[Batch],
 ) -> None:
     async def ask(requests: list[Request]) -> list[Response]:
-        return await _answers(model, requests, store)
+        return await answers_of(model, requests, store)
 
     for batch in batches:
         if pending.error is not None:
@@ -356,7 +356,7 @@ async def _answer_all(
                     await answered.put(Answered(request, response))
 
 
-async def _answers(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
+async def answers_of(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
     """One response per request. An exception becomes a failure of the request that causes it: the
     requests of the batch are then sent one by one."""
     try:
@@ -372,7 +372,7 @@ async def _answers(model: Model, requests: list[Request], store: MediaStore) -> 
         raise
     except Exception as error:
         if len(requests) > 1:
-            return [(await _answers(model, [request], store))[0] for request in requests]
+            return [(await answers_of(model, [request], store))[0] for request in requests]
         return [Response(error=failure_of(error))]
 
 

@@ -13,7 +13,13 @@ from tests.support.paths import ROOT
 
 PACKAGES = ["eval_anything", "align_plugins"]
 NOT_CODE = {"__pycache__", "_content", "py.typed", "__init__.py", "__main__.py"}
-FRONT_DOORS = {"eval_anything", "eval_anything.media", "eval_anything.scoring", "eval_anything.micro"}
+FRONT_DOORS = {
+    "eval_anything",
+    "eval_anything.media",
+    "eval_anything.scoring",
+    "eval_anything.testing",
+    "eval_anything.micro",
+}
 # What nothing below may know: each is a plugin of the engine.
 PLUGIN_ROOMS = ["micro", "lm_eval", "leaderboard", "annotate", "gating"]
 
