@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 
 from eval_anything import plugins
 from eval_anything.files.places import content_folder
+from eval_anything.judges.asking.chat_judge import ChatJudgeFile
+from eval_anything.judges.registry import judge_kind
 from tests.support.helpers import Cli, png, wav, write_jsonl
 from tests.support.judge_server import Asked, JudgeServer, judge_server
+from tests.support.paths import ROOT
 from tests.support.tiny_sounds import tiny_wav2vec2
 
 KINDS = {
@@ -88,6 +92,22 @@ def test_a_new_judge_is_valid_and_runs(cli: Cli, server: JudgeServer, tmp_path: 
     assert done.code == 0, done.err
     metric = done.json["tasks"]["mine/demo"]["metrics"][KINDS[kind]]
     assert (metric["n"], metric["unscored"]) == (1 if kind == "program" else 2, 0)
+
+
+def test_the_tables_of_keys_and_the_code_in_the_docs_are_the_present_ones() -> None:
+    generator = runpy.run_path(str(ROOT / "docs/make_judges.py"))
+    assert generator["page"]() == (ROOT / "judges/README.md").read_text("utf-8"), (
+        "python docs/make_judges.py"
+    )
+
+
+def test_every_variable_of_a_template_has_a_meaning() -> None:
+    for name in KINDS:
+        kind = judge_kind(name)
+        if issubclass(kind, ChatJudgeFile):
+            assert [{*kind.variables}] * len(kind.template_variables) == [
+                {"fence", *examples} for examples in kind.template_variables
+            ]
 
 
 def test_a_new_judge_overwrites_nothing_and_has_a_plain_name(cli: Cli, tmp_path: Path) -> None:

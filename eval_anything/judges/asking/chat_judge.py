@@ -58,8 +58,12 @@ class ChatScorer(Scorer):
 class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
     """Common keys of judge.yaml for judges that ask a chat model.
 
-    `template` (Jinja2) is the system message. A clip is shown as `frames` pictures (4 if left out), or
-    as a whole if `video` is `file`. `body` changes the fields of each request: `rename`, `drop`, `add`.
+    Attributes:
+        template: file with the system message (Jinja2), whose variables are below.
+        video: `frames` shows a clip as pictures, `file` as a whole.
+        frames: number of pictures of a clip; 4 if left out.
+        body: changes to the fields of each request.
+        variables: what a template gets, by name.
     """
 
     template: str
@@ -67,6 +71,9 @@ class ChatJudgeFile(JudgeFile, frozen=True, kw_only=True):
     frames: int | None = None
     body: BodyChanges = NO_CHANGES
 
+    variables: ClassVar[Mapping[str, str]] = {
+        "fence": "the random code in the lines around a response; a template must have it"
+    }
     template_variables: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """Examples of the variables that a template gets besides `fence`; it must render with each."""
 

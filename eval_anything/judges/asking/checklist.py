@@ -34,8 +34,13 @@ _ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 class CriterionEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """One line of a checklist in judge.yaml: a question to the judge model, and its weight.
 
-    An `optional` criterion may not apply to a request; then the others share its weight. A sample may
-    divide a criterion into its own yes-or-no questions: the list `targets.<metric>.<id>`.
+    A sample may divide a criterion into its own yes-or-no questions: the list `targets.<metric>.<id>`.
+
+    Attributes:
+        id: name of the criterion: small letters, digits, _.
+        question: text for the judge model.
+        weight: weight in the metric.
+        optional: whether it may be answered null, as it does not apply; the others share its weight.
     """
 
     id: str

@@ -29,7 +29,12 @@ class MetricScorer(ProgramScorer):
 
 
 class MetricFile(CodeFile, tag=MetricScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a metric: a `scorer`, or a `factory` that makes it from the path of a model."""
+    """judge.yaml of a metric, which has one of the two keys.
+
+    Attributes:
+        scorer: `file.py:function` in the folder: from a sample and a response to scores by metric.
+        factory: `file.py:function` that makes such a function from the path in `--judge NAME=PATH`.
+    """
 
     scorer: str | None = None
     factory: str | None = None

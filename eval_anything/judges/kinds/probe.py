@@ -228,8 +228,12 @@ class ProbeScorer(ChatScorer):
 
 
 class ProbeFile(ChatJudgeFile, tag=ProbeScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a probe. `probes` is the modality of the medium that the questions are about. There
-    are two metrics, the share of right answers, and this share corrected for chance."""
+    """judge.yaml of a probe. There are two metrics, the share of right answers, and this share corrected
+    for chance.
+
+    Attributes:
+        probes: modality of the medium that the questions are about.
+    """
 
     probes: Literal["image", "audio", "video"]
 

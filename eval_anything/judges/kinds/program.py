@@ -73,8 +73,11 @@ class ProgramScorer(Scorer):
 
 
 class CodeFile(JudgeFile, frozen=True, kw_only=True):
-    """Common keys of judge.yaml for judges that are code. `packages` are modules that the code imports
-    and that are no dependencies of eval-anything."""
+    """Common keys of judge.yaml for judges that are code.
+
+    Attributes:
+        packages: modules that the code imports and that are no dependencies of eval-anything.
+    """
 
     packages: list[str] = []
 
@@ -130,7 +133,11 @@ _EMPTY = Sample("empty", (), Contract(allowed=MODALITIES))
 
 
 class ProgramFile(CodeFile, tag=ProgramScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a program: `scorer` is `file.py:function` in its folder."""
+    """judge.yaml of a program.
+
+    Attributes:
+        scorer: `file.py:function` in the folder: from a sample and a response to scores by metric.
+    """
 
     scorer: str
 

@@ -131,8 +131,11 @@ class RewardModelScorer(Scorer):
 
 
 class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_only=True):
-    """judge.yaml of a reward model. `checkpoint` is a folder in the judge's; without it, the user must
-    name one."""
+    """judge.yaml of a reward model.
+
+    Attributes:
+        checkpoint: a folder in the judge's; without it, the user must name one.
+    """
 
     checkpoint: str | None = None
 

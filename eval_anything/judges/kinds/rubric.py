@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -214,7 +214,10 @@ class RubricFile(ChatJudgeFile, tag=RubricScorer.kind, frozen=True, kw_only=True
     repeats: int = 1
 
     scorer_type = RubricScorer
-    # `expected` is the target of a sample for the judge, or empty.
+    variables: ClassVar[Mapping[str, str]] = {
+        **ChatJudgeFile.variables,
+        "expected": "the target of the sample, `targets.<first metric of the judge>`; {} without one",
+    }
     template_variables: ClassVar = (
         {"expected": {}},
         {"expected": {"text_image": "the picture shows what the text says"}},
