@@ -67,7 +67,7 @@ def worse_run(run: Path, out: Path, name: str, share: float) -> Path:
     tasks = sorted({row["task"] for row in rows})
     counts = max(sum(row["task"] == task for row in rows) for task in tasks)
     run_cli(
-        *("score", "--outputs", file, "--tasks", ",".join(tasks), "--first", str(counts)),
+        *("score", "--outputs", file, "--tasks", ",".join(tasks), "--limit", str(counts)),
         *("--out", out, "--max-failed", "1"),
     )
     return out
