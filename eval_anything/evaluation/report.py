@@ -1,29 +1,45 @@
-"""Page of one run: its table of results, and some samples of each task with their media."""
+"""Page of one run: how it was made, its numbers and what they mean, its samples with their media."""
 
 from __future__ import annotations
 
+import shlex
+import statistics
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from msgspec import UNSET
 
-from eval_anything.content import FromTurn, Part, Record, TextPart
+from eval_anything.content import FromTurn, Part, Record, Score, TextPart
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
-from eval_anything.media import MediaStore, medium_bytes
+from eval_anything.media import MediaError, MediaStore, medium_bytes, probe
 from eval_anything.output.tables import table
-from eval_anything.runs.directory import read_outlines, read_records
+from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_records, read_run_file
 from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
 from eval_anything.tasks.task import Task
 
-_SAMPLES_A_TASK = 12
+_SAMPLES = 3000
+"""Samples of a page, in equal shares of its tasks."""
 
 
 _LONGEST_TEXT = 4000
+
+
+_COPIED = 200_000_000  # bytes
+
+
+_TINY = (100, 40_000)
+"""Pixels of a picture's longer side, and bytes: a smaller one is enlarged, with its pixels sharp."""
+
+
+_OUTCOMES = ("failed", "skipped", "unscored", "worse half", "better half")
+"""Outcomes of samples, in the order in which a page shows them, but for the last two: the halves of the
+primary metric's range, which stay in the task's order."""
 
 
 def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
@@ -32,15 +48,15 @@ def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
     The page needs no server and no network: media are files beside it. All text of models is escaped,
     and the page allows no script.
     """
-    store = MediaStore(run / "media")
-    samples_by_task = {
-        name: [
-            _sample_view(tasks[name], record, store)
-            for record in _spread_records(run, name, tasks[name])
-        ]
+    media = _PageMedia(run)
+    outlines = {name: _current(tasks[name], read_outlines(run, name)) for name in results.tasks}
+    views = {
+        name: _samples_view(run, tasks[name], outlines[name], media, _SAMPLES // len(results.tasks))
         for name in results.tasks
     }
-    html = _template().render(results=results, samples_by_task=samples_by_task)
+    every = [outline for task_outlines in outlines.values() for outline in task_outlines]
+    facts = _facts(results, read_run_file(run), every)
+    html = _template().render(results=results, views=views, facts=facts, outcomes=_OUTCOMES)
     path = run / "report.html"
     write_atomically(path, html.encode())
     return path
@@ -54,49 +70,149 @@ def _template() -> Any:
     return environment.get_template("run.html")
 
 
-def _spread_records(run: Path, name: str, task: Task) -> list[Record]:
-    """A few records, evenly spread over the task, in its order."""
+def _facts(results: Results, file: RunFile, outlines: Sequence[Outline]) -> dict[str, str]:
+    """The head of the page: label and text."""
+    counts = {
+        "failed": sum(task.failed for task in results.tasks.values()),
+        "skipped": sum(task.skipped for task in results.tasks.values()),
+        "pending": results.pending,
+    }
+    samples = [f"{sum(task.samples for task in results.tasks.values()):,}"]
+    samples += [f"{count:,} {word}" for word, count in counts.items() if count or word == "failed"]
+    if file.repeats > 1:
+        samples.append(f"{file.repeats} answers each")
+    sampling = [f"{name} {value:g}" for name, value in file.sampling.items()]
+    facts = {
+        "Model": file.spec,
+        "Date": file.created[:16].replace("T", " "),
+        "Samples": ", ".join(samples),
+        "Cost": _cost_text(results),
+        "Time": _time_text(outlines),
+        "Sampling": ", ".join([*sampling, f"seed {file.seed}"]),
+        "Command": shlex.join(file.command),
+    }
+    return {label: text for label, text in facts.items() if text}
+
+
+def _cost_text(results: Results) -> str:
+    """Money of a run and the model's tokens; "" if nothing is known of either."""
+    cost = results.cost
+    if cost is None:
+        return ""
+    words = [] if cost.money is None else [f"{cost.money:.2g} {cost.currency}" if cost.money else "none"]
+    tokens = cost.tokens
+    if tokens.input or tokens.output:
+        words.append(f"{tokens.input or 0:,} tokens in, {tokens.output or 0:,} out")
+    return "; ".join(words)
+
+
+def _time_text(outlines: Sequence[Outline]) -> str:
+    """Median seconds of an answer; "" if none are known, as for saved outputs."""
+    seconds = [outline.latency.total for outline in outlines if outline.latency.total]
+    return f"{statistics.median(seconds):.2g} s an answer (median)" if seconds else ""
+
+
+class _SamplesView(NamedTuple):
+    """Samples of a task on the page, how many it has of each outcome, and how many there are."""
+
+    samples: list[dict[str, Any]]
+    counts: dict[str, int]
+    total: int
+
+
+def _current(task: Task, outlines: Sequence[Outline]) -> list[Outline]:
+    """Outlines of the samples that the task has now."""
+    return [outline for outline in outlines if outline.sample_id in task.by_id]
+
+
+def _samples_view(
+    run: Path, task: Task, outlines: Sequence[Outline], media: _PageMedia, most: int
+) -> _SamplesView:
+    """At most so many samples: what failed first, then the others in the task's order; if there are too
+    many, evenly spread."""
     position = {sample.id: i for i, sample in enumerate(task.samples)}
-    ids = sorted(
-        (r.sample_id for r in read_outlines(run, name) if r.repeat == 0 and r.sample_id in position),
-        key=lambda sample_id: position[sample_id],
-    )
-    step = max(1, len(ids) // _SAMPLES_A_TASK)
-    chosen = {(sample_id, 0) for sample_id in ids[::step][:_SAMPLES_A_TASK]}
-    return sorted(read_records(run, name, chosen), key=lambda record: position[record.sample_id])
+    outcomes = {o.key: _outcome(o, o.scores.get(task.file.primary)) for o in outlines}
+
+    def place(key: tuple[str, int]) -> tuple[int, int, int]:
+        return (min(_OUTCOMES.index(outcomes[key]), 3), position[key[0]], key[1])
+
+    keys = sorted(outcomes, key=place)
+    first = [key for key in keys if place(key)[0] < 3][: max(1, most // 2)]
+    well = keys[len(first) :]
+    step = max(1, -(-len(well) // max(1, most - len(first))))
+    chosen = {*first, *well[::step]}
+    records = sorted(read_records(run, task.name, chosen), key=lambda r: place((r.sample_id, r.repeat)))
+    samples = []
+    for record in records:
+        view = _sample_view(task, record, media)
+        samples.append({**view, "outcome": outcomes[record.sample_id, record.repeat]})
+    counts = {word: sum(view["outcome"] == word for view in samples) for word in _OUTCOMES}
+    return _SamplesView(samples, {word: n for word, n in counts.items() if n}, len(outlines))
 
 
-def _sample_view(task: Task, record: Record, store: MediaStore) -> dict[str, Any]:
+def _outcome(outline: Outline, score: Score | None) -> str:
+    if outline.failed:
+        return "failed"
+    if outline.skipped:
+        return "skipped"
+    if score is None or score.value is None:
+        return "unscored"
+    low, high = score.range
+    share = (score.value - low) / (high - low)
+    return "better half" if (share if score.better == "higher" else 1 - share) >= 0.5 else "worse half"
+
+
+def _sample_view(task: Task, record: Record, media: _PageMedia) -> dict[str, Any]:
     sample = task.by_id[record.sample_id]
     primary = record.scores.get(task.file.primary)
     questions = (*(m.parts for m in sample.messages), *(t.parts for t in sample.turns))
     # Placeholders for earlier answers are left out, since these answers are shown anyway.
-    prompt = [_part(p, store) for parts in questions for p in parts if not isinstance(p, FromTurn)]
+    prompt = [media.view(p) for parts in questions for p in parts if not isinstance(p, FromTurn)]
     answers = (*record.turns, record.parts)
     scores = [(name, score.value, score.explanation) for name, score in record.scores.items()]
     return {
-        "id": sample.id,
+        "id": sample.id if record.repeat == 0 else f"{sample.id}, answer {record.repeat + 1}",
         "prompt": prompt,
-        "response": [_part(part, store) for parts in answers for part in parts],
+        "response": [media.view(part) for parts in answers for part in parts],
         "primary": primary.value if primary is not None else None,
         "scores": scores,
         "error": record.error.message if record.error is not None else None,
     }
 
 
-def _part(part: Part, store: MediaStore) -> dict[str, str]:
-    if isinstance(part, TextPart):
-        text = part.text
-        return {
-            "modality": "text",
-            "text": text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …",
-        }
-    if not part.path.is_relative_to(
-        store.root
-    ):  # a medium of the prompt: the page must not need the task
-        part = store.put(medium_bytes(part.path), part.modality)
-    source = quote(part.path.relative_to(store.root.parent).as_posix())
-    return {"modality": str(part.modality), "source": source}
+class _PageMedia:
+    """The media of a page: those of the run, and copies of those of prompts, so that the page does not
+    need the tasks; no more than 200 MB of them are copied."""
+
+    def __init__(self, run: Path) -> None:
+        self._store = MediaStore(run / "media")
+        self._bytes_left = _COPIED
+
+    def view(self, part: Part) -> dict[str, Any]:
+        """The part as the template gets it: a text, or a modality with its file."""
+        if isinstance(part, TextPart):
+            text = part.text
+            if len(text) > _LONGEST_TEXT:
+                text = text[:_LONGEST_TEXT] + " …"
+            return {"modality": "text", "text": text}
+        if not part.path.is_relative_to(self._store.root):
+            self._bytes_left -= part.path.stat().st_size
+            if self._bytes_left < 0:
+                return {"modality": "text", "text": f"({part.modality} of the prompt: {part.path.name})"}
+            part = self._store.put(medium_bytes(part.path), part.modality)
+        source = quote(part.path.relative_to(self._store.root.parent).as_posix())
+        tiny = part.modality == "image" and _is_tiny(part.path)
+        return {"modality": str(part.modality), "source": source, "tiny": tiny}
+
+
+@cache
+def _is_tiny(path: Path) -> bool:
+    """Whether a picture has so few pixels that it is shown larger than it is."""
+    pixels, size = _TINY
+    try:
+        return path.stat().st_size <= size and max(probe(path).size or (pixels,)) < pixels
+    except (MediaError, OSError):
+        return False  # the page shows that it is missing
 
 
 def results_table(results: Results) -> str:

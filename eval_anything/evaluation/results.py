@@ -95,8 +95,13 @@ def score_task(
                 summaries[name], value=None, stderr=None, ci95=None, invalid=reason
             )
     task_result = TaskResult(
+        title=task.file.title or UNSET,
+        description=task.file.description or UNSET,
         primary=primary,
-        metrics=summaries,
+        metrics={
+            name: replace(summary, description=metrics[name].description or UNSET)
+            for name, summary in summaries.items()
+        },
         groups=_groups(task, scored, metrics) or UNSET,
         samples=len({r.sample_id for r in records}),
         failed=len({r.sample_id for r in records if r.failed}),

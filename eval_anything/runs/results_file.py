@@ -87,6 +87,9 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     ] = 0
     better: Annotated[Literal["higher", "lower"], _about("the good direction")]
     range: Annotated[Interval, _about("the lowest and the highest possible value")]
+    description: Annotated[
+        str | UnsetType, _about("what it measures, as its task or judge declares it")
+    ] = UNSET
     invalid: Annotated[str | UnsetType, _about("the reason why the value must not be used")] = UNSET
     judge: Annotated[str | UnsetType, _about("the name of the judge")] = UNSET
     calibration: Annotated[
@@ -104,6 +107,8 @@ class MetricResult(Struct, frozen=True, kw_only=True):
 class TaskResult(Struct, frozen=True, kw_only=True):
     """All metrics of one task."""
 
+    title: Annotated[str | UnsetType, _about("the task's title, for people")] = UNSET
+    description: Annotated[str | UnsetType, _about("what it asks of a model")] = UNSET
     primary: Annotated[str, _about("the name of the metric that stands for the task")]
     metrics: Annotated[dict[str, MetricResult], _about("every metric by its name")]
     groups: Annotated[

@@ -88,3 +88,25 @@ def test_the_first_stop_of_the_tab_key_skips_the_header(tab: Tab, site: Path) ->
     assert page.evaluate("document.activeElement.id") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_page_of_a_run(browser: Any, runs: list[Path]) -> None:
+    """axe finds nothing, its filters need no script, and on a phone the values are in sight."""
+    found = {}
+    for width, scheme in ((1440, "light"), (1440, "dark"), (390, "light")):
+        tab = Tab(browser, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page = tab.page
+        page.goto((runs[1] / "report.html").as_uri())
+        page.locator("summary").first.click()
+        found[f"{width} {scheme}"] = _violations(page)
+        cards = page.locator("#task-1 article")
+        everything = cards.filter(visible=True).count()
+        page.locator("#task-1 input[value='worse half']").check()
+        worse = cards.filter(visible=True).count()
+        assert 0 < worse == page.locator("#task-1 article.worse-half").count() < everything
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = page.locator("td.value").first.bounding_box()
+        assert box["x"] + box["width"] <= width
+        tab.context.close()
+        assert tab.problems == []
+    assert {name: problems for name, problems in found.items() if problems} == {}
