@@ -297,6 +297,8 @@ def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
     about = "folder of the site; with --single-file also a file X.html"
     add("--out", metavar="DIR", type=Path, required=True, help=about)
     add("--single-file", action="store_true", help="write one page that has it all, at most 25 MB")
+    add("--title", metavar="TEXT", default="", help="the name of the site (Leaderboard)")
+    add("--about", metavar="TEXT", default="", help="a sentence about the site, at its head")
     add("--open", action="store_true", help="open the site when it is built")
     _add_fields(build, "include")
 

@@ -14,7 +14,14 @@ def build_site(options: Namespace) -> Exit:
     """Builds the site, and prints what it contains and which runs and prompts were left out."""
     from eval_anything.leaderboard.build import build
 
-    built = build(options.runs, options.out, single=options.single_file, include=options.include)
+    built = build(
+        options.runs,
+        options.out,
+        single=options.single_file,
+        include=options.include,
+        title=options.title,
+        about=options.about,
+    )
     for run in built.left_out:
         print(f"left out: {run.folder}: {run.reason}", file=sys.stderr)
     if built.without_prompts:

@@ -42,7 +42,7 @@ class Column(Struct):
     """A column. `task` is "" for an aggregate. `classes` are its classes of comparable runs: the number
     of runs, and their differences from the first class ("" for the first). `unranked` is the reason why
     there are no ranks, or "". `uneven`: its runs have other samples, so that ranks compare two at a time
-    on those that both have."""
+    on those that both have. `title` is that of the task, `about` says what the metric measures."""
 
     key: str
     suite: str
@@ -53,6 +53,8 @@ class Column(Struct):
     range: tuple[float, float] | None
     reads: list[str]
     writes: list[str]
+    title: str = ""
+    about: str = ""
     inputs: dict[str, str] = {}
     formula: str = ""
     classes: list[tuple[int, str]] = []
@@ -63,7 +65,8 @@ class Column(Struct):
 def columns_of(
     entries: Sequence[SiteRun], samples: Samples, prompts: Prompts, reference: Reference | None
 ) -> list[Column]:
-    """Columns of all metrics and aggregates of these runs, by suite, then those of the reference."""
+    """Columns of all metrics and aggregates of these runs, by suite, then those of the reference, if it
+    shares one with them."""
     by_key: dict[str, Column] = {}
     of_task = lru_cache(maxsize=None)(lambda task: _modalities(task, entries, samples, prompts))
     for entry in entries:
@@ -76,24 +79,27 @@ def columns_of(
             by_key.setdefault(name, column)
     for entry in entries:
         for task in entry.file.tasks:
-            metrics, primary = entry.results.tasks[task].metrics, entry.results.tasks[task].primary
+            result = entry.results.tasks[task]
             reads, writes = of_task(task)
-            for name, metric in sorted(metrics.items(), key=lambda m: m[0] != primary):
+            for name, metric in sorted(result.metrics.items(), key=lambda m: m[0] != result.primary):
                 column = Column(
                     key=f"{task}:{name}",
                     suite=task.rpartition("/")[0],
                     task=task.rpartition("/")[2],
                     label=name,
-                    main=name == primary,
+                    main=name == result.primary,
                     better=metric.better,
                     range=metric.range,
                     reads=reads,
                     writes=writes,
+                    title=result.title or "",
+                    about=metric.description
+                    or (result.description or "" if name == result.primary else ""),
                 )
                 by_key.setdefault(column.key, column)
     suites = list(dict.fromkeys(column.suite for column in by_key.values()))
     columns = sorted(by_key.values(), key=lambda column: suites.index(column.suite))
-    if reference is not None:
+    if reference is not None and any(c.key in by_key for c in reference.columns):
         columns += [_published(c) for c in reference.columns if c.key not in by_key]
     return columns
 
@@ -117,7 +123,10 @@ def _published(column: Any) -> Column:
 def _aggregate_column(name: str, aggregate: AggregateResult) -> Column:
     suite, _, label = name.rpartition("/")
     formula = aggregate.formula or ""
-    return Column(name, suite, "", label, True, "higher", None, [], [], aggregate.inputs, formula)
+    about = f"{formula} of {', '.join(aggregate.inputs)}" if formula else ""
+    return Column(
+        name, suite, "", label, True, "higher", None, [], [], "", about, aggregate.inputs, formula
+    )
 
 
 def _modalities(
@@ -305,8 +314,13 @@ def _combined(
 
 
 def reference_rows(reference: Reference, columns: Sequence[Column]) -> list[list[Any]]:
-    """Published rows of the main table: [name, values in the order of `columns`, None for no value]."""
+    """Published rows of the main table: [name, values in the order of `columns`, None for no value].
+
+    There are none if the runs share no column with them.
+    """
     index_of = {column.key: i for i, column in enumerate(reference.columns)}
+    if not any(column.key in index_of for column in columns):
+        return []
     return [
         [name, [values[index_of[c.key]] if c.key in index_of else None for c in columns]]
         for name, values in reference.rows.items()

@@ -80,7 +80,13 @@ class Built(NamedTuple):
 
 
 def build(
-    runs: Sequence[Path], out: Path, *, single: bool = False, include: Sequence[Path] = ()
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    single: bool = False,
+    include: Sequence[Path] = (),
+    title: str = "",
+    about: str = "",
 ) -> Built:
     """Builds a site of these runs.
 
@@ -89,6 +95,8 @@ def build(
         out: the folder of the site, or with `single` the file, if its name ends in .html.
         single: puts the whole site into one file.
         include: folders with further tasks, read for their prompts.
+        title: the name of the site; "" for Leaderboard.
+        about: a sentence about it, shown at its head.
 
     Raises:
         UserError: no run can be shown, `out` holds other files, or one file would be too large.
@@ -100,9 +108,10 @@ def build(
         check_out(out)
     entries, left_out = read_entries(runs)
     prompts = Prompts(include)
+    words = {"title": title or "Leaderboard", "about": about}
     if single:
         with tempfile.TemporaryDirectory() as folder:
-            builder = _Builder(entries, left_out, prompts, Path(folder), None)
+            builder = _Builder(entries, left_out, prompts, Path(folder), None, words)
             page = single_file(Path(folder), builder.write())
         if as_file:
             write_atomically(out, page)
@@ -111,7 +120,7 @@ def build(
                 (site / "index.html").write_bytes(page)
         return builder.built(out, len(page))
     with new_site(out) as site:
-        builder = _Builder(entries, left_out, prompts, site, out)
+        builder = _Builder(entries, left_out, prompts, site, out, words)
         write_index(site, builder.write())
         size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     return builder.built(out, size)
@@ -134,12 +143,14 @@ class _Builder:
         prompts: Prompts,
         site: Path,
         old: Path | None,
+        words: Mapping[str, str],
     ) -> None:
         self._entries = entries
         self._left_out = left_out
         self._prompts = prompts
         self._site = site
         self._old = old
+        self._words = words
         self._chunks = Chunks(site / "data")
         self._before = _old_manifest(old)
         self._media = Media(site, old, self._before.media)
@@ -262,6 +273,7 @@ class _Builder:
         }
         scatters = write_scatters(cells, self._columns, names, costs, self._chunks)
         histories = write_histories(self._entries, cells, self._columns, self._chunks)
+        published = reference_rows(reference, self._columns)
         rows = [
             [
                 entry.id,
@@ -275,9 +287,10 @@ class _Builder:
             for entry in self._entries
         ]
         board = {
+            **self._words,
             "columns": self._columns,
-            "published": reference_rows(reference, self._columns),
-            "source": [reference.source, reference.url],
+            "published": published,
+            "source": [reference.source, reference.url] if published else [],
             "leftOut": self._left_out,
             "prompts": {
                 task: piece.about["key"] if piece.about["known"] else ""
@@ -315,7 +328,12 @@ class _Builder:
             [f"{e.name} ({e.folder})", *(_cell_text(by_cell.get((e.id, c.key))) for c in main)]
             for e in self._entries[:_WITHOUT_SCRIPTS]
         ]
-        return {"header": [c.key for c in main], "rows": rows, "count": len(self._entries)}
+        return {
+            **self._words,
+            "header": [c.key for c in main],
+            "rows": rows,
+            "count": len(self._entries),
+        }
 
 
 def write_board(board: Mapping[str, Any], rows: Sequence[Any], chunks: Chunks) -> None:

@@ -24,6 +24,7 @@ SCRIPTS = (
     "windowed.js",
     "dialogs.js",
     "export.js",
+    "leaders.js",
     "board.js",
     "cell.js",
     "model.js",

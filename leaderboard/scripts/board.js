@@ -66,6 +66,8 @@
     const hidden = new Set(view.hide.split("|").filter((key) => key));
     let rows = [];
     let columns = [];
+    let order = null; // the column that the table is sorted by; null: by name
+    let direction = "asc";
     let active = -1;
 
     const note = () =>
@@ -83,28 +85,44 @@
       (!view.q || row.text.includes(view.q.toLowerCase())) &&
       (!view.only || selected.has(row.id));
 
+    // The column that orders the table at first: the aggregate of the first suite that is part of no other
+    // one, or the first main metric that has values.
+    const leading = () => {
+      const valued = columns.filter((c) =>
+        data.rows.some((row) => typeof row.cells[c.place]?.[0] === "number"),
+      );
+      const aggregates = valued.filter((c) => !c.task && c.suite === valued[0].suite);
+      const inner = new Set(aggregates.flatMap((c) => Object.values(c.inputs || {})));
+      return aggregates.find((c) => !inner.has(c.key)) || valued[0] || null;
+    };
+
+    // The class of a row in the column of the order; published rows are one of their own.
+    const classOf = (row) => (row.published ? -1 : row.cells[order.place]?.[7] || 0);
+
     // Classes are kept apart, the ranked ones first: an order across them would say something untrue.
     const sorted = (found, column) => {
       const last = Number.MAX_SAFE_INTEGER;
-      const up = view.dir === "desc" ? -1 : 1;
+      const up = direction === "desc" ? -1 : 1;
       const keys = found.map((row, i) => {
         if (!column) return [row.published ? 1 : 0, row.name.toLowerCase(), i];
         const cell = row.cells[column.place];
         if (!cell || cell[0] === null) return [last, 0, i];
         return [row.published ? last - 1 : cell[7] || 0, up * cell[0], i];
       });
-      const flip = column || view.dir !== "desc" ? 1 : -1;
+      const flip = column || direction !== "desc" ? 1 : -1;
       keys.sort((a, b) => a[0] - b[0] || (a[1] < b[1] ? -flip : a[1] > b[1] ? flip : a[2] - b[2]));
       return keys.map((key) => found[key[2]]);
     };
 
     const refresh = () => {
       columns = data.columns.filter(inView);
-      const column = data.byKey.get(view.sort);
-      rows = sorted([...data.rows, ...data.published].filter(chosen), column);
+      order = view.sort === "name" ? null : data.byKey.get(view.sort) || leading();
+      direction = view.dir || (order?.better === "higher" ? "desc" : "asc");
+      rows = sorted([...data.rows, ...data.published].filter(chosen), order);
       active = -1;
       header();
       notices();
+      leaders.replaceChildren(...EA.leaders(rows, order, direction));
       body.parentNode.setAttribute("aria-rowcount", rows.length + 2);
       grid.style.setProperty("--columns", columns.length);
       table.reset(rows.length);
@@ -143,20 +161,21 @@
     const whole = (n) => n <= WINDOW && n * columns.length <= CELLS;
 
     const sortBy = (key, first) => {
-      if (view.sort === key) view.dir = view.dir === "desc" ? "asc" : "desc";
-      else [view.sort, view.dir] = [key, first];
+      if ((order?.key || "name") === key) view.dir = direction === "desc" ? "asc" : "desc";
+      else view.dir = first;
+      view.sort = key;
       refresh();
       scroller.scrollTop = 0;
       head.querySelector("[aria-sort] button.sorted")?.focus();
     };
 
     const sortButton = (key, first, text, about) => {
-      const on = view.sort === key;
-      const up = view.dir !== "desc";
+      const on = (order?.key || "name") === key;
+      const up = direction !== "desc";
       const button = EA.el(
         "button",
         { type: "button", class: on ? "sorted" : "", title: about, onclick: () => sortBy(key, first) },
-        EA.said(text),
+        EA.breakable(text),
         EA.el("span", { class: "arrow", "aria-hidden": "true" }, on ? (up ? "▲" : "▼") : ""),
       );
       return [button, on ? (up ? "ascending" : "descending") : null];
@@ -165,23 +184,23 @@
     const header = () => {
       const groups = [];
       for (const c of columns) {
-        const name = c.suite + (c.task ? ` / ${c.task}` : "");
+        const name = c.task ? `${c.suite}/${c.task}` : c.suite;
         if (groups.length && groups.at(-1).name === name) groups.at(-1).span++;
-        else groups.push({ name, span: 1, published: !c.classes.length });
+        else groups.push({ name, span: 1, published: !c.classes.length, title: c.title || name });
       }
-      const [button, direction] = sortButton("", "asc", "model", "sort by name");
+      const [button, sortOfNames] = sortButton("name", "asc", "model", "sort by name");
       const top = EA.el(
         "tr",
         {},
-        EA.el("th", { rowspan: 2, scope: "col", class: "model", "aria-sort": direction || "none" }, button),
+        EA.el("th", { rowspan: 2, scope: "col", class: "model", "aria-sort": sortOfNames || "none" }, button),
         groups.map((g) =>
           EA.el(
             "th",
             { colspan: g.span, scope: "colgroup", class: "group" },
             EA.el(
               "span",
-              { class: "group-name" },
-              EA.said(g.name),
+              { class: "group-name", title: g.name },
+              EA.breakable(g.title),
               g.published ? EA.el("small", {}, " published") : null,
             ),
           ),
@@ -191,7 +210,7 @@
         "tr",
         {},
         columns.map((c) => {
-          const about = `${c.key}; ${c.better} is better${c.range ? `; from ${c.range[0]} to ${c.range[1]}` : ""}`;
+          const about = `${c.key}${c.about ? `: ${c.about}` : ""}; ${c.better} is better${c.range ? `; from ${c.range[0]} to ${c.range[1]}` : ""}`;
           const [b, d] = sortButton(c.key, c.better === "higher" ? "desc" : "asc", c.label, about);
           return EA.el(
             "th",
@@ -221,7 +240,8 @@
         row = rows[i];
         element.setAttribute("aria-rowindex", i + 3);
         const chosen = selected.has(row.id);
-        element.className = row.published ? "published" : chosen ? "chosen" : "";
+        const apart = order && i > 0 && classOf(row) !== classOf(rows[i - 1]);
+        element.className = `${row.published ? "published" : chosen ? "chosen" : ""}${apart ? " apart" : ""}`;
         if (row.published) {
           who.replaceChildren(
             EA.el("span", { class: "nobox" }),
@@ -364,6 +384,7 @@
     const count = EA.el("p", { class: "count" });
     const choice = EA.el("div", { class: "choice", role: "group", "aria-label": "Chosen models" });
     const notice = EA.el("div", { class: "notices" });
+    const leaders = EA.el("section", { class: "leaders", "aria-label": "The best models" });
     const empty = EA.el(
       "p",
       { class: "empty", hidden: true },
@@ -466,7 +487,8 @@
     };
 
     main.append(
-      EA.el("h1", { class: "hidden" }, "Leaderboard"),
+      EA.said(data.title || "Leaderboard", "h1", { class: "hidden" }),
+      data.about ? EA.said(data.about, "p", { class: "about" }) : "",
       EA.el(
         "div",
         { class: "bar" },
@@ -498,17 +520,20 @@
         ),
         choice,
       ),
+      leaders,
       notice,
       scroller,
       empty,
-      EA.el(
-        "p",
-        { class: "source" },
-        "Rows in italics: published, not measured here, never ranked. ",
-        EA.said(data.source[0]),
-        ", ",
-        EA.el("a", { href: data.source[1] }, data.source[1]),
-      ),
+      data.published.length
+        ? EA.el(
+            "p",
+            { class: "source" },
+            "Rows in italics: published, not measured here, never ranked. ",
+            EA.said(data.source[0]),
+            ", ",
+            EA.el("a", { href: data.source[1] }, data.source[1]),
+          )
+        : "",
     );
     refresh();
     if (data.rows.length < data.count) {

@@ -3,16 +3,21 @@
 (() => {
   EA.className = (i) => String.fromCharCode(65 + (i % 26));
 
+  const FAILED = 0.1; // the share that is marked; `run --max-failed` has it, too
+
   // What a cell says; `button` is whether it has a card.
   const told = (row, column) => {
     const cell = row.cells[column.place];
     if (!cell) return { kind: "none", value: "–" };
     const [value, low, high, n, failed, rankLow, rankHigh, group = 0, invalid = ""] = cell;
     if (row.published) return { kind: "", value: EA.number(value, column.scale), about: "published" };
-    if (value === null)
-      return { kind: "bad", button: true, value: invalid ? "INVALID" : "unscored", about: invalid };
+    if (value === null) {
+      const [kind, text] = invalid ? ["bad", "INVALID"] : ["unscored", "unscored"];
+      return { kind, button: true, value: text, about: invalid };
+    }
     const ranked = rankLow && (column.classes[group]?.[0] || 1) > 1;
-    const top = ranked && rankLow === 1;
+    const worst = column.range ? column.range[column.better === "higher" ? 0 : 1] : 0;
+    const top = ranked && rankLow === 1 && value !== worst;
     const bar =
       column.range && low !== null ? [low, high, value].map((v) => EA.place(v, column.range)) : null;
     return {
@@ -20,7 +25,7 @@
       button: true,
       bar,
       top,
-      failed,
+      failed: failed > FAILED * n,
       value: EA.number(value, column.scale),
       group: group ? EA.className(group) : "",
       rank: ranked ? `#${EA.ranks(rankLow, rankHigh)}${top ? " ★" : ""}` : "",
@@ -58,6 +63,7 @@
     const first = EA.el("span", { class: "first" });
     const interval = EA.el("span", { class: "ci" }, "");
     const about = EA.el("small", { class: "meta" }, "");
+    const last = EA.el("span", { class: "last" });
     const bar = EA.el("i", { class: "range" });
     const element = EA.el("td");
     return {
@@ -80,17 +86,13 @@
           bar.style.backgroundPosition = `${at}% 0, ${room ? (100 * low) / room : 0}% 0`;
           bar.style.backgroundSize = `3px 100%, ${high - low}% 100%`;
         }
-        hold(
-          first,
-          saying(says.button ? button : plain, says.value),
-          saying(group, says.group),
-          saying(rank, says.rank),
-        );
+        hold(first, saying(says.button ? button : plain, says.value), saying(rank, says.rank));
+        hold(last, saying(about, says.about), saying(group, says.group));
         hold(
           element,
           first,
           saying(interval, says.interval),
-          saying(about, says.about),
+          says.about || says.group ? last : null,
           says.bar ? bar : null,
         );
       },
@@ -113,7 +115,9 @@
     const name = task ? column.key.slice(task.length + 1) : column.key;
     const metric = task ? card.tasks[task].metrics[name] : card.aggregates[name];
     const facts = [];
+    const meaning = column.about;
     const fact = (label, ...content) => facts.push(EA.el("dt", {}, label), EA.el("dd", {}, ...content));
+    if (meaning) fact("measures", EA.said(meaning));
     fact(
       "value",
       value === null

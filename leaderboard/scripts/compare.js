@@ -224,7 +224,10 @@
       for (const item of list.children)
         item.firstChild.setAttribute("aria-current", String(Number(item.dataset.at) === at));
       const item = list.children[at];
-      if (item) ranking.scrollTop = item.offsetTop - ranking.clientHeight / 2;
+      if (item) {
+        const above = item.getBoundingClientRect().top - ranking.getBoundingClientRect().top;
+        ranking.scrollTop += above - ranking.clientHeight / 2;
+      }
       const [left, right, questions] = await Promise.all([
         EA.wholeSample(a, pair.a),
         EA.wholeSample(b, pair.b),
@@ -314,16 +317,18 @@
         ),
         ...turns.flatMap(([turn, name]) => [
           asked(name, EA.prompt(questions, turn)),
-          both(name, turn),
           EA.el(
             "div",
             { class: "halves" },
             side("a", one, left, a, pair.from, [turn, name]),
             side("b", two, right, b, pair.to, [turn, name]),
           ),
+          both(name, turn),
         ]),
       );
-      if (focus) heading.focus();
+      if (focus) heading.focus({ preventScroll: true });
+      const { top } = stage.getBoundingClientRect();
+      if ((focus || params.sample) && (top < 0 || top > innerHeight / 3)) stage.scrollIntoView();
     };
 
     const most = Math.max(...pairs.map((p) => Math.abs(p.gain)), 1e-12);

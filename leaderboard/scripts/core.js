@@ -74,6 +74,14 @@ const EA = {};
   // Text that somebody else wrote: kept apart from the direction of what is around it.
   EA.said = (text, name = "bdi", attributes = {}) => EA.el(name, { ...attributes, dir: "auto" }, text);
 
+  // The same for a name such as instruction_following, which lines break after its parts.
+  EA.breakable = (text) => {
+    const pieces = text.split(/(?<=[_/])/);
+    const element = EA.said(pieces[0]);
+    for (const piece of pieces.slice(1)) element.append(document.createElement("wbr"), piece);
+    return element;
+  };
+
   EA.announce = (text) => {
     document.getElementById("said").textContent = text;
   };

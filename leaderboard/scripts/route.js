@@ -69,7 +69,9 @@
       href ? EA.el("a", { href }, EA.said(text)) : EA.el("span", { "aria-current": "page" }, EA.said(text)),
     );
     document.getElementById("trail").replaceChildren(...parts);
-    document.title = [...steps.map(([text]) => text).reverse(), "Leaderboard"].join(" · ").slice(0, 200);
+    document.title = [...steps.map(([text]) => text).reverse(), EA.have("board").title || "Leaderboard"]
+      .join(" · ")
+      .slice(0, 200);
   };
 
   EA.copyLink = async () => {

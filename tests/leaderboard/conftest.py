@@ -37,6 +37,10 @@ def varied(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[P
 
     def spend(results: dict[str, Any]) -> None:
         results["cost"] |= {"money": 1.5}
+        results["aggregates"]["amu/AMU"] = {  # a column of the published table
+            "value": 5.0, "stderr": 0.1, "ci95": [4.8, 5.2], "formula": "mean",
+            "inputs": {"synergy": "micro/synergy:synergy"},
+        }  # fmt: skip
         for result in results["tasks"].values():
             result["metrics"][result["primary"]] |= {"failed": 3}
         results["tasks"]["micro/selection"]["metrics"]["log_score"] |= {

@@ -35,12 +35,64 @@ def test_the_table_has_measured_models_and_published_ones(tab: Tab, site: Path) 
     page = tab.open(site)
     assert page.title() == "Leaderboard"
     names = _names(page)
-    assert names[:3] == ["flaky", "micro", "tuned-100"]
     assert len(names) == 5 + 7
+    page.click("thead button:has-text('model')")
+    names = _names(page)
+    assert names[:3] == ["flaky", "micro", "tuned-100"]
     row = page.locator("tr.published", has_text="GPT-4o")
     assert "published, not measured here" in row.inner_text()
     assert row.locator(".rank").count() == 0
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("model")
+
+
+def test_the_best_are_seen_at_once(browser: Any, site: Path) -> None:
+    """The table begins in the order of the suite's aggregate, with the best models and their intervals
+    above it. No rank covers an interval, no word is broken, and the worst value has no star."""
+    for width in (1440, 390):
+        tab = Tab(browser, viewport={"width": width, "height": 900})
+        page = tab.open(site)
+        assert page.locator("button.sorted").inner_text().startswith("Overall")
+        assert page.locator(".leaders h2").inner_text().startswith("Overall of micro")
+        assert page.locator(".leaders li a").first.inner_text() == "tuned-300 (step-300)"
+        assert page.locator(".leaders li .scale").count() >= 3
+        assert _names(page)[0] == "tuned-300"
+        covered = page.evaluate(
+            """() => [...document.querySelectorAll('td')].filter(td => {
+                 if (!td.querySelector('.rank') || !td.querySelector('.ci')) return false;
+                 const boxes = [td, td.querySelector('.rank'), td.querySelector('.ci')];
+                 const [cell, rank, ci] = boxes.map(e => e.getBoundingClientRect());
+                 return rank.bottom > ci.top + 1 || rank.right > cell.right;
+               }).length"""
+        )
+        assert covered == 0
+        header = page.locator("thead tr:nth-child(2) th button", has_text="instruction_")
+        assert header.locator("bdi").first.evaluate("e => e.getClientRects().length") <= 2
+        assert "Instruction following" in page.locator("thead").inner_text()
+        tab.context.close()
+        assert tab.problems == []
+    tab = Tab(browser)
+    page = tab.open(site)
+    page.evaluate(
+        """() => {
+          const column = {place: 0, better: "higher", range: [0, 1], scale: [0, 1], classes: [[3, ""]]};
+          for (const [id, cell] of Object.entries({
+            zero: [0, 0, 0.3, 10, 2, 1, 3],
+            some: [0.5, 0.3, 0.7, 10, 1, 1, 3],
+            none: [null, null, null, 9, 0],
+          })) {
+            const drawn = EA.boardCell();
+            drawn.draw({ id, cells: [cell] }, column);
+            drawn.element.id = `drawn-${id}`;
+            document.getElementById("main").append(drawn.element);
+          }
+        }"""
+    )
+    assert page.locator("#drawn-zero .rank").inner_text() == "#1\u20133"
+    assert page.locator("#drawn-zero .meta.failed").count() == 1
+    assert page.locator("#drawn-some .rank").inner_text() == "#1\u20133 ★"
+    assert page.locator("#drawn-some .meta.failed").count() == 0  # no more than a run may fail
+    assert page.locator("#drawn-none").get_attribute("class") == "unscored"
+    tab.context.close()
 
 
 def test_sorting(tab: Tab, site: Path) -> None:
@@ -68,7 +120,9 @@ def test_classes_are_never_interleaved(tab: Tab, site: Path) -> None:
     cell = page.locator("tbody tr", has_text="micro").first.locator("td").nth(3)
     assert cell.locator(".class").inner_text() == "B"
     page.click("summary:has-text('not ranked together')")
-    assert "sampling" in page.locator(".notices").inner_text()
+    assert "temperature 0 -> 0.7" in page.locator(".notices").inner_text()
+    apart = page.locator("tr.apart .name").all_inner_texts()
+    assert apart[0] == "micro"  # a line where another class begins
 
 
 def test_rows_out_of_sight_become_those_in_sight(tab: Tab, site: Path) -> None:
@@ -128,7 +182,7 @@ def test_search_filters_columns_and_the_link_of_the_view(tab: Tab, site: Path) -
     page = tab.open(site)
     page.keyboard.press("/")
     page.keyboard.type("tuned")
-    assert _names(page) == ["tuned-100", "tuned-200", "tuned-300"]
+    assert _names(page) == ["tuned-300", "tuned-200", "tuned-100"]
     page.check("text=all metrics")
     page.select_option("label:has-text('Modality') select", "writes video")
     header = page.locator("thead").inner_text()
@@ -172,7 +226,8 @@ def test_a_cell_has_its_card(tab: Tab, site: Path) -> None:
     ):
         assert words in text
     assert "not ranked with" in text
-    assert "sampling" in text
+    assert "temperature" in text
+    assert "measures\nDoes each required part show what the prompt asks for?" in text
     fingerprint = page.locator("dialog dd code").first.inner_text()
     assert len(fingerprint) == 64
     page.keyboard.press("Escape")
@@ -187,7 +242,7 @@ def test_an_invalid_number_says_why(tab: Tab, site: Path) -> None:
 
 
 def test_the_keyboard_alone(tab: Tab, site: Path) -> None:
-    page = tab.open(site)
+    page = tab.open(site, "#board?sort=name")
     page.keyboard.press("?")
     assert "next and previous row" in page.locator("dialog").inner_text()
     page.keyboard.press("Escape")
@@ -223,7 +278,7 @@ def test_export(tab: Tab, site: Path) -> None:
     with page.expect_download() as download:
         page.click("text=Save CSV")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
-    assert [row["model"] for row in rows] == ["tuned-100", "tuned-200", "tuned-300"]
+    assert [row["model"] for row in rows] == ["tuned-300", "tuned-200", "tuned-100"]
     with page.expect_download() as download:
         page.click("text=Save JSON")
     data = json.loads(Path(download.value.path()).read_text("utf-8"))

@@ -290,7 +290,18 @@ def test_ranks_tell_the_best(runs: list[Path], tmp_path: Path) -> None:
 
 
 def test_the_published_rows_are_the_papers(runs: list[Path], tmp_path: Path) -> None:
-    build(runs[:1], tmp_path / "site")
+    """They are shown beside runs that share a column with them, and only there."""
+    build(runs[:1], tmp_path / "other")
+    board = _board(tmp_path / "other")
+    assert (board["published"], board["source"]) == ([], [])
+    assert all(column["key"].startswith("micro/") for column in board["columns"])
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    number = {"value": 5.0, "ci95": [4.8, 5.2], "formula": "mean", "inputs": {}}
+    edit_results(run, lambda results: results["aggregates"].update({"amu/AMU": number}))
+    build([run], tmp_path / "site", title="Mine <b>", about="Of one & all.")
+    page = (tmp_path / "site" / "index.html").read_text("utf-8")
+    assert page.count("Mine &lt;b&gt;") == 2
+    assert "Of one &amp; all." in page
     reference = read_reference()
     assert len(reference.rows) == 7
     for row in reference.rows.values():
@@ -304,7 +315,8 @@ def test_the_published_rows_are_the_papers(runs: list[Path], tmp_path: Path) -> 
     known = {column.key for column in reference.columns}
     published = [c for c in board["columns"] if c["key"] in known]
     assert len(published) == 14
-    assert all(c["unranked"] and not c["classes"] for c in published)
+    assert [c["key"] for c in published if c["classes"]] == ["amu/AMU"]
+    assert all(c["unranked"] for c in published)
 
 
 def test_prompts_of_tasks_that_are_away(cli: Cli, runs: list[Path], tmp_path: Path) -> None:
