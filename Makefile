@@ -6,6 +6,7 @@
 # make baseline  stores the run that the project gates its own checkpoint against
 # make chaos, corpus, engines, families, hostile, learning, perf  long lanes, of which `make test` runs a sample
 # make docs   writes docs/extending.md from the table of plugins and the example package
+# make pictures  takes the pictures of README.md and docs/leaderboard.md
 # make experiment  is language feedback worth more than preferences? All arms, into docs/experiment.md
 # make validity  simulates the error rates of intervals and gate, then gates 40 unchanged checkpoints
 
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addpre
 # The formatter and linter of the site's scripts and styles.
 BIOME := npm exec --yes --fetch-retries=1 --fetch-timeout=20000 --package=@biomejs/biome@2.6.8 -- biome
 
-.PHONY: demo check test fast-tests all-tests chaos corpus engines families hostile learning perf lint style site-style types programs micro reward baseline docs experiment validity clean
+.PHONY: demo check test fast-tests all-tests chaos corpus engines families hostile learning perf lint style site-style types programs micro reward baseline docs pictures experiment validity clean
 
 demo: $(VENV)/.installed
 	@$(DEMO) || { [ $$? -eq 2 ] && echo 'an older version made that run: it is set aside' && \
@@ -92,6 +93,9 @@ baseline: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/make_extending.py
+
+pictures: $(VENV)/.test-installed programs
+	@PYTHONPATH=. $(BIN)/python docs/make_pictures.py
 
 experiment: $(VENV)/.train-installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m align_plugins.experiment
