@@ -227,7 +227,7 @@ def tall_site(site: Path) -> None:
     }  # fmt: skip
     site.mkdir()
     write_board(board, rows, Chunks(site / "data"))
-    write_index(site, {"header": [], "rows": [], "count": 10_000})
+    write_index(site, {"title": "Tall", "about": "", "header": [], "rows": [], "count": 10_000})
 
 
 _FRAMES = """async () => {
