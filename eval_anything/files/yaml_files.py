@@ -116,7 +116,7 @@ def _parse(
             node = loader.get_single_node()
             if node is None:
                 return None, None, []
-            _check_size(path, node)
+            _check_size(path, content, node)
             edit(node)
             repeated = _repeated(node)  # before merges (`<<`) put keys of theirs beside the own ones
             return node, loader.construct_document(node), repeated
@@ -142,11 +142,13 @@ def check_bounds(path: Path) -> None:
         _check_depth(path, content)
         node = yaml.compose(content, _Loader)
         if node is not None:
-            _check_size(path, node)
+            _check_size(path, content, node)
 
 
 def _check_depth(path: Path, content: bytes) -> None:
     """FileProblemsError for deep nesting, which would end the interpreter when it is composed."""
+    if _highest_depth(content) <= DEEPEST:
+        return
     depth = 0
     for event in yaml.parse(content, _Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -158,8 +160,27 @@ def _check_depth(path: Path, content: bytes) -> None:
             depth -= 1
 
 
-def _check_size(path: Path, node: yaml.Node) -> None:
-    if _expanded_size(node) > _LARGEST:
+def _highest_depth(content: bytes) -> float:
+    """A depth that a document cannot exceed, told from its characters alone: reading it takes longer.
+
+    A level in brackets has a bracket. Any other begins further to the right than the one around it, or,
+    a list in a mapping, as far: behind blanks and marks of lists, keys and values.
+    """
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or any(end in content for end in _OTHER_LINE_ENDS):
+        return math.inf
+    column = max(map(len, _INDENT.findall(content)))
+    return 2 * (column + 1) + content.count(b"[") + content.count(b"{")
+
+
+_INDENT = re.compile(rb"^[ \t?:-]*", re.MULTILINE)
+
+
+_OTHER_LINE_ENDS = (b"\r", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")  # CR, NEL, LS, PS
+
+
+def _check_size(path: Path, content: bytes, node: yaml.Node) -> None:
+    can_be_large = len(content) > _LARGEST or b"*" in content  # a value has a character, an alias a star
+    if can_be_large and _expanded_size(node) > _LARGEST:
         raise mistake(path, f"aliases and merges make more than {_LARGEST:,} values of it")
 
 
