@@ -14,7 +14,7 @@ import pytest
 from tests.support.lanes import full
 from tests.support.processes import Command
 
-KILLS = 20 if full("chaos") else 8
+KILLS = 20 if full("chaos") else 5
 SAMPLES = 60  # of each of the four tasks
 
 

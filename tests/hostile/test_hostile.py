@@ -17,7 +17,7 @@ from tests.support.processes import Command
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("name", [*ATTACKS][:: 1 if full("hostile") else 3])
+@pytest.mark.parametrize("name", [*ATTACKS][:: 1 if full("hostile") else 4])
 def test_an_attack_ends_as_it_must(name: str, tmp_path: Path) -> None:
     attack = ATTACKS[name]
     outcome = outcome_of(name, tmp_path)

@@ -26,6 +26,7 @@ from tests.support.labelled import (
     make_judge_folder,
     pair,
 )
+from tests.support.lanes import only_in
 from tests.support.micro_judge import MicroJudge, unlike
 
 
@@ -337,14 +338,15 @@ def test_a_dry_run_estimates_and_asks_nobody(
 # --- errors that are known -------------------------------------------------------------------------
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("judge", "right", "sticky"),
     [
         ("synergy_rubric", 0.8, 0.0),
         ("synergy_pairwise", 0.8, 0.2),
-        ("synergy_rubric", 1.0, 0.0),
-        ("synergy_pairwise", 1.0, 0.0),
+        pytest.param("synergy_rubric", 1.0, 0.0, marks=only_in("learning")),
+        pytest.param("synergy_pairwise", 1.0, 0.0, marks=only_in("learning")),
     ],
 )
 def test_the_known_errors_of_a_judge_that_sees_are_found(
