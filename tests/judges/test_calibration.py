@@ -476,9 +476,9 @@ def test_bundled_judges_are_valid(cli: Cli, judge: Path) -> None:
 def test_own_judges_are_valid_and_not_run(cli: Cli, tmp_path: Path) -> None:
     code = "open('ran', 'w')\n" + SCORE_PY
     program = make_judge_folder(tmp_path, "program", files={"score.py": code})
-    assert (
-        cli("judges", "validate", program).out == "program: program, gives quality; no mistakes found\n"
-    )
+    said, note = cli("judges", "validate", program).out.splitlines()
+    assert said == "program: program, gives quality; no mistakes found"
+    assert note == "its code was read, not run: --allow-code imports and calls it"
     assert not (tmp_path / "ran").exists()
     rubric = make_judge_folder(tmp_path, "rubric", RUBRIC_YAML, {"rubric.jinja": RUBRIC})
     assert cli("judges", "validate", rubric).code == 0
