@@ -59,6 +59,20 @@ def check_range(low_and_high: tuple[float, float]) -> None:
         raise ValueError(f"range [{low}, {high}] has ends beyond {LARGEST:g}, or almost no width")
 
 
+def share_of_range(
+    value: float, low_and_high: tuple[float, float], better: Literal["higher", "lower"]
+) -> float:
+    """A score as a share of its range, 1 being the best whichever direction is good.
+
+    Example:
+        >>> share_of_range(2.5, (0.0, 10.0), "lower")
+        0.75
+    """
+    low, high = low_and_high
+    share = (value - low) / (high - low)
+    return share if better == "higher" else 1 - share
+
+
 def _clean(struct: Struct, field: str) -> None:
     """Replaces lone surrogates in a text field."""
     text: str = getattr(struct, field)

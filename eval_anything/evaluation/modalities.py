@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from eval_anything.content import MODALITIES, Modality
+from eval_anything.content import MODALITIES, Modality, share_of_range
 from eval_anything.evaluation.results import ScoredTask, Value
 from eval_anything.output.tables import table
 from eval_anything.runs.results_file import ModalityResult, Results
@@ -41,9 +41,7 @@ def _outcome(task: ScoredTask, value: Value) -> _Outcome:
     metric = task.result.main
     if value.value is None:
         return _Outcome(None, value.failed)
-    low, high = metric.range
-    share = (value.value - low) / (high - low)
-    return _Outcome(share if metric.better == "higher" else 1 - share, value.failed)
+    return _Outcome(share_of_range(value.value, metric.range, metric.better), value.failed)
 
 
 def _grouped(

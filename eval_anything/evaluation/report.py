@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from msgspec import UNSET
 
-from eval_anything.content import FromTurn, Part, Record, Score, TextPart
+from eval_anything.content import FromTurn, Part, Record, Score, TextPart, share_of_range
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.calibration.effects import effect_text, quality_text
@@ -157,9 +157,8 @@ def _outcome(outline: Outline, score: Score | None) -> str:
         return "skipped"
     if score is None or score.value is None:
         return "unscored"
-    low, high = score.range
-    share = (score.value - low) / (high - low)
-    return "better half" if (share if score.better == "higher" else 1 - share) >= 0.5 else "worse half"
+    share = share_of_range(score.value, score.range, score.better)
+    return "better half" if share >= 0.5 else "worse half"
 
 
 def _sample_view(task: Task, record: Record, media: _PageMedia) -> dict[str, Any]:

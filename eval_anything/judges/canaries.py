@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from eval_anything.content import Metric, Modality, Part, Response, Sample, Score, TextPart
+from eval_anything.content import (
+    Metric,
+    Modality,
+    Part,
+    Response,
+    Sample,
+    Score,
+    TextPart,
+    share_of_range,
+)
 from eval_anything.media import MediaStore
 from eval_anything.media.encode import encode_mp4, encode_png, encode_wav
 
@@ -61,9 +70,7 @@ def is_rewarded(score: Score, metric: Metric) -> bool:
     """
     if score.value is None:
         return False
-    low, high = metric.range
-    share = (score.value - low) / (high - low)
-    return share > 0.5 if metric.better == "higher" else share < 0.5
+    return share_of_range(score.value, metric.range, metric.better) > 0.5
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from eval_anything.content import Modality, Record
+from eval_anything.content import Modality, Record, share_of_range
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.leaderboard.charts import Bar, bars
 from eval_anything.leaderboard.prompts import ITEM, Prompts
@@ -104,10 +104,8 @@ def profile(entry: SiteRun, records: Mapping[str, Sequence[Record]], prompts: Pr
             score = record.scores.get(primary)
             if score is None or score.value is None:
                 continue
-            low, high = score.range
-            share = (score.value - low) / (high - low)
-            good = share if score.better == "higher" else 1 - share
-            observation = (good, f"{task} {record.source_id}")
+            share = share_of_range(score.value, score.range, score.better)
+            observation = (share, f"{task} {record.source_id}")
             answers = (*record.turns, record.parts)
             for modality in {part.modality for parts in answers for part in parts}:
                 writes.setdefault(modality, []).append(observation)

@@ -28,7 +28,7 @@ from eval_anything.content import (
     Metric,
     Response,
     Sample,
-    Score,
+    share_of_range,
 )
 from eval_anything.errors import UserError, near
 from eval_anything.judges.assemble import make_judge
@@ -147,7 +147,7 @@ class Rewards:
                 continue
             if score.value is None:
                 return Reward(None, {}, f"{part.name}: {score.explanation}")
-            shares[part.name] = _share(score)
+            shares[part.name] = share_of_range(score.value, score.range, score.better)
             total += part.weight * shares[part.name]
             weights += part.weight
         if not weights:
@@ -196,14 +196,6 @@ def _part(source: RewardSource, judges: dict[str, JudgeFolder], allow_code: bool
     chosen = metric if metric is not None else next(iter(scorer.metrics))
     name = source.judge if metric is None else f"{source.judge}:{metric}"
     return _Part(name, scorer, chosen, source.weight)
-
-
-def _share(score: Score) -> float:
-    """The value of a score on its range, 0..1, higher is better."""
-    assert score.value is not None
-    low, high = score.range
-    share = (score.value - low) / (high - low)
-    return share if score.better == "higher" else 1 - share
 
 
 def sample_of(row: Prompt) -> Sample:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval_anything.concurrency import all_of
-from eval_anything.content import Metric, Score
+from eval_anything.content import Metric, Score, share_of_range
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.judges.calibration.labels import Labelled, Labels
 from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
@@ -286,10 +286,13 @@ def _good(quality: Floats) -> Floats:
 
 def _quality(scores: Sequence[Sequence[Score]], metric: Metric) -> Floats:
     """Scores as shares of the metric's range (rows, scores), 1 being the best; nan for no value."""
-    low, high = metric.range
-    values = np.array([[np.nan if s.value is None else s.value for s in row] for row in scores])
-    share: Floats = (values - low) / (high - low)
-    return share if metric.better == "higher" else 1 - share
+
+    def share(score: Score) -> float:
+        return (
+            np.nan if score.value is None else share_of_range(score.value, metric.range, metric.better)
+        )
+
+    return np.array([[share(score) for score in row] for row in scores])
 
 
 def _measured(scored: Sequence[_ScoredRow], figures: dict[str, AgreementFigure]) -> JudgeMeasurement:
