@@ -17,7 +17,7 @@ from eval_anything.evaluation.selection import ChosenSamples, Samples
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.scorer import ComparingScorer, Scorer
 from eval_anything.models.base import Model, folder_name
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
@@ -278,7 +278,7 @@ def _set_against(
         (name, scorer)
         for name, task_scorers in scorers.items()
         for scorer in task_scorers.scorers
-        if scorer.compares and scorer.available
+        if isinstance(scorer, ComparingScorer)
     ]
     if run is None:
         if comparing:

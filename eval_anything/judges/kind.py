@@ -105,7 +105,8 @@ class JudgeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
         Raises:
             UserError: for a model that does not exist, or code that is not allowed.
         """
-        raise NotImplementedError
+        # A struct cannot be an abstract class: msgspec's metaclass and abc's exclude each other.
+        raise TypeError(f"{type(self).__name__} does not implement `make`")
 
 
 def check_exists(folder: Path, path: str, mistakes: Mistakes, key: str) -> bool:

@@ -23,8 +23,7 @@ class Scorer(ABC):
         kind: kind of the judge: program, rubric ...
         judged: whether a model decides the scores, so that they can be wrong or manipulated.
         exact: whether the scores are right by definition, so that no calibration is needed.
-        compares: whether a score compares the response with another one; such a scorer implements
-            `against` and `compare`.
+        compares: whether a score compares the response with another one: see `ComparingScorer`.
         requires: for messages, what a sample must have for the judge to apply; "" if nothing.
         name: name of the judge, or of the task for a task's own code.
         metrics: the declared metrics, by name.
@@ -81,25 +80,6 @@ class Scorer(ABC):
         response without parts, the scores show which metrics apply; no model is asked about it.
         """
 
-    def against(self, task: Task, opponents: Mapping[str, Record], run: str) -> None:
-        """Sets the responses that those of a task are compared with.
-
-        Args:
-            task: the task.
-            opponents: records of another run on the task, by sample id.
-            run: that run, for messages.
-
-        Raises:
-            UserError: if the records are of another version of the task.
-        """
-        raise NotImplementedError(f"a {self.kind} judge compares nothing")
-
-    async def compare(
-        self, sample: Sample, first: Sequence[Part], second: Sequence[Part]
-    ) -> dict[str, Score]:
-        """Scores of the first of two responses to the messages of a sample. Both have parts."""
-        raise NotImplementedError(f"a {self.kind} judge compares nothing")
-
     def answered_before(self) -> None:
         """Notes that the run has scores of this judge on record."""
 
@@ -120,6 +100,31 @@ class Scorer(ABC):
     def unscored(self, reason: str) -> dict[str, Score]:
         """Scores of all metrics with the value None, and a reason as explanation."""
         return {metric: Score(None, explanation=reason) for metric in self.metrics}
+
+
+class ComparingScorer(Scorer):
+    """A scorer whose scores compare a response with that of another run to the same sample."""
+
+    compares = True
+
+    @abstractmethod
+    def against(self, task: Task, opponents: Mapping[str, Record], run: str) -> None:
+        """Sets the responses that those of a task are compared with.
+
+        Args:
+            task: the task.
+            opponents: records of another run on the task, by sample id.
+            run: that run, for messages.
+
+        Raises:
+            UserError: if the records are of another version of the task.
+        """
+
+    @abstractmethod
+    async def compare(
+        self, sample: Sample, first: Sequence[Part], second: Sequence[Part]
+    ) -> dict[str, Score]:
+        """Scores of the first of two responses to the messages of a sample. Both have parts."""
 
 
 async def score_response(

@@ -14,7 +14,7 @@ from align_plugins.methods.feedback.settings import Critic
 from align_plugins.methods.feedback.stages import Stages
 from align_plugins.methods.feedback.steps import critique_stage, is_fine
 from eval_anything.content import Part
-from eval_anything.judges.scorer import Scorer
+from eval_anything.judges.scorer import ComparingScorer, Scorer
 from eval_anything.models.base import Sampling
 from eval_anything.output.progress import Progress
 
@@ -72,7 +72,7 @@ class JudgeFilter:
         """Win rate minus 0.5 for a pairwise judge, otherwise the difference of the metric, by id."""
         first = {row.id: row.response for row in rows}
         refined = {row.id: row.refined or () for row in rows}
-        if self._scorer.compares:
+        if isinstance(self._scorer, ComparingScorer):
             task = task_of("filter", rows)
             saved = SavedResponses(first)
             first_records = ask(task, saved, folder / "first", Sampling(), self._progress)

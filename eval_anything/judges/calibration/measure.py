@@ -15,7 +15,7 @@ from eval_anything.content import Metric, Score, share_of_range
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.judges.calibration.labels import Labelled, Labels
 from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
-from eval_anything.judges.scorer import Scorer, score_response
+from eval_anything.judges.scorer import ComparingScorer, Scorer, score_response
 from eval_anything.models.checked import checked
 from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.statistics.agreement import (
@@ -179,7 +179,7 @@ async def _score(scorer: Scorer, metric: str, row: Labelled) -> list[Score]:
     A pairwise judge gives one score for the pair: 1 if the first response wins, 0.5 for a tie.
     """
     usable = [await asyncio.to_thread(checked, response) for response in row.responses]
-    if not scorer.compares:
+    if not isinstance(scorer, ComparingScorer):
         return [
             (await score_response([scorer], row.sample, response)).get(metric, _NOT_APPLYING)
             for response in usable

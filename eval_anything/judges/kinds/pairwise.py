@@ -35,6 +35,7 @@ from eval_anything.judges.asking.conversation import (
 from eval_anything.judges.asking.present import Content, messages
 from eval_anything.judges.asking.verdict import Marked, as_words, last_marked, marked_format
 from eval_anything.judges.folder import JudgeFolder
+from eval_anything.judges.scorer import ComparingScorer
 from eval_anything.media import MediaError
 from eval_anything.models.turns import messages_before
 from eval_anything.tasks.task import Task
@@ -83,11 +84,10 @@ class _Side(NamedTuple):
     answer: Content
 
 
-class PairwiseScorer(ChatScorer):
+class PairwiseScorer(ChatScorer, ComparingScorer):
     """Scorer by comparisons of a chat model with a rubric; `against` sets the other responses."""
 
     kind = "pairwise"
-    compares = True
 
     def __init__(self, folder: JudgeFolder, file: PairwiseFile, spec: str) -> None:
         super().__init__(folder, file, spec)
