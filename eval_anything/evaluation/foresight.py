@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from eval_anything.content import MODALITIES, Message, Modality, Sample, Turn
+from eval_anything.content import MODALITIES, Modality
 from eval_anything.evaluation.options import JUDGE_VARIABLE
 from eval_anything.evaluation.plan import RunPlan
+from eval_anything.tasks.where import can_read, inputs_of
 
 
 class Unscored(Struct, frozen=True):
@@ -65,11 +66,11 @@ def foresee(plan: RunPlan) -> Foresight:
             if primary in scorer.metrics and not scorer.available:
                 unscored.append(Unscored(name, primary, scorer.name))
     samples = {name: plan.samples[name] for name in plan.own_tasks}
-    media = {name: [s for s in group if _media(s)] for name, group in samples.items()}
-    reads = plan.model.inputs if any(media.values()) else None
+    has_media = any({*inputs_of(s)} - {Modality.TEXT} for group in samples.values() for s in group)
+    reads = plan.model.inputs if has_media else None
     unreadable = {}
     if reads is not None:
-        counts = {n: sum(not _media(s) <= set(reads) for s in group) for n, group in media.items()}
+        counts = {n: sum(not can_read(reads, s) for s in group) for n, group in samples.items()}
         unreadable = {name: count for name, count in counts.items() if count}
     return Foresight(
         unscored,
@@ -78,9 +79,3 @@ def foresee(plan: RunPlan) -> Foresight:
         sum(map(len, samples.values())),
         len(plan.tasks),
     )
-
-
-def _media(sample: Sample) -> set[Modality]:
-    """The modalities of the media in a sample's messages and turns."""
-    questions: tuple[Message | Turn, ...] = (*sample.messages, *sample.turns)
-    return {part.modality for question in questions for part in question.parts} - {Modality.TEXT}

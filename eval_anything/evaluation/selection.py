@@ -4,6 +4,7 @@ tasks, and those that the run has already."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from msgspec import UNSET
 
@@ -15,7 +16,7 @@ from eval_anything.runs.directory import RunFile
 from eval_anything.tasks.draw import drawn
 from eval_anything.tasks.registry import Suite
 from eval_anything.tasks.task import Task
-from eval_anything.tasks.where import check_where, inputs_of, matching
+from eval_anything.tasks.where import can_read, check_where, matching
 
 Samples = dict[str, tuple[Sample, ...]]
 
@@ -137,4 +138,4 @@ def _reads(model: Model) -> Callable[[Sample], bool]:
             f"--skip-unreadable: what {model.name} reads is not known before it is asked. Choose "
             "samples by --where, such as --where inputs==text"
         )
-    return lambda sample: set(modalities).issuperset(inputs_of(sample))
+    return partial(can_read, modalities)

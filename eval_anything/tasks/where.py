@@ -9,7 +9,7 @@ inputs==text          exactly these modalities
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from eval_anything.content import MODALITIES, Message, Modality, Sample, Turn
@@ -28,6 +28,11 @@ def inputs_of(sample: Sample) -> list[Modality]:
 def outputs_of(sample: Sample) -> list[Modality]:
     """Modalities that the answer must have, in the usual order."""
     return [m for m in MODALITIES if m in sample.contract.required]
+
+
+def can_read(modalities: Collection[Modality], sample: Sample) -> bool:
+    """Whether a model that reads these modalities can read the question of a sample."""
+    return set(modalities).issuperset(inputs_of(sample))
 
 
 def matching(samples: Iterable[Sample], where: Mapping[str, str]) -> list[Sample]:
