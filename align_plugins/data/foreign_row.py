@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from align_plugins.data.placing import placed
-from align_plugins.data.rows import Prompt, Row, check_row, prompt_key
-from align_plugins.data.turns import MEDIA, ForeignTurn, Mark, turns_of, user_turn, words_for
+from align_plugins.data.rows import RESPONSES, Prompt, Row, check_row, prompt_key
+from align_plugins.data.turns import (
+    MEDIA,
+    SAME_SIDES,
+    ForeignTurn,
+    Mark,
+    turns_of,
+    user_turn,
+    words_for,
+)
 from eval_anything.content import MediaPart, Message, Modality, Part, TextPart
 from eval_anything.media import MediaError, MediaStore, medium_bytes, sniff
 from eval_anything.media.kinds import true_modality
@@ -178,12 +186,12 @@ class ForeignRow:
         check_row(row)
         if not conversation[-1].parts or not _says_something(conversation[-1].parts):
             raise ValueError("its prompt is empty")
-        for name in ("response", "chosen", "rejected", "refined"):
+        for name in RESPONSES:
             parts = getattr(row, name, None)
             if parts is not None and not _says_something(parts):
                 raise ValueError(f"{name} is empty")
         if "chosen" in content and content["chosen"] == content["rejected"]:
-            raise ValueError("chosen and rejected are the same: nothing can be learned from such a pair")
+            raise ValueError(SAME_SIDES)
         return row
 
 

@@ -55,6 +55,10 @@ _LOST = ("tool_calls", "function_call", "reasoning_content", "reasoning", "think
 """Keys of a turn whose content would be lost."""
 
 
+SAME_SIDES = "chosen and rejected are the same: nothing can be learned from such a pair"
+"""The reason why a pair of equal sides is left out."""
+
+
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 
 
@@ -127,7 +131,7 @@ def common_turns(
         ValueError: they are the same, or do not differ in one answer alone.
     """
     if list(chosen) == list(rejected):
-        raise ValueError("chosen and rejected are the same: nothing can be learned from such a pair")
+        raise ValueError(SAME_SIDES)
     count = 0
     for chosen_turn, rejected_turn in zip(chosen, rejected, strict=False):
         if chosen_turn != rejected_turn:
