@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from eval_anything.content import without_surrogates
-from eval_anything.files.reading import MAX_LINES, bounded_lines, open_file
+from eval_anything.files.reading import MAX_DOCUMENT, MAX_LINES, bounded_lines, open_file, read_file
 
 T = TypeVar("T")
 
@@ -109,6 +109,12 @@ def decode_json(content: bytes | str, type_: Any = Any, cut: bool = False, joine
         except ValueError:
             raise msgspec.DecodeError(str(error)) from None
     return msgspec.convert(value if joined else clean(value), type_)
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that others may have made, of at most `MAX_DOCUMENT` bytes. Errors: those
+    of `decode_json` and `read_file`."""
+    return decode_json(read_file(path, MAX_DOCUMENT))
 
 
 def decode_strict(content: bytes | str, type_: type[T]) -> T:

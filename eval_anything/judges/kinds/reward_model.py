@@ -18,10 +18,9 @@ from typing import ClassVar, Literal, NamedTuple
 from eval_anything.content import MODALITIES, Metric, Modality, Part, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import hash_files, sha256_of
-from eval_anything.files.json_text import decode_json
+from eval_anything.files.json_text import read_json
 from eval_anything.files.mistakes import Mistakes
 from eval_anything.files.places import path_inside
-from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.judges.asking import guard
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
@@ -154,7 +153,7 @@ class RewardModelFile(JudgeFile, tag=RewardModelScorer.kind, frozen=True, kw_onl
     def make(self, folder: JudgeFolder, model: str | None, allow_code: bool) -> Scorer:
         path = self._path(folder, model)
         check_complete(path)
-        config = decode_json(read_file(path / "config.json", MAX_DOCUMENT))
+        config = read_json(path / "config.json")
         architectures = config.get("architectures") or [""]
         if not architectures[0].endswith("ForSequenceClassification"):
             raise UserError(

@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from eval_anything.content import Modality
-from eval_anything.files.json_text import decode_json
-from eval_anything.files.reading import MAX_DOCUMENT, read_file
+from eval_anything.files.json_text import read_json
 from eval_anything.micro.prompts.families import FAMILIES
 from eval_anything.micro.prompts.feedback import NOUNS, SENTENCES
 from eval_anything.micro.world.raster import AUDIO_FRAMES, FRAMES, RATE, SIDE, TONES_HZ, patch_book
@@ -124,7 +123,7 @@ def save_description(folder: Path) -> None:
 def check_description(folder: Path) -> None:
     """Raises ValueError if codec.json is absent or belongs to another version of the world."""
     try:
-        document = decode_json(read_file(folder / CODEC_FILE, MAX_DOCUMENT))
+        document = read_json(folder / CODEC_FILE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} has no readable {CODEC_FILE}: {error}") from None
     if document != description():

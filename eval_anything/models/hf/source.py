@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
-from eval_anything.files.json_text import decode_json
-from eval_anything.files.reading import MAX_DOCUMENT, read_file
+from eval_anything.files.json_text import read_json
 from eval_anything.models.hf.architecture import check_served
 from eval_anything.models.local.checkpoint import CONVERT, check_complete, weight_files
 
@@ -122,7 +121,7 @@ def _checked_config(path: Path) -> dict[str, Any]:
         return check_complete(path)
     except UserError:
         with contextlib.suppress(OSError, ValueError, ImportError):
-            check_served(str(path), decode_json(read_file(path / "config.json", MAX_DOCUMENT)))
+            check_served(str(path), read_json(path / "config.json"))
         raise
 
 
@@ -135,7 +134,7 @@ def _adapter_config(path: Path) -> dict[str, Any]:
     if not (path / ADAPTER).is_file():
         raise UserError(f"{path} is no adapter of LoRA: {ADAPTER} is missing")
     try:
-        config: dict[str, Any] = decode_json(read_file(path / ADAPTER, MAX_DOCUMENT))
+        config: dict[str, Any] = read_json(path / ADAPTER)
     except ValueError as error:
         raise UserError(f"{path}/{ADAPTER} is not valid JSON: {error}") from None
     weight_files(path)
@@ -167,7 +166,7 @@ def _config_of_id(name: str, revision: str | None) -> dict[str, Any]:
         file = hf_hub_download(name, "config.json", revision=revision)
     except Exception as error:
         raise _hub_error(name, error) from error
-    config: dict[str, Any] = decode_json(read_file(Path(file), MAX_DOCUMENT))
+    config: dict[str, Any] = read_json(Path(file))
     return config
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_anything.errors import UserError
-from eval_anything.files.json_text import decode_json
-from eval_anything.files.reading import MAX_DOCUMENT, read_file
+from eval_anything.files.json_text import read_json
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model")
 
@@ -54,7 +53,7 @@ def check_complete(path: Path) -> dict[str, Any]:
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: the checkpoint is incomplete, config.json is missing")
     try:
-        config: dict[str, Any] = decode_json(read_file(path / "config.json", MAX_DOCUMENT))
+        config: dict[str, Any] = read_json(path / "config.json")
     except ValueError as error:
         raise UserError(f"{path}/config.json is not valid JSON: {error}") from None
     weights = weight_files(path)
@@ -77,7 +76,7 @@ def weight_files(path: Path) -> list[Path]:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
-            names = sorted(set(decode_json(read_file(index, MAX_DOCUMENT))["weight_map"].values()))
+            names = sorted(set(read_json(index)["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError):
             raise UserError(f"{index} is no index of weights: save the checkpoint again") from None
         missing = [name for name in names if not (path / name).is_file()]

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 from eval_anything import plugins
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import UserError
-from eval_anything.files.json_text import decode_json
-from eval_anything.files.reading import MAX_DOCUMENT, read_file
+from eval_anything.files.json_text import read_json
 from eval_anything.judges.asking import guard
 
 
@@ -171,7 +170,7 @@ class MediaReader(Reader):
 def media_of(path: Path) -> set[Modality]:
     """Modalities of media that the processor of a checkpoint takes; empty without a processor."""
     file = path / _PROCESSOR
-    saved = decode_json(read_file(file, MAX_DOCUMENT)) if file.is_file() else {}
+    saved = read_json(file) if file.is_file() else {}
     return {modality for modality, part in _PARTS.items() if saved.get(part)}
 
 
