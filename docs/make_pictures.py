@@ -5,12 +5,13 @@ pictures.json has a sha256 of what draws the pages; a test says when the picture
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
 from pathlib import Path
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 DRAWN_BY = ("leaderboard/templates/run.*", "leaderboard/styles/*.css", "leaderboard/scripts/*.js")
 
 
@@ -31,15 +32,15 @@ def main() -> None:
     from tests.support.browsing import Tab, chromium
     from tests.support.site_runs import family
 
-    with tempfile.TemporaryDirectory() as folder:
-        runs = family(Path(folder), limit=40)
-        site = Path(folder) / "site"
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        runs = family(Path("runs"), limit=40)  # as their commands are shown
+        site = Path("site").resolve()
         about = "Answers of one small model; those of earlier steps are mixed up on purpose."
         build(runs, site, title="The micro world", about=about)
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             report = Tab(browser, viewport={"width": 1100, "height": 1500}).page
-            report.goto((runs[0] / "report.html").as_uri())
+            report.goto((runs[0] / "report.html").resolve().as_uri())
             report.screenshot(path=DOCS / "report.png")
             board = Tab(browser, viewport={"width": 1280, "height": 800})
             board.open(site)
