@@ -207,22 +207,39 @@ sys.exit(code)
 """
 
 
-def listing_seconds(folder: Path) -> float:
-    """CPU seconds of one listing as a whole process."""
+PARSING = """\
+import sys
+from pathlib import Path
+import yaml
+for path in Path(sys.argv[1]).rglob("task.yaml"):
+    yaml.load(path.read_bytes(), yaml.CSafeLoader)
+"""
+
+
+def cpu_seconds(code: str, folder: Path) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """CPU seconds of a process that runs `code` on the folder, and how it ended."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", LISTING, str(folder)], capture_output=True, check=True, text=True
+        [sys.executable, "-c", code, str(folder)], capture_output=True, check=True, text=True
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert len(json.loads(done.stdout)) >= 500
-    assert done.stderr.strip() == "[]"
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done
 
 
-def test_five_hundred_folders_are_listed_in_half_a_second_without_torch(tmp_path: Path) -> None:
+def test_five_hundred_folders_are_listed_without_torch_in_little_more_than_their_parsing(
+    tmp_path: Path,
+) -> None:
+    """0.45 s on one quiet core: a ratio, since a busy one needs more CPU for the same work."""
     for i in range(500):
         make_task(tmp_path, f"suite{i % 10}/task{i}")
-    assert min(listing_seconds(tmp_path) for _ in range(3)) < 0.5
+    ratios = []
+    for _ in range(3):
+        parsing, _ended = cpu_seconds(PARSING, tmp_path)
+        listing, done = cpu_seconds(LISTING, tmp_path)
+        assert len(json.loads(done.stdout)) >= 500
+        assert done.stderr.strip() == "[]"
+        ratios.append(listing / parsing)
+    assert min(ratios) < 3.5, ratios
 
 
 def test_a_group_is_a_name_for_some_tasks_of_its_suite(tmp_path: Path) -> None:
