@@ -7,6 +7,7 @@ user overrides it. The cost of a model that is in neither file is unknown, not 0
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -104,13 +105,24 @@ class Spending:
     def __init__(self, budget: float | None = None) -> None:
         self.budget = budget
         self.prices = read_prices()
-        self.money = 0.0
         self.calls = 0
-        self.tokens = NO_TOKENS
         self.on_payment: Callable[[str, Usage], None] = lambda model, usage: None
-        self._unpriced = False
+        self._by_model: dict[str, Usage] = {}
         self._reserved: list[float] = []
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def tokens(self) -> Usage:
+        """All tokens."""
+        return sum(self._by_model.values(), NO_TOKENS)
+
+    @property
+    def money(self) -> float:
+        """The money for models with a known price. It does not depend on the order of the requests."""
+        return math.fsum(amount for amount in self._amounts() if amount is not None)
+
+    def _amounts(self) -> list[float | None]:
+        return [self.prices.money(model, usage) for model, usage in self._by_model.items()]
 
     def must_know(self, models: Collection[str]) -> None:
         """Raises UserError if there is a budget and one of the models has no known price."""
@@ -175,15 +187,12 @@ class Spending:
 
     def add_earlier(self, model: str, calls: int, usage: Usage) -> None:
         """Adds requests that the run has paid for before."""
-        money = self.prices.money(model, usage)
-        self._unpriced |= money is None
-        self.money += money or 0.0
         self.calls += calls
-        self.tokens += usage
+        self._by_model[model] = self._by_model.get(model, NO_TOKENS) + usage
 
     def total(self) -> Spent:
         """All that the run has spent; its money is None if a model has no known price."""
-        money = None if self._unpriced else self.money
+        money = None if None in self._amounts() else self.money
         return Spent(self.calls, self.tokens, money, self.prices.currency, self.prices.date)
 
     def cost(self, paid_as: str | None) -> Spent:

@@ -331,3 +331,18 @@ def test_a_request_that_is_cancelled_frees_what_it_reserved(prices: None) -> Non
             await third
 
     asyncio.run(body())
+
+
+def test_the_money_does_not_depend_on_the_order_of_requests(tmp_path: Path) -> None:
+    """Not even its last bit: shards of a run add up to what one process pays."""
+    (tmp_path / "home").mkdir()
+    models = "models: {a: {input: 0.1, output: 0.7}, b: {input: 0.3, output: 1.1}}\n"
+    (tmp_path / "home" / "prices.yaml").write_text(f"date: now\nsource: here\ncurrency: USD\n{models}")
+    payments = [("ab"[i % 2], Usage(i * 37 % 101, i * 53 % 97)) for i in range(200)]
+    totals = set()
+    for order in (payments, payments[::-1], sorted(payments, key=str)):
+        spending = Spending()
+        for model, usage in order:
+            spending.add(model, usage)
+        totals.add(spending.total())
+    assert len(totals) == 1
