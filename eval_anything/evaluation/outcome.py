@@ -16,7 +16,7 @@ from eval_anything.evaluation.modalities import by_modality
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan
 from eval_anything.evaluation.reasons import reasons_of
-from eval_anything.evaluation.results import aggregates, invalid_metrics, score_task
+from eval_anything.evaluation.results import aggregates, in_task_order, invalid_metrics, score_task
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
 from eval_anything.judges.calibration.store import quality_of
@@ -60,6 +60,7 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     """
     logs = {name: read_kept_and_replaced(run, name) for name in plan.tasks}
     records = {name: log[0] for name, log in logs.items()}
+    records |= {name: in_task_order(task, records[name]) for name, task in plan.own_tasks.items()}
     canary_logs = {name: read_kept_and_replaced(run, name, "canaries") for name in plan.tasks}
     canaries = {name: log[0] for name, log in canary_logs.items()}
     scored = {

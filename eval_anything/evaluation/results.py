@@ -65,7 +65,7 @@ def score_task(
     Raises:
         UserError: if the code of the controls fails.
     """
-    records = _in_task_order(task, records)
+    records = in_task_order(task, records)
     scored = [(record, dict(record.scores)) for record in records]
     if scorers.controls is not None:
         try:
@@ -120,7 +120,7 @@ def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dic
     }
 
 
-def _in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
+def in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
     """Records of the task's samples, in the order of the task instead of the one in which they finished,
     on which sums and controls must not depend."""
     position = {sample.id: i for i, sample in enumerate(task.samples)}
