@@ -115,14 +115,14 @@ def _group(parser: argparse.ArgumentParser) -> Any:
     return parser.add_subparsers(metavar="COMMAND", required=True)
 
 
-def _add_fields(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Adds options of an evaluation by the names of their fields."""
+def _add_fields(parser: argparse.ArgumentParser, *names: str, suppress: bool = False) -> None:
+    """Adds options of an evaluation by the names of their fields; `suppress` as in `add_option`."""
     from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
     for option in options_of(Options):
         if option.name in names:
-            add_option(parser, option, suppress=False)
+            add_option(parser, option, suppress)
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
@@ -162,6 +162,16 @@ def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None
     add("--only-answered", action="store_true", help=about)
     add("--dry-run", action="store_true", help="show what would run and what it costs, and stop")
     add("--open", action="store_true", help="open the page of the run when it is done")
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    about = "merge the shards of a run (run --shard I/N) into one run"
+    merge = _command(_group(parser), "merge", about, "runs:merge_shards")
+    merge.add_argument("out", metavar="OUT", type=Path, help="the directory of the merged run")
+    shards = "the directory of a shard; all of them, in any order"
+    merge.add_argument("shards", metavar="SHARD", type=Path, nargs="+", help=shards)
+    merge.add_argument("--open", action="store_true", help="open the page of the run when it is done")
+    _add_fields(merge, "include", "data", "allow_code", "max_failed", suppress=True)
 
 
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -381,6 +391,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("evaluate a model", _add_run),
     "score": ("score saved outputs, or judge a run again", _add_score),
+    "runs": ("merge the shards of a run", _add_runs),
     "tasks": ("list, show, check and make tasks", _add_tasks),
     "judges": ("list, show, check and calibrate judges", _add_judges),
     "models": ("list the kinds of models", _add_models),

@@ -7,7 +7,9 @@ EXAMPLES = {
 eval-anything run --model micro --tasks synergy
 eval-anything run --model path/to/checkpoint --tasks open --limit 40
 eval-anything run --model openai/gpt-4o --tasks open/selection --dry-run
-eval-anything run --model path/to/checkpoint --tasks open --where language=de --skip-unreadable""",
+eval-anything run --model path/to/checkpoint --tasks open --where language=de --skip-unreadable
+eval-anything run --model path/to/checkpoint --tasks open --shard 2/8 --out runs/shard-2""",
+    "runs merge": "eval-anything runs merge runs/whole runs/shard-*",
     "score": """\
 eval-anything score --outputs answers.jsonl --tasks open/selection
 eval-anything score --outputs runs/first --tasks open/synergy --judge openai/gpt-4o""",

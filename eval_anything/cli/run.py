@@ -22,7 +22,6 @@ from eval_anything.evaluation.modalities import modality_table
 from eval_anything.evaluation.options import (
     JUDGE_VARIABLE,
     EvaluationOptions,
-    Options,
     make_options,
     read_options,
     words_of,
@@ -75,6 +74,11 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     if options.dry_run:
         return _show_plan(make_plan(evaluation), options)
     outcome = evaluate(evaluation, progress, on_plan=lambda plan: _announce(plan, progress))
+    return show_outcome(options, outcome, evaluation)
+
+
+def show_outcome(options: Namespace, outcome: Outcome, evaluation: EvaluationOptions) -> Exit:
+    """Writes the page of a run and prints its results; returns the exit code."""
     page = write_report(outcome.results, outcome.run, outcome.tasks)
     show(
         options,
@@ -157,7 +161,7 @@ def _spent(results: Results) -> list[str]:
     return [spent_text(Spent(spent.calls, spent.tokens, spent.money, cost.currency, cost.prices))]
 
 
-def _hints(outcome: Outcome, evaluation: Options) -> list[str]:
+def _hints(outcome: Outcome, evaluation: EvaluationOptions) -> list[str]:
     """The command that judges the answers of the run, if a judge has no model."""
     missing = [name for name, judge in outcome.results.judges.items() if not judge.available]
     if not missing or outcome.results.pending:
@@ -183,7 +187,7 @@ def _hints(outcome: Outcome, evaluation: Options) -> list[str]:
     return lines
 
 
-def _judging_command(outcome: Outcome, evaluation: Options) -> str:
+def _judging_command(outcome: Outcome, evaluation: EvaluationOptions) -> str:
     """The command that judges a run in place, for a shell."""
     needed = EvaluationOptions(
         include=evaluation.include,

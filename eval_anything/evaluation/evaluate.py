@@ -22,15 +22,17 @@ from eval_anything.evaluation.pipeline import (
     Answered,
     Batch,
     Pending,
-    plan,
+    cut,
     run_batches,
     run_canaries,
+    unfinished,
 )
 from eval_anything.evaluation.plan import RunPlan, make_plan
+from eval_anything.evaluation.shards import plan_hash
 from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
 from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.assemble import NO_FINGERPRINT
-from eval_anything.models.base import Model, Sampling
+from eval_anything.models.base import Model, Request, Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.comparable import JUDGE
 from eval_anything.runs.directory import (
@@ -38,6 +40,7 @@ from eval_anything.runs.directory import (
     Outline,
     Run,
     RunFile,
+    Shard,
     Status,
     open_run,
     read_outlines,
@@ -72,20 +75,20 @@ def evaluate(
     if options.retry_failed and run_plan.external:
         sources = ", ".join(tasks.source for tasks in run_plan.external)
         progress.say(f"--retry-failed: tasks of {sources} are not asked again")
+    tasks = run_plan.own_tasks
+    sampling = Sampling(options.temperature, options.seed)
+    shard, planned = _planned(run_plan, sampling)
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(open_run(run_plan.out, lambda old: _run_file(options, run_plan, old)))
+        run = stack.enter_context(
+            open_run(run_plan.out, lambda old: _run_file(options, run_plan, shard, old))
+        )
         file = stack.enter_context(contextlib.closing(SpendingFile(run.path)))
         resume_spending(run_plan, run.path, file)
-        tasks = run_plan.own_tasks
         outlines = {name: read_outlines(run.path, name) for name in tasks}
         recorded = {name: {r.key for r in records} for name, records in outlines.items()}
-        sampling = Sampling(options.temperature, options.seed)
         _note_earlier_answers(run_plan, [outline for rows in outlines.values() for outline in rows])
-        batches = plan(
-            {name: (task, run_plan.samples[name]) for name, task in tasks.items()},
-            run_plan.repeats,
-            sampling,
-            run_plan.model.batch_size,
+        batches = unfinished(
+            planned,
             {
                 name: {r.key for r in records if not is_asked_again(r, options.retry_failed)}
                 | {(id_, repeat) for task, id_, repeat in run_plan.model.left_out if task == name}
@@ -108,12 +111,25 @@ def evaluate(
                 for external_tasks in run_plan.external:
                     _run_external(external_tasks, run_plan, options.seed, run, progress, pending)
         outcome = make_outcome(options.max_failed, run_plan, run.path, pending)
+        if shard is not None and outcome.exit_code == Exit.FAILED:
+            outcome = outcome._replace(exit_code=Exit.DONE)  # the merged run decides
         write_results(run.path, outcome.results)
         if outcome.exit_code == Exit.INFRASTRUCTURE:
             run.save(status="failed")
         else:
             run.save(status="done", to_judge=UNSET)
         return outcome
+
+
+def _planned(run_plan: RunPlan, sampling: Sampling) -> tuple[Shard | None, list[list[Request]]]:
+    """The batches that this call is for: all of the run, or those of its shard."""
+    samples = {name: (task, run_plan.samples[name]) for name, task in run_plan.own_tasks.items()}
+    size = run_plan.model.batch_size
+    batches = cut(samples, run_plan.repeats, sampling, size)
+    if run_plan.part is None:
+        return None, batches
+    shard = Shard(*run_plan.part, size, plan_hash(batches))
+    return shard, [batch for i, batch in enumerate(batches) if shard.has(i)]
 
 
 async def _work(
@@ -130,7 +146,7 @@ async def _work(
     try:
         await run_batches(batches, run_plan.model, tasks, scorers, run, advance, pending, unjudged)
         await skip_failing(pending, tasks, scorers, run, recorded, advance)
-        await run_canaries(tasks, scorers, run, pending)
+        await run_canaries(tasks, scorers, run, pending, run_plan.part)
     finally:
         await run_plan.model.close()
         for scorer in run_plan.all_scorers:
@@ -203,11 +219,24 @@ def _final_sum(spending: Spending, progress: Progress) -> Iterator[None]:
         raise
 
 
-def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFile:
+def _run_file(options: Options, run_plan: RunPlan, shard: Shard | None, old: RunFile | None) -> RunFile:
     """Content of run.json: a new one, or the old one with the tasks of this call added.
 
     UserError if the call is not a continuation of the old run.
     """
+    new = new_run_file(options, run_plan, shard)
+    if old is None:
+        return new
+    elsewhere = "another directory with --out"
+    if options.out is None:
+        elsewhere += ", or another name for the model with --name"
+    refuse_another("run", str(run_plan.out), unlike_settings(old, new), elsewhere)
+    to_judge = judges_to_come(old, new.fingerprints) or UNSET
+    return msgspec.structs.replace(new, created=old.created, to_judge=to_judge)
+
+
+def new_run_file(options: Options, run_plan: RunPlan, shard: Shard | None = None) -> RunFile:
+    """Content of run.json of a run that begins."""
     fingerprints = {
         name: {
             **task.parts_of_fingerprint,
@@ -216,7 +245,7 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         }
         for name, task in run_plan.tasks.items()
     }
-    new = RunFile(
+    return RunFile(
         format=FORMAT,
         model=run_plan.model.name,
         spec=run_plan.model.spec,
@@ -236,15 +265,9 @@ def _run_file(options: Options, run_plan: RunPlan, old: RunFile | None) -> RunFi
         judges=dict(run_plan.judges) or UNSET,
         against=run_plan.against or UNSET,
         chosen=run_plan.chosen or UNSET,
+        shard=shard or UNSET,
+        paid_as=run_plan.model.paid_as or UNSET,
     )
-    if old is None:
-        return new
-    elsewhere = "another directory with --out"
-    if options.out is None:
-        elsewhere += ", or another name for the model with --name"
-    refuse_another("run", str(run_plan.out), _unlike(old, new), elsewhere)
-    to_judge = judges_to_come(old, fingerprints) or UNSET
-    return msgspec.structs.replace(new, created=old.created, to_judge=to_judge)
 
 
 def _judge_arguments(run_plan: RunPlan) -> dict[str, dict[str, Any]]:
@@ -252,12 +275,12 @@ def _judge_arguments(run_plan: RunPlan) -> dict[str, dict[str, Any]]:
     return {s.name: dict(s.arguments) for s in run_plan.all_scorers if s.arguments}
 
 
-def _unlike(old: RunFile, new: RunFile) -> list[str]:
+def unlike_settings(old: RunFile, new: RunFile) -> list[str]:
     """Differences, in words, that keep the new call from resuming the old run."""
 
     def identity(run: RunFile) -> dict[str, Any]:
         fields = {"seed": run.seed, "sampling": run.sampling, "arguments": run.arguments}
-        return {"the model's weights": run.weights[:12], **fields}
+        return {"the model's weights": run.weights[:12], **fields, **shard_settings(run)}
 
     unlike = differences(identity(old), identity(new), groups=("sampling", "arguments"))
     for task in new.tasks:
@@ -272,6 +295,15 @@ def _unlike(old: RunFile, new: RunFile) -> list[str]:
             parts += [_part_unlike(task, key, old, new)] if settings is None else []
         unlike += [f"{task}: {', '.join(parts)}"] if parts else []
     return list(dict.fromkeys(unlike))
+
+
+def shard_settings(run: RunFile) -> dict[str, Any]:
+    """Settings of a run that say which shard it is, by names for messages."""
+    shard = run.shard
+    if shard is UNSET:
+        return {"--shard": None}
+    plan = {"requests per batch": shard.batch_size, "the plan of all batches": shard.plan[:12]}
+    return {"--shard": shard.name, **plan}
 
 
 def _settings_unlike(task: str, key: str, old: RunFile, new: RunFile) -> list[str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from eval_anything.content import Response
 from eval_anything.errors import EvalError, UserError
@@ -38,6 +39,7 @@ class RecordedModel(Model):
         self.name = file.model
         self.spec = file.spec
         self.arguments = file.arguments
+        self.paid_as = file.paid_as or None
 
     def weights(self) -> str:
         return self._file.weights
@@ -82,6 +84,18 @@ def in_place(options: Options, model: Model | None) -> tuple[Options, Model | No
         return (options if is_part else _copied(options, file)), model
     if options.model_args and options.model_args != {"allow_missing": "1"}:
         raise UserError(f"--model-arg: the answers in {run} are there already")
+    if file.shard is not UNSET:
+        raise UserError(
+            f"{run} is shard {file.shard.name} of a run: judge the whole run, once it is merged "
+            "(eval-anything runs merge OUT SHARD...)"
+        )
+    if options.shard is not None:
+        raise UserError(f"--shard {options.shard}: a run is judged in place as a whole")
+    return as_recorded(options, run, file), RecordedModel(run, file)
+
+
+def as_recorded(options: Options, run: Path, file: RunFile) -> Options:
+    """The options with the settings of a run, whose answers stay as they are."""
     changes = {
         "out": str(run),
         "seed": file.seed,
@@ -92,7 +106,7 @@ def in_place(options: Options, model: Model | None) -> tuple[Options, Model | No
         "limit": options.limit or (None if file.arguments.get("only_answered") else 1),
         "model_args": {},
     }
-    return msgspec.structs.replace(options, **changes), RecordedModel(run, file)
+    return msgspec.structs.replace(options, **changes)
 
 
 def _copied(options: Options, file: RunFile) -> Options:

@@ -39,7 +39,11 @@ class JudgeModels(NamedTuple):
 
 
 def judge_models(
-    options: Options, tasks: Mapping[str, Task], judges: Judges, run: RunFile | None
+    options: Options,
+    tasks: Mapping[str, Task],
+    judges: Judges,
+    run: RunFile | None,
+    environment: Mapping[str, str] = os.environ,
 ) -> JudgeModels:
     """The models of judges: the one that `--judge NAME=` names, else the one that the run has already,
     else, for a judge that asks a chat model, that of `--judge SPEC` or of the environment variable.
@@ -59,7 +63,7 @@ def judge_models(
     shared = options.judges.get(EVERY_JUDGE)
     from_variable = shared is None
     if shared is None:
-        shared = os.environ.get(JUDGE_VARIABLE, "").strip() or None
+        shared = environment.get(JUDGE_VARIABLE, "").strip() or None
     # A key in an address is not recorded: where the call has the same model, it has its key, too.
     with_keys = {without_key(s): s for s in (shared, *named_specs.values()) if s is not None}
     own_specs = {

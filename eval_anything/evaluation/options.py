@@ -139,6 +139,9 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
         str | None, _option("NAME", "name of the model in tables, sites and the run's directory")
     ] = None
     out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
+    shard: Annotated[
+        str | None, _option("I/N", "part I of N of the run; auto: that of a job array's task")
+    ] = None
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ gets far ahead of the other.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -152,17 +153,23 @@ def plan(
     batch_size: int,
     recorded: Mapping[str, set[tuple[str, int]]],
 ) -> list[Batch]:
-    """Batches of a run that have a request without a record.
+    """Batches of a run that have a request without a record: those of `cut` that are `unfinished`."""
+    return unfinished(cut(tasks, repeats, sampling, batch_size), recorded)
 
-    The composition of a batch does not depend on the records: a resumed run repeats an interrupted batch
-    with the same requests, so its floating-point sums, and the answers, are the same.
+
+def cut(
+    tasks: Mapping[str, tuple[Task, Sequence[Sample]]],
+    repeats: int,
+    sampling: Sampling,
+    batch_size: int,
+) -> list[list[Request]]:
+    """All batches of a run. They depend on these arguments alone, so every process cuts the same ones.
 
     Args:
         tasks: each task with the samples to run.
         repeats: answers per sample.
         sampling: temperature and seed.
         batch_size: requests per batch.
-        recorded: (sample id, repeat) on record for each task.
     """
     batches = []
     for name, (task, samples) in tasks.items():
@@ -174,14 +181,30 @@ def plan(
         window = batch_size * _WINDOW
         for start in range(0, len(requests), window):
             ordered = sorted(requests[start : start + window], key=_length, reverse=True)
-            for first in range(0, len(ordered), batch_size):
-                batch = ordered[first : first + batch_size]
-                pending = frozenset(
-                    r.key for r in batch if (r.sample_id, r.repeat) not in recorded.get(name, ())
-                )
-                if pending:
-                    batches.append(Batch(batch, pending))
+            batches += [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
     return batches
+
+
+def unfinished(
+    batches: Iterable[list[Request]], recorded: Mapping[str, set[tuple[str, int]]]
+) -> list[Batch]:
+    """The batches that have a request without a record.
+
+    The composition of a batch does not depend on the records: a resumed run repeats an interrupted batch
+    with the same requests, so its floating-point sums, and the answers, are the same.
+
+    Args:
+        batches: the requests of each batch.
+        recorded: (sample id, repeat) on record for each task.
+    """
+    work = []
+    for batch in batches:
+        pending = frozenset(
+            r.key for r in batch if (r.sample_id, r.repeat) not in recorded.get(r.task, ())
+        )
+        if pending:
+            work.append(Batch(batch, pending))
+    return work
 
 
 def _length(request: Request) -> int:
@@ -279,9 +302,12 @@ async def run_canaries(
     scorers: Mapping[str, TaskScorers],
     run: Run,
     pending: Pending,
+    part: tuple[int, int] | None = None,
 ) -> None:
     """Scores and records the canaries, with every available judge that is a model, supports canaries and
-    has not scored them yet."""
+    has not scored them yet. Part i of n scores those of every n-th sample that has any."""
+    number, count = part or (1, 1)
+    counter = itertools.count()
 
     async def score_canary(
         task: Task,
@@ -313,6 +339,8 @@ async def run_canaries(
                 judges = [s for s in scorers[name].scorers if s.judged and s.available and s.canaries]
                 recorded = {r.sample_id: r for r in read_run(run.path, name, "canaries")}
                 for sample in task.samples[:SAMPLES] if judges else ():
+                    if next(counter) % count != number - 1:
+                        continue
                     for canary, response in canaries(sample, run.store):
                         key = f"{canary}:{sample.id}"
                         group.create_task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import NamedTuple
 from eval_anything import plugins
 from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
-from eval_anything.evaluation.in_place import in_place
+from eval_anything.evaluation.in_place import RecordedModel, in_place
 from eval_anything.evaluation.judge_models import JudgeModels, judge_models, recorded_specs
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.selection import ChosenSamples, Samples
+from eval_anything.evaluation.shards import shard_of
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
@@ -45,6 +47,7 @@ class RunPlan(NamedTuple):
         against: the run that judges compare with.
         shared_judge: the SPEC for all judges that ask a chat model, if the environment has it.
         notes: lines for people, on what the run leaves out.
+        part: number, from 1, and count of shards, if this call is for one of them.
     """
 
     model: Model
@@ -62,6 +65,7 @@ class RunPlan(NamedTuple):
     against: str | None = None
     shared_judge: str | None = None
     notes: list[str] = []
+    part: tuple[int, int] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -103,12 +107,14 @@ class _Names(NamedTuple):
     recorded_external: Mapping[str, Sequence[str]]
 
 
-def make_plan(options: Options, model: Model | None = None) -> RunPlan:
+def make_plan(options: Options, model: Model | None = None, recorded: RunFile | None = None) -> RunPlan:
     """Resolves every name in the options and reads the tasks; nothing is loaded or written.
 
     Args:
         options: the options of the evaluation.
         model: the model, in place of the one that `options.model` names.
+        recorded: run.json of a run that is planned again with its own judges, whatever is in
+            `options.out`.
 
     Raises:
         UserError: for a name that is unknown, a task with mistakes, options that contradict each other,
@@ -116,14 +122,16 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
     """
     options, model = in_place(options, model)
     model = _model(options, model)
-    out = Path(options.out) if options.out is not None else Path("runs") / folder_name(model)
-    run = begun_run(out)
+    part = None if options.shard is None else shard_of(options.shard, os.environ)
+    out = Path(options.out) if options.out is not None else Path("runs") / folder_name(model, part)
+    run = begun_run(out) if recorded is None else recorded
     repeats = max(options.repeats, run.repeats if run is not None else 1)
 
     names = _resolve_names(options, model.default_suite, run, out)
     judges = find_judges(_paths(options.include))
     tasks = _read_tasks(options, names, judges)
-    models = judge_models(options, tasks, judges, run)
+    variables = os.environ if recorded is None else {}
+    models = judge_models(options, tasks, judges, run, variables)
     scorers = _make_scorers(options, tasks, judges, models)
     external = _plan_external(options, names, model, repeats)
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
@@ -147,11 +155,29 @@ def make_plan(options: Options, model: Model | None = None) -> RunPlan:
         judges=recorded_specs(models, judges),
         against=models.against,
         shared_judge=models.shared if models.from_variable else None,
-        notes=chosen.lines(),
+        notes=[*chosen.lines(), *_shard_lines(part, options.budget)],
+        part=part,
     )
-    _share_budget(plan.spending, [model, *plan.all_scorers])
+    payers = [] if isinstance(model, RecordedModel) else [model]
+    _share_budget(plan.spending, [*payers, *plan.all_scorers])
     model.prepare(list(tasks.values()), _requests(plan), names.registry.folders)
     return plan
+
+
+def _shard_lines(part: tuple[int, int] | None, budget: float | None) -> list[str]:
+    """Lines for people about a shard."""
+    if part is None:
+        return []
+    number, count = part
+    lines = [
+        f"shard {number} of {count}: batches {number}, {number + count} ... of the run. `eval-anything "
+        "runs merge OUT SHARD...` joins the shards once all are done"
+    ]
+    if budget is not None:
+        lines.append(
+            f"--budget {budget:g}: of this shard alone; {count} shards may spend {count} times that"
+        )
+    return lines
 
 
 def _paths(words: Sequence[str]) -> list[Path]:
@@ -225,7 +251,11 @@ def _make_scorers(
 
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:
-    """Tasks of each external source: those that the user names, and those in the run."""
+    """Tasks of each external source: those that the user names, and those in the run. UserError with
+    `--shard`, since their tools run them as a whole."""
+    sources = sorted({*names.external, *names.recorded_external})
+    if options.shard is not None and sources:
+        raise UserError(f"--shard: tasks of {', '.join(sources)} cannot be cut: run them without it")
     return [
         find_source(source).plan(
             SourceRequest(
@@ -242,7 +272,7 @@ def _plan_external(options: Options, names: _Names, model: Model, repeats: int) 
                 repeats=repeats,
             )
         )
-        for source in sorted({*names.external, *names.recorded_external})
+        for source in sources
     ]
 
 

@@ -208,10 +208,11 @@ class Model(ABC):
         """Closes connections once no more requests come, in the event loop that sent them."""
 
 
-def folder_name(model: Model) -> str:
+def folder_name(model: Model, shard: tuple[int, int] | None = None) -> str:
     """The name of a run's directory in runs/: that of the model, without a slash, and without a dash or
-    a dot at its start."""
-    return (model.folder or model.name).strip("/").replace("/", "--").lstrip("-.") or "model"
+    a dot at its start. That of a shard ends in its number and the number of shards."""
+    name = (model.folder or model.name).strip("/").replace("/", "--").lstrip("-.") or "model"
+    return name if shard is None else "{}.{}-of-{}".format(name, *shard)
 
 
 def typed_arguments(

@@ -43,12 +43,42 @@ FORMAT = 1
 Status = Literal["running", "done", "stopped", "failed"]
 
 
+class Shard(Struct, frozen=True):
+    """The part of a run that a directory is for: every `count`-th batch, beginning with `number`.
+
+    Attributes:
+        number: from 1.
+        count: number of shards.
+        batch_size: requests of a batch.
+        plan: sha256 of the requests of all batches of the whole run; equal for all of its shards.
+    """
+
+    number: Annotated[int, Meta(ge=1, le=2**31)]
+    count: Annotated[int, Meta(ge=1, le=2**31)]
+    batch_size: Annotated[int, Meta(ge=1, le=2**31)]
+    plan: str
+
+    def __post_init__(self) -> None:
+        if self.number > self.count:
+            raise ValueError(f"there is no shard {self.number} of {self.count}")
+
+    @property
+    def name(self) -> str:
+        """Number and count, as the command line has them."""
+        return f"{self.number}/{self.count}"
+
+    def has(self, batch: int) -> bool:
+        """Whether a batch of the run, counted from 0, belongs to this shard."""
+        return batch % self.count == self.number - 1
+
+
 class RunFile(Struct, frozen=True):
     """run.json. `fingerprints` maps a task to the sha256 of each part that decides its numbers;
     `judge_arguments` has those of each judge that has any; `to_judge` names judges that came to the run
     after its answers, and have not scored all of them yet; `judges` has the SPEC or path of the model of
     each judge, `against` the run that some compare with. `counts` has the number of samples of each
-    task: its first ones, or those whose ids are in `chosen`."""
+    task: its first ones, or those whose ids are in `chosen`. With a `shard` the directory has a part of
+    the run that the rest describes. `paid_as` is the name by which a model on a server is priced."""
 
     format: int
     model: str
@@ -70,6 +100,8 @@ class RunFile(Struct, frozen=True):
     judges: dict[str, str] | UnsetType = UNSET
     against: str | UnsetType = UNSET
     chosen: dict[str, list[str]] | UnsetType = UNSET
+    shard: Shard | UnsetType = UNSET
+    paid_as: str | UnsetType = UNSET
 
 
 def is_run(path: Path) -> bool:

@@ -25,6 +25,19 @@ class Payment(Struct, frozen=True, omit_defaults=True):
     calls: Count = 1
 
 
+def payments(path: Path) -> Iterator[Payment]:
+    """All payments in a file, which may be missing; a line that a kill has cut is left out. UserError
+    names a damaged line."""
+    lines = file_lines(path) if path.is_file() else iter(())
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            yield decode_strict(line, Payment)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: damaged ({error}): delete that line") from None
+
+
 class SpendingFile:
     """The payments of a run that this process has locked."""
 
@@ -40,12 +53,7 @@ class SpendingFile:
 
     def read(self) -> Iterator[Payment]:
         """All payments. UserError names a damaged line."""
-        lines = file_lines(self._path) if self.exists else iter(())
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield decode_strict(line, Payment)
-            except ValueError as error:
-                raise UserError(f"{self._path}:{number}: damaged ({error}): delete that line") from None
+        return payments(self._path)
 
     def append(self, model: str, tokens: Usage, calls: int = 1) -> None:
         """Adds a payment. InfrastructureError if the disk fails."""

@@ -32,7 +32,7 @@ judges: [selection_contract]
 primary: selection
 contract: {required: [text, image]}
 """
-_CHILD = """\
+CHILD = """\
 import resource, sys
 from eval_anything.cli.main import main
 code = main(sys.argv[1:])
@@ -93,7 +93,7 @@ def peak(kind: str, samples: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         arguments = _replayed(root, samples) if kind == "replay" else _asked(samples)
-        command = [sys.executable, "-c", _CHILD, *arguments, "--out", str(root / "run")]
+        command = [sys.executable, "-c", CHILD, *arguments, "--out", str(root / "run")]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stdout.split()[-1])
 

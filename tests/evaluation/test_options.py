@@ -46,6 +46,7 @@ EVERY = Options(
     concurrency=4,
     name="mine",
     out="runs/x",
+    shard="2/4",
 )
 
 
