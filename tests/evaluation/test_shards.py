@@ -466,7 +466,8 @@ def test_a_shard_is_resumed_as_it_was_begun(shards: Cli, cli: Cli) -> None:
     whole = log().read_bytes()
     log().write_bytes(whole[: len(whole) // 2])
     assert cli(*COMMAND, "--out", "b", "--shard", "2/3").code == 0
-    assert untimed(Path("b")) == {"mine/demo/records.jsonl": untimed_lines(whole)}
+    [lines] = untimed(Path("b")).values()
+    assert sorted(lines) == sorted(untimed_lines(whole))  # answers are judged two at a time
     for more, words in (
         (["--shard", "3/3"], "--shard 2/3 -> 3/3"),
         (["--shard", "2/4"], "--shard 2/3 -> 2/4"),

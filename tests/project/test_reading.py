@@ -17,6 +17,7 @@ OWN = {
     "align_plugins/workdir.py": "the folder of its own training",
     "eval_anything/annotate/server.py": "bundled pages",
     "eval_anything/cli/new_judge.py": "a bundled example",
+    "eval_anything/evaluation/merge.py": "the run that this merge has begun",
     "eval_anything/lazy.py": "code of this package",
     "eval_anything/leaderboard/build.py": "code of this package",
     "eval_anything/leaderboard/pages.py": "bundled pages, and the site that was just written",
