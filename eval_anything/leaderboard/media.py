@@ -41,13 +41,24 @@ _NOT_OF_BROWSERS = ("tiff", "heic")  # pictures that a site has as PNG
 _PLAYED = ("aac", "flac", "mp4", "mpeg", "ogg", "wav", "webm")
 
 
-_THUMBNAIL = 320  # pixels of the longer side
+_THUMBNAIL = 320  # pixels of the longer side, in lists
 
 
 _POSTER = 480
 
 
+_SHOWN = 1280  # of a picture in a sample, which opens at its own size
+
+
+_HEAVY = 600_000  # bytes: a larger picture is shown from a smaller file, too
+
+
 _SMALL = 40_000  # bytes: a picture no larger than this and its thumbnail is its own thumbnail
+
+
+FILES = ("f", "th", "md")
+"""Fields of a description that are paths: the medium, its thumbnail, and what a sample shows of a large
+medium."""
 
 
 _PEAKS = 160
@@ -123,7 +134,7 @@ class Media:
         if description is None or self._old is None:
             return None
         try:
-            for key in ("f", "th"):
+            for key in FILES:
                 if key in description:
                     link(self._old / description[key], self._root / description[key])
         except FileNotFoundError:
@@ -154,9 +165,11 @@ class Media:
         preview: dict[str, Any] = {"w": width, "h": height}
         if max(width, height) > _THUMBNAIL or size > _SMALL:
             preview["th"] = self._picture(pixels, name, _THUMBNAIL)
+        if max(width, height) > _SHOWN or size > _HEAVY:
+            preview["md"] = self._picture(pixels, f"{name}-{_SHOWN}", _SHOWN, quality=90)
         return preview
 
-    def _picture(self, pixels: np.ndarray, name: str, longest: int) -> str:
+    def _picture(self, pixels: np.ndarray, name: str, longest: int, quality: int = 80) -> str:
         from io import BytesIO
 
         from PIL import Image
@@ -164,7 +177,7 @@ class Media:
         image = Image.fromarray(pixels)
         image.thumbnail((longest, longest))
         buffer = BytesIO()
-        image.save(buffer, "WEBP", quality=80, method=3)
+        image.save(buffer, "WEBP", quality=quality, method=3)
         path = f"thumbs/{name[:2]}/{name}.webp"
         _put(self._root / path, buffer.getvalue())
         return path

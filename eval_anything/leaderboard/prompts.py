@@ -16,7 +16,7 @@ from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.leaderboard.chunks import Chunks, split
-from eval_anything.leaderboard.media import Media
+from eval_anything.leaderboard.media import FILES, Media
 from eval_anything.leaderboard.parts import Texts, part_for_page
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
@@ -92,7 +92,7 @@ class Prompts:
             chunk_of |= dict.fromkeys(rows, k)
         chunks.write(key, chunk_of)
         described = [media.for_page(part) for part in media_parts]
-        files = {fields[name] for fields in described for name in ("f", "th") if name in fields}
+        files = {fields[name] for fields in described for name in FILES if name in fields}
         return len(prompts), sorted({*keys, *texts.keys}), sorted(files)
 
 

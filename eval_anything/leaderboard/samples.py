@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from eval_anything.content import MediaPart, Modality, Part, Record, TextPart
 from eval_anything.leaderboard.chunks import Chunks, split
-from eval_anything.leaderboard.media import Media
+from eval_anything.leaderboard.media import FILES, Media
 from eval_anything.leaderboard.parts import Texts, part_for_page
 from eval_anything.leaderboard.prompts import ITEM
 
@@ -82,7 +82,7 @@ def write_samples(
             for parts in (*record.turns, record.parts)
         ]
         page_parts = [part for parts in answers for part in parts]
-        files |= {part[name] for part in page_parts for name in ("f", "th") if name in part}
+        files |= {part[name] for part in page_parts for name in FILES if name in part}
         thumbnails.append(_thumbnail(page_parts))
         full_samples.append(_full_sample(record, answers, index_of, texts))
     starts, written = [], 0

@@ -39,7 +39,8 @@
     const attributes = { src: address, onerror: lost };
     let shown;
     if (p.modality === "image") {
-      const sharpen = (event) => event.target.classList.toggle("sharp", event.target.naturalWidth <= 256);
+      const sharpen = ({ target }) =>
+        target.classList.toggle("sharp", Math.max(target.naturalWidth, target.naturalHeight) < 100);
       shown = el("img", { ...attributes, alt: label, onload: sharpen });
     } else {
       shown = el(p.modality, { ...attributes, controls: true, preload: "metadata", "aria-label": label });

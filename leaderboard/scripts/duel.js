@@ -6,10 +6,11 @@
     const stack = EA.el(
       "div",
       { class: "swipe" },
-      EA.el("img", { src: EA.file(b.f), alt: "image of B", class: a.w <= 256 ? "sharp" : "" }),
-      EA.el("img", { src: EA.file(a.f), alt: "image of A", class: a.w <= 256 ? "sharp over" : "over" }),
+      EA.el("img", { src: EA.shownFile(b), alt: "image of B", class: EA.shownSize(b).class }),
+      EA.el("img", { src: EA.shownFile(a), alt: "image of A", class: `over ${EA.shownSize(a).class}` }),
       EA.el("span", { class: "edge", "aria-hidden": "true" }),
     );
+    stack.style.width = `min(${Math.max(EA.shownSize(a).width, EA.shownSize(b).width)}px, 100%)`;
     const slider = EA.el("input", {
       type: "range",
       min: 0,
@@ -122,7 +123,7 @@
         preload: "auto",
         playsinline: true,
         "aria-label": `video of ${"AB"[i]}`,
-        class: part.w <= 256 ? "sharp" : "",
+        class: EA.shownSize(part).class,
       }),
     );
     one.muted = two.muted = true;

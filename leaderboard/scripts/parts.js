@@ -21,8 +21,21 @@
     return EA.el("div", {}, shown, button);
   };
 
+  const TINY = 100; // pixels: what is smaller is enlarged, with its pixels sharp
+  const ENLARGED = 192;
+
+  // Width, height and class of a picture or a clip on a page: its own size, or a whole multiple of it.
+  EA.shownSize = (part) => {
+    const longest = Math.max(part.w, part.h);
+    const times = longest < TINY ? Math.floor(ENLARGED / longest) : 1;
+    return { width: part.w * times, height: part.h * times, class: times > 1 ? "sharp" : "" };
+  };
+
+  // The file of a picture in a sample: the picture itself, unless it is very large.
+  EA.shownFile = (part) => EA.file(part.md || part.f);
+
   EA.viewer = (part, label) => {
-    const image = EA.el("img", { src: EA.file(part.f), alt: label, class: "fit" });
+    const image = EA.el("img", { src: EA.file(part.f), alt: label, class: `fit ${EA.shownSize(part).class}` });
     const zoom = EA.el(
       "button",
       {
@@ -42,16 +55,8 @@
     ).classList.add("wide");
   };
 
-  // Small pictures, such as those of 128 pixels, are shown larger with their pixels sharp.
   EA.picture = (part, label) =>
-    EA.el("img", {
-      src: EA.file(part.th || part.f),
-      alt: label,
-      width: part.w,
-      height: part.h,
-      loading: "lazy",
-      class: part.w <= 256 ? "sharp" : "",
-    });
+    EA.el("img", { src: EA.shownFile(part), alt: label, loading: "lazy", ...EA.shownSize(part) });
 
   EA.clip = (part, label) => {
     const video = EA.el("video", {
@@ -62,9 +67,7 @@
       loop: true,
       playsinline: true,
       "aria-label": label,
-      width: part.w,
-      height: part.h,
-      class: part.w <= 256 ? "sharp" : "",
+      ...EA.shownSize(part),
     });
     video.muted = true;
     video.addEventListener(

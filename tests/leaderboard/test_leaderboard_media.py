@@ -64,10 +64,11 @@ def test_media_are_copied_by_content(tmp_path: Path) -> None:
         "s.wav": wav(),
         "c.mp4": mp4(),
     }
+    Image.new("RGB", (1920, 30)).save(tmp_path / "huge.jpg")
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    kinds = {"png": Modality.IMAGE, "wav": Modality.AUDIO, "mp4": Modality.VIDEO}
-    parts = {name: _part(tmp_path / name, kinds[name[-3:]]) for name in files}
+    kinds = {"png": Modality.IMAGE, "jpg": Modality.IMAGE, "wav": Modality.AUDIO, "mp4": Modality.VIDEO}
+    parts = {name: _part(tmp_path / name, kinds[name[-3:]]) for name in [*files, "huge.jpg"]}
     media = Media(site)
     media.add(parts.values())
     shown = {name: media.for_page(part) for name, part in parts.items()}
@@ -77,6 +78,9 @@ def test_media_are_copied_by_content(tmp_path: Path) -> None:
     with Image.open(site / shown["big.png"]["th"]) as thumbnail:
         assert thumbnail.size == (320, 320)
     assert shown["big.png"]["w"] == 700
+    with Image.open(site / shown["huge.jpg"]["md"]) as smaller:
+        assert smaller.size == (1280, 20)
+    assert "md" not in shown["a.png"]
     assert shown["s.wav"]["d"] == pytest.approx(0.2, abs=0.01)
     assert shown["s.wav"]["lu"] < 0
     assert 0 < len(base64.b64decode(shown["s.wav"]["pk"])) <= 160
