@@ -91,6 +91,7 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
         pending=pending.count,
         reasons=reasons_of(records, plan.scorers, pending),
         run=str(run),
+        max_failed=max_failed,
     )
     sentences = _reasons(max_failed, results)
     code = Exit.FAILED if sentences else Exit.DONE

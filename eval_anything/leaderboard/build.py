@@ -283,6 +283,7 @@ class _Builder:
                 _short(cost_of(entry)),
                 [entry.file.tasks, [len(self._samples[entry.id, t].rows) for t in entry.file.tasks]],
                 [_cell(by_cell.get((entry.id, column.key))) for column in self._columns],
+                entry.results.max_failed,
             ]
             for entry in self._entries
         ]

@@ -256,6 +256,9 @@ class Results(Struct, frozen=True, kw_only=True):
         _about("the most frequent reasons of samples without a usable answer or score, at most 100"),
     ] = []
     run: Annotated[str, _about("the directory in which the run was made")] = ""
+    max_failed: Annotated[
+        float, Meta(ge=0, le=1, description="--max-failed: the share of failed samples that is accepted")
+    ] = 0.1
 
     def __post_init__(self) -> None:
         nested = sum(any(":" not in i for i in a.inputs.values()) for a in self.aggregates.values())

@@ -19,8 +19,8 @@
     };
     board.byKey = new Map(board.columns.map((c) => [c.key, c]));
     board.add = (rows) => {
-      for (const [id, name, folder, latency, cost, [tasks, counts], cells] of rows) {
-        const row = { id, name, folder, latency, cost, tasks, counts, cells, published: false };
+      for (const [id, name, folder, latency, cost, [tasks, counts], cells, maxFailed] of rows) {
+        const row = { id, name, folder, latency, cost, tasks, counts, cells, maxFailed, published: false };
         row.text = `${name} ${folder}`.toLowerCase();
         board.rows.push(row);
         board.byId.set(id, row);

@@ -3,8 +3,6 @@
 (() => {
   EA.className = (i) => String.fromCharCode(65 + (i % 26));
 
-  const FAILED = 0.1; // the share that is marked; `run --max-failed` has it, too
-
   // What a cell says; `button` is whether it has a card.
   const told = (row, column) => {
     const cell = row.cells[column.place];
@@ -25,7 +23,7 @@
       button: true,
       bar,
       top,
-      failed: failed > FAILED * n,
+      failed: failed > row.maxFailed * n,
       value: EA.number(value, column.scale),
       group: group ? EA.className(group) : "",
       rank: ranked ? `#${EA.ranks(rankLow, rankHigh)}${top ? " ★" : ""}` : "",

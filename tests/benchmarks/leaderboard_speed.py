@@ -220,7 +220,7 @@ def tall_site(site: Path) -> None:
             cells.append(
                 [value, round(value * 0.9, 4), round(min(1, value * 1.1), 4), 100, 0, i // 2 + 1, i + 1]
             )
-        rows.append([f"model-{i}", f"model {i}", f"run-{i}", 0.5, None, [[], []], cells])
+        rows.append([f"model-{i}", f"model {i}", f"run-{i}", 0.5, None, [[], []], cells, 0.1])
     board = {
         "columns": columns, "published": [], "source": ["", "#"], "leftOut": [], "prompts": {},
         "currency": "", "scatters": [], "histories": [],

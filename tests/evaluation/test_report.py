@@ -25,10 +25,13 @@ def test_the_page_of_a_run(cli: Cli, tmp_path: Path) -> None:
     command = ["score", "--outputs", "rows.jsonl", "--tasks", "mine/demo", "--include", "mine"]
     done = cli(*command, "--max-failed", "1", "--out", "run")
     assert done.code == 0, done.err
+    assert '<td class="n some">' not in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert cli(*command, "--max-failed", "0.1", "--out", "run").code == 1
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     facts = dict(re.findall(r"<dt>(\w+)</dt><dd>(?:<code>)?(.*?)(?:</code>)?</dd>", page))
     assert facts["Model"] == "replay/rows.jsonl"
     assert facts["Samples"] == "5, 1 failed"
+    assert '<td class="n some">1</td>' in page  # red, being more than --max-failed
     assert facts["Command"].startswith("eval-anything score --outputs rows.jsonl")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", facts["Date"])
     assert (

@@ -81,7 +81,7 @@ def test_the_best_are_seen_at_once(browser: Any, site: Path) -> None:
             none: [null, null, null, 9, 0],
           })) {
             const drawn = EA.boardCell();
-            drawn.draw({ id, cells: [cell] }, column);
+            drawn.draw({ id, cells: [cell], maxFailed: 0.1 }, column);
             drawn.element.id = `drawn-${id}`;
             document.getElementById("main").append(drawn.element);
           }
