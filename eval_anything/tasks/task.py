@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eval_anything.content import (
     Contract,
@@ -85,12 +86,13 @@ class Task(Struct, frozen=True, dict=True):
     @cached_property
     def parts_of_fingerprint(self) -> dict[str, str]:
         """sha256 of each part of the task that must be equal for two runs to be comparable; scoring and
-        sampling have fingerprints of their own."""
+        sampling have fingerprints of their own. Descriptions of metrics are words for readers alone."""
+        metrics = {name: replace(metric, description="") for name, metric in self.file.metrics.items()}
         return {
             "version": str(self.file.version),
             "samples": sha256_of([_sample_content(sample) for sample in self.samples]),
             "template": sha256_of(self.template),
-            "metrics": sha256_of([self.file.metrics, self.file.primary]),
+            "metrics": sha256_of([metrics, self.file.primary]),
         }
 
     def messages(self, sample: Sample) -> tuple[Message, ...]:

@@ -227,7 +227,7 @@ def test_a_cell_has_its_card(tab: Tab, site: Path) -> None:
         assert words in text
     assert "not ranked with" in text
     assert "temperature" in text
-    assert "measures\nDoes each required part show what the prompt asks for?" in text
+    assert "measures\nshare of the asked attributes that the parts show, times ten" in text
     fingerprint = page.locator("dialog dd code").first.inner_text()
     assert len(fingerprint) == 64
     page.keyboard.press("Escape")

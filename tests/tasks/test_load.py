@@ -268,6 +268,26 @@ def test_all_bundled_tasks_load() -> None:
             assert len(task.samples) >= 20
 
 
+def test_words_for_readers_change_no_fingerprint(tmp_path: Path) -> None:
+    """A description of a metric may be written later; its range may not be changed."""
+    prints = []
+    texts = ("", ", description: how good it is", ", floor: 0.5")
+    for i, text in enumerate(texts):
+        yaml = OWN.replace("[0, 1]}", f"[0, 1]{text}}}")
+        folder = make_task(tmp_path / str(i), yaml=yaml, score__py=SCORE)
+        prints.append(load_task(folder_at(folder)).parts_of_fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_metrics_of_bundled_tasks_say_what_they_mean() -> None:
+    from eval_anything.tasks.registry import Registry, read_task_file
+
+    files = {name: read_task_file(folder) for name, folder in Registry().folders.items()}
+    named = {f"{name}:{m}": metric for name, file in files.items() for m, metric in file.metrics.items()}
+    judged = {f"{name}:{m}": JUDGES[name][m] for name in find_judges() for m in JUDGES[name]}
+    assert [name for name, metric in {**named, **judged}.items() if not metric.description] == []
+
+
 def test_validate_reads_media_as_a_run_does(cli: Cli, tmp_path: Path) -> None:
     make_growing(tmp_path / "growing.webm")
     clip = (tmp_path / "growing.webm").read_bytes()
