@@ -61,7 +61,7 @@ def _field(option: Option, words: Any) -> Any:
     if option.name == "tasks":
         return [name for name in words.split(",") if name]
     if option.name == "judges":
-        return pairs(option.flag, [_judge_pair(word) for word in words])
+        return judge_specs(words)
     if isinstance(option.type, inspect.DictType):
         return pairs(option.flag, words)
     if option.extra.get("path"):
@@ -69,9 +69,16 @@ def _field(option: Option, words: Any) -> Any:
     return words
 
 
-def _judge_pair(word: str) -> str:
-    """`NAME=SPEC` unchanged; a SPEC alone, whose address may contain `=`, is for every judge."""
-    return word if re.match(r"[^/@:]*=", word) else f"{EVERY_JUDGE}={word}"
+def judge_specs(words: list[str]) -> dict[str, str]:
+    """SPECs by the names of judges from the words of `--judge`: `NAME=SPEC`, or a SPEC alone, whose
+    address may contain `=`, for every judge that asks a chat model. UserError for a pair without a name.
+
+    Example:
+        >>> judge_specs(["rm=path/to/rm", "openai/m@http://host/v1?key=a"])
+        {'rm': 'path/to/rm', '*': 'openai/m@http://host/v1?key=a'}
+    """
+    full_words = [word if re.match(r"[^/@:]*=", word) else f"{EVERY_JUDGE}={word}" for word in words]
+    return pairs("--judge", full_words)
 
 
 def pairs(flag: str, words: list[str]) -> dict[str, str]:

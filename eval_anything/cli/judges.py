@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eval_anything.cli.fields import pairs
+from eval_anything.cli.fields import judge_specs, pairs
 from eval_anything.cli.printing import cost_lines, money_text, show
 from eval_anything.errors import Exit, UserError
-from eval_anything.evaluation.options import split_judge_arguments
+from eval_anything.evaluation.options import EVERY_JUDGE, JUDGE_VARIABLE, split_judge_arguments
 from eval_anything.judges.folder import find_judges, judge_at, judge_named
 from eval_anything.judges.registry import read_judge_file
 from eval_anything.output.progress import Progress
@@ -24,6 +25,7 @@ from eval_anything.output.tables import table
 if TYPE_CHECKING:
     from eval_anything.judges.calibration.labels import Labels
     from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
+    from eval_anything.judges.kind import JudgeFile
 
 
 def list_judges(options: Namespace) -> Exit:
@@ -90,10 +92,14 @@ def calibrate_judge(options: Namespace) -> Exit:
 
     progress = Progress("silent" if options.json else "auto")
     folder = judge_named(options.name, find_judges(options.include))
-    spec = _spec(options)
+    file = read_judge_file(folder)
+    spec = _spec(options, file)
     scorer = make_judge(folder, options.allow_code, spec, _arguments(options))
     if not scorer.available:
-        raise UserError(f"{folder.name} needs a model: add --judge {folder.name}=SPEC")
+        also = f" or --judge SPEC, or set {JUDGE_VARIABLE}" if file.asks_a_chat_model else ""
+        raise UserError(
+            f"{folder.name} needs a model: add --judge {folder.name}={file.model_form}{also}"
+        )
     metric = metric_to_measure(scorer, options.metric)
     spending = scorer.spending = Spending(options.budget)
     spending.must_know([scorer.paid_as] if scorer.paid_as is not None else [])
@@ -147,14 +153,26 @@ def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
         yield read_labels(options.labels, options.limit)
 
 
-def _spec(options: Namespace) -> str | None:
-    """The model behind the one judge, from `--judge NAME=SPEC`."""
-    spec = None
-    for pair in options.judges:
-        name, _, spec = pair.partition("=")
-        if name != options.name or not spec:
-            raise UserError(f"--judge {pair}: must be {options.name}=SPEC")
-    return spec
+def _spec(options: Namespace, file: JudgeFile) -> str | None:
+    """The model behind the one judge, as `run` finds it: that of `--judge NAME=SPEC`, or, for a judge
+    that asks a chat model, of `--judge SPEC` or of the environment variable."""
+    specs = judge_specs(options.judges)
+    other = next((name for name in specs if name not in (options.name, EVERY_JUDGE)), None)
+    if other is not None or not all(specs.values()):
+        form = " or SPEC" if file.asks_a_chat_model else ""
+        raise UserError(
+            f"--judge {' '.join(options.judges)}: must be {options.name}={file.model_form}{form}"
+        )
+    if options.name in specs:
+        return specs[options.name]
+    if file.asks_a_chat_model:
+        return specs.get(EVERY_JUDGE) or os.environ.get(JUDGE_VARIABLE, "").strip() or None
+    if EVERY_JUDGE in specs:
+        raise UserError(
+            f"--judge {specs[EVERY_JUDGE]}: {options.name} asks no chat model. If it is for this judge: "
+            f"--judge {options.name}={specs[EVERY_JUDGE]}"
+        )
+    return None
 
 
 def _arguments(options: Namespace) -> dict[str, str]:

@@ -14,6 +14,7 @@ from unittest.mock import ANY
 import msgspec
 import pytest
 
+from eval_anything.evaluation.options import JUDGE_VARIABLE
 from eval_anything.files.places import content_folder
 from eval_anything.judges.assemble import make_judge
 from eval_anything.judges.calibration.labels import read_labels
@@ -445,6 +446,32 @@ def test_other_wrong_input(cli: Cli, tmp_path: Path, digit: list[str | Path]) ->
     assert "Did you mean synergy_rubric" in calibrate("synergy_rubrik", "--labels", labels)
     assert "--judge synergy_rubric=SPEC" in calibrate("synergy_rubric", "--labels", labels)
     assert "choose one with --metric" in calibrate("selection_contract", "--labels", labels)
+
+
+def test_the_model_is_named_as_for_a_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By NAME=SPEC, by a SPEC for all judges that ask a chat model, or by the environment variable."""
+    labels = write_jsonl(tmp_path / "l.jsonl", [GOOD_ROW])
+    command = ["judges", "calibrate", "synergy_rubric", "--labels", labels, "--dry-run", "--json"]
+    spec = "openai/gpt-4o@http://127.0.0.1:9/v1?a=b"
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    monkeypatch.delenv(JUDGE_VARIABLE, raising=False)
+    without = cli(*command)
+    assert without.code == 2
+    assert f"--judge synergy_rubric=SPEC or --judge SPEC, or set {JUDGE_VARIABLE}" in without.err
+    ways = [["--judge", spec], ["--judge", f"synergy_rubric={spec}"], []]
+    monkeypatch.setenv(JUDGE_VARIABLE, "nonsense")
+    for way in ways:
+        if not way:
+            monkeypatch.setenv(JUDGE_VARIABLE, spec)
+        done = cli(*command, *way)
+        assert done.code == 0, done.err
+        assert done.json["cost"]["by"]["judge synergy_rubric"]["calls"] == 4
+    for judge in ("micro_synergy_rm", "validity"):
+        refused = cli("judges", "calibrate", judge, "--labels", labels, "--judge", spec)
+        assert refused.code == 2
+        assert f"{judge} asks no chat model" in refused.err
 
 
 # --- judges validate -----------------------------------------------------------------------------
