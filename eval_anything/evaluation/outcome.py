@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from eval_anything.content import NO_TOKENS, Usage
-from eval_anything.errors import Exit
+from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.modalities import by_modality
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan
@@ -29,6 +29,7 @@ from eval_anything.runs.results_file import (
     Results,
     RunCost,
     TaskResult,
+    read_results,
 )
 from eval_anything.runs.spending_file import SpendingFile
 from eval_anything.servers.prices import read_prices
@@ -79,7 +80,7 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     }
     for external in plan.external:
         results |= external.results(run)
-        combined |= external.aggregates(run)
+        combined |= _unchanged_aggregates(external.source, run, results) | external.aggregates(run)
     paid = [o for log in (*logs.values(), *canary_logs.values()) for part in log for o in part]
     run_results = Results(
         model=plan.model.name,
@@ -102,6 +103,21 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     for scorer in plan.all_scorers:
         kept_verdicts[scorer.name] += scorer.kept_verdicts
     return Outcome(run_results, run, plan.tasks, code, [*sentences, *waiting], +kept_verdicts)
+
+
+def _unchanged_aggregates(
+    source: str, run: Path, results: Mapping[str, TaskResult]
+) -> dict[str, AggregateResult]:
+    """Aggregates of a source's tasks in the results so far, which a call that names the tasks alone
+    cannot make again; none if one of the tasks has changed."""
+    try:
+        before = read_results(run)
+    except UserError:
+        return {}
+    prefix = f"{source}/"
+    if any(results.get(name) != task for name, task in before.tasks.items() if name.startswith(prefix)):
+        return {}
+    return {name: entry for name, entry in before.aggregates.items() if name.startswith(prefix)}
 
 
 def _waiting(pending: Pending) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.helpers import Cli, make_task
+from tests.support.judge_server import POOR, judge_server, talk_task
 from tests.support.lm_eval_tasks import question, write_tasks, write_yaml
 from tests.support.scripted_server import fails, says, serve
 
@@ -37,7 +38,9 @@ def records(run: Path, task: str) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_run_with_tasks_of_both_kinds(cli: Cli, tiny: Path, own: Path, tmp_path: Path) -> None:
-    make_task(tmp_path / "ours", "mine/demo")
+    make_task(
+        tmp_path / "ours", "mine/demo", yaml=talk_task("selection_contract, synergy_rubric", "selection")
+    )
     tasks = "mine/demo,lm_eval/own_group,lm_eval/own_text,lm_eval/own_answer"
     command = ("run", "--model", tiny, "--tasks", tasks, "--include", own, "--include", "ours")
     done = cli(*command, "--limit", "6", "--model-arg", "max_new_tokens=4", "--out", "run", *_QUICK)
@@ -50,7 +53,7 @@ def test_a_run_with_tasks_of_both_kinds(cli: Cli, tiny: Path, own: Path, tmp_pat
     run = tmp_path / "run"
     for task, result in results["tasks"].items():
         assert result["samples"] == (4 if task == "mine/demo" else 6) == len(records(run, task))
-        for metric in result["metrics"].values():
+        for metric in (m for name, m in result["metrics"].items() if name != "synergy"):
             assert metric["ci95"][0] <= metric["value"] <= metric["ci95"][1]
     choice = results["tasks"]["lm_eval/own_choice"]
     theirs = json.loads((run / "lm_eval/own_choice/lm_eval.json").read_bytes())["lm_eval"]
@@ -75,6 +78,17 @@ def test_a_run_with_tasks_of_both_kinds(cli: Cli, tiny: Path, own: Path, tmp_pat
     again = cli(*command, "--limit", "6", "--model-arg", "max_new_tokens=4", "--out", "run", *_QUICK)
     assert again.json == results
     assert "by lm_eval" not in again.err
+    # A judge that comes later scores our task in place; those of lm_eval stay as they are.
+    with judge_server() as judge:
+        judge.reply = lambda asked: (200, POOR)
+        options = ("--include", own, "--include", "ours", "--judge", judge.spec)
+        judged = cli("score", "--outputs", "run", *options, *_QUICK)
+    assert judged.code == 0, judged.err
+    assert judged.json["tasks"]["mine/demo"]["metrics"]["synergy"]["value"] == 0.0
+    assert judged.json["tasks"]["mine/demo"]["metrics"].keys() > {"selection"}
+    for part in ("tasks", "aggregates"):
+        for name in results[part].keys() - {"mine/demo"}:
+            assert judged.json[part][name] == results[part][name]
     shown = cli(*command, "--limit", "8", "--out", "other", "--dry-run")
     assert shown.code == 0
     assert "lm_eval/own_choice        8" in shown.out
