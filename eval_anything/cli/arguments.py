@@ -202,7 +202,7 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write")
     about = "longest answer, in tokens (512)"
     export.add_argument("--max-tokens", metavar="N", type=at_least_one, default=512, help=about)
-    _add_fields(export, "include", "data", "suite")
+    _add_fields(export, "include", "data", "suite", "limit", "first", "where")
     new = _command(tasks, "new", "create a task folder to start from", "tasks:new_task")
     new.add_argument("name", metavar="SUITE/TASK", help="name of the new task")
     new.add_argument(

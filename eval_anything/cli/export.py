@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from pathlib import Path
 
+from eval_anything.cli.fields import pairs
 from eval_anything.cli.printing import show
-from eval_anything.errors import Exit
+from eval_anything.errors import Exit, UserError
+from eval_anything.evaluation.options import EvaluationOptions, words_of
 
 
 def export_tasks(options: Namespace) -> Exit:
     """Writes tasks in the form that is named."""
-    return _prompts(options) if options.form == "prompts" else _lm_eval(options)
+    if options.form == "prompts":
+        return _prompts(options)
+    for name in ("limit", "first", "where"):
+        if getattr(options, name):
+            raise UserError(f"--{name}: lm_eval draws samples itself (its --limit); leave it out here")
+    return _lm_eval(options)
 
 
 def _prompts(options: Namespace) -> Exit:
     """Writes what a model is to be asked, and a file for the answers."""
+    from eval_anything.evaluation.selection import ChosenSamples
     from eval_anything.judges.folder import find_judges
     from eval_anything.judges.registry import JudgeMetrics
     from eval_anything.tasks.load import load_task
@@ -28,25 +35,31 @@ def _prompts(options: Namespace) -> Exit:
     suites = registry.select(words, options.suite or "open")
     names = list(dict.fromkeys(task for suite in suites for task in suite.tasks))
     metrics = JudgeMetrics(find_judges(options.include))
-    tasks = [load_task(registry.folders[name], metrics, options.data) for name in names]
-    export_prompts(tasks, options.out)
+    tasks = {name: load_task(registry.folders[name], metrics, options.data) for name in names}
+    selection = EvaluationOptions(
+        tasks=words,
+        suite=options.suite,
+        include=[str(path) for path in options.include],
+        data=[str(path) for path in options.data],
+        limit=options.limit,
+        first=options.first,
+        where=pairs("--where", options.where),
+    )
+    chosen = ChosenSamples(selection, None, tasks, (), None)
+    chosen.extend(suites)
+    samples = {name: len(chosen.samples[name]) for name in names if name in chosen.samples}
+    export_prompts([(tasks[name], chosen.samples[name]) for name in samples], options.out)
     answers = options.out / ANSWERS
+    # The same samples, by the same options.
+    score = ["eval-anything", "score", "--outputs", str(answers), *words_of(selection)]
     return show(
         options,
-        {"prompts": str(options.out / PROMPTS), "answers": str(answers)}
-        | {"tasks": {task.name: len(task.samples) for task in tasks}},
-        *(f"{task.name}: {len(task.samples)} prompts" for task in tasks),
+        {"prompts": str(options.out / PROMPTS), "answers": str(answers)} | {"tasks": samples},
+        *(f"{name}: {count} prompts" for name, count in samples.items()),
+        *chosen.lines(),
         f"\n{options.out / PROMPTS} has what a model is to be asked, {answers} a line for each answer.",
-        f"With the answers in it:\n  {_command(answers, names, options)}",
+        f"With the answers in it:\n  {shlex.join(score)}",
     )
-
-
-def _command(answers: Path, names: list[str], options: Namespace) -> str:
-    """The command that scores the answers, for a shell."""
-    words = ["eval-anything", "score", "--outputs", str(answers), "--tasks", ",".join(names)]
-    for option, paths in (("--include", options.include), ("--data", options.data)):
-        words += [word for path in paths for word in (option, str(path))]
-    return shlex.join(words)
 
 
 def _lm_eval(options: Namespace) -> Exit:

@@ -26,7 +26,7 @@ class ChosenSamples:
 
     Args:
         options: the options of this call.
-        model: the model, for `--skip-unreadable`.
+        model: the model, for `--skip-unreadable`; None where no model is asked.
         tasks: all tasks of the run.
         external: names of those that other tools run, which have an order of their own.
         old: run.json of the run so far, if there is one.
@@ -35,7 +35,7 @@ class ChosenSamples:
     def __init__(
         self,
         options: EvaluationOptions,
-        model: Model,
+        model: Model | None,
         tasks: Mapping[str, Task],
         external: Collection[str],
         old: RunFile | None,
@@ -43,7 +43,7 @@ class ChosenSamples:
         self._options = options
         self._tasks = tasks
         self._external = external
-        self._reads = _reads(model) if options.skip_unreadable else None
+        self._reads = _reads(model) if options.skip_unreadable and model is not None else None
         begun = {} if old is None else old.counts
         recorded_ids = {} if old is None or old.chosen is UNSET else old.chosen
         self._drawn = set(recorded_ids)

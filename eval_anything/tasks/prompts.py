@@ -10,7 +10,7 @@ Targets and metadata stay in the task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from eval_anything.tasks.task import Task
 PROMPTS, ANSWERS = "prompts.jsonl", "answers.jsonl"
 
 
-def export_prompts(tasks: Sequence[Task], out: Path) -> None:
-    """Writes the prompts of tasks into a folder, which must be new or empty.
+def export_prompts(chosen: Iterable[tuple[Task, Sequence[Sample]]], out: Path) -> None:
+    """Writes the prompts of samples of tasks into a folder, which must be new or empty.
 
     UserError for a folder that has files: they may be answers.
     """
@@ -35,8 +35,8 @@ def export_prompts(tasks: Sequence[Task], out: Path) -> None:
         raise UserError(f"--out {out} holds files, perhaps answers: choose another folder")
     store = MediaStore(out / "media")
     prompts, answers = [], []
-    for task in tasks:
-        for sample in task.samples:
+    for task, samples in chosen:
+        for sample in samples:
             key = {"task": task.name, "id": sample.id}
             prompts.append({**key, **_prompt(task, sample, store, out)})
             answers.append({**key, **_no_answer(sample)})

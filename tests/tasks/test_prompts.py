@@ -57,6 +57,75 @@ def test_prompts_go_out_and_answers_come_back(cli: Cli, tmp_path: Path) -> None:
     }
 
 
+def test_a_share_of_the_prompts(cli: Cli, tmp_path: Path) -> None:
+    """The same options as those of `run` choose the same samples, and stand in the command to score."""
+    yaml = TASK_YAML + "group_by: [kind]\n"
+    samples = [text_sample(f"s{i}", metadata={"kind": "ab"[i // 6], "n": i % 2}) for i in range(12)]
+    make_task(tmp_path, "mine/asks", samples, yaml)
+    make_task(tmp_path, "mine/other", samples[:2], yaml)
+    for number, (options, expected) in enumerate(
+        [
+            (["--first", "2"], ["s0", "s1"]),
+            (["--where", "kind=b", "--where", "n=1"], ["s7", "s9", "s11"]),
+            (["--limit", "4"], None),
+            (["--where", "kind=b", "--limit", "2"], None),
+        ]
+    ):
+        command = ["tasks", "export", "prompts", "mine/asks", "--include", "mine", *options]
+        out = cli(*command, "--out", f"out {number}")
+        assert out.code == 0, out.err
+        answers = rows(tmp_path / f"out {number}" / "answers.jsonl")
+        ids = [row["id"] for row in answers]
+        assert expected is None or ids == expected
+        lines = [json.dumps({**row, "response": "Paris"}) + "\n" for row in answers]
+        (tmp_path / f"out {number}" / "answers.jsonl").write_text("".join(lines))
+        [score] = [line.strip() for line in out.out.splitlines() if line.startswith("  eval-anything")]
+        done = cli(*shlex.split(score)[1:], "--out", f"run {number}", "--json")
+        assert done.code == 0, done.err
+        assert done.json["tasks"]["mine/asks"]["samples"] == len(ids) > 0
+    assert len(rows(tmp_path / "out 2" / "answers.jsonl")) == 4
+    groups = [
+        row["id"] in {f"s{i}" for i in range(6)} for row in rows(tmp_path / "out 2" / "answers.jsonl")
+    ]
+    assert sum(groups) == 2, "a draw from both groups"
+    assert (
+        "samples: 4 of 12 of mine/asks; drawn from all groups"
+        in cli(
+            *(
+                "tasks",
+                "export",
+                "prompts",
+                "mine/asks",
+                "--include",
+                "mine",
+                "--limit",
+                "4",
+                "--out",
+                "a",
+            )
+        ).out
+    )
+    wrong = cli(
+        "tasks", "export", "prompts", "mine/asks", "--include", "mine", "--where", "kind=c", "--out", "b"
+    )
+    assert (wrong.code, (tmp_path / "b").exists()) == (2, False)
+    wrong = cli(
+        "tasks", "export", "lm_eval", "mine/asks", "--include", "mine", "--first", "2", "--out", "b"
+    )
+    assert "--first: lm_eval draws samples itself" in wrong.err
+
+
+def test_the_limit_of_a_suite(cli: Cli, tmp_path: Path) -> None:
+    make_task(tmp_path, "mine/asks", [text_sample(f"s{i}") for i in range(5)])
+    suite = "title: Quick\ndescription: Some.\ntasks: [mine/asks]\nlimit: 2\n"
+    (tmp_path / "mine" / "quick").mkdir()
+    (tmp_path / "mine" / "quick" / "suite.yaml").write_text(suite)
+    out = cli("tasks", "export", "prompts", "quick", "--include", "mine", "--out", "out")
+    assert "mine/asks: 2 prompts" in out.out, out.err
+    [score] = [line.strip() for line in out.out.splitlines() if line.startswith("  eval-anything")]
+    assert "no output for 2 of 2 samples" in cli(*shlex.split(score)[1:], "--out", "run").err
+
+
 def test_answers_are_never_overwritten(cli: Cli, tmp_path: Path) -> None:
     make_task(tmp_path)
     command = ["tasks", "export", "prompts", "mine/demo", "--include", "mine", "--out", "out"]
