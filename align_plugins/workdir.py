@@ -6,6 +6,7 @@ log.jsonl                       loss, metrics, learning rate: one line each `log
 runs/<name>/                    evaluations, one run directory each: start, step-<step>
 final/                          the trained checkpoint
 result.json                     the outcome
+report.html                     curves of the evaluations and of the log
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from eval_anything.servers.secrets import without_key
 
 NOTE = "training.json"
 """The file beside run.json that says which step of which training the run evaluated."""
+
+
+PAGE = "report.html"
+"""The page of a training, in its folder."""
 
 
 LENGTH = ("max_steps", "num_train_epochs")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from align_plugins.evaluation.checkpoints import Evaluations
 from align_plugins.settings import EvaluationSettings
 from align_plugins.trainer import Trained
-from align_plugins.workdir import Workdir
+from align_plugins.workdir import PAGE, Workdir
 from eval_anything.comparison import compare
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.gate import gate
@@ -92,8 +93,21 @@ def training_report(summary: Mapping[str, Any]) -> Trained:
             str(summary["metric"]),
             table(["checkpoint", "tokens", "value", "95 % interval", ""], rows, right=(1, 2)),
         ]
-        if beats_start is False:
-            lines.append("none is better than the start")
+    lines += findings(summary)
+    if summary.get("evaluation_seconds"):
+        lines.append(f"evaluations took {summary['evaluation_seconds']:.0f} s beside the training")
+    page = Path(summary["out"]) / PAGE
+    lines += ["", f"trained: {summary['final']}", *([f"page: {page}"] if page.is_file() else [])]
+    verdict = summary.get("gate")
+    blocked = verdict is not None and verdict["verdict"] not in ("PASS", "WARN")
+    return Trained(dict(summary), lines, blocked)
+
+
+def findings(summary: Mapping[str, Any]) -> list[str]:
+    """Sentences about a finished training: the best checkpoint against the start, the gate's verdict."""
+    lines = []
+    if summary.get("beats_start") is False:
+        lines.append(f"{summary['metric']}: none is better than the start")
     for change in summary.get("compared") or ():
         low, high = change["ci95"] or (float("nan"), float("nan"))
         p = change["p_holm"]
@@ -105,8 +119,4 @@ def training_report(summary: Mapping[str, Any]) -> Trained:
     verdict = summary.get("gate")
     if verdict is not None:
         lines += [f"gate: {verdict['verdict']}", *(f"  {reason}" for reason in verdict["reasons"])]
-    if summary.get("evaluation_seconds"):
-        lines.append(f"evaluations took {summary['evaluation_seconds']:.0f} s beside the training")
-    lines += ["", f"trained: {summary['final']}"]
-    blocked = verdict is not None and verdict["verdict"] not in ("PASS", "WARN")
-    return Trained(dict(summary), lines, blocked)
+    return lines

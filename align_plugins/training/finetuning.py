@@ -28,6 +28,7 @@ from align_plugins.data.contamination import benchmark_prompts, read_clean_rows
 from align_plugins.data.files import file_hash
 from align_plugins.data.rows import Prompt
 from align_plugins.evaluation.checkpoints import START, check_evaluation
+from align_plugins.evaluation.page import write_page
 from align_plugins.evaluation.report import report_evaluations, training_report
 from align_plugins.policies.base import RowError, max_sequence_length, too_long
 from align_plugins.settings import (
@@ -307,6 +308,7 @@ class Finetuning:
         if evaluate is not None:
             summary |= report_evaluations(evaluate, work, self.progress, START)
         write_atomically(work.result, pretty_json(summary))
+        write_page(work, evaluate, last.step)
 
     def report(self) -> Trained:
         """Report of a finished training; empty in all processes but the main one."""

@@ -11,6 +11,7 @@ import transformers
 
 from align_plugins.evaluation.callback import checkpoint_note
 from align_plugins.evaluation.checkpoints import START, Evaluations
+from align_plugins.evaluation.page import write_page
 from align_plugins.settings import TrainSettings
 from align_plugins.workdir import NOTE, Checkpoint, Workdir, broadcast_decision, is_main
 from eval_anything.files.writing import pretty_json, write_atomically
@@ -94,6 +95,7 @@ class TrainingMonitor(transformers.TrainerCallback):  # type: ignore[misc]  # it
                 stops = self._evaluate(self._evaluations, Checkpoint(state.global_step, path, note))
                 control.should_training_stop = control.should_training_stop or stops
             self._rotate()
+            write_page(self._work, self._settings.evaluate, self._engine.steps)
         if self._settings.waits:
             control.should_training_stop = broadcast_decision(control.should_training_stop)
 

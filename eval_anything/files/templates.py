@@ -102,11 +102,13 @@ class Template(NamedTuple):
 
 
 def page_templates() -> Any:
-    """The Jinja environment for the pages in `leaderboard/templates`; an undefined name is an error."""
+    """The Jinja environment for the pages in `leaderboard/templates`, which may include a style of
+    `leaderboard/styles`; an undefined name is an error."""
     import jinja2
 
+    content = content_folder("leaderboard")
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(content_folder("leaderboard") / "templates"),
+        loader=jinja2.FileSystemLoader([content / "templates", content / "styles"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

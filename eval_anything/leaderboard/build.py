@@ -24,13 +24,14 @@ from eval_anything.leaderboard.board import Column, cells_of, columns_of, refere
 from eval_anything.leaderboard.cards import card, dimensions, latency_of, profile
 from eval_anything.leaderboard.chunks import Chunks, split
 from eval_anything.leaderboard.media import Media, link
-from eval_anything.leaderboard.overview import cost_of, write_histories, write_scatters
+from eval_anything.leaderboard.overview import cost_of, write_scatters
 from eval_anything.leaderboard.pages import single_file, write_index
 from eval_anything.leaderboard.prompts import Prompts
 from eval_anything.leaderboard.read_runs import LeftOut, SiteRun, read_entries
 from eval_anything.leaderboard.reference import Reference, read_reference
 from eval_anything.leaderboard.samples import TaskSamples, read_rows, write_samples
 from eval_anything.leaderboard.site import check_out, is_site, new_site
+from eval_anything.leaderboard.trainings import write_trainings
 from eval_anything.runs.directory import read_run
 from eval_anything.version import __version__
 
@@ -272,7 +273,7 @@ class _Builder:
             "money for 1,000 samples": {e.id: cost_of(e) for e in self._entries},
         }
         scatters = write_scatters(cells, self._columns, names, costs, self._chunks)
-        histories = write_histories(self._entries, cells, self._columns, self._chunks)
+        trainings = write_trainings(self._entries, cells, self._columns, self._chunks)
         published = reference_rows(reference, self._columns)
         rows = [
             [
@@ -302,7 +303,7 @@ class _Builder:
                 "",
             ),
             "scatters": scatters,
-            "histories": histories,
+            "trainings": trainings,
         }
         write_board(board, rows, self._chunks)
 

@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eval_anything.leaderboard.frame import BOTTOM, PlotFrame, widened
 from eval_anything.output.svg import Tree, dot, line, number, path, svg, text
 
-_WIDTH = 640.0
+_WIDTH = 380.0
 
 
-_LEFT, _RIGHT, _BOTTOM = 56.0, 20.0, 46.0  # margins of plots, for the labels of their axes
+_LETTER, _LONGEST_LABEL = 6.8, 24  # units of a letter's width; letters
 
 
 class Bar(NamedTuple):
@@ -41,18 +42,20 @@ class Point(NamedTuple):
 
 def bars(title: str, rows: Sequence[Bar]) -> Tree:
     """Dots with their intervals, one row each, on a scale from the worst value to the best."""
-    label_width, note_width, height = 190.0, 120.0, 30.0
+    height = 30.0
+    label_width = 14 + _LETTER * min(_LONGEST_LABEL, max(len(row.label) for row in rows))
+    note_width = 14 + _LETTER * max(len(row.note) for row in rows)
     span = _WIDTH - label_width - note_width
     body: list[Tree] = []
     total = height * len(rows) + 26
-    for share in (0, 0.25, 0.5, 0.75, 1):
+    for share in (0, 0.5, 1):
         x = label_width + span * share
         body.append(line(x, 4, x, total - 20, "grid"))
         body.append(text(x, total - 6, f"{100 * share:.0f} %", "tick", "middle"))
     for i, row in enumerate(rows):
         y = height * (i + 0.5) + 4
         at = [label_width + span * min(1.0, max(0.0, v)) for v in (row.low, row.value, row.high)]
-        body.append(text(label_width - 10, y + 4, _cut(row.label, 26), "label", "end"))
+        body.append(text(label_width - 10, y + 4, _cut(row.label, _LONGEST_LABEL), "label", "end"))
         body.append(_pill(label_width, y - 4, span, "track"))
         body.append(_pill(at[0], y - 4, max(at[2] - at[0], 2), "band"))
         body.append(dot(at[1], y))
@@ -65,16 +68,16 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
     """Quality over cost, with a log scale, and the efficient front: the runs for which no other run is
     better at no higher cost."""
     xs = [math.log10(p.x) for p in points]
-    frame = _Frame(330.0, 14.0, _widened(min(xs), max(xs), 0.15), _y_range(points))
+    frame = PlotFrame(_WIDTH, 280.0, 20.0, widened(min(xs), max(xs), 0.15), _y_range(points))
 
     def at(x: float, y: float) -> tuple[float, float]:
         return frame.at(math.log10(x), y)
 
-    body = frame.y_grid()
+    body = frame.y_grid(5)
     for x in _log_ticks(*frame.x):
         h, _ = at(x, frame.y[0])
-        body.append(line(h, frame.top, h, frame.height - _BOTTOM, "grid"))
-        body.append(text(h, frame.height - _BOTTOM + 16, f"{x:g}", "tick", "middle"))
+        body.append(line(h, frame.top, h, frame.height - BOTTOM, "grid"))
+        body.append(frame.x_tick(math.log10(x), f"{x:g}"))
     body += frame.labels(x_label, y_label)
     best = front(points)
     corners = []
@@ -94,10 +97,10 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> 
         body.append(
             ["g", {"class": "mark front-mark" if p in best else "mark", "data-run": p.run}, mark]
         )
-    for p in best[:8]:
+    for p in best[:5]:
         x, y = at(p.x, p.y)
-        beside = (x - 9, "end") if x > _WIDTH - 160 else (x + 9, "start")
-        body.append(text(beside[0], y - 8, _cut(p.name, 22), "label", beside[1]))
+        beside = (x - 9, "end") if x > _WIDTH / 2 else (x + 9, "start")
+        body.append(text(beside[0], y - 8, _cut(p.name, _LONGEST_LABEL), "label", beside[1]))
     words = "On the efficient front: " + ", ".join(f"{p.name} ({p.y:.3g} at {p.x:.3g})" for p in best)
     return svg(_WIDTH, frame.height, title, words, body)
 
@@ -111,61 +114,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     return frontier
 
 
-def history(title: str, y_label: str, points: Sequence[Point]) -> Tree:
-    """A metric over training steps (x), with its interval as a band."""
-    xs = [p.x for p in points]
-    frame = _Frame(280.0, 18.0, _widened(min(xs), max(xs), 0.5), _y_range(points))
-    body = frame.y_grid()
-    band = [frame.at(p.x, p.high) for p in points] + [frame.at(p.x, p.low) for p in reversed(points)]
-    body.append(path(band, "area", closed=True))
-    body.append(path((frame.at(p.x, p.y) for p in points), "curve"))
-    for p in points:
-        words = f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})"
-        mark = [dot(*frame.at(p.x, p.y)), ["title", {}, words]]
-        body.append(["g", {"class": "mark", "data-run": p.run}, mark])
-    for p in points if len(points) <= 8 else (points[0], points[-1]):
-        h, _ = frame.at(p.x, p.y)
-        body.append(text(h, frame.height - _BOTTOM + 16, f"{p.x:g}", "tick", "middle"))
-    body += frame.labels("training step", y_label)
-    words = "; ".join(f"step {p.x:g}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})" for p in points)
-    return svg(_WIDTH, frame.height, title, words, body)
-
-
-class _Frame(NamedTuple):
-    """The frame of a plot: its height with margins, its top margin, the ranges of its axes."""
-
-    height: float
-    top: float
-    x: tuple[float, float]
-    y: tuple[float, float]
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point in the drawing."""
-        right = (x - self.x[0]) / (self.x[1] - self.x[0])
-        up = (y - self.y[0]) / (self.y[1] - self.y[0])
-        return (
-            _LEFT + right * (_WIDTH - _LEFT - _RIGHT),
-            self.height - _BOTTOM - up * (self.height - self.top - _BOTTOM),
-        )
-
-    def y_grid(self) -> list[Tree]:
-        body: list[Tree] = []
-        for y in _ticks(*self.y):
-            _, v = self.at(self.x[0], y)
-            body.append(line(_LEFT, v, _WIDTH - _RIGHT, v, "grid"))
-            body.append(text(_LEFT - 8, v + 4, f"{y:g}", "tick", "end"))
-        return body
-
-    def labels(self, x_label: str, y_label: str) -> list[Tree]:
-        center = (_LEFT + _WIDTH - _RIGHT) / 2
-        return [
-            text(center, self.height - 8, x_label, "axis", "middle"),
-            text(_LEFT, 10, y_label, "axis", "start"),
-        ]
-
-
 def _y_range(points: Sequence[Point]) -> tuple[float, float]:
-    return _widened(min(p.low for p in points), max(p.high for p in points), 0.02)
+    return widened(min(p.low for p in points), max(p.high for p in points), 0.02)
 
 
 def _pill(x: float, y: float, width: float, class_: str) -> Tree:
@@ -176,21 +126,6 @@ def _pill(x: float, y: float, width: float, class_: str) -> Tree:
 
 def _cut(words: str, longest: int) -> str:
     return words if len(words) <= longest else words[: longest - 1] + "…"
-
-
-def _widened(low: float, high: float, least: float) -> tuple[float, float]:
-    """The ends with a margin of a tenth, and at least `least` on each side."""
-    margin = max((high - low) * 0.1, least)
-    return low - margin, high + margin
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """About six round numbers between the ends."""
-    raw = (high - low) / 6
-    power: float = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
-    first = math.ceil(low / step)
-    return [round(i * step, 10) for i in range(first, math.floor(high / step) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

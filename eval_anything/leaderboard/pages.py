@@ -28,6 +28,7 @@ SCRIPTS = (
     "board.js",
     "cell.js",
     "model.js",
+    "training.js",
     "parts.js",
     "turns.js",
     "sound.js",
@@ -42,7 +43,7 @@ SCRIPTS = (
 """Scripts of the page, in the order in which they run."""
 
 
-_STYLES = ("base.css", "board.css", "pages.css")
+_STYLES = ("base.css", "board.css", "pages.css", "charts.css")
 
 
 def write_index(site: Path, table: dict[str, Any]) -> None:

@@ -27,9 +27,9 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Tree:
     return ["line", ends | {"class": class_}, []]
 
 
-def dot(x: float, y: float) -> Tree:
+def dot(x: float, y: float, radius: float = 5.5) -> Tree:
     """A filled circle around a point."""
-    return ["circle", {"cx": number(x), "cy": number(y), "r": "5.5", "class": "dot"}, []]
+    return ["circle", {"cx": number(x), "cy": number(y), "r": number(radius), "class": "dot"}, []]
 
 
 def text(x: float, y: float, words: str, class_: str, anchor: str) -> Tree:
@@ -52,11 +52,12 @@ def markup(tree: Tree, style: str) -> str:
     """The picture as a file, with its style sheet."""
     name, attributes, children = tree
     root = {"xmlns": "http://www.w3.org/2000/svg", **attributes}
-    return _markup([name, root, [["style", {}, style], *children]]) + "\n"
+    return element([name, root, [["style", {}, style], *children]]) + "\n"
 
 
-def _markup(tree: Tree) -> str:
+def element(tree: Tree) -> str:
+    """The markup of an element, for a page that has its style."""
     name, attributes, content = tree
     words = "".join(f' {key}="{escape(setting)}"' for key, setting in attributes.items())
-    inner = escape(content) if isinstance(content, str) else "\n".join(map(_markup, content))
+    inner = escape(content) if isinstance(content, str) else "\n".join(map(element, content))
     return f"<{name}{words}>{inner}</{name}>"

@@ -521,6 +521,7 @@
         choice,
       ),
       leaders,
+      data.trainings.length ? EA.trainingLinks(data.trainings) : "",
       notice,
       scroller,
       empty,

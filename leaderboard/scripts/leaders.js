@@ -16,6 +16,8 @@
     const ends = best.flatMap((row) => cell(row).slice(0, 3));
     const scale = [Math.min(...ends), Math.max(...ends)];
     const tied = ranked.filter((row) => cell(row)[5] === 1).length;
+    const names = best.map((row) => row.name);
+    const alone = (row) => names.indexOf(row.name) === names.lastIndexOf(row.name);
     const line = (row) => {
       const [value, low, high, , , rankLow] = cell(row);
       const plot = EA.el("span", { class: "scale", "aria-hidden": "true" }, EA.el("i"), EA.el("b"));
@@ -24,7 +26,7 @@
       return EA.el(
         "li",
         { class: rankLow === 1 ? "top" : "" },
-        EA.el("a", { href: EA.href("model", { run: row.id }) }, EA.said(EA.modelLabel(row))),
+        EA.el("a", { href: EA.href("model", { run: row.id }) }, EA.said(alone(row) ? row.name : EA.modelLabel(row))),
         plot,
         EA.el("b", {}, EA.number(value, column.scale)),
         EA.el("small", {}, EA.interval(low, high, column.scale)),

@@ -143,15 +143,21 @@
         ),
       );
 
-    for (const family of board.histories.filter((h) => h.runs.includes(row.id))) {
-      const charts = await EA.load(family.key);
+    for (const training of board.trainings.filter((t) => t.runs.some(([id]) => id === row.id))) {
+      const { metrics } = await EA.load(training.key);
       main.append(
         section(
           "Over training",
           EA.el(
+            "p",
+            {},
+            EA.el("a", { href: EA.trainingLink(training) }, "The training ", EA.said(training.name)),
+            EA.el("span", { class: "soft" }, `: ${EA.plural(training.runs.length, "run")}. This one is the large dot.`),
+          ),
+          EA.el(
             "div",
             { class: "figures" },
-            charts.map((c) => EA.chart(c, row.id)),
+            metrics.map(([, , tree]) => EA.chart(tree, row.id)),
           ),
         ),
       );
@@ -176,7 +182,7 @@
             EA.el(
               "span",
               { class: "soft" },
-              "The line is the efficient front: nobody is better for less. This model is filled.",
+              "The line is the efficient front: nobody is better for less. This model is the large dot.",
             ),
           ),
           place,

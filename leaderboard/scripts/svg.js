@@ -28,11 +28,7 @@
       "figure",
       { class: "figure" },
       EA.said(tree[1]["aria-label"], "figcaption"),
-      EA.el(
-        "div",
-        { class: "scroll", tabindex: "0", role: "group", "aria-label": tree[1]["aria-label"] },
-        drawn,
-      ),
+      drawn,
       EA.el("details", {}, EA.el("summary", {}, "In words"), EA.said(words, "p")),
     );
   };

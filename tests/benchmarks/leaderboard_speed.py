@@ -223,7 +223,7 @@ def tall_site(site: Path) -> None:
         rows.append([f"model-{i}", f"model {i}", f"run-{i}", 0.5, None, [[], []], cells, 0.1])
     board = {
         "columns": columns, "published": [], "source": ["", "#"], "leftOut": [], "prompts": {},
-        "currency": "", "scatters": [], "histories": [],
+        "currency": "", "scatters": [], "trainings": [],
     }  # fmt: skip
     site.mkdir()
     write_board(board, rows, Chunks(site / "data"))

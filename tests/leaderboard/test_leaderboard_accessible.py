@@ -18,6 +18,7 @@ _VIEWS = {
     "all metrics": ("#board?all=1&sel={tuned-300}", "table.board tbody tr[aria-rowindex]"),
     "nothing found": ("#board?q=nobody", ".empty"),
     "model": ("#model?run={tuned-300}", "figure svg"),
+    "training": ("#training?key=trainings/0", ".checkpoints"),
     "samples": ("#samples?run={tuned-300}&task=micro/synergy", ".detail h1"),
     "failed sample": ("#samples?run={flaky}&task=micro/selection&outcome=failed", ".answered .wrong"),
     "compare": ("#compare?a={tuned-100}&b={tuned-300}&task=micro/synergy", ".stage-pair h2"),
@@ -38,7 +39,10 @@ def _violations(page: Any, rules: str = "") -> list[str]:
 # In the dark only colours differ; the views that are left out have those of the others.
 @pytest.mark.parametrize(
     ("scheme", "rules", "views"),
-    [("light", "", [*_VIEWS]), ("dark", ", runOnly: ['color-contrast']", ["board", "model", "compare"])],
+    [
+        ("light", "", [*_VIEWS]),
+        ("dark", ", runOnly: ['color-contrast']", ["board", "model", "training", "compare"]),
+    ],
 )
 def test_axe_finds_nothing(browser: Any, site: Path, scheme: str, rules: str, views: list[str]) -> None:
     tab = Tab(browser, color_scheme=scheme)

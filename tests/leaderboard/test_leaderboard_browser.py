@@ -53,7 +53,7 @@ def test_the_best_are_seen_at_once(browser: Any, site: Path) -> None:
         page = tab.open(site)
         assert page.locator("button.sorted").inner_text().startswith("Overall")
         assert page.locator(".leaders h2").inner_text().startswith("Overall of micro")
-        assert page.locator(".leaders li a").first.inner_text() == "tuned-300 (step-300)"
+        assert page.locator(".leaders li a").first.inner_text() == "tuned-300"
         assert page.locator(".leaders li .scale").count() >= 3
         assert _names(page)[0] == "tuned-300"
         covered = page.evaluate(

@@ -19,7 +19,6 @@ from eval_anything.errors import UserError
 from eval_anything.leaderboard import pages
 from eval_anything.leaderboard.build import build
 from eval_anything.leaderboard.chunks import LARGEST, Chunks, json_for_pages, split
-from eval_anything.leaderboard.overview import training_step
 from eval_anything.leaderboard.reference import read_reference
 from tests.support.helpers import Cli
 from tests.support.site_runs import edit_records, edit_results, edit_run
@@ -367,17 +366,3 @@ def test_spreadsheets_get_no_formulas(runs: list[Path], tmp_path: Path) -> None:
     assert ",=" not in text
     rows = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
     assert rows[0]["model"] == "=HYPERLINK(1)"
-
-
-@pytest.mark.parametrize(
-    ("spec", "found"),
-    [
-        ("out/dpo/checkpoint-500", ("out/dpo", 500)),
-        ("hf/out/run_step20", ("out/run", 20)),
-        ("a/global_step3", ("a", 3)),
-        ("Qwen/Qwen2-VL-7B", None),
-        ("micro", None),
-    ],
-)
-def test_steps_of_checkpoints(spec: str, found: tuple[str, int] | None) -> None:
-    assert training_step(spec) == found

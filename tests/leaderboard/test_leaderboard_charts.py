@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from eval_anything.leaderboard.build import build
-from eval_anything.leaderboard.charts import Bar, Point, bars, front, history, scatter
+from eval_anything.leaderboard.charts import Bar, Point, bars, front, scatter
 from eval_anything.leaderboard.chunks import Chunks
+from eval_anything.leaderboard.curves import metric_curve
 from eval_anything.output.svg import Tree
 from tests.support.site_runs import edit_records
 
@@ -21,15 +22,17 @@ def _point(name: str, x: float, y: float) -> Point:
     return Point(name, name, x, y, y - 0.1, y + 0.1)
 
 
-def _shapes(tree: Tree) -> Iterator[Tree]:
+def shapes(tree: Tree) -> Iterator[Tree]:
+    """The tree and all below it."""
     yield tree
     if isinstance(tree[2], list):
-        yield from itertools.chain.from_iterable(map(_shapes, tree[2]))
+        yield from itertools.chain.from_iterable(map(shapes, tree[2]))
 
 
-def _assert_inside(tree: Tree) -> None:
+def assert_inside(tree: Tree) -> None:
+    """No shape of a chart is outside of its frame."""
     _, _, width, height = map(float, tree[1]["viewBox"].split())
-    for _, attributes, _ in _shapes(tree):
+    for _, attributes, _ in shapes(tree):
         for key, most in (("x", width), ("cx", width), ("x1", width), ("y", height), ("cy", height)):
             if key in attributes:
                 assert -1 <= float(attributes[key]) <= most + 1, attributes
@@ -49,9 +52,9 @@ def test_the_front_is_what_nobody_beats_for_less() -> None:
 @pytest.mark.parametrize("spread", [0.0, 1e-9, 1.0, 1e6])
 def test_charts_stay_in_their_frame(spread: float) -> None:
     points = [_point(f"m{i}", 1 + spread * i, spread * i) for i in range(12)]
-    _assert_inside(scatter("title", "x", "y", points))
-    _assert_inside(history("title", "y", points))
-    _assert_inside(bars("title", [Bar("a" * 99, 0.0, -0.1, 1.2, "note")]))
+    assert_inside(scatter("title", "x", "y", points))
+    assert_inside(metric_curve("title", points, "higher", points[-1].x))
+    assert_inside(bars("title", [Bar("a" * 99, 0.0, -0.1, 1.2, "note")]))
 
 
 def test_charts_say_what_they_show() -> None:
@@ -77,8 +80,8 @@ def test_the_site_has_the_charts_that_its_runs_allow(runs: list[Path], tmp_path:
     found = [chart for chart in board["scatters"] if chart["column"] == "micro/selection:selection"]
     assert len(found) == 1
     marks = [
-        shape for shape in _shapes(chunks.read(found[0]["key"], list[Any])) if "data-run" in shape[1]
+        shape for shape in shapes(chunks.read(found[0]["key"], list[Any])) if "data-run" in shape[1]
     ]
     assert {mark[1]["data-run"] for mark in marks} == set(found[0]["runs"])
-    assert len(board["histories"]) == 1
-    assert len(board["histories"][0]["runs"]) == 3
+    assert len(board["trainings"]) == 1
+    assert len(board["trainings"][0]["runs"]) == 3

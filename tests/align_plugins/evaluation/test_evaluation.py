@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     shown = cli("train", "dpo", "--config", path)
     assert "gate: " in shown.out
     assert ("none is better than the start" in shown.out) == (not done.json["beats_start"])
+    assert f"page: {out / 'report.html'}" in shown.out
+    page = (out / "report.html").read_text("utf-8")
+    assert ('class="mark best"' in page) == done.json["beats_start"]
+    titles = re.findall("<figcaption.*?>(.*?)</figcaption>", page)
+    assert titles[0] == "Modality selection: selection"
+    assert {"loss", "dpo loss", "margin", "learning rate"} <= {*titles}
+    assert page.count('href="runs/s') == 3
+    assert "4" in re.findall("<dt>Steps</dt><dd>(.*?)</dd>", page)
 
 
 @pytest.mark.usefixtures("forked_evaluations")
