@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from eval_anything.comparison import compare
+from eval_anything.leaderboard.build import build
 from tests.support.browsing import Tab, until
+from tests.support.helpers import make_task, text_sample, write_jsonl
+from tests.support.site_runs import run_cli
 
 pytestmark = pytest.mark.slow
 
@@ -510,3 +514,52 @@ def test_the_printer_gets_every_row(tab: Tab, site: Path) -> None:
     page.emulate_media(media="print")
     assert not page.locator(".bar").is_visible()
     assert len(_names(page)) == 12
+
+
+SIZES = {"large": (640, 400), "small": (128, 96), "tiny": (40, 20), "huge": (2000, 1000)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of a run whose answers are pictures of these sizes."""
+    root = tmp_path_factory.mktemp("pictures")
+    make_task(root / "tasks", "mine/draws", [text_sample(name) for name in SIZES])
+    rows = []
+    for name, size in SIZES.items():
+        Image.effect_noise(size, 60).save(root / f"{name}.png")
+        part = {"modality": "image", "path": f"{name}.png"}
+        rows.append({"sample_id": name, "parts": [{"modality": "text", "text": "Here:"}, part]})
+    outputs = write_jsonl(root / "answers.jsonl", rows)
+    run_cli(
+        *("score", "--outputs", outputs, "--tasks", "mine/draws", "--include", root / "tasks"),
+        *("--out", root / "run"),
+    )
+    build([root / "run"], root / "site", include=[root / "tasks"])
+    return root / "site"
+
+
+def test_pictures_have_their_own_size(pictures: Path, browser: Any) -> None:
+    """Sharp, no larger than the page; only tiny ones are enlarged, by whole pixels. The list has
+    thumbnails, and a huge picture is loaded at its own size when it is opened."""
+    for width in (1440, 390):
+        tab = Tab(browser, viewport={"width": width, "height": 900})
+        page = tab.open(pictures)
+        [run] = tab.ids().values()
+        for name, (w, h) in SIZES.items():
+            tab.go(f"#samples?run={run}&task=mine/draws&sample={name}", f"h1:has-text('{name}')")
+            image = page.locator(".answered .picture img")
+            until(page, "document.querySelector('.answered .picture img').naturalWidth > 0")
+            shown, natural = image.evaluate("e => [e.getBoundingClientRect().toJSON(), e.naturalWidth]")
+            times = 4 if name == "tiny" else 1
+            room = page.locator(".answered .parts").bounding_box()["width"]
+            assert shown["width"] == pytest.approx(min(times * w, room), abs=1), name
+            assert shown["height"] == pytest.approx(shown["width"] * h / w, abs=1)
+            assert natural == (1280 if name == "huge" else w)
+            sharp = image.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+            assert sharp == (name == "tiny")
+        page.click(".answered button.picture")
+        until(page, "document.querySelector('dialog .stage img')?.naturalWidth === 2000")
+        assert sum("/thumbs/" in address for address in tab.requested) >= 3
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        tab.context.close()
+        assert tab.problems == []
