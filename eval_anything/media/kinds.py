@@ -1,7 +1,8 @@
 """Kinds of whole files: by the first bytes and, of a container of sounds or clips, by the streams in it.
 
 Neither a brand nor a name says what is in MP4, WebM, Ogg or ASF: phones and browsers write sound alone
-as if it were a clip. The streams are read in a child process, like all that is decoded.
+as if it were a clip. The streams are read in a child process, like all that is decoded; those of a
+plain MP4 stand in its boxes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from eval_anything.content import Modality
+from eval_anything.media.boxes import modality_by_boxes
 from eval_anything.media.pool import pool
 from eval_anything.media.sniff import (
     FORMATS,
@@ -69,6 +71,8 @@ def _by_streams(source: Path | bytes, kind: Kind) -> Kind | None:
     """The kind by the streams in it, None if they cannot be read."""
     if not kind.is_either:
         return kind
+    if kind.container == "mp4" and (modality := modality_by_boxes(source)) is not None:
+        return kind.holding(modality)
     if isinstance(source, bytes):
         with tempfile.NamedTemporaryFile() as file:
             file.write(source)

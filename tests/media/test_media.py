@@ -26,6 +26,8 @@ from eval_anything.media import (
     read_video,
     sniff,
 )
+from eval_anything.media.boxes import modality_by_boxes
+from eval_anything.media.encode import encode_mp4
 from tests.support.helpers import jpeg, mp4, png, wav
 from tests.support.media_corpus import m4a, modality_of, nan_wav, png_of, sound, tone, whole_media, zeros
 
@@ -149,6 +151,16 @@ def test_a_clip_with_its_index_in_front_is_truncated_by_its_count_of_frames(tmp_
     assert len(read_video(fast).frames) == 8
     with pytest.raises(MediaError, match=r"truncated: \d of 8 frames"):
         read_video(at(tmp_path, "cut.mp4", data[: data.index(b"mdat") + 2500]))
+
+
+def test_a_plain_clip_is_known_by_its_boxes(tmp_path: Path) -> None:
+    """As those are that models of the micro world write, and without starting a decoder."""
+    assert modality_by_boxes(encode_mp4([np.zeros((16, 16, 3), np.uint8)], 8)) is VIDEO
+    assert modality_by_boxes(mp4(sound=True)) is VIDEO
+    assert modality_by_boxes(mp4(sound=True, pictures=False)) is AUDIO
+    assert modality_by_boxes(mp4().replace(b"vide", b"tmcd")) is None
+    assert modality_by_boxes(at(tmp_path, "a.mp4", mp4(frames=8)[:-1])) is None
+    assert modality_by_boxes(tmp_path / "none.mp4") is None
 
 
 def test_damage_in_the_middle_of_a_png_is_found(tmp_path: Path) -> None:

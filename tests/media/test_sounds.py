@@ -26,6 +26,8 @@ from eval_anything.media import (
     read_frames,
     read_sound,
 )
+from eval_anything.media.boxes import modality_by_boxes
+from eval_anything.media.pool import pool
 from eval_anything.media.sniff import EXTENSIONS
 from eval_anything.models.openai.payload import medium
 from eval_anything.models.replay.folder import read_folder
@@ -324,3 +326,23 @@ def test_a_servers_sound_in_a_container_of_clips_is_sound(made: Path, tmp_path: 
         found = medium((made / name).read_bytes(), AUDIO)
         assert found.modality is AUDIO
         assert MediaStore(tmp_path).put(found.data, found.modality).mime.startswith("audio/")
+
+
+def test_boxes_say_what_a_decoder_finds_or_nothing(made: Path) -> None:
+    """Of sounds with and without a cover, in one piece, in fragments, cut, and with any byte changed."""
+    paths = [
+        p for p in sorted(made.iterdir()) if p.suffix != ".truth" and b"ftyp" in p.read_bytes()[:12]
+    ]
+    told = {path.name: modality_by_boxes(path) for path in paths}
+    streams = {p.name: Modality(pool().decode("streams", p).answer["modality"]) for p in paths}
+    assert {name: m for name, m in told.items() if m is not None}.items() <= streams.items()
+    assert told["only.mp4"] is modality_by_boxes((made / "only.mp4").read_bytes()) is AUDIO
+    assert told["fragments.mp4"] is None
+    content = (made / "only.mp4").read_bytes()
+    for cut in range(0, len(content), 97):
+        assert modality_by_boxes(content[:cut]) is None
+    draw = random.Random(0)
+    for _ in range(2000):
+        changed = bytearray(content)
+        changed[draw.randrange(len(content))] = draw.randrange(256)
+        assert modality_by_boxes(bytes(changed)) in (AUDIO, None)
