@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +43,30 @@ def make_clip(
     frames: int = FRAMES,
     **options: str,
 ) -> list[float]:
-    """A numbered clip; the seconds at which its frames are shown."""
+    """Writes a numbered clip, which is encoded once; the seconds at which its frames are shown."""
+    shape = (codec, uneven, turned, matrix, frames)
+    content, starts = _encoded(path.suffix, *shape, tuple(options.items()))
+    path.write_bytes(content)
+    return list(starts)
+
+
+@cache
+def _encoded(
+    suffix: str,
+    codec: str,
+    uneven: bool,
+    turned: int,
+    matrix: int | None,
+    frames: int,
+    options: tuple[tuple[str, str], ...],
+) -> tuple[bytes, tuple[float, ...]]:
     import av
 
     chance = np.random.default_rng(7)
     steps = chance.integers(10, 90, frames) if uneven else np.full(frames, 40)
     starts = [0, *np.cumsum(steps)[:-1].tolist()]
-    names = {name.replace("_", "-"): value for name, value in options.items()}
-    with av.open(str(path), "w") as container:
+    names = {name.replace("_", "-"): value for name, value in options}
+    with tempfile.TemporaryDirectory() as folder, av.open(f"{folder}/a{suffix}", "w") as container:
         stream = container.add_stream(codec, rate=25, options=names)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if not (codec == "mpeg4" or turned):
@@ -64,7 +82,9 @@ def make_clip(
             frame.pts, frame.time_base = start, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return [start / 1000 for start in starts]
+        container.close()
+        content = Path(f"{folder}/a{suffix}").read_bytes()
+    return content, tuple(start / 1000 for start in starts)
 
 
 def make_slow_then_fast(path: Path) -> None:
