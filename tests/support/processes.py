@@ -1,7 +1,7 @@
-"""`eval-anything` in processes of its own, which begin with the heavy packages imported.
+"""`eval-anything` in processes of its own, which begin with all that it needs imported.
 
-They are forked from one process that has imported these, since that takes longer than most of what is
-tested then. Nothing else is there that a test has made, and they can be killed like any other.
+They are forked from one process that has imported it (`preloaded`), since that takes longer than most of
+what is tested then. Nothing else is there that a test has made, and they can be killed like any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["transformers.trainer", "transformers.models.llama.modeling_llama"])
+_FORKS.set_forkserver_preload(["tests.support.preloaded"])
 
 Main = Callable[[list[str]], int]
 
@@ -87,6 +87,21 @@ def run_script(arguments: list[str]) -> int:
     sys.path[0] = str(Path(arguments[0]).parent)
     runpy.run_path(arguments[0], run_name="__main__")
     return 0
+
+
+def run_module(arguments: list[str]) -> int:
+    """Runs a module as `python -m` does, `main` of a `Command` whose first argument is its name."""
+    sys.argv = arguments
+    runpy.run_module(arguments[0], run_name="__main__")
+    return 0
+
+
+def run_command(python: str, arguments: list[str]) -> int:
+    """Runs `eval-anything`, which starts what it starts by another Python than its own."""
+    from eval_anything.cli.main import main
+
+    sys.executable = python
+    return main(arguments)
 
 
 def run_together(

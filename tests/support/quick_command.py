@@ -1,5 +1,6 @@
-"""An `eval-anything` and a `python` for shells: first on the PATH, they begin with the heavy packages
-imported. `python` does so for scripts; all else is done by the real one.
+"""An `eval-anything` and a `python` for shells: first on the PATH, they begin with all imported that a
+command needs. `python` does so for scripts, for data of the micro world, and for evaluations that a
+training by such an `eval-anything` begins; all else is done by the real one.
 
 The programs that stand there ask the process of the test for a fork (`processes.Command`), which writes
 to their own stdout and stderr, and end with the fork's exit code.
@@ -15,18 +16,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.support.processes import Command, run_script
+from tests.support.processes import Command, Main, run_command, run_module, run_script
+
+# `-m` with one of these. The process of an evaluation is for test_evaluation.py.
+_EVALUATION, _DATA = "align_plugins.evaluation.process", "align_plugins.experiment.micro_data"
 
 _PROGRAM = """\
 #!{python} -IS
 import json, os, socket, sys
-if not {always} and not sys.argv[1].endswith(".py"):
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+words = sys.argv[1:]
+if not {always} and not words[0].endswith(".py") and words[:2] not in {modules}:
+    os.execv({python!r}, [{python!r}, *words])
 with socket.socket(socket.AF_UNIX) as test:
     test.connect({address!r})
-    request = [{always}, os.getpid(), sys.argv[1:], os.getcwd(), dict(os.environ)]
+    request = [{always}, os.getpid(), words, os.getcwd(), dict(os.environ)]
     test.sendall(json.dumps(request).encode() + b"\\n")
     sys.exit(int(test.makefile().readline()))
 """
@@ -39,31 +45,38 @@ def quick_command(folder: Path) -> Iterator[dict[str, str]]:
     programs, address = folder / "bin", f"{folder}/forks"
     programs.mkdir()
     for name, always in (("eval-anything", True), ("python", False)):
-        text = _PROGRAM.format(python=sys.executable, address=address, always=always)
+        modules = [["-m", module] for module in (_EVALUATION, _DATA)]
+        text = _PROGRAM.format(python=sys.executable, address=address, always=always, modules=modules)
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     with socket.socket(socket.AF_UNIX) as forks:
         forks.bind(address)
         forks.listen()
-        threading.Thread(target=_serve, args=(forks,), daemon=True).start()
+        threading.Thread(target=_serve, args=(forks, programs / "python"), daemon=True).start()
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         yield {**os.environ, "PATH": path}
         forks.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(forks: socket.socket) -> None:
+def _serve(forks: socket.socket, python: Path) -> None:
     while True:
         try:
             client = forks.accept()[0]
         except OSError:  # the test is over
             return
-        threading.Thread(target=_run, args=(client,), daemon=True).start()
+        threading.Thread(target=_run, args=(client, python), daemon=True).start()
 
 
-def _run(client: socket.socket) -> None:
+def _run(client: socket.socket, python: Path) -> None:
     with client:
         command, pid, arguments, folder, environment = json.loads(client.makefile().readline())
         output, errors = (Path(f"/proc/{pid}/fd/{number}") for number in (1, 2))
-        main = None if command else run_script
+        main: Main = partial(run_command, str(python))
+        if arguments[:2] == ["-m", _EVALUATION]:
+            arguments = arguments[3:]  # without the process that it ends with
+        elif arguments[:1] == ["-m"]:
+            main, arguments = run_module, arguments[1:]
+        elif not command:
+            main = run_script
         process = Command(arguments, errors, output, environment, Path(folder), main=main)
         client.sendall(b"%d\n" % process.wait(400))
