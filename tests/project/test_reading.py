@@ -12,6 +12,7 @@ OPENS = re.compile(r"\.read_bytes\(|\.read_text\(|\.open\(\"rb?\"|yaml\.(safe_)?
 
 OWN = {
     "align_plugins/evaluation/checkpoints.py": "logs and notes of its own training",
+    "align_plugins/evaluation/page.py": "the folder of its own training",
     "align_plugins/methods/feedback/stages.py": "stages of its own training",
     "align_plugins/training/finetuning.py": "its own result",
     "align_plugins/workdir.py": "the folder of its own training",
