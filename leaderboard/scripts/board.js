@@ -122,7 +122,7 @@
       active = -1;
       header();
       notices();
-      leaders.replaceChildren(...EA.leaders(rows, order, direction));
+      drawLeaders();
       body.parentNode.setAttribute("aria-rowcount", rows.length + 2);
       grid.style.setProperty("--columns", columns.length);
       table.reset(rows.length);
@@ -132,6 +132,19 @@
       EA.announce(count.textContent);
       note();
       chips();
+    };
+
+    // Of many rows the table is painted first: the plot above it reads them all.
+    let waiting = 0;
+    const drawLeaders = () => {
+      const draw = () => leaders.replaceChildren(...EA.leaders(rows, order, direction));
+      clearTimeout(waiting);
+      if (rows.length <= WINDOW) draw();
+      else
+        requestAnimationFrame(() => {
+          clearTimeout(waiting);
+          waiting = setTimeout(draw);
+        });
     };
 
     // --- the table ---------------------------------------------------------------------------

@@ -7,15 +7,19 @@
   EA.leaders = (rows, column, direction) => {
     if (!column) return [];
     const cell = (row) => row.cells[column.place];
-    const ranked = rows.filter(
-      (row) => !row.published && cell(row) && cell(row)[0] !== null && !cell(row)[7],
-    );
+    const ranked = [];
+    let tied = 0;
+    for (const row of rows) {
+      const numbers = row.published ? null : cell(row);
+      if (!numbers || numbers[0] === null || numbers[7]) continue;
+      ranked.push(row);
+      if (numbers[5] === 1) tied++;
+    }
     if (direction !== (column.better === "higher" ? "desc" : "asc")) ranked.reverse();
     const best = ranked.slice(0, MOST).filter((row) => cell(row)[1] !== null);
     if (best.length < 2) return [];
     const ends = best.flatMap((row) => cell(row).slice(0, 3));
     const scale = [Math.min(...ends), Math.max(...ends)];
-    const tied = ranked.filter((row) => cell(row)[5] === 1).length;
     const names = best.map((row) => row.name);
     const alone = (row) => names.indexOf(row.name) === names.lastIndexOf(row.name);
     const line = (row) => {
