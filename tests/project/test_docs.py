@@ -49,6 +49,7 @@ def test_commands_run(page: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
     (checkpoint / "generation_config.json").write_text(json.dumps(ends))
     samples = (ROOT / "benchmarks/open/selection/samples.jsonl").read_text().splitlines()
     write_jsonl(tmp_path / "answers.jsonl", answers([json.loads(line)["id"] for line in samples]))
+    printed = ""
     with quick_command(tmp_path_factory.mktemp("quick")) as environment:
         for step in steps(page):
             if isinstance(step, File):
@@ -58,6 +59,11 @@ def test_commands_run(page: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
                     step, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
                 )
                 assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
+                printed += done.stdout + done.stderr
+    if page.name == "first_hour.md":
+        blocks = re.findall(r"^```text\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        assert len(blocks) == 2
+        assert [line for line in "".join(blocks).splitlines() if line not in printed] == []
 
 
 def test_the_figures_of_micro_in_the_docs_are_the_committed_ones() -> None:
