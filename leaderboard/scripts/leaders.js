@@ -30,7 +30,11 @@
       return EA.el(
         "li",
         { class: rankLow === 1 ? "top" : "" },
-        EA.el("a", { href: EA.href("model", { run: row.id }) }, EA.said(alone(row) ? row.name : EA.modelLabel(row))),
+        EA.el(
+          "a",
+          { href: EA.href("model", { run: row.id }) },
+          EA.said(alone(row) ? row.name : EA.modelLabel(row)),
+        ),
         plot,
         EA.el("b", {}, EA.number(value, column.scale)),
         EA.el("small", {}, EA.interval(low, high, column.scale)),

@@ -152,7 +152,11 @@
             "p",
             {},
             EA.el("a", { href: EA.trainingLink(training) }, "The training ", EA.said(training.name)),
-            EA.el("span", { class: "soft" }, `: ${EA.plural(training.runs.length, "run")}. This one is the large dot.`),
+            EA.el(
+              "span",
+              { class: "soft" },
+              `: ${EA.plural(training.runs.length, "run")}. This one is the large dot.`,
+            ),
           ),
           EA.el(
             "div",

@@ -35,7 +35,11 @@
   EA.shownFile = (part) => EA.file(part.md || part.f);
 
   EA.viewer = (part, label) => {
-    const image = EA.el("img", { src: EA.file(part.f), alt: label, class: `fit ${EA.shownSize(part).class}` });
+    const image = EA.el("img", {
+      src: EA.file(part.f),
+      alt: label,
+      class: `fit ${EA.shownSize(part).class}`,
+    });
     const zoom = EA.el(
       "button",
       {

@@ -20,8 +20,7 @@
     const board = EA.board();
     await board.complete;
     const training = board.trainings.find((t) => t.key === params.key);
-    if (!training)
-      throw new Error("This site has no such training. It may have been built anew without it.");
+    if (!training) throw new Error("This site has no such training. It may have been built anew without it.");
     EA.trail([training.name]);
     const { metrics, log } = await EA.load(training.key);
     const rows = training.runs.map(([id, step]) => [board.byId.get(id), step]);
@@ -85,7 +84,11 @@
     const more = log.filter(([, main]) => !main).map(([tree]) => tree);
     if (first.length) main.append(figures("Log of the training", first));
     if (more.length) {
-      const fold = EA.el("details", { class: "more" }, EA.el("summary", {}, `${more.length} more quantities of the log`));
+      const fold = EA.el(
+        "details",
+        { class: "more" },
+        EA.el("summary", {}, `${more.length} more quantities of the log`),
+      );
       fold.addEventListener("toggle", () => fold.open && fold.append(figures("More of the log", more)), {
         once: true,
       });
