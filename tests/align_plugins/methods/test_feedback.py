@@ -13,7 +13,7 @@ import yaml
 
 from align_plugins.data.files import read_rows
 from align_plugins.data.rows import Demonstration, Feedback, Preference, parts_key
-from align_plugins.experiment.data import FEEDBACK, PROMPTS, make_data
+from align_plugins.experiment.data import FEEDBACK, PROMPTS, cut, make_data
 from eval_anything.output.progress import Progress
 from tests.support.configs import weights
 from tests.support.helpers import Cli, write_jsonl
@@ -23,13 +23,15 @@ from tests.support.processes import Command
 from tests.support.scripted_server import Reply, ScriptedServer, fails, says, serve
 
 ASK = "what should be?"
+FEW_PROMPTS = "few-prompts.jsonl"
 
 
 @pytest.fixture(scope="session")
 def feedback_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 40 preference pairs, 40 critiques and 96 prompts; not to be changed."""
+    """A folder with 40 preference pairs, 40 critiques, 96 prompts and 40 of these; not to be changed."""
     folder = tmp_path_factory.mktemp("feedback-data")
     make_data(folder, "micro", 40, 96, 0.27, 3, Progress("silent"))
+    cut(folder / PROMPTS, 40, folder / FEW_PROMPTS)
     return folder
 
 
@@ -161,7 +163,9 @@ def test_the_control_draws_again_from_the_prompt_alone(
 @pytest.mark.chaos
 @pytest.mark.slow
 def test_killed_it_comes_to_the_same(cli: Cli, tmp_path: Path, feedback_data: Path) -> None:
-    path = settings(tmp_path, feedback_data, sample={"model_args": {"batch_size": "8"}})
+    prompts = feedback_data / (PROMPTS if full("chaos") else FEW_PROMPTS)
+    batches = {"model_args": {"batch_size": "8"}}
+    path = settings(tmp_path, feedback_data, data=str(prompts), sample=batches)
     whole = cli("train", "feedback", "--config", path, f"out={tmp_path / 'whole'}", "--json")
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
