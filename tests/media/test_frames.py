@@ -30,6 +30,7 @@ from eval_anything.media.frames import decord_frames, pyav_frames
 from eval_anything.media.pool import Pool
 from eval_anything.media.sniff import kind_of_file
 from eval_anything.media.timeline import read_timeline
+from tests.support.lanes import only_in
 from tests.support.numbered_clips import (
     FRAMES,
     HEIGHT,
@@ -314,8 +315,15 @@ def test_a_long_clip_is_never_decoded_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.corpus
 @pytest.mark.parametrize(
-    "order", ["torch av decord", "decord torch av", "av decord torch", "decord av torch"]
+    "order",
+    [
+        "torch av decord",
+        "decord av torch",
+        pytest.param("decord torch av", marks=only_in("corpus")),
+        pytest.param("av decord torch", marks=only_in("corpus")),
+    ],
 )
 def test_decord_pyav_and_torch_live_in_one_process(tmp_path: Path, order: str) -> None:
     make_clip(tmp_path / "a.mp4")
