@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.statistics.intervals import Floats, Ints, student
-from eval_anything.statistics.paired import Paired, holm, paired
+from eval_anything.statistics.intervals import Floats, Ints
+from eval_anything.statistics.paired import Paired, holm, lowest_change, paired
 
 Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
 
@@ -123,26 +123,29 @@ def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> Suit
         for metric, size in zip(measured, sizes, strict=True)
     ]
     starts = np.cumsum([0, *(int(m.clusters.max()) + 1 for m in measured)])
-    change = paired(
-        np.concatenate([f * m.values for f, m in zip(factors, measured, strict=True)]),
-        np.concatenate([start + m.clusters for start, m in zip(starts, measured, strict=False)]),
-        max(factors),
-        np.repeat(np.arange(len(measured)), sizes),
-    )
-    if change.p_worse is None or change.ci95 is None:
+    values = np.concatenate([f * m.values for f, m in zip(factors, measured, strict=True)])
+    clusters = np.concatenate([start + m.clusters for start, m in zip(starts, measured, strict=False)])
+    strata = np.repeat(np.arange(len(measured)), sizes)
+    change = paired(values, clusters, np.array(factors), strata)
+    lowest = lowest_change(values, clusters, np.array(factors), alpha, strata)
+    if change.p_worse is None or lowest is None:
         return SuiteDecision(change, margin, None, "INCONCLUSIVE", None)
-    # The interval's half width, from its quantile at 97.5 % to the one that one side needs.
-    df = max(1.0, change.clusters - 1.0)
-    narrower = student(df, 1 - alpha) / student(df)
-    lowest = change.difference - (change.ci95[1] - change.ci95[0]) / 2 * narrower
     if change.p_worse <= alpha / 2 and change.difference < -margin / 4:
         return SuiteDecision(change, margin, lowest, "BLOCK", None)
     if lowest > -margin:
         significant = change.p_worse <= alpha / 2
         return SuiteDecision(change, margin, lowest, "WARN" if significant else "PASS", None)
-    # More samples shrink the half width by the root of their number; a change close to the margin
-    # itself is never settled.
-    room = change.difference + margin
-    factor = ((change.difference - lowest) / room) ** 2 if room > 0 else math.inf
-    sample_factor = math.ceil(factor * 10) / 10 if factor <= 1000 else None
-    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", sample_factor)
+    multiple = samples_that_settle(change.difference - lowest, change.difference + margin)
+    return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", multiple)
+
+
+def samples_that_settle(half: float, room: float) -> float | None:
+    """Multiple of the samples with which an interval that reaches `half` to one side fits into `room`:
+    more samples shrink it by the root of their number. None if no number would, or more than 1,000.
+
+    Example:
+        >>> samples_that_settle(0.03, 0.02)
+        2.3
+    """
+    factor = (half / room) ** 2 if room > 0 else math.inf
+    return math.ceil(factor * 10) / 10 if factor <= 1000 else None

@@ -2,7 +2,7 @@
 
 A draw of G clusters is a multinomial row of counts, one for each cluster. A mean over a draw is a ratio
 of two products with that row. All metrics of one set of samples share the draws, which keeps their
-correlation.
+correlation. Values that are all alike are alike in every draw: `unseen_draws` has what they leave open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from eval_anything.statistics.intervals import Floats, Ints
+from eval_anything.statistics.intervals import Floats, Ints, assumed_clump
 
 DRAWS = 2000
 
@@ -26,6 +26,26 @@ def cluster_counts(clusters: int, draws: int, seed: int, at_once: int) -> Iterat
     shares = np.full(clusters, 1 / clusters)
     for start in range(0, draws, at_once):
         yield generator.multinomial(clusters, shares, min(at_once, draws - start))
+
+
+def unseen_draws(
+    mean: float, bounds: tuple[float, float], n: int, clusters: int, name: str, draws: int = DRAWS
+) -> Floats:
+    """Draws of a mean (draws,) whose n values are all alike: a share of others, which would go unseen,
+    lies at one end of the range or at the other. Their 95 % interval is that of `ends_of_mean`.
+
+    Args:
+        mean: the value that all have.
+        bounds: lower and upper end of the range of a value.
+        n: number of values.
+        clusters: number of their clusters.
+        name: name of the metric, which makes its draws its own.
+        draws: number of draws.
+    """
+    generator = np.random.default_rng(list(name.encode()))
+    shares = 1 - generator.random(draws) ** (float(assumed_clump(n, clusters)) / n)
+    ends: Floats = generator.choice(np.array(bounds), draws)
+    return mean + shares * (ends - mean)
 
 
 class ClusterBootstrap:

@@ -1,11 +1,11 @@
 """Means with 95 % intervals that are valid for clustered samples, small n, and means near a range's end.
 
 Standard errors follow Miller, "Adding Error Bars to Evals" (arXiv 2411.00640): samples that share a
-source are one cluster. Intervals are Wilson's (1927) with the effective sample size under clustering
-(Korn and Graubard 1998): they are asymmetric near the ends of a range for every bounded score, not for
-proportions alone. Two corrections keep their coverage where clusters are few or rare events decide: the
-jackknife's variance (CR3; MacKinnon and White 1985), and degrees of freedom from the kurtosis of the
-cluster sums. `make validity` measures the coverage.
+source are one cluster. Proportions get Wilson's interval (1927) with the effective sample size under
+clustering (Korn and Graubard 1998), all other means `ends_of_mean`. Two corrections keep the coverage
+of both where clusters are few or rare events decide: the jackknife's variance (CR3; MacKinnon and White
+1985), and degrees of freedom from the kurtosis of the cluster sums. `make validity` measures the
+coverage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +29,18 @@ Z95 = NormalDist().inv_cdf(0.975)
 
 # Below this share of a squared range a variance is rounding, not spread.
 _NOTHING = 1e-18
+
+
+# Correlation in clusters that is assumed where nothing differs, so that it cannot be measured.
+_UNKNOWN_ICC = 2 / 3
+
+
+# Degrees of freedom at which a measured correlation counts as much as the assumed one.
+_PRIOR_DF = 4
+
+
+# Fewer clusters than this with another value than the commonest one do not show which others there are.
+_FEW = 10
 
 
 class Estimate(NamedTuple):
@@ -51,12 +63,14 @@ class Spread(NamedTuple):
         df: degrees of freedom of `wide`, 2 G m2^2 / (m4 - m2^2) with the moments of s_g; at most G-1,
             their number if the s_g are normal.
         groups: G.
+        skew: third moment of the mean over its second one, sum_g s_g^3 / (n sum_g s_g^2).
     """
 
     variance: float
     wide: float
     df: float
     groups: int
+    skew: float = 0.0
 
 
 def cluster_codes(clusters: Sequence[str] | Ints) -> Ints:
@@ -74,7 +88,8 @@ def spread(deviations: Floats, codes: Ints) -> Spread | None:
     n, groups = len(deviations), int(codes.max()) + 1
     if groups < 2:
         return None
-    squares = np.bincount(codes, deviations, groups) ** 2
+    sums = np.bincount(codes, deviations, groups)
+    squares = sums**2
     second = float(squares.mean())
     share = groups / (groups - 1)
     variance = share * groups * second / n**2
@@ -82,7 +97,8 @@ def spread(deviations: Floats, codes: Ints) -> Spread | None:
     df = groups - 1.0
     if excess > 1e-12 * second**2:
         df = min(df, max(1.0, 2 * groups * second**2 / excess))
-    return Spread(variance, variance * share if groups < n else variance, df, groups)
+    skew = float((sums * squares).mean()) / second / n if second > 0 else 0.0
+    return Spread(variance, variance * share if groups < n else variance, df, groups, skew)
 
 
 def mean_interval(
@@ -90,9 +106,9 @@ def mean_interval(
 ) -> Estimate:
     """Mean with its standard error and a 95 % interval that stays inside the bounds.
 
-    The interval is Wilson's for the effective n, p (1 - p) / variance, where p is the position of the
-    mean in the range, with Student's quantile. Binary values without clusters have their full n; where
-    all values are equal, and the variance is no information, each cluster counts once.
+    Proportions (all scores at an end of the range) get Wilson's interval for the effective n,
+    p (1 - p) / variance, with Student's quantile. Without clusters they have their full n; where all
+    are equal, and the variance is no information, each cluster counts once. Others get `ends_of_mean`.
 
     Args:
         values: scores (n,), at least one.
@@ -106,25 +122,101 @@ def mean_interval(
     """
     n = len(values)
     low, high = bounds
-    width = high - low
     mean = min(high, max(low, math.fsum(values) / n))  # a sum may round past the end
     scores = np.asarray(values, float)
-    mean_spread = spread(scores - mean, cluster_codes(clusters))
+    codes = cluster_codes(clusters)
+    mean_spread = spread(scores - mean, codes)
     if mean_spread is None:
         return Estimate(mean, None, low, high, n)
+    stderr = math.sqrt(mean_spread.variance)
+    if bool(((scores == low) | (scores == high)).all()):
+        ends = _proportion_ends(mean, n, mean_spread, bounds)
+    else:
+        ends = ends_of_mean(scores, scores - mean, codes, mean_spread, bounds)
+    return Estimate(mean, stderr, *ends, n)
+
+
+def _proportion_ends(
+    mean: float, n: int, mean_spread: Spread, bounds: tuple[float, float]
+) -> tuple[float, float]:
+    low, high = bounds
+    width = high - low
     proportion = (mean - low) / width
     if mean_spread.variance < _NOTHING * width**2:
         ends = wilson(proportion, mean_spread.groups)
     else:
-        effective = width**2 * proportion * (1 - proportion) / mean_spread.wide
-        df = mean_spread.df
-        if bool(((scores == low) | (scores == high)).all()):
-            effective = min(effective, n)
-            if mean_spread.groups == n:  # the mean alone says how proportions spread
-                df = n - 1.0
+        effective = min(n, width**2 * proportion * (1 - proportion) / mean_spread.wide)
+        # without clusters the mean alone says how proportions spread
+        df = n - 1.0 if mean_spread.groups == n else mean_spread.df
         ends = wilson(proportion, effective, student(df))
-    stderr = math.sqrt(mean_spread.variance)
-    return Estimate(mean, stderr, low + ends[0] * width, low + ends[1] * width, n)
+    return low + ends[0] * width, low + ends[1] * width
+
+
+def ends_of_mean(
+    values: Floats,
+    deviations: Floats,
+    codes: Ints,
+    mean_spread: Spread,
+    bounds: tuple[float, float],
+    error: float = 0.05,
+    sides: int = 2,
+) -> tuple[float, float]:
+    """Ends of the interval of a mean whose values may be few and alike, inside the bounds.
+
+    Student's interval, moved by the skewness of the mean (Johnson 1978): where few samples decide, more
+    of their kind are likelier than fewer. Two assumptions stand in for what a sample cannot show:
+
+    - Where all values are alike, up to a share 1 - error^(1 / m) of other samples would go unseen (the
+      rule of three; Hanley and Lippman-Hand 1983), and these may lie at either end of the range. The
+      same holds where fewer than ten clusters have another value than the commonest one.
+    - m is n / (1 + (size of a cluster - 1) * 2/3): values that are alike do not show how they
+      correlate. The few degrees of freedom there are, the more of this correlation stays assumed.
+
+    Args:
+        values: (n,), for which values are common.
+        deviations: their deviations (n,), from which `mean_spread` is.
+        codes: the cluster of each value.
+        mean_spread: spread of their mean.
+        bounds: lower and upper end of the range of a mean.
+        error: share of intervals that miss the truth.
+        sides: 2, or 1 if only one of the ends is of interest, and `error` belongs to it alone.
+    """
+    n, groups = len(values), mean_spread.groups
+    low, high = bounds
+    mean = min(high, max(low, math.fsum(values) / n))
+    clump = float(assumed_clump(n, groups))
+    unseen = 1 - error ** (clump / n)
+    lowest, highest = mean - unseen * (mean - low), mean + unseen * (high - mean)
+    if mean_spread.variance < _NOTHING * (high - low) ** 2:
+        return lowest, highest
+    simple = float(deviations @ deviations) / (n * (n - 1))
+    assumed = max(0.0, clump * simple / mean_spread.wide - 1) * _PRIOR_DF / (_PRIOR_DF + mean_spread.df)
+    half = student(mean_spread.df, 1 - error / sides) * math.sqrt(mean_spread.wide * (1 + assumed))
+    normal = NormalDist().inv_cdf(1 - error / sides)
+    shift = (1 + 2 * normal**2) / 6 * mean_spread.skew * (1 + assumed)
+    shift = min(half, max(-half, shift))
+    if not _few_differ(values / (high - low), codes):
+        lowest = highest = mean
+    return (
+        max(low, min(lowest, mean + shift - half)),
+        min(high, max(highest, mean + shift + half)),
+    )
+
+
+def assumed_clump(n: ArrayLike, groups: ArrayLike) -> Floats:
+    """Number of samples that are assumed to be as good as one, where n of them are in so many clusters
+    and nothing shows how they correlate."""
+    sizes: Floats = np.asarray(n, float) / np.asarray(groups, float)
+    return 1 + (sizes - 1) * _UNKNOWN_ICC
+
+
+def _few_differ(shares: Floats, codes: Ints) -> bool:
+    """Whether most values are one and the same, and few clusters have another one."""
+    levels, counts = np.unique(shares.round(12), return_counts=True)
+    if 2 * counts.max() <= len(shares):
+        return False
+    differing = np.abs(shares - levels[counts.argmax()]) > 1e-11
+    return bool(np.count_nonzero(np.bincount(codes, differing)) < _FEW)
 
 
 def student(df: float, probability: float = 0.975) -> float:

@@ -4,7 +4,7 @@ A difference is candidate minus base, with the sign turned so that higher is bet
 differ, the test is free of a distribution: under "no change" the difference of each cluster is equally
 likely with either sign (Fisher's randomisation test, 1935), which for one binary sample per cluster is
 McNemar's exact test (1947). Where many differ, Student's t with clustered errors agrees with it and is
-cheaper.
+cheaper. Intervals are `intervals.ends_of_mean`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import numpy as np
 from msgspec import Struct
 
 from eval_anything.statistics.agreement import attenuated_effect
-from eval_anything.statistics.intervals import Floats, Ints, Spread, cluster_codes, spread, student
+from eval_anything.statistics.intervals import (
+    Floats,
+    Ints,
+    Spread,
+    assumed_clump,
+    cluster_codes,
+    ends_of_mean,
+    spread,
+)
 
 # Student's t is used if at least this many clusters differ.
 MANY = 50
-
-
-# With fewer clusters that differ than this, two artificial samples widen the interval.
-FEW = 10
 
 
 _EXACT = 13  # up to so many clusters, all 2^13 combinations of signs are enumerated
@@ -58,7 +62,7 @@ class Paired(Struct, frozen=True):
 def paired(
     differences: Sequence[float] | Floats,
     clusters: Sequence[str] | Ints,
-    largest: float,
+    largest: float | Floats,
     strata: Ints | None = None,
 ) -> Paired:
     """Mean of paired differences, with its interval and tests of "no change".
@@ -66,7 +70,7 @@ def paired(
     Args:
         differences: candidate minus base (n,), at least one; positive is better.
         clusters: the cluster of each difference: names, or codes as `cluster_codes` gives them.
-        largest: the largest absolute value that a difference can have.
+        largest: the largest absolute value that a difference can have; with strata, in each of them.
         strata: code of the task of each difference (n,), where several tasks are pooled: variance
             between tasks is then no part of the error.
 
@@ -75,11 +79,11 @@ def paired(
         >>> change.difference, change.p
         (0.6, 0.25)
     """
-    values = np.asarray(differences, float)
-    codes = cluster_codes(clusters)
+    values, codes = np.asarray(differences, float), cluster_codes(clusters)
     n = len(values)
     mean = math.fsum(values) / n
-    mean_spread = spread(values - mean if strata is None else _within(values, codes, strata), codes)
+    deviations, bound = _deviations(values, codes, largest, strata)
+    mean_spread = spread(deviations, codes)
     if mean_spread is None:
         return Paired(mean, None, None, None, None, None, None, n, 1)
     sums: Floats = np.bincount(codes, values).astype(np.float64)
@@ -88,7 +92,7 @@ def paired(
     return Paired(
         difference=mean,
         stderr=stderr,
-        ci95=_interval(values, mean, mean_spread, int((np.abs(sums) > _NOTHING).sum()), largest),
+        ci95=ends_of_mean(values, deviations, codes, mean_spread, (-bound, bound)),
         p=min(1.0, 2 * min(worse, better)),
         p_worse=worse,
         p_better=better,
@@ -98,14 +102,49 @@ def paired(
     )
 
 
-def _within(values: Floats, codes: Ints, strata: Ints) -> Floats:
-    """Deviations from the mean of each stratum, widened for the degree of freedom that it takes."""
+def lowest_change(
+    differences: Sequence[float] | Floats,
+    clusters: Sequence[str] | Ints,
+    largest: float | Floats,
+    error: float,
+    strata: Ints | None = None,
+) -> float | None:
+    """Lower end of the one-sided interval of a mean difference: in a share `error` of samples the true
+    one is lower. None for fewer than two clusters. The other arguments are those of `paired`.
+
+    Example:
+        >>> round(lowest_change([0.0] * 60, np.arange(60), largest=1.0, error=0.05), 3)
+        -0.049
+    """
+    values, codes = np.asarray(differences, float), cluster_codes(clusters)
+    deviations, bound = _deviations(values, codes, largest, strata)
+    mean_spread = spread(deviations, codes)
+    if mean_spread is None:
+        return None
+    return ends_of_mean(values, deviations, codes, mean_spread, (-bound, bound), error, sides=1)[0]
+
+
+def _deviations(
+    values: Floats, codes: Ints, largest: float | Floats, strata: Ints | None
+) -> tuple[Floats, float]:
+    """Deviations (n,) from the mean, or from that of each stratum, widened for the degree of freedom
+    that it takes; and the largest absolute value of the mean. A stratum in which nothing differs counts
+    as if one of its samples did, unless nothing differs in any."""
+    if strata is None:
+        return values - math.fsum(values) / len(values), float(largest)
     counts = np.bincount(strata)
-    means = np.bincount(strata, values) / counts
-    groups = np.bincount(strata[np.unique(codes, return_index=True)[1]])
-    widening = np.sqrt(groups / np.maximum(groups - 1, 1))
-    deviations: Floats = (values - means[strata]) * widening[strata]
-    return deviations
+    reach: Floats = np.broadcast_to(np.asarray(largest, float), counts.shape)
+    _, first = np.unique(codes, return_index=True)
+    groups = np.bincount(strata[first])
+    deviations: Floats = values - (np.bincount(strata, values) / counts)[strata]
+    deviations[np.abs(deviations) < _NOTHING * reach.max()] = 0.0
+    alike = np.bincount(strata, np.abs(deviations)) == 0
+    deviations *= np.sqrt(groups / np.maximum(groups - 1, 1))[strata]
+    if not alike.all():
+        _, first_of_stratum = np.unique(strata, return_index=True)
+        unseen = reach * assumed_clump(counts, groups)
+        deviations[first_of_stratum[alike]] = unseen[alike]
+    return deviations, float(reach @ counts) / len(values)
 
 
 def sign_test(sums: Floats, mean_spread: Spread, mean: float) -> tuple[float, float]:
@@ -141,32 +180,6 @@ def _signs(m: int) -> Floats:
         combinations = (np.arange(2**m)[:, None] >> np.arange(m)) & 1
         return (1 - 2 * combinations).astype(np.float64)
     return np.random.default_rng(m).choice([-1.0, 1.0], (_DRAWS, m))
-
-
-def _interval(
-    differences: Floats, mean: float, mean_spread: Spread, differing: int, bound: float
-) -> tuple[float, float]:
-    """95 % interval by Student's t with the degrees of freedom of the cluster sums.
-
-    Where few clusters differ, two artificial samples are added, one that gains and one that loses as
-    much as the largest observed change (Bonett and Price 2012, there for proportions): "no sample
-    differed" does not prove that none will.
-    """
-    quantile = student(mean_spread.df)
-    if differing >= FEW:
-        half = quantile * math.sqrt(mean_spread.wide)
-        return max(-bound, mean - half), min(bound, mean + half)
-    n = len(differences)
-    largest_change = float(np.abs(differences).max())
-    if largest_change < _NOTHING * bound:
-        largest_change = bound
-    simple = float(differences.var()) / (n - 1)
-    inflation = max(1.0, mean_spread.wide / simple) if simple > 0 else n / mean_spread.groups
-    effective = n / inflation
-    centre = mean / largest_change * effective / (effective + 2)
-    mean_square = (float((differences**2).mean()) / largest_change**2 * effective + 2) / (effective + 2)
-    half = quantile * math.sqrt((mean_square - centre**2) / (effective + 2))
-    return max(-bound, largest_change * (centre - half)), min(bound, largest_change * (centre + half))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import spread
-from eval_anything.statistics.paired import benjamini_hochberg, holm, paired
+from eval_anything.statistics.paired import benjamini_hochberg, holm, lowest_change, paired
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=2, max_size=12)
 
@@ -67,27 +66,73 @@ def test_many_clusters_are_students_paired_test() -> None:
     assert found.ci95 == pytest.approx((low, high), abs=2e-4)
 
 
-def test_the_interval_of_few_that_differ_is_bonetts_and_prices() -> None:
-    # two samples lost and one gained of 40: (f21 - f12) / (n + 2) and its variance
-    values = [-1.0, -1.0, 1.0] + [0.0] * 37
+def test_few_that_differ_have_few_degrees_of_freedom_and_a_skewed_interval() -> None:
+    values = np.array([-1.0, -1.0, -1.0] + [0.0] * 37)
     found = paired(values, own(40), 1.0)
     assert found.ci95 is not None
-    lost, gained, n = 3 / 42, 2 / 42, 42
-    centre = gained - lost
-    error = math.sqrt((lost + gained - centre**2) / n)
-    middle, half = sum(found.ci95) / 2, (found.ci95[1] - found.ci95[0]) / 2
-    assert middle == pytest.approx(centre)
-    found_spread = spread(np.array(values) - np.mean(values), own(40))
+    found_spread = spread(values - values.mean(), own(40))
     assert found_spread is not None
-    assert 2 < found_spread.df < 8, "three samples decide, not forty"
-    assert half == pytest.approx(scipy_stats.t.ppf(0.975, found_spread.df) * error)
+    assert 4 < found_spread.df < 8, "three samples decide, not forty"
+    half = scipy_stats.t.ppf(0.975, found_spread.df) * scipy_stats.sem(values)
+    shift = (1 + 2 * 1.959964**2) / 6 * scipy_stats.moment(values, 3) / np.var(values) / 40
+    assert shift < 0, "losses are likelier to be more than fewer"
+    assert found.ci95[0] == pytest.approx(values.mean() + shift - half)
+    unseen = 1 - 0.05 ** (1 / 40)
+    assert found.ci95[1] == pytest.approx(values.mean() + unseen * (1 - values.mean()))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.5, 0.0, -1.0])
+def test_changes_that_are_all_alike_have_the_width_of_the_rule_of_three(value: float) -> None:
+    found = paired([value] * 24, own(24), 1.0)
+    assert found.ci95 is not None
+    unseen = 1 - 0.05 ** (1 / 24)  # 3 / 24, nearly
+    assert found.ci95 == pytest.approx((value - unseen * (value + 1), value + unseen * (1 - value)))
+    clustered = paired([value] * 24, own(24) // 4, 1.0)
+    assert clustered.ci95 is not None
+    wider = 1 - 0.05 ** (3 / 24)  # 1 + (4 - 1) * 2/3 samples are as good as one
+    assert clustered.ci95 == pytest.approx((value - wider * (value + 1), value + wider * (1 - value)))
+
+
+def test_clusters_with_little_in_them_do_not_prove_that_they_are_no_clusters() -> None:
+    """Three changes in three clusters of 40 look independent, but the next may come five at a time."""
+    values = np.zeros(200)
+    values[[0, 50, 100]] = 1
+    together, alone = paired(values, own(200) // 5, 1.0), paired(values, own(200), 1.0)
+    assert together.stderr == pytest.approx(alone.stderr, rel=0.03)
+    assert together.ci95 is not None
+    assert alone.ci95 is not None
+    assert together.ci95[1] > 1.3 * alone.ci95[1]
+
+
+def test_one_task_without_a_change_still_adds_doubt_to_the_mean_of_several() -> None:
+    g = np.random.default_rng(2)
+    steady, same = g.normal(0, 0.02, 24), np.ones(24)
+    strata = np.repeat([0, 1], 24)
+    found = paired(np.concatenate([steady, same]), own(48), np.ones(2), strata)
+    assert found.ci95 is not None
+    assert found.difference == pytest.approx(0.5, abs=0.01)
+    assert found.ci95[0] < found.difference - 0.04, "one of 24 samples would change it by 1 / 48"
+    both = paired(np.repeat([0.0, 1.0], 24), own(48), np.ones(2), strata)
+    unseen = 1 - 0.05 ** (1 / 48)
+    assert both.ci95 == pytest.approx((0.5 - 1.5 * unseen, 0.5 + 0.5 * unseen))
+
+
+def test_the_lowest_change_belongs_to_one_side_alone() -> None:
+    g = np.random.default_rng(3)
+    values = g.normal(-0.02, 0.2, 400).clip(-1, 1)
+    lowest = lowest_change(values, own(400), 1.0, 0.05)
+    expected = values.mean() - scipy_stats.t.ppf(0.95, 399) * scipy_stats.sem(values)
+    assert lowest == pytest.approx(expected, abs=5e-4)
+    assert lowest_change([1.0, 0.0], ["a", "a"], 1.0, 0.05) is None
+    assert lowest_change([0.0] * 60, own(60), 1.0, 0.05) == pytest.approx(-(1 - 0.05 ** (1 / 60)))
 
 
 def test_nothing_that_differs_still_has_a_width() -> None:
     found = paired([0.0] * 30, own(30), 10.0)
     assert (found.difference, found.p, found.mde) == (0, 1, None)
     assert found.ci95 is not None
-    assert 0.5 < found.ci95[1] == -found.ci95[0] < 2
+    assert 0.5 < found.ci95[1] == pytest.approx(-found.ci95[0])
+    assert found.ci95[1] < 2
 
 
 def test_copies_in_a_cluster_are_no_evidence() -> None:
@@ -116,6 +161,7 @@ def test_turning_the_sides_turns_everything(values: list[float], size: int) -> N
     if one.ci95 is not None and other.ci95 is not None:
         assert one.ci95 == pytest.approx((-other.ci95[1], -other.ci95[0]))
         assert one.p_worse == pytest.approx(other.p_better, abs=0.02)
+        assert one.ci95[0] <= one.difference <= one.ci95[1]
         assert -1 <= one.ci95[0] <= one.ci95[1] <= 1
 
 
