@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from eval_anything import plugins
+from eval_anything.content import Modality
 from eval_anything.errors import UserError
 from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
@@ -236,12 +237,17 @@ def _by_task(refused: Mapping[str, str], metrics: Sequence[MetricChange]) -> dic
     return single | metric_reasons
 
 
-class _Row(NamedTuple):
+class PairedSample(NamedTuple):
+    """A sample with a value in both runs: means over repeats, its cluster, id and groups, and the
+    modalities of its question and of the answer that it asks for (empty: neither record has them)."""
+
     base: float
     candidate: float
     cluster: str
     sample_id: str
     groups: Mapping[str, str]
+    inputs: tuple[Modality, ...] = ()
+    outputs: tuple[Modality, ...] = ()
 
 
 def _metrics(task: str, base: Side, candidate: Side, refused: Mapping[str, str]) -> list[MetricChange]:
@@ -264,7 +270,7 @@ def _change(
     task: str,
     name: str,
     primary: bool,
-    rows: Sequence[_Row],
+    rows: Sequence[PairedSample],
     unpaired: int,
     base: Side,
     candidate: Side,
@@ -303,7 +309,7 @@ def _change(
     )
 
 
-def _paired(rows: Sequence[_Row], up: float, largest: float) -> Paired:
+def _paired(rows: Sequence[PairedSample], up: float, largest: float) -> Paired:
     return paired(
         [up * (row.candidate - row.base) for row in rows], [row.cluster for row in rows], largest
     )
@@ -317,14 +323,20 @@ def _true_mde(change: Paired, metric_result: MetricResult | None, largest: float
     return effect if effect <= largest else None
 
 
-def pair(base: Sequence[Outline], candidate: Sequence[Outline], metric: str) -> tuple[list[_Row], int]:
+def pair(
+    base: Sequence[Outline], candidate: Sequence[Outline], metric: str
+) -> tuple[list[PairedSample], int]:
     """Samples with a value of the metric in both runs, and the number of those with one in one run."""
     base_values, candidate_values = by_sample(base, metric), by_sample(candidate, metric)
     rows = []
     for key, (values, outline) in base_values.items():
         if key in candidate_values:
-            means = _mean(values), _mean(candidate_values[key][0])
-            rows.append(_Row(*means, outline.source_id, outline.sample_id, outline.groups))
+            other_values, other = candidate_values[key]
+            newer = outline if outline.inputs else other  # an older version did not record modalities
+            about = outline.source_id, outline.sample_id, outline.groups
+            rows.append(
+                PairedSample(_mean(values), _mean(other_values), *about, newer.inputs, newer.outputs)
+            )
     return rows, len(base_values) + len(candidate_values) - 2 * len(rows)
 
 
@@ -348,7 +360,7 @@ def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
         return []
     score = next(o.scores[primary] for o in candidate.outlines[task] if primary in o.scores)
     up = 1.0 if score.better == "higher" else -1.0
-    members: dict[tuple[str, str], list[_Row]] = {}
+    members: dict[tuple[str, str], list[PairedSample]] = {}
     for row in rows:
         for key, group in row.groups.items():
             members.setdefault((key, group), []).append(row)

@@ -428,6 +428,8 @@ class _RecordFields(Struct, frozen=True, kw_only=True):
     latency: Latency
     details: dict[str, Any] = {}
     groups: dict[str, str] = {}
+    inputs: tuple[Modality, ...] = ()
+    outputs: tuple[Modality, ...] = ()
     judged: tuple[str, ...] = ()
 
 
@@ -440,6 +442,8 @@ class Record(_RecordFields, frozen=True, kw_only=True):
         source_id: cluster of the sample.
         scores: by metric.
         groups: values of the sample for the keys in the task's `group_by`.
+        inputs: modalities of the question. Empty in records of older versions.
+        outputs: modalities that the answer must have.
         judged: the judges that scored the answer of an earlier record; all else is as it was there.
             Empty for an answer that is new.
         parts: the answer.

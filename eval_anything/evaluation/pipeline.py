@@ -25,6 +25,7 @@ from eval_anything.models.turns import converse, messages_before
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.tasks.task import Task
+from eval_anything.tasks.where import inputs_of, outputs_of
 
 # Requests are sorted by length inside windows of this many batches, in the order of the file.
 _WINDOW = 16
@@ -484,6 +485,8 @@ def _record(
         latency=response.latency,
         details=response.details,
         groups=task.groups(sample),
+        inputs=tuple(inputs_of(sample)),
+        outputs=tuple(outputs_of(sample)),
     )
 
 

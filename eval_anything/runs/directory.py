@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from eval_anything.content import Count, Failure, Latency, Record, Score, Usage, check_scores
+from eval_anything.content import Count, Failure, Latency, Modality, Record, Score, Usage, check_scores
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_strict
 from eval_anything.files.reading import MAX_DOCUMENT, file_lines, read_file
@@ -173,6 +173,8 @@ class Outline(Struct, frozen=True):
     usage: Usage = Usage()
     latency: Latency = Latency()
     groups: dict[str, str] = {}
+    inputs: tuple[Modality, ...] = ()
+    outputs: tuple[Modality, ...] = ()
     judged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
