@@ -1,11 +1,11 @@
 """Means with 95 % intervals that are valid for clustered samples, small n, and means near a range's end.
 
 Standard errors follow Miller, "Adding Error Bars to Evals" (arXiv 2411.00640): samples that share a
-source are one cluster. Proportions get Wilson's interval (1927) with the effective sample size under
-clustering (Korn and Graubard 1998), all other means `ends_of_mean`. Two corrections keep the coverage
-of both where clusters are few or rare events decide: the jackknife's variance (CR3; MacKinnon and White
-1985), and degrees of freedom from the kurtosis of the cluster sums. `make validity` measures the
-coverage.
+source are one cluster. Proportions of events that are not rare get Wilson's interval (1927) with the
+effective sample size under clustering (Korn and Graubard 1998), all other means `ends_of_mean`. Two
+corrections keep the coverage of both where clusters are few or rare events decide: the jackknife's
+variance (CR3; MacKinnon and White 1985), and degrees of freedom from the kurtosis of the cluster sums.
+`make validity` measures the coverage.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def mean_interval(
 ) -> Estimate:
     """Mean with its standard error and a 95 % interval that stays inside the bounds.
 
-    Proportions (all scores at an end of the range) get Wilson's interval for the effective n,
-    p (1 - p) / variance, with Student's quantile. Without clusters they have their full n; where all
-    are equal, and the variance is no information, each cluster counts once. Others get `ends_of_mean`.
+    Proportions (all scores at an end of the range) of which at least ten clusters are on either side
+    get Wilson's interval for the effective n, p (1 - p) / variance, with Student's quantile; without
+    clusters they have their full n. Others get `ends_of_mean`.
 
     Args:
         values: scores (n,), at least one.
@@ -129,7 +129,8 @@ def mean_interval(
     if mean_spread is None:
         return Estimate(mean, None, low, high, n)
     stderr = math.sqrt(mean_spread.variance)
-    if bool(((scores == low) | (scores == high)).all()):
+    is_proportion = bool(((scores == low) | (scores == high)).all())
+    if is_proportion and not _few_differ(scores / (high - low), codes):
         ends = _proportion_ends(mean, n, mean_spread, bounds)
     else:
         ends = ends_of_mean(scores, scores - mean, codes, mean_spread, bounds)
@@ -142,13 +143,12 @@ def _proportion_ends(
     low, high = bounds
     width = high - low
     proportion = (mean - low) / width
-    if mean_spread.variance < _NOTHING * width**2:
-        ends = wilson(proportion, mean_spread.groups)
-    else:
+    effective = float(n)
+    if mean_spread.wide > 0:
         effective = min(n, width**2 * proportion * (1 - proportion) / mean_spread.wide)
-        # without clusters the mean alone says how proportions spread
-        df = n - 1.0 if mean_spread.groups == n else mean_spread.df
-        ends = wilson(proportion, effective, student(df))
+    # without clusters the mean alone says how proportions spread
+    df = n - 1.0 if mean_spread.groups == n else mean_spread.df
+    ends = wilson(proportion, effective, student(df))
     return low + ends[0] * width, low + ends[1] * width
 
 

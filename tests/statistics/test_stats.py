@@ -80,27 +80,29 @@ def test_far_from_the_ends_it_is_the_t_interval_of_scipy(values: list[float]) ->
 
 
 def test_a_proportion_without_clusters_is_wilsons() -> None:
-    values = [1.0] * 7 + [0.0] * 13
-    estimate = mean_interval(values, own(20), UNIT)
+    values = [1.0] * 14 + [0.0] * 26
+    estimate = mean_interval(values, own(40), UNIT)
     # Miller's error divides by n - 1, and the quantile is Student's
-    assert (estimate.low, estimate.high) == pytest.approx(wilson(7 / 20, 19, student(19)))
-    theirs = scipy_stats.binomtest(7, 20).proportion_ci(method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(14 / 40, 39, student(39)))
+    theirs = scipy_stats.binomtest(14, 40).proportion_ci(method="wilson")
     assert theirs.low - 0.02 < estimate.low <= theirs.low
     assert theirs.high <= estimate.high < theirs.high + 0.02
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_equal_values_still_have_a_width(value: float) -> None:
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.4])
+def test_equal_values_leave_open_what_would_go_unseen(value: float) -> None:
     estimate = mean_interval([value] * 10, own(10), UNIT)
-    assert (estimate.low, estimate.high) == pytest.approx(wilson(value, 10))
-    assert estimate.high - estimate.low > 0.2
+    unseen = 1 - 0.05**0.1  # of other samples, none is among ten in 5 % of draws
+    low, high = value - value * unseen, value + (1 - value) * unseen
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
     assert estimate.value == value
 
 
-def test_equal_values_inside_the_range_leave_open_what_would_go_unseen() -> None:
-    estimate = mean_interval([0.4] * 10, own(10), UNIT)
-    unseen = 1 - 0.05**0.1  # of other samples, none is among ten in 5 % of draws
-    assert (estimate.low, estimate.high) == pytest.approx((0.4 - 0.4 * unseen, 0.4 + 0.6 * unseen))
+def test_rare_events_are_not_excluded_by_two_of_them() -> None:
+    """Wilson's interval of 2 of 24 begins above .02, where 8 % of samples have two and more."""
+    estimate = mean_interval([1.0] * 2 + [0.0] * 22, own(24), UNIT)
+    assert wilson(2 / 24, 24)[0] > 0.02 > estimate.low
+    assert 0.2 < estimate.high < scipy_stats.binomtest(2, 24).proportion_ci().high + 0.05
 
 
 def test_a_few_other_values_do_not_show_which_ones_there_are() -> None:
