@@ -22,7 +22,7 @@ from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
 from eval_anything.runs.results_file import JudgeResult, MetricResult, Results, read_results
 from eval_anything.statistics.agreement import attenuated_effect
-from eval_anything.statistics.bootstrap import ClusterBootstrap
+from eval_anything.statistics.bootstrap import ClusterBootstrap, unseen_draws
 from eval_anything.statistics.intervals import Floats
 from eval_anything.statistics.paired import Paired, benjamini_hochberg, holm, paired
 
@@ -444,7 +444,16 @@ class _Draws:
     def means(self, metric: str) -> tuple[Floats, Floats] | None:
         """Means of base and candidate, (1 + draws,) each; None if one of them has no value."""
         base, candidate = (self._run_means(outlines, metric) for outlines in self._outlines)
-        return None if base is None or candidate is None else (base, candidate)
+        if base is None or candidate is None:
+            return None
+        rows, unpaired = pair(self._outlines[0], self._outlines[1], metric)
+        changes = {round(row.candidate - row.base, 12) for row in rows}
+        if len(changes) == 1 and not unpaired:  # nothing differs, in any draw
+            low, high = next(o.scores[metric].range for o in self._outlines[0] if metric in o.scores)
+            clusters = len({row.cluster for row in rows})
+            unseen = unseen_draws(changes.pop(), (low - high, high - low), len(rows), clusters, metric)
+            candidate[1:] = np.clip(base[1:] + unseen, low, high)
+        return base, candidate
 
     def _run_means(self, outlines: Sequence[Outline], metric: str) -> Floats | None:
         scored = by_sample(outlines, metric).values()

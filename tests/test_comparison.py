@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from eval_anything import compare, gate
+from eval_anything.comparison import pair, read_side
+from eval_anything.content import Modality
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.runs.directory import read_run
@@ -158,6 +161,15 @@ def test_another_temperature_is_named_with_both(numbers: Numbers) -> None:
         compare(base, new)
 
 
+def test_records_have_the_modalities_of_question_and_answer(numbers: Numbers) -> None:
+    numbers.task("t", 4)
+    base = read_side(numbers.run("base", {"t": [1.0] * 4}))
+    new = read_side(numbers.run("new", {"t": [1.0] * 4}))
+    older = [msgspec.structs.replace(o, inputs=(), outputs=()) for o in base.outlines["num/t"]]
+    rows, _ = pair(older, new.outlines["num/t"], "value")
+    assert {(row.inputs, row.outputs) for row in rows} == {((Modality.TEXT,), (Modality.TEXT,))}
+
+
 def test_an_aggregate_is_compared_on_the_samples_of_both(numbers: Numbers, tmp_path: Path) -> None:
     numbers.task("t", 12)
     (tmp_path / "tasks/num/suite.yaml").write_text(
@@ -193,7 +205,23 @@ def test_aggregates_are_drawn_together(cli: Cli, tmp_path: Path) -> None:
     assert abs(both.difference) == pytest.approx(1 / 60)
     assert again.difference == pytest.approx(both.difference)
     width = both.ci95[1] - both.ci95[0]
-    assert width < 0.06, "what both runs share is no error of the difference"
+    unseen = 1 - 0.05 ** (1 / 30)  # of b, where nothing differs
+    assert unseen < width < unseen + 0.06, "what both runs share is no error of the difference"
+
+
+def test_an_aggregate_of_runs_that_answer_alike_still_has_a_width(cli: Cli, tmp_path: Path) -> None:
+    numbers = Numbers(cli, tmp_path)
+    numbers.task("t", 24, most=10.0)
+    (tmp_path / "tasks/num/suite.yaml").write_text(
+        "title: Numbers\ndescription: One task.\ntasks: [t]\n"
+        "aggregates:\n  All: {formula: mean, inputs: {t: t:value}}\n"
+    )
+    base = numbers.run("base", {"t": [5.0] * 12 + [6.0] * 12})
+    [change] = compare(base, numbers.run("new", {"t": [5.0] * 12 + [6.0] * 12})).aggregates
+    unseen = 1 - 0.05 ** (1 / 24)
+    assert change.difference == 0
+    assert change.ci95[0] == pytest.approx(-10 * unseen, abs=0.45), "as large as the range allows"
+    assert change.ci95[1] == pytest.approx(10 * unseen, abs=0.45)
 
 
 def test_an_invalid_metric_is_said_to_be_so(numbers: Numbers, cli: Cli) -> None:

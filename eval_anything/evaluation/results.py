@@ -20,7 +20,7 @@ from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
 from eval_anything.runs.results_file import AggregateResult, MetricResult, TaskResult
-from eval_anything.statistics.bootstrap import ClusterBootstrap
+from eval_anything.statistics.bootstrap import ClusterBootstrap, unseen_draws
 from eval_anything.statistics.intervals import mean_interval
 from eval_anything.tasks.registry import Aggregate, Suite
 from eval_anything.tasks.task import Task
@@ -267,8 +267,11 @@ class _Resampled:
         if summary is None or summary.value is None:
             return None
         scored = [(v.value, v.cluster) for v in self._task.values[name] if v.value is not None]
-        totals = self._bootstrap.totals([v for v, _ in scored], [cluster for _, cluster in scored])
-        means = self._bootstrap.means(*totals)
+        values, clusters = [v for v, _ in scored], [cluster for _, cluster in scored]
+        if max(values) == min(values):
+            size = len(values), len(set(clusters))
+            return summary.value, unseen_draws(summary.value, summary.range, *size, name)
+        means = self._bootstrap.means(*self._bootstrap.totals(values, clusters))
         return summary.value, np.where(np.isnan(means), summary.value, means)
 
 

@@ -198,7 +198,7 @@ def task_values(**metrics: list[float | None]) -> ScoredTask:
             failed=0,
             unscored=len(found) - len(numbers),
             better="higher",
-            range=(0.0, 1.0),
+            range=(0.0, 10.0),
         )
     primary = next(iter(summaries))
     return ScoredTask(TaskResult(primary=primary, metrics=summaries, samples=0, failed=0), values)
@@ -229,6 +229,13 @@ def test_metrics_of_one_task_keep_their_correlation() -> None:
     assert aggregates(apart, results)["A"].stderr > 0.01
 
 
+def test_a_mean_of_one_metric_whose_values_are_all_alike_has_the_interval_of_the_rule_of_three() -> None:
+    results = {"s/x": task_values(m=[10.0] * 40), "s/y": task_values(m=[0.0, 1.0])}
+    [found] = aggregates(suite(A=Aggregate("mean", {"x": "x:m"})), results).values()
+    assert found.ci95 is not None
+    assert found.ci95 == pytest.approx((10 * 0.05 ** (1 / 40), 10), abs=0.1)
+
+
 def test_amg_and_aggregates_of_aggregates() -> None:
     numbers = {"select": 0.25, "t": 9, "v": 8, "a": 7, "tv": 0.5, "ta": 0.6, "va": 0.7}
     results = {
@@ -243,7 +250,10 @@ def test_amg_and_aggregates_of_aggregates() -> None:
     found = aggregates(wanted, results)
     assert found["AMU"].value == 2
     assert found["AMG"].value == pytest.approx(amg(numbers))
-    assert found["AMG"].ci95 == pytest.approx([amg(numbers)] * 2)
+    assert found["AMG"].ci95 is not None
+    low, high = found["AMG"].ci95
+    assert low < amg(numbers) - 0.5, "five equal values do not prove that all are equal"
+    assert high > amg(numbers) + 0.5
     assert found["Overall"].value == pytest.approx((2 + amg(numbers)) / 2)
     assert aggregates(wanted, results) == found
 
