@@ -59,7 +59,7 @@ def report_evaluations(
             "p_holm": comparison.p_holm.get(change.name),
         }
         for change in comparison.metrics
-        if change.primary
+        if change.primary or change.name == summary["metric"]
     ]
     if settings.policy is not None:
         verdict = gate(run, settings.policy, evaluations.run_of(start))

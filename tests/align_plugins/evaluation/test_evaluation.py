@@ -28,7 +28,7 @@ SELECTION = {"tasks": ["micro/selection"], "limit": 8}
 def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\nbaseline: {}\nsuite: {margin: 0.9}\ndefaults: {margin: 0.9}\n")
-    evaluate = {**SELECTION, "policy": "policy.yaml"}
+    evaluate = {**SELECTION, "policy": "policy.yaml", "metric": "micro/selection:vote_share"}
     path = config(
         tmp_path, micro_data / PAIRS, max_steps=4, save_steps=2, keep=1, evaluate=evaluate, beta=0.3
     )
@@ -44,11 +44,12 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
         run_file = read_run_file(out / "runs" / name)
         assert run_file.status == "done"
         assert run_file.model == ("micro" if name == "start" else f"out/step-{step}")
-    assert done.json["metric"] == "micro/selection:selection"
+    assert done.json["metric"] == "micro/selection:vote_share"
     best = done.json["best"]["name"]
     kept = {p.name for p in (out / "checkpoints").iterdir()}
     assert kept == {"checkpoint-4", f"checkpoint-{int(best[5:])}"}
-    assert [c["metric"] for c in done.json["compared"]] == ["micro/selection:selection"]
+    metrics = ["micro/selection:selection", "micro/selection:vote_share"]
+    assert [c["metric"] for c in done.json["compared"]] == metrics, "the primary one, and the chosen one"
     assert (out / "comparison.json").is_file()
     assert done.json["gate"]["verdict"] in ("PASS", "WARN", "INCONCLUSIVE")
     assert done.code == (0 if done.json["gate"]["verdict"] in ("PASS", "WARN") else 1)
