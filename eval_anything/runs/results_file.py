@@ -56,7 +56,7 @@ class DetectableEffect(Struct, frozen=True, kw_only=True):
     """The smallest difference of two runs that shows with 80 % power at the two-sided 5 % level, in the
     metric's units."""
 
-    seen: Annotated[float | None, _about("as the judge shows it; null: the scores have no scatter")]
+    seen: Annotated[float | None, _about("as the judge shows it; null: no scatter, or none is known")]
     true: Annotated[
         float | None, _about("the true difference behind it; null: the judge's errors leave no bound")
     ]

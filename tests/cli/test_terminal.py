@@ -261,6 +261,21 @@ def test_a_difference_larger_than_the_scale_is_none() -> None:
     assert effect_text(metric).startswith("can show no difference: ")
 
 
+def test_what_is_not_known_of_a_judged_metric_has_its_own_reason() -> None:
+    from eval_anything.judges.calibration.effects import effect_text
+    from eval_anything.runs.results_file import DetectableEffect
+
+    unknown = {"calibration": None, "mde": DetectableEffect(seen=None, true=None)}
+    nothing = {"value": None, "stderr": None, "ci95": None}
+    for fields, reason in (
+        ({"stderr": 0.0}, "all scores are equal"),
+        ({"stderr": None}, "all samples are of one source"),
+        (nothing, "no sample is scored"),
+        ({**nothing, "invalid": "3 of 10 samples are unscored"}, "the metric is INVALID"),
+    ):
+        assert effect_text(a_metric(**unknown, **fields)).endswith(f"is not known: {reason}")
+
+
 # --- names --------------------------------------------------------------------------------------
 
 

@@ -31,8 +31,8 @@ from eval_anything.statistics.agreement import attenuated_effect
 def with_effects(task: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
     """Results of a task with `judge`, `calibration` (on this metric alone) and `mde` in judged metrics.
 
-    `mde.seen` is None if the scores have no variance; `mde.true` also if the judge's accuracy is not
-    known, or no better than chance.
+    `mde.seen` is None if the scores have no variance, or none is known; `mde.true` also if the judge's
+    accuracy is not known, or no better than chance.
     """
     metrics = dict(task.metrics)
     for scorer in scorers:
@@ -81,7 +81,14 @@ def effect_text(metric: MetricResult) -> str:
         return ""
     observed, true = effect.seen, effect.true
     if observed is None:
-        return "its smallest detectable difference is not known: all scores are equal"
+        reason = "all scores are equal"
+        if metric.invalid is not UNSET:
+            reason = "the metric is INVALID"
+        elif metric.value is None:
+            reason = "no sample is scored"
+        elif metric.stderr is None:
+            reason = "all samples are of one source"
+        return f"its smallest detectable difference is not known: {reason}"
     low, high = metric.range
     if observed > high - low:
         return "can show no difference: the scores differ too much for so few samples"
