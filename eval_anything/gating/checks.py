@@ -8,19 +8,20 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from eval_anything.comparison import Side
-from eval_anything.gating.decide import Verdict
+from eval_anything.gating.decide import Verdict, samples_that_settle
 from eval_anything.gating.policy import RunRule, TaskRule, Tier
 from eval_anything.statistics.intervals import mean_interval
 
 
 class Rule(NamedTuple):
-    """Requirements of the policy for one metric of one task."""
+    """Requirements of the policy for one metric of one task, which may be its primary one."""
 
     task: str
     metric: str
     tier: Tier
     margin: float
     rule: TaskRule
+    is_primary: bool
 
     @property
     def name(self) -> str:
@@ -68,10 +69,19 @@ def _limit(
     if not met:
         miss: Verdict = "BLOCK" if missed else "INCONCLUSIVE"
         verdict = miss if tier == "critical" else "WARN"
-        doubt = "" if missed else ", and its interval does not settle it"
+        doubt = "" if missed else _doubt(measured, low, high, limit)
         ends = f" ({low:.4g} .. {high:.4g})" if ci95 is not None else ""
         reason = f"{name} is {measured:.4g}{ends} against a {word} of {limit:g}{doubt}"
     return Check(name, tier, measured, ci95, f"{word} {limit:g}", verdict, reason)
+
+
+def _doubt(measured: float, low: float, high: float, limit: float) -> str:
+    """Text for a limit inside the interval: how many samples would settle it, in the direction that the
+    measured value has."""
+    half = measured - low if measured > limit else high - measured
+    multiple = samples_that_settle(half, abs(measured - limit))
+    remedy = f"; {multiple:g} times the samples would settle it" if multiple is not None else ""
+    return f", and its interval does not settle it{remedy}"
 
 
 def run_check(name: str, rule: RunRule, side: Side, base: Side) -> Check:
