@@ -10,7 +10,7 @@ from eval_anything.cli.schema import schema_of
 from eval_anything.errors import Exit, GateExit, UserError
 from eval_anything.files.writing import write_atomically
 from eval_anything.gating.gate import gate
-from eval_anything.gating.plan import plan_gate
+from eval_anything.gating.plan import GatePlan, plan_gate
 from eval_anything.gating.policy import POLICY
 from eval_anything.gating.report import text, write_gate
 from eval_anything.output.stdout import print_lines
@@ -41,8 +41,33 @@ def plan(options: Namespace) -> Exit:
         for t in (*gate_plan.tasks, gate_plan.suite)
     ]
     legend = "sees: the loss that is found with 80 % power, in shares of the range; none: no loss is."
-    lines = (table(header, rows, right=range(1, 6)), f"\n{gate_plan.basis}", legend)
-    return show(options, gate_plan, *lines)
+    lines = [table(header, rows, right=range(1, 6)), f"\n{gate_plan.basis}", legend]
+    return show(options, gate_plan, *lines, *_proofs(gate_plan))
+
+
+def _proofs(gate_plan: GatePlan) -> list[str]:
+    """Lines about what the policy wants proven; none where that is the suite alone."""
+    if gate_plan.all_proven is None:
+        return []
+    header = ["must be proven", "n", "provable", "margin", "n for the margin", "proven in"]
+    rows = [
+        [p.name, str(p.n), _seen(p.provable), f"{p.margin:.1%}", _count(p.needed), f"{p.power:.0%}"]
+        for p in gate_plan.proofs
+    ]
+    lines = [
+        "\n" + table(header, rows, right=range(1, 6)),
+        "\nprovable: the loss that an unchanged candidate is shown not to have, in 80 % of cases; "
+        "proven in: how often it is shown not to have the margin.",
+        f"An unchanged candidate proves all of it in about {gate_plan.all_proven:.0%} of cases.",
+    ]
+    unlikely = [p for p in gate_plan.proofs if p.power < 0.5]
+    for p in unlikely:
+        remedy = "no number of samples is enough" if p.needed is None else f"it takes {p.needed}"
+        lines.append(
+            f"{p.name}: {p.n} samples will hardly prove a margin of {p.margin:.1%}; {remedy}. Widen the "
+            "margin, or do not ask for this proof."
+        )
+    return lines
 
 
 def init(options: Namespace) -> Exit:

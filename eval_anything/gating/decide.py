@@ -2,7 +2,9 @@
 
 Of `alpha`, half goes to the tasks (Holm over them) and half to the suite's mean. A loss blocks if it
 is both significant and larger than its margin (the suite's: a quarter of its margin); a pass needs
-proof that the suite's loss is inside its margin. `make validity` measures the error rates.
+proof that the suite's loss is inside its margin, and of all that the policy requires of tasks and
+modalities. Since all must be proven, each is tested at `alpha` (intersection-union; Berger 1982).
+`make validity` measures the error rates.
 """
 
 from __future__ import annotations
@@ -76,27 +78,83 @@ class SuiteDecision(Struct, frozen=True):
     more: float | None
 
 
+class Requirement(NamedTuple):
+    """The mean of these differences (n,) must be no loss beyond a margin: of one task, or of all samples
+    of a modality, with the codes of their tasks in `strata`. Not proven, one that is `critical` makes a
+    gate INCONCLUSIVE, another one warns."""
+
+    name: str
+    values: Floats
+    clusters: Ints
+    margin: float
+    critical: bool = True
+    strata: Ints | None = None
+
+
+class Proof(Struct, frozen=True):
+    """Test of a requirement. `lowest` is the lower end of the one-sided interval (None for one cluster);
+    `more` times the samples would prove it, None if no number would."""
+
+    name: str
+    n: int
+    difference: float
+    lowest: float | None
+    margin: float
+    verdict: Verdict
+    more: float | None
+
+
 class Decision(NamedTuple):
-    """Decisions about all tasks and the suite."""
+    """Decisions about all tasks, the suite and the requirements."""
 
     tasks: list[TaskDecision]
     suite: SuiteDecision
+    proofs: list[Proof]
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of the suite and its tasks."""
-        return worst([self.suite.verdict, *losses(self.tasks)])
+        """The worst verdict of the suite, its tasks and the requirements."""
+        proofs = (proof.verdict for proof in self.proofs)
+        return worst([self.suite.verdict, *losses(self.tasks), *proofs])
 
 
-def decide(measured: Sequence[Differences], suite_margin: float, alpha: float) -> Decision:
-    """Decides about all metrics and their weighted mean.
+def decide(
+    measured: Sequence[Differences],
+    suite_margin: float,
+    alpha: float,
+    requirements: Sequence[Requirement] = (),
+) -> Decision:
+    """Decides about all metrics, their weighted mean, and what must be proven besides.
 
     Args:
         measured: at least one metric, each with at least one difference.
         suite_margin: the allowed loss of the weighted mean, as a share of the range.
         alpha: the error rate, half of it for the metrics and half for the mean.
+        requirements: what must be proven, each at `alpha`.
     """
-    return Decision(decide_tasks(measured, alpha), _suite(measured, suite_margin, alpha))
+    tasks, suite = decide_tasks(measured, alpha), _suite(measured, suite_margin, alpha)
+    return Decision(tasks, suite, [prove(requirement, alpha) for requirement in requirements])
+
+
+def prove(requirement: Requirement, alpha: float) -> Proof:
+    """Tests a requirement: its verdict is PASS if the whole one-sided interval is inside the margin."""
+    difference = math.fsum(requirement.values) / len(requirement.values)
+    reach = 1.0 if requirement.strata is None else np.ones(int(requirement.strata.max()) + 1)
+    lowest = lowest_change(requirement.values, requirement.clusters, reach, alpha, requirement.strata)
+    proven = lowest is not None and lowest > -requirement.margin
+    multiple = None
+    if lowest is not None and not proven:
+        multiple = samples_that_settle(difference - lowest, difference + requirement.margin)
+    missing: Verdict = "INCONCLUSIVE" if requirement.critical else "WARN"
+    return Proof(
+        name=requirement.name,
+        n=len(requirement.values),
+        difference=difference,
+        lowest=lowest,
+        margin=requirement.margin,
+        verdict="PASS" if proven else missing,
+        more=multiple,
+    )
 
 
 def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDecision]:

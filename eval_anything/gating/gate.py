@@ -6,10 +6,10 @@ assert result.verdict == "PASS"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, Struct
 
 from eval_anything.comparison import (
@@ -17,14 +17,13 @@ from eval_anything.comparison import (
     MetricChange,
     Side,
     compare_sides,
-    pair,
     read_side,
-    refusal,
 )
 from eval_anything.errors import GateExit, UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (
     Differences,
+    Proof,
     SuiteDecision,
     TaskDecision,
     Verdict,
@@ -34,12 +33,18 @@ from eval_anything.gating.decide import (
     worst,
 )
 from eval_anything.gating.policy import GatePolicy, TaskRule, find_policy, read_policy
+from eval_anything.gating.requirements import (
+    TaskSample,
+    changes_of,
+    requirements_of,
+    values_and_clusters,
+)
 from eval_anything.runs.results_file import JudgeQuality
-from eval_anything.statistics.intervals import cluster_codes
 
 
 class Against(Struct, frozen=True):
-    """The candidate against one baseline; `advisory` holds metrics that may only warn."""
+    """The candidate against one baseline; `advisory` holds metrics that may only warn, `proofs` what the
+    policy wants proven."""
 
     baseline: str
     verdict: Verdict
@@ -47,6 +52,7 @@ class Against(Struct, frozen=True):
     tasks: list[TaskDecision]
     advisory: list[TaskDecision]
     comparison: Comparison
+    proofs: list[Proof] = []
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
@@ -128,7 +134,8 @@ def rules_of(policy: GatePolicy, side: Side) -> list[Rule]:
     rules = {}
     for task in side.file.tasks:
         defaults = policy.defaults
-        rule = Rule(task, tasks[task].primary, defaults.tier, defaults.margin, TaskRule())
+        primary = tasks[task].primary
+        rule = Rule(task, primary, defaults.tier, defaults.margin, TaskRule(), is_primary=True)
         rules[rule.name] = rule
     for name, task_rule in policy.tasks.items():
         task, _, metric = name.partition(":")
@@ -141,7 +148,8 @@ def rules_of(policy: GatePolicy, side: Side) -> list[Rule]:
             raise UserError(f"the policy names {name!r}: no such metric.{near(metric, metrics)}")
         tier = task_rule.tier or policy.defaults.tier
         margin = policy.defaults.margin if task_rule.margin is None else task_rule.margin
-        rules[f"{task}:{metric}"] = Rule(task, metric, tier, margin, task_rule)
+        is_primary = metric == tasks[task].primary
+        rules[f"{task}:{metric}"] = Rule(task, metric, tier, margin, task_rule, is_primary)
     if all(rule.tier == "advisory" for rule in rules.values()):
         raise UserError("the policy calls every metric advisory: nothing is left to gate")
     return list(rules.values())
@@ -193,36 +201,34 @@ def _judge_reasons(policy: GatePolicy, rule: Rule, name: str, quality: JudgeQual
 
 def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
     comparison = compare_sides(base, side)
-    gated: list[Differences] = []
-    advisory: list[Differences] = []
+    changes = []
     for rule in rules:
         if rule.task not in comparison.tasks:
             raise UserError(f"{base.path} has no {rule.task}, which the policy gates: run it there too")
-        metric_differences = differences(rule, base, side)
-        (advisory if rule.tier == "advisory" else gated).append(metric_differences)
-    decision = decide(gated, policy.suite.margin, alpha)
+        changes.append((rule, changes_of(rule, base, side)))
+    advisory = [_differences(*change) for change in changes if change[0].tier == "advisory"]
+    gated = [_differences(*change) for change in changes if change[0].tier != "advisory"]
+    requirements = requirements_of(policy, changes)
+    decision = decide(gated, policy.suite.margin, alpha, requirements)
     warned = [
         msgspec.structs.replace(task, verdict="WARN") if task.verdict == "BLOCK" else task
         for task in decide_tasks(advisory, alpha)
     ]
     verdict = worst([decision.verdict, *losses(warned)])
-    return Against(str(base.path), verdict, decision.suite, decision.tasks, warned, comparison)
+    return Against(
+        baseline=str(base.path),
+        verdict=verdict,
+        suite=decision.suite,
+        tasks=decision.tasks,
+        advisory=warned,
+        comparison=comparison,
+        proofs=decision.proofs,
+    )
 
 
-def differences(rule: Rule, base: Side, side: Side) -> Differences:
-    """Paired differences of one metric. UserError if it cannot be compared, or nothing is paired."""
-    reason = refusal(base, side, rule.task, rule.metric)
-    if reason:
-        raise UserError(f"{rule.name} differs in {reason} in {base.path} and {side.path}")
-    rows, _ = pair(base.outlines[rule.task], side.outlines[rule.task], rule.metric)
-    if not rows:
-        raise UserError(f"{rule.name}: no sample has a value in both {base.path} and {side.path}")
-    score = next(o.scores[rule.metric] for o in side.outlines[rule.task] if rule.metric in o.scores)
-    low, high = score.range
-    up = (1.0 if score.better == "higher" else -1.0) / (high - low)
-    values = up * np.array([row.candidate - row.base for row in rows])
-    codes = cluster_codes([row.cluster for row in rows])
-    return Differences(rule.name, values, codes, rule.margin, rule.rule.weight)
+def _differences(rule: Rule, samples: Sequence[TaskSample]) -> Differences:
+    values, clusters = values_and_clusters(samples)
+    return Differences(rule.name, values, clusters, rule.margin, rule.rule.weight)
 
 
 def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, base: Side) -> list[str]:
@@ -245,6 +251,15 @@ def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, bas
     return reasons
 
 
+def _at_worst(lowest: float | None) -> str:
+    return "with no known spread" if lowest is None else f"at worst {lowest:+.2%}"
+
+
+def _unproven(margin: float, multiple: float | None) -> str:
+    remedy = f"; {multiple:g} times the samples would settle it" if multiple else ""
+    return f"the margin of {margin:.1%} is not proven{remedy}"
+
+
 def _reasons(against: list[Against], checks: list[Check]) -> list[str]:
     """Reasons for a verdict other than PASS, for people."""
     reasons = []
@@ -261,7 +276,11 @@ def _reasons(against: list[Against], checks: list[Check]) -> list[str]:
         if suite.verdict == "BLOCK":
             reasons.append(f"{lost} (p {suite.change.p_worse:.2g})")
         elif suite.verdict == "INCONCLUSIVE":
-            lowest = "with no known spread" if suite.lowest is None else f"at worst {suite.lowest:+.2%}"
-            remedy = f"; {suite.more:g} times the samples would settle it" if suite.more else ""
-            reasons.append(f"{lost}, {lowest}: the margin of {suite.margin:.1%} is not proven{remedy}")
+            reasons.append(f"{lost}, {_at_worst(suite.lowest)}: {_unproven(suite.margin, suite.more)}")
+        reasons += [
+            f"{proof.name} changed by {proof.difference:+.2%} against {compared.baseline}, "
+            f"{_at_worst(proof.lowest)} (n {proof.n}): {_unproven(proof.margin, proof.more)}"
+            for proof in compared.proofs
+            if proof.verdict != "PASS"
+        ]
     return reasons + [check.reason for check in checks if check.reason]

@@ -17,6 +17,14 @@ from eval_anything.files.yaml_files import load_yaml
 Tier = Literal["critical", "supporting", "advisory"]
 
 
+Proven = Literal["tasks", "modalities"]
+
+
+PROOF_MARGINS: dict[Proven, float] = {"tasks": 0.10, "modalities": 0.05}
+"""The losses that must be shown not to be there, where the policy has no others. A modality's is
+smaller, since one of its tasks may lose much while the others do not."""
+
+
 POLICY = """\
 # A candidate run is compared with the baseline, sample by sample. Margins are shares of a metric's
 # range: 0.02 is 0.2 points of a 0..10 score. Every task that both runs have is gated by its primary
@@ -28,6 +36,8 @@ baseline:
 alpha: 0.05                  # how often a candidate that has not changed may be blocked, at most
 suite:
   margin: 0.02               # the loss over all tasks that is still a pass
+# prove: {of: [tasks], margin: 0.10}   # besides, it must be shown that no task has lost so much (or
+                             # of modalities, over all tasks); `gate plan` says how many samples it takes
 defaults:
   tier: supporting           # critical: a floor that is missed blocks, too. advisory: only warns
   margin: 0.02               # the loss of one task that is not worth a block
@@ -54,6 +64,20 @@ class SuiteRule(Struct, frozen=True, forbid_unknown_fields=True):
     margin: float = 0.02
 
 
+class ProofRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Proofs that are required besides the suite's: that no task, or no modality, lost its margin. One
+    margin for all, or one for each kind; `PROOF_MARGINS` where there is none."""
+
+    of: tuple[Proven, ...] = ("tasks",)
+    margin: float | dict[Proven, float] = {}
+
+    def margin_of(self, kind: Proven) -> float:
+        """The margin of all tasks, or of all modalities."""
+        if isinstance(self.margin, dict):
+            return self.margin.get(kind, PROOF_MARGINS[kind])
+        return self.margin
+
+
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     """Tier and margin of tasks that have none of their own."""
 
@@ -62,11 +86,13 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One `task` or `task:metric`. `floor` is in the metric's units, and a ceiling where lower is
-    better. `min_judge` maps statistics of the judge's calibration to their least values."""
+    """One `task` or `task:metric`. `prove` is the loss that it must be shown not to have. `floor` is in
+    the metric's units, and a ceiling where lower is better. `min_judge` maps statistics of the judge's
+    calibration to their least values."""
 
     tier: Tier | None = None
     margin: float | None = None
+    prove: float | None = None
     weight: float = 1.0
     floor: float | None = None
     min_judge: dict[str, float] = {}
@@ -91,6 +117,7 @@ class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     baseline: Baseline = Baseline()
     alpha: float = 0.05
     suite: SuiteRule = SuiteRule()
+    prove: ProofRule | None = None
     defaults: Defaults = Defaults()
     tasks: dict[str, TaskRule] = {}
     metrics: dict[RunMetric, RunRule] = {}
@@ -109,6 +136,22 @@ def find_policy(name: str | Path) -> Path:
     raise UserError(f"{name}: there is no such policy; `eval-anything gate init` writes one")
 
 
+def _margins(policy: GatePolicy) -> list[tuple[tuple[str, ...], float | None]]:
+    """All margins, each with its place in the file."""
+    margins: list[tuple[tuple[str, ...], float | None]] = [
+        (("suite", "margin"), policy.suite.margin),
+        (("defaults", "margin"), policy.defaults.margin),
+    ]
+    for name, rule in policy.tasks.items():
+        margins += [(("tasks", name, "margin"), rule.margin), (("tasks", name, "prove"), rule.prove)]
+    proof_margin = policy.prove.margin if policy.prove is not None else {}
+    if isinstance(proof_margin, dict):
+        margins += [(("prove", "margin", kind), margin) for kind, margin in proof_margin.items()]
+    else:
+        margins.append((("prove", "margin"), proof_margin))
+    return margins
+
+
 def read_policy(path: Path) -> GatePolicy:
     """Reads and checks a policy file. FileProblemsError names each mistake with its line."""
     policy, mistakes = load_yaml(path, GatePolicy)
@@ -119,12 +162,16 @@ def read_policy(path: Path) -> GatePolicy:
 
     check(0 < policy.alpha < 0.5, "alpha must lie between 0 and 0.5", "alpha")
     check(0 <= policy.max_unpaired < 1, "must be a share from 0 to 1", "max_unpaired")
-    for steps, margin in (
-        (("suite", "margin"), policy.suite.margin),
-        (("defaults", "margin"), policy.defaults.margin),
-        *((("tasks", name, "margin"), rule.margin) for name, rule in policy.tasks.items()),
-    ):
+    for steps, margin in _margins(policy):
         check(margin is None or 0 <= margin < 1, "a margin is a share of the range, 0 to 1", *steps)
+    if policy.prove is not None:
+        check(bool(policy.prove.of), "name tasks, modalities or both", "prove", "of")
+        margins = policy.prove.margin if isinstance(policy.prove.margin, dict) else {}
+        for kind in margins:
+            check(kind in policy.prove.of, f"{kind} are not in `of`", "prove", "margin", kind)
+    for name, rule in policy.tasks.items():
+        advisory = (rule.tier or policy.defaults.tier) == "advisory"
+        check(rule.prove is None or not advisory, "advisory: nothing to prove", "tasks", name, "prove")
     for name, rule in policy.tasks.items():
         check(rule.weight > 0, "a weight must be above 0", "tasks", name, "weight")
     for run_metric, run_rule in policy.metrics.items():

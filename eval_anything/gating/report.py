@@ -22,6 +22,9 @@ _COUNTS = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 _FLIPS = 5
 
 
+_PROOF_HEADER = ["must be proven", "n", "change", "at worst", "margin", "verdict"]
+
+
 _LIMIT_HEADER = ["limit", "value", "must keep", "verdict"]
 
 
@@ -67,6 +70,8 @@ def text(gate_result: GateResult) -> str:
             "verdict",
         ]
         blocks.append(table(header, _rows(against), right=(1, 3, 4)))
+        if against.proofs:
+            blocks.append(table(_PROOF_HEADER, _proofs(against), right=(1, 2, 3, 4)))
     if gate_result.checks:
         blocks.append(table(_LIMIT_HEADER, _limits(gate_result), right=(1,)))
     return "\n\n".join(blocks)
@@ -80,6 +85,8 @@ def markdown(gate_result: GateResult) -> str:
         header = ["metric", "change", "95 % interval", "p (Holm)", "MDE", "verdict"]
         lines += ["", f"Candidate `{gate_result.candidate}` against `{against.baseline}`:", ""]
         lines += [markdown_table(header, _rows(against), right=(1, 3, 4)), *_flips(against)]
+        if against.proofs:
+            lines += ["", markdown_table(_PROOF_HEADER, _proofs(against), right=(1, 2, 3, 4))]
     if gate_result.checks:
         lines += ["", markdown_table(_LIMIT_HEADER, _limits(gate_result), (1,))]
     lines += ["", _LEGEND, ""]
@@ -97,6 +104,20 @@ def _rows(against: Against) -> list[list[str]]:
     for task in (*against.tasks, *against.advisory):
         rows.append([task.name, *_change(task.change, task.p_holm), task.verdict])
     return rows
+
+
+def _proofs(against: Against) -> list[list[str]]:
+    return [
+        [
+            proof.name,
+            str(proof.n),
+            f"{proof.difference:+.2%}",
+            "" if proof.lowest is None else f"{proof.lowest:+.2%}",
+            f"{proof.margin:.1%}",
+            "proven" if proof.verdict == "PASS" else proof.verdict,
+        ]
+        for proof in against.proofs
+    ]
 
 
 def _change(change: Paired, p_value: float | None) -> list[str]:
@@ -130,6 +151,9 @@ def junit(gate_result: GateResult) -> bytes:
         for task in (*against.tasks, *against.advisory):
             message = f"{task.change.difference:+.2%} of the range, margin {task.margin:.1%}"
             _case(cases, task.name, task.verdict, message)
+        for proof in against.proofs:
+            message = f"margin {proof.margin:.1%}, {proof.difference:+.2%} of the range"
+            _case(cases, f"{proof.name} is proven", proof.verdict, message)
     if gate_result.checks:
         cases = _suite(suites, "limits")
         for check in gate_result.checks:

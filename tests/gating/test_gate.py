@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import NormalDist
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from eval_anything import gate
-from eval_anything.gating.decide import Differences, decide
+from eval_anything.gating.decide import Differences, Requirement, decide, prove
 from eval_anything.gating.policy import POLICY
 from tests.support.helpers import Cli
 from tests.support.runs_of_numbers import Numbers, change_results
@@ -112,6 +113,88 @@ def test_floors_hold_on_the_interval(numbers: Numbers, base: Path, rule: str, ve
     assert result.verdict == verdict
     if verdict != "PASS":
         assert "floor" in result.reasons[0]
+
+
+def test_a_floor_that_is_not_settled_says_how_many_samples_would(numbers: Numbers, base: Path) -> None:
+    new = numbers.run("new", {"a": GOOD, "b": GOOD})
+    for floor, words in ((0.65, "3.9 times"), (0.75, "2.8 times"), (0.6999, "")):
+        policy = numbers.policy(f"tasks:\n  num/a: {{tier: critical, floor: {floor}}}\n")
+        result = gate(new, policy, base)
+        assert result.verdict == "INCONCLUSIVE"
+        remedy = f"does not settle it; {words} the samples would" if words else "does not settle it"
+        assert remedy in result.reasons[0]
+        assert ("times" in result.reasons[0]) == bool(words), "one that no number of samples settles"
+
+
+# --- proof ---------------------------------------------------------------------------------------
+
+
+def proofs(run: Path, policy: Path, base: Path) -> tuple[str, dict[str, str]]:
+    """The verdict, and that on each proof by its name."""
+    result = gate(run, policy, base)
+    assert result.verdict != "INVALID", result.reasons
+    return result.verdict, {proof.name: proof.verdict for proof in result.against[0].proofs}
+
+
+def mixed(changes: int) -> list[float]:
+    """GOOD with so many samples lost and as many gained."""
+    return [0.0] * changes + GOOD[changes : 100 - changes] + [1.0] * changes
+
+
+def test_a_critical_task_that_is_not_proven_is_inconclusive(numbers: Numbers, base: Path) -> None:
+    new = numbers.run("new", {"a": mixed(20), "b": GOOD})
+    wide = "suite: {margin: 0.2}\ndefaults: {tier: TIER}\nprove: {of: [tasks]}\n"
+    critical, supporting = (wide.replace("TIER", tier) for tier in ("critical", "supporting"))
+    each = {"num/a:value": "INCONCLUSIVE", "num/b:value": "PASS"}
+    assert proofs(new, numbers.policy(critical), base) == ("INCONCLUSIVE", each)
+    warned = {"num/a:value": "WARN", "num/b:value": "PASS"}
+    assert proofs(new, numbers.policy(supporting), base) == ("WARN", warned)
+    wider = critical.replace("of: [tasks]", "margin: 0.12")
+    assert proofs(new, numbers.policy(wider), base)[0] == "PASS"
+    alone = critical.replace("of: [tasks]", "") + "tasks: {num/a: {prove: 0.12}}\n"
+    assert proofs(new, numbers.policy(alone), base)[0] == "PASS"
+    without = "suite: {margin: 0.2}\ntasks: {num/a: {prove: 0.05}}\n"
+    assert proofs(new, numbers.policy(without), base) == ("WARN", {"num/a:value": "WARN"})
+    [reason] = gate(new, numbers.policy(critical), base).reasons
+    assert reason.startswith("num/a:value changed by +0.00% against ")
+    assert "(n 100): the margin of 10.0% is not proven; 1.2 times the samples would settle" in reason
+
+
+def test_the_proof_of_a_modality_does_not_stand_for_that_of_a_critical_task(
+    numbers: Numbers, base: Path
+) -> None:
+    new = numbers.run("new", {"a": mixed(20), "b": GOOD})
+    policy = (
+        "suite: {margin: 0.2}\nprove: {of: [modalities], margin: {modalities: 0.1}}\n"
+        "tasks: {num/a: {tier: TIER}}\n"
+    )
+    pooled = {"text in": "PASS", "text out": "PASS"}
+    supporting = numbers.policy(policy.replace("TIER", "supporting"))
+    assert proofs(new, supporting, base) == ("PASS", pooled)
+    critical = numbers.policy(policy.replace("TIER", "critical"))
+    assert proofs(new, critical, base) == ("INCONCLUSIVE", {"num/a:value": "INCONCLUSIVE", **pooled})
+    narrow = numbers.policy(policy.replace("0.1", "0.01").replace("TIER", "supporting"))
+    assert proofs(new, narrow, base)[0] == "INCONCLUSIVE", "modalities that are named must be proven"
+    for run in (base, new):
+        path = run / "num/a/records.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        old = [{k: v for k, v in row.items() if k not in ("inputs", "outputs")} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in old))
+    result = gate(new, supporting, base)
+    assert result.verdict == "INVALID"
+    assert "num/a: no run has the modalities of its samples on record" in result.reasons[0]
+
+
+def test_a_task_with_one_source_or_three_samples_proves_nothing(numbers: Numbers) -> None:
+    numbers.task("few", 3)
+    numbers.task("one", 5, cluster=5)
+    runs = [numbers.run(name, {"few": [1.0] * 3, "one": [1.0] * 5}) for name in ("base2", "new2")]
+    policy = numbers.policy("suite: {margin: 0.9}\nprove: {}\n")
+    result = gate(runs[1], policy, runs[0])
+    assert result.verdict == "WARN"
+    few, one = result.reasons
+    assert "at worst -63.16% (n 3): the margin of 10.0% is not proven; 39.9 times" in few
+    assert "with no known spread (n 5)" in one
 
 
 def test_figures_of_the_whole_run(numbers: Numbers, base: Path) -> None:
@@ -213,6 +296,11 @@ def test_what_cannot_be_gated_is_invalid_and_says_why(
     assert "policy.yaml:3: a weight must be above 0" in reason("tasks:\n  num/a: {weight: 0}\n")
     assert "needs a floor" in reason("metrics:\n  valid_output: {tier: critical}\n")
     assert "alpha must lie between" in reason("alpha: 0.7\n")
+    assert "policy.yaml:2: name tasks, modalities or both" in reason("prove: {of: []}\n")
+    assert "modalities are not in `of`" in reason("prove: {margin: {modalities: 0.1}}\n")
+    assert "a margin is a share" in reason("prove: {margin: 2}\n")
+    assert "prove" in reason("prove: {of: [modality]}\n")
+    assert "nothing to prove" in reason("tasks:\n  num/a: {tier: advisory, prove: 0.1}\n")
     only_a = numbers.run("only", {"a": GOOD})
     assert "has no num/b, which the policy gates" in reason(baseline=only_a)
     path = new / "num/a/records.jsonl"
@@ -254,7 +342,7 @@ def test_the_command_writes_its_reports(
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     new = numbers.run("new", {"a": less(GOOD, 20), "b": GOOD})
-    policy = numbers.policy("metrics:\n  valid_output: {floor: 0.5}\n")
+    policy = numbers.policy("prove: {}\nmetrics:\n  valid_output: {floor: 0.5}\n")
     out = tmp_path / "reports"
     result = cli("gate", "--candidate", new, "--baseline", base, "--policy", policy, "--out", out)
     assert result.code == 1
@@ -263,11 +351,13 @@ def test_the_command_writes_its_reports(
     assert (written["verdict"], written["exit_code"]) == ("BLOCK", 1)
     suites = ElementTree.parse(out / "gate.xml").getroot()
     first = suites[0]
-    assert (first.get("tests"), first.get("failures"), first.get("errors")) == ("3", "2", "0")
+    assert (first.get("tests"), first.get("failures"), first.get("errors")) == ("5", "2", "0")
     comment = (out / "gate.md").read_text()
     assert "⛔ eval-anything gate: BLOCK" in comment
     assert "| num/a:value | -20.00% |" in comment
     assert "20 samples lost, 0 gained; most: `s0` (1 → 0)" in comment
+    assert "| num/b:value | 100 | +0.00% | -2.95% | 10.0% | proven |" in comment
+    assert "must be proven" in result.out
     assert summary.read_text() == comment
     as_json = cli("gate", "run", "--candidate", new, "--baseline", base, "--policy", policy, "--json")
     assert (as_json.code, as_json.json["verdict"]) == (1, "BLOCK")
@@ -327,6 +417,44 @@ def test_plan_says_what_can_be_seen(numbers: Numbers, base: Path, cli: Cli) -> N
     assert cli(*arguments, "--correlation", "1").code == 3
     absent = cli("gate", "plan", "--policy", "none.yaml", "--baseline", base)
     assert (absent.code, "no such policy" in absent.err) == (3, True)
+
+
+def test_plan_says_which_margins_are_provable(numbers: Numbers, base: Path, cli: Cli) -> None:
+    pilot = numbers.run("pilot", {"a": mixed(20), "b": GOOD})
+    policy = numbers.policy(
+        "defaults: {tier: critical}\nprove: {of: [tasks, modalities], margin: {modalities: 0.08}}\n"
+        "tasks: {num/b: {prove: 0.02}}\n"
+    )
+    arguments = ("gate", "plan", "--policy", policy, "--baseline", base, "--pilot", pilot)
+    plan = cli(*arguments, "--json").json
+    a, b, asked_with, _ = plan["proofs"]
+    error = (0.4 * 100 / 99) ** 0.5 / 10
+    assert a["provable"] == pytest.approx((1.644854 + 0.841621) * error, rel=1e-3)
+    assert a["power"] == pytest.approx(NormalDist().cdf(0.1 / error - 1.644854), abs=1e-3)
+    assert a["needed"] == pytest.approx(100 * (a["provable"] / 0.1) ** 2, abs=1)
+    assert b["provable"] == pytest.approx(1 - 0.05 ** (1 / 100)), "nothing differs: the rule of three"
+    assert (b["power"], b["needed"]) == (0, 149), "149 equal samples leave 2 % open"
+    assert (asked_with["name"], asked_with["n"]) == ("text in", 200)
+    assert asked_with["provable"] == pytest.approx(a["provable"] / 2, rel=0.01)
+    assert plan["all_proven"] == 0
+    text = cli(*arguments).out
+    assert "An unchanged candidate proves all of it in about 0% of cases" in text
+    assert "num/a:value: 100 samples will hardly prove a margin of 10.0%; it takes 250." in text
+    assert "num/b:value: 100 samples will hardly prove a margin of 2.0%; it takes 149." in text
+    assert "text in: 200" not in text
+    numbers.policy("prove: {margin: 0}\n")
+    assert "no number of samples is enough" in cli(*arguments).out
+
+
+def test_what_the_plan_calls_provable_is_proven_four_times_in_five() -> None:
+    g = np.random.default_rng(5)
+    n, changed = 300, 0.2
+    provable = (1.644854 + 0.841621) * (changed / n) ** 0.5
+    proven = 0
+    for _ in range(400):
+        values = g.choice([-1.0, 0.0, 1.0], n, p=[changed / 2, 1 - changed, changed / 2])
+        proven += prove(Requirement("t", values, np.arange(n), provable), 0.05).verdict == "PASS"
+    assert 0.74 < proven / 400 < 0.86
 
 
 def test_the_plan_keeps_its_word() -> None:

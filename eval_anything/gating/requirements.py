@@ -1,0 +1,105 @@
+"""Proofs that a policy requires: losses that must be shown not to be there, of tasks and of modalities.
+
+A modality's samples are pooled over all tasks: those whose question has it ("image in"), and those whose
+answer must have it ("image out"). A task that is critical is proven on its own whenever a policy has
+`prove`: pooled over three tasks, the loss of one of them would pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from eval_anything.comparison import Side, pair, refusal
+from eval_anything.content import MODALITIES, Modality
+from eval_anything.errors import UserError
+from eval_anything.gating.checks import Rule
+from eval_anything.gating.decide import Requirement
+from eval_anything.gating.policy import GatePolicy
+from eval_anything.statistics.intervals import Floats, Ints, cluster_codes
+
+
+class TaskSample(NamedTuple):
+    """A sample's change as a share of the range, up is good; with its task, its cluster, and the
+    modalities of question and answer."""
+
+    task: str
+    cluster: str
+    inputs: tuple[Modality, ...]
+    outputs: tuple[Modality, ...]
+    change: float
+
+
+def task_margin(policy: GatePolicy, rule: Rule) -> float | None:
+    """The loss that a metric must be shown not to have; None if nothing is asked of it."""
+    if rule.tier == "advisory":
+        return None
+    if rule.rule.prove is not None or policy.prove is None:
+        return rule.rule.prove
+    is_required = rule.tier == "critical" or "tasks" in policy.prove.of
+    return policy.prove.margin_of("tasks") if is_required else None
+
+
+def requirements_of(
+    policy: GatePolicy, changes: Sequence[tuple[Rule, list[TaskSample]]]
+) -> list[Requirement]:
+    """Requirements of a policy about two runs, from the changes by each of its rules (`changes_of`).
+    UserError if modalities must be proven, and neither run has those of its samples on record."""
+    requirements = []
+    for rule, samples in changes:
+        margin = task_margin(policy, rule)
+        if margin is not None:
+            values, clusters = values_and_clusters(samples)
+            critical = rule.tier == "critical"
+            requirements.append(Requirement(rule.name, values, clusters, margin, critical))
+    if policy.prove is not None and "modalities" in policy.prove.of:
+        margin = policy.prove.margin_of("modalities")
+        for name, samples in by_modality(changes).items():
+            values, clusters = values_and_clusters(samples)
+            strata = cluster_codes([sample.task for sample in samples])
+            requirements.append(Requirement(name, values, clusters, margin, strata=strata))
+    return requirements
+
+
+def changes_of(rule: Rule, base: Side, side: Side) -> list[TaskSample]:
+    """Changes of one metric. UserError if it cannot be compared, or nothing is paired."""
+    reason = refusal(base, side, rule.task, rule.metric)
+    if reason:
+        raise UserError(f"{rule.name} differs in {reason} in {base.path} and {side.path}")
+    rows, _ = pair(base.outlines[rule.task], side.outlines[rule.task], rule.metric)
+    if not rows:
+        raise UserError(f"{rule.name}: no sample has a value in both {base.path} and {side.path}")
+    score = next(o.scores[rule.metric] for o in side.outlines[rule.task] if rule.metric in o.scores)
+    low, high = score.range
+    up = (1.0 if score.better == "higher" else -1.0) / (high - low)
+    return [
+        TaskSample(rule.task, row.cluster, row.inputs, row.outputs, up * (row.candidate - row.base))
+        for row in rows
+    ]
+
+
+def values_and_clusters(samples: Sequence[TaskSample]) -> tuple[Floats, Ints]:
+    """Changes (n,), and the codes (n,) of their clusters, which no two tasks share."""
+    clusters = [f"{sample.task}\n{sample.cluster}" for sample in samples]
+    return np.array([sample.change for sample in samples]), cluster_codes(clusters)
+
+
+def by_modality(changes: Sequence[tuple[Rule, list[TaskSample]]]) -> dict[str, list[TaskSample]]:
+    """Samples of tasks that are gated by their primary metric, of each modality of questions
+    ("image in"), then of answers ("image out"). UserError for samples without modalities on record."""
+    members: dict[str, list[TaskSample]] = {}
+    for rule, samples in changes:
+        if not rule.is_primary:
+            continue
+        if not all(sample.inputs for sample in samples):
+            raise UserError(
+                f"{rule.task}: no run has the modalities of its samples on record, as all are of an "
+                "older version. Run one of them again, or prove tasks alone"
+            )
+        for sample in samples:
+            for name in (*(f"{m} in" for m in sample.inputs), *(f"{m} out" for m in sample.outputs)):
+                members.setdefault(name, []).append(sample)
+    order = [f"{modality} {side}" for side in ("in", "out") for modality in MODALITIES]
+    return {name: members[name] for name in order if name in members}
