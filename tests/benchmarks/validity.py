@@ -2,8 +2,10 @@
 
     python -m tests.benchmarks.validity [--repetitions 2000] [--json FILE]
 
-Scores are binary, ordinal (0, 1/4 .. 1) or continuous. Items of a cluster (5 of them) share one draw
-with probability sqrt(ICC), which gives exactly that intra-cluster correlation for any kind of score.
+Scores are binary, ordinal (0, 1/4 .. 1), continuous, or mixtures of few values. Items of a cluster (5 of
+them, fewer in the last one) share one draw with probability sqrt(ICC), which gives exactly that
+intra-cluster correlation for any kind of score. Widths are medians, as multiples of the median width of
+Clopper and Pearson's interval (1934) for n / (1 + 4 ICC) independent samples.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import multiprocessing
 import sys
 import time
@@ -19,12 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import betaincinv
 
-from eval_anything.gating.decide import Differences, decide
+from eval_anything.gating.decide import Differences, Requirement, decide, prove
 from eval_anything.statistics.intervals import Floats, Ints, mean_interval
 from eval_anything.statistics.paired import paired
 
 ALPHA, MARGIN = 0.05, 0.02
+PROOF_MARGIN = 0.10
+MAX_WIDTH = 2.0
+UNCHANGED, LOST = "each task must be proven: no change", "each task must be proven: -10 points on one"
 CLUSTER = 5
 Generator = np.random.Generator
 Draw = Callable[[Generator, tuple[int, ...]], Floats]
@@ -60,6 +67,37 @@ def signs(g: Generator, shape: tuple[int, ...], discordance: float, loss: float)
     return np.where(u < down, -1.0, np.where(u < down + up, 1.0, 0.0))
 
 
+def mixture(name: str) -> tuple[Draw, float]:
+    """Draws of values by their shares, from a text such as "0: .9, 1: .1", and their mean."""
+    pairs = [part.split(":") for part in name.split(",")]
+    values, shares = np.array(pairs, float).T
+    return lambda g, shape: g.choice(values, p=shares, size=shape), float(values @ shares)
+
+
+TRUE_SHARES = (0.02, 0.05, 0.5, 0.9, 0.95, 0.98, 1.0)
+
+
+MEANS_OF_FEW = [
+    "0.5: .95, 0: .05",
+    "0.5: .9, 0: .05, 1: .05",
+    "0.25: .98, 1: .02",
+    "0: .9, 0.25: .07, 1: .03",
+    "1: .9, 0.9: .05, 0: .05",
+]
+
+
+CHANGES_OF_FEW = [
+    "1: .95, 0: .03, -1: .02",
+    "-1: .95, 1: .05",
+    "0: .96, 1: .02, -1: .02",
+    "0: .9, 0.25: .07, -1: .03",
+    "0.5: .9, 0: .05, -1: .05",
+    "0: .8, 0.25: .1, -1: .1",
+    "-1: .5, 1: .5",
+]
+"""Mixtures in which most samples have one score or change alike, or in which all change."""
+
+
 def change(kind: str, discordance: float, loss: float) -> Draw:
     """Paired differences of a kind of score whose mean is -loss."""
 
@@ -79,7 +117,7 @@ def clustered(g: Generator, draw: Draw, n: int, icc: float) -> tuple[Floats, Int
     if icc == 0:
         return draw(g, (n,)), np.arange(n)
     codes = np.arange(n) // CLUSTER
-    shared = draw(g, (n // CLUSTER,))[codes]
+    shared = draw(g, (math.ceil(n / CLUSTER),))[codes]
     return np.where(g.random(n) < np.sqrt(icc), shared, draw(g, (n,))), codes
 
 
@@ -108,6 +146,57 @@ def coverage_of_changes(kind: str, loss: float, n: int, icc: float, repetitions:
     return {"scores": kind, "loss": loss, "n": n, "icc": icc, "covers": hits / repetitions}
 
 
+def coverage_of_shares(what: str, share: float, n: int, icc: float, repetitions: int) -> dict[str, Any]:
+    """Coverage and width for 0 or 1 as scores, or as changes that might be -1."""
+    g = np.random.default_rng([n, int(10 * icc), int(100 * share), len(what)])
+    ends, means = _ends(what, binary(share), n, icc, g, repetitions)
+    effective = n / (1 + 4 * icc)
+    exact = np.array([clopper_pearson(mean * effective, effective) for mean in means])
+    width = float(np.median(np.diff(ends)) / np.median(np.diff(exact)))
+    return {
+        "of": what,
+        "share": share,
+        "n": n,
+        "icc": icc,
+        "covers": _coverage(ends, share),
+        "width": round(width, 3),
+    }
+
+
+def coverage_of_mixtures(what: str, name: str, n: int, icc: float, repetitions: int) -> dict[str, Any]:
+    draw, truth = mixture(name)
+    g = np.random.default_rng([n, int(10 * icc), sum(name.encode())])
+    ends, _ = _ends(what, draw, n, icc, g, repetitions)
+    return {"of": what, "values": name, "n": n, "icc": icc, "covers": _coverage(ends, truth)}
+
+
+def _ends(
+    what: str, draw: Draw, n: int, icc: float, g: Generator, repetitions: int
+) -> tuple[Floats, list[float]]:
+    """Ends of intervals (repetitions, 2) of means or changes, and the means."""
+    ends, means = [], []
+    for _ in range(repetitions):
+        values, codes = clustered(g, draw, n, icc)
+        if what == "means":
+            estimate = mean_interval(values.tolist(), codes, (0.0, 1.0))
+            ends.append((estimate.low, estimate.high))
+        else:
+            ends.append(paired(values, codes, 1.0).ci95 or (math.nan, math.nan))
+        means.append(float(values.mean()))
+    return np.array(ends), means
+
+
+def _coverage(ends: Floats, truth: float) -> float:
+    return float(((ends[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= ends[:, 1])).mean())
+
+
+def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
+    """The exact interval of a proportion; n may be fractional, as effective numbers are."""
+    low = 0.0 if successes < 1e-9 else float(betaincinv(successes, n - successes + 1, 0.025))
+    high = 1.0 if successes > n - 1e-9 else float(betaincinv(successes + 1, n - successes, 0.975))
+    return low, high
+
+
 def gates(
     kind: str, tasks: int, losing: int, loss: float, n: int, icc: float, repetitions: int
 ) -> dict[str, Any]:
@@ -125,6 +214,40 @@ def gates(
     return {"scores": kind, "tasks": tasks, "losing": losing, "loss": loss, "n": n, "icc": icc, **shares}
 
 
+def proofs(losing: int, discordance: float, n: int, icc: float, repetitions: int) -> dict[str, Any]:
+    """Verdicts over 12 binary tasks of n samples, of which `losing` lose 10 points, where each must be
+    shown not to have lost so much."""
+    g = np.random.default_rng([losing, int(100 * discordance), n, int(10 * icc)])
+    counts = dict.fromkeys(("PASS", "WARN", "BLOCK", "INCONCLUSIVE"), 0)
+    for _ in range(repetitions):
+        measured = []
+        for task in range(12):
+            loss = PROOF_MARGIN if task < losing else 0.0
+            values, codes = clustered(g, change("binary", discordance, loss), n, icc)
+            measured.append(Differences(str(task), values, codes, MARGIN))
+        required = [Requirement(m.name, m.values, m.clusters, PROOF_MARGIN) for m in measured]
+        counts[decide(measured, MARGIN, ALPHA, required).verdict] += 1
+    shares = {verdict: count / repetitions for verdict, count in counts.items()}
+    return {"losing": losing, "discordance": discordance, "n": n, "icc": icc, **shares}
+
+
+def pooled_proofs(losing: int, margin: float, n: int, icc: float, repetitions: int) -> dict[str, Any]:
+    """Proofs of a modality with three binary tasks of n samples, of which `losing` lose 10 points."""
+    g = np.random.default_rng([losing, int(100 * margin), n, int(10 * icc)])
+    proven = 0
+    for _ in range(repetitions):
+        drawn = [
+            clustered(g, change("binary", 0.15, PROOF_MARGIN if task < losing else 0.0), n, icc)
+            for task in range(3)
+        ]
+        values, (codes, *_) = np.concatenate([v for v, _ in drawn]), [c for _, c in drawn]
+        clusters = np.concatenate([codes + task * (codes.max() + 1) for task in range(3)])
+        strata = np.repeat(np.arange(3), n)
+        proof = prove(Requirement("image out", values, clusters, margin, strata=strata), ALPHA)
+        proven += proof.verdict == "PASS"
+    return {"losing": losing, "margin": margin, "n": n, "icc": icc, "proven": proven / repetitions}
+
+
 def cells() -> list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]]:
     found: list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]] = []
     iccs = (0.0, 0.2, 0.5)
@@ -133,12 +256,25 @@ def cells() -> list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]]:
         found.append(("intervals of means", coverage_of_means, (name, n, icc)))
     for kind, loss, n, icc in itertools.product(kinds, (0.0, 0.05), (30, 50, 200, 1000), iccs):
         found.append(("intervals of changes", coverage_of_changes, (kind, loss, n, icc)))
+    for what, share, n, icc in itertools.product(
+        ("means", "changes"), TRUE_SHARES, (12, 24, 50, 200), (0.0, 0.5)
+    ):
+        found.append(("intervals where most are alike", coverage_of_shares, (what, share, n, icc)))
+    mixtures = {"means": MEANS_OF_FEW, "changes": CHANGES_OF_FEW}
+    for what, names in mixtures.items():
+        for name, n, icc in itertools.product(names, (12, 24, 50, 200), (0.0, 0.5)):
+            found.append(("intervals of few values", coverage_of_mixtures, (what, name, n, icc)))
     for kind, tasks, n, icc in itertools.product(kinds, (1, 12, 40), (50, 200, 1000), iccs):
         found.append(("no change", gates, (kind, tasks, 0, 0.0, n, icc)))
     found.append(("no change", gates, ("binary", 12, 0, 0.0, 500, 0.0)))
     for n, icc in itertools.product((50, 200, 500, 1000), iccs):
         found.append(("-4 points on every task", gates, ("binary", 12, 12, 0.04, n, icc)))
         found.append(("-10 points on one task", gates, ("binary", 12, 1, 0.10, n, icc)))
+    for discordance, n, icc in itertools.product((0.15, 0.25), (200, 500), iccs):
+        found.append((UNCHANGED, proofs, (0, discordance, n, icc)))
+        found.append((LOST, proofs, (1, discordance, n, icc)))
+    for losing, margin, n, icc in itertools.product((0, 1), (0.05, 0.1), (200, 500), (0.0, 0.5)):
+        found.append(("a modality of three tasks", pooled_proofs, (losing, margin, n, icc)))
     return found
 
 
@@ -157,15 +293,37 @@ def failures(title: str, cell: dict[str, Any], repetitions: int) -> list[str]:
     broken = []
     if title.startswith("intervals") and cell["covers"] < 0.93 - slack(0.93):
         broken.append(f"covers {cell['covers']:.3f}")
+    if cell.get("width", 0.0) > MAX_WIDTH:
+        broken.append(f"is {cell['width']:.2f} times as wide as the exact one")
     if title == "no change":
         if cell["BLOCK"] > ALPHA + slack(ALPHA):
             broken.append(f"blocks {cell['BLOCK']:.3f}")
         if (cell["tasks"], cell["n"]) == (12, 500) and cell["PASS"] < 0.95 - slack(0.95):
             broken.append(f"passes {cell['PASS']:.3f}")
+    if title in (UNCHANGED, LOST):
+        broken += _unproven(title, cell, slack)
     power = {("-4 points on every task", 200): 0.99, ("-10 points on one task", 500): 0.9}
     wanted = power.get((title, cell["n"])) if cell["icc"] == 0 else None
     if wanted is not None and cell["BLOCK"] < wanted - slack(wanted):
         broken.append(f"blocks only {cell['BLOCK']:.3f}")
+    return broken
+
+
+def _unproven(title: str, cell: dict[str, Any], slack: Callable[[float], float]) -> list[str]:
+    passes, n, icc = cell["PASS"] + cell["WARN"], cell["n"], cell["icc"]
+    broken = []
+    if title == UNCHANGED and cell["BLOCK"] > ALPHA + slack(ALPHA):
+        broken.append(f"blocks {cell['BLOCK']:.3f}")
+    if cell["discordance"] != 0.15:
+        return broken
+    if title == UNCHANGED and icc == 0:
+        wanted = {200: 0.6, 500: 0.95}[n]
+        if passes < wanted - slack(wanted):
+            broken.append(f"passes only {passes:.3f}")
+    if title == LOST:
+        allowed = {200: 0.05, 500: 0.01}[n] if icc == 0 else 0.06
+        if passes > allowed + slack(allowed):
+            broken.append(f"passes {passes:.3f}")
     return broken
 
 
