@@ -212,10 +212,11 @@ def assumed_clump(n: ArrayLike, groups: ArrayLike) -> Floats:
 
 def _few_differ(shares: Floats, codes: Ints) -> bool:
     """Whether most values are one and the same, and few clusters have another one."""
-    levels, counts = np.unique(shares.round(12), return_counts=True)
-    if 2 * counts.max() <= len(shares):
+    middle = len(shares) // 2
+    commonest = np.partition(shares, middle)[middle]  # what more than half of them are is their median
+    differing = np.abs(shares - commonest) > 1e-11
+    if 2 * np.count_nonzero(differing) >= len(shares):
         return False
-    differing = np.abs(shares - levels[counts.argmax()]) > 1e-11
     return bool(np.count_nonzero(np.bincount(codes, differing)) < _FEW)
 
 

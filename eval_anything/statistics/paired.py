@@ -102,6 +102,25 @@ def paired(
     )
 
 
+def change_interval(
+    differences: Sequence[float] | Floats,
+    clusters: Sequence[str] | Ints,
+    largest: float | Floats,
+    error: float,
+    strata: Ints | None = None,
+    sides: int = 2,
+) -> tuple[float, float] | None:
+    """Interval of a mean difference that misses the truth in a share `error` of samples; with one side,
+    each of its ends does so on its own. None for fewer than two clusters. The other arguments are those
+    of `paired`."""
+    values, codes = np.asarray(differences, float), cluster_codes(clusters)
+    deviations, bound = _deviations(values, codes, largest, strata)
+    mean_spread = spread(deviations, codes)
+    if mean_spread is None:
+        return None
+    return ends_of_mean(values, deviations, codes, mean_spread, (-bound, bound), error, sides)
+
+
 def lowest_change(
     differences: Sequence[float] | Floats,
     clusters: Sequence[str] | Ints,
@@ -116,12 +135,8 @@ def lowest_change(
         >>> round(lowest_change([0.0] * 60, np.arange(60), largest=1.0, error=0.05), 3)
         -0.049
     """
-    values, codes = np.asarray(differences, float), cluster_codes(clusters)
-    deviations, bound = _deviations(values, codes, largest, strata)
-    mean_spread = spread(deviations, codes)
-    if mean_spread is None:
-        return None
-    return ends_of_mean(values, deviations, codes, mean_spread, (-bound, bound), error, sides=1)[0]
+    ends = change_interval(differences, clusters, largest, error, strata, sides=1)
+    return None if ends is None else ends[0]
 
 
 def _deviations(
