@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from eval_anything.errors import UserError as UserError
     from eval_anything.evaluation.api import evaluate as evaluate
     from eval_anything.evaluation.options import Options as Options
+    from eval_anything.gating.bill import Bill as Bill
+    from eval_anything.gating.bill import bill as bill
     from eval_anything.gating.gate import GateResult as GateResult
     from eval_anything.gating.gate import gate as gate
 

@@ -268,6 +268,23 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
 
 
+def _add_bill(parser: argparse.ArgumentParser) -> None:
+    _add_handler(parser, "bill:show_bill")
+    parser.add_argument("base", metavar="BASE", type=Path, help="directory of the run before")
+    parser.add_argument("candidate", metavar="NEW", type=Path, help="directory of the run after")
+    parser.add_argument(
+        "--training", metavar="DIR", type=Path, help="find the checkpoint at which a loss begins"
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="SHARE",
+        type=float,
+        default=0.05,
+        help="the loss that is still harmless, a share of the range (default: 0.05)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+
+
 def _add_gate(parser: argparse.ArgumentParser) -> None:
     gate = _group(parser)
     rules = "the gate's rules as YAML, or a suite with bundled ones"
@@ -396,6 +413,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "judges": ("list, show, check and calibrate judges", _add_judges),
     "models": ("list the kinds of models", _add_models),
     "compare": ("compare two runs on the same samples", _add_compare),
+    "bill": ("say which modalities a change has cost", _add_bill),
     "gate": ("check that a run is not worse than a baseline", _add_gate),
     "leaderboard": ("build a site of runs that opens without a server", _add_leaderboard),
     "annotate": ("label or grade by hand, on a local page", _add_annotate),

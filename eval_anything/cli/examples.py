@@ -35,6 +35,7 @@ eval-anything judges calibrate synergy_rubric --labels labels.jsonl --judge open
 eval-anything judges calibrate micro_synergy_rm --micro --limit 100""",
     "schema": "eval-anything schema results",
     "compare": "eval-anything compare runs/base runs/new --markdown",
+    "bill": "eval-anything bill runs/base runs/new --training runs/sft",
     "gate run": """\
 eval-anything gate run --candidate runs/new --baseline runs/base --policy policy.yaml
 eval-anything gate --candidate runs/new --policy micro""",

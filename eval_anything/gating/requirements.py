@@ -30,6 +30,7 @@ class TaskSample(NamedTuple):
     inputs: tuple[Modality, ...]
     outputs: tuple[Modality, ...]
     change: float
+    sample_id: str = ""
 
 
 def task_margin(policy: GatePolicy, rule: Rule) -> float | None:
@@ -75,7 +76,14 @@ def changes_of(rule: Rule, base: Side, side: Side) -> list[TaskSample]:
     low, high = score.range
     up = (1.0 if score.better == "higher" else -1.0) / (high - low)
     return [
-        TaskSample(rule.task, row.cluster, row.inputs, row.outputs, up * (row.candidate - row.base))
+        TaskSample(
+            task=rule.task,
+            cluster=row.cluster,
+            inputs=row.inputs,
+            outputs=row.outputs,
+            change=up * (row.candidate - row.base),
+            sample_id=row.sample_id,
+        )
         for row in rows
     ]
 
@@ -90,16 +98,28 @@ def by_modality(changes: Sequence[tuple[Rule, list[TaskSample]]]) -> dict[str, l
     """Samples of tasks that are gated by their primary metric, of each modality of questions
     ("image in"), then of answers ("image out"). UserError for samples without modalities on record."""
     members: dict[str, list[TaskSample]] = {}
+    for sample in _of_primary_metrics(changes):
+        for name in (*(f"{m} in" for m in sample.inputs), *(f"{m} out" for m in sample.outputs)):
+            members.setdefault(name, []).append(sample)
+    order = [f"{modality} {side}" for side in ("in", "out") for modality in MODALITIES]
+    return {name: members[name] for name in order if name in members}
+
+
+def by_combination(changes: Sequence[tuple[Rule, list[TaskSample]]]) -> dict[str, list[TaskSample]]:
+    """Samples by all modalities of question and answer at once: "text+image -> audio"; "any" where the
+    answer may have any. Errors as in `by_modality`."""
+    members: dict[str, list[TaskSample]] = {}
+    for sample in _of_primary_metrics(changes):
+        name = f"{'+'.join(sample.inputs)} -> {'+'.join(sample.outputs) or 'any'}"
+        members.setdefault(name, []).append(sample)
+    return dict(sorted(members.items()))
+
+
+def _of_primary_metrics(changes: Sequence[tuple[Rule, list[TaskSample]]]) -> list[TaskSample]:
     for rule, samples in changes:
-        if not rule.is_primary:
-            continue
         if not all(sample.inputs for sample in samples):
             raise UserError(
                 f"{rule.task}: no run has the modalities of its samples on record, as all are of an "
-                "older version. Run one of them again, or prove tasks alone"
+                "older version. Run one of them again; a gate can prove tasks alone"
             )
-        for sample in samples:
-            for name in (*(f"{m} in" for m in sample.inputs), *(f"{m} out" for m in sample.outputs)):
-                members.setdefault(name, []).append(sample)
-    order = [f"{modality} {side}" for side in ("in", "out") for modality in MODALITIES]
-    return {name: members[name] for name in order if name in members}
+    return [sample for rule, samples in changes if rule.is_primary for sample in samples]

@@ -1,0 +1,87 @@
+"""Reports of a bill: text for a terminal, and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eval_anything.gating.bill import Bill, BillItem
+from eval_anything.output.tables import escape, markdown_table, table
+
+_HEADER = ["", "n", "change", "interval", "p of harm", "at worst", "verdict"]
+
+
+_RIGHT = (1, 2, 4, 5)
+
+
+_SHORT = 60  # characters of an answer that are shown
+
+
+def text(bill: Bill) -> str:
+    """Text for a terminal: a table, and for each harm the samples that lost most."""
+    blocks = [f"{bill.base} -> {bill.candidate}", table(_HEADER, _rows(bill), _RIGHT)]
+    for item in _harmed(bill):
+        lines = [f"{item.name}{_when(item)}: lost most"]
+        lines += [
+            f"  {p.task} {p.sample_id} ({p.change:+.0%}): {_shown(p.base)} -> {_shown(p.candidate)}"
+            for p in item.paid
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, "\n".join(_remarks(bill))])
+
+
+def markdown(bill: Bill) -> str:
+    """Markdown: a heading, the table, and for each harm the samples that lost most."""
+    lines = [f"### Bill of `{bill.candidate}` against `{bill.base}`", ""]
+    lines.append(markdown_table(_HEADER, _rows(bill), _RIGHT))
+    for item in _harmed(bill):
+        lines += ["", f"**{item.name}**{_when(item)} lost most in:", ""]
+        lines += [
+            f"- {escape(p.task)} {escape(p.sample_id)} ({p.change:+.0%}): {escape(_shown(p.base))} → "
+            f"{escape(_shown(p.candidate))}"
+            for p in item.paid
+        ]
+    return "\n".join([*lines, "", *(f"- {escape(remark)}" for remark in _remarks(bill))])
+
+
+def _rows(bill: Bill) -> list[list[str]]:
+    return [
+        [
+            item.name,
+            str(item.n),
+            f"{item.difference:+.2%}",
+            "" if item.interval is None else f"{item.interval[0]:+.2%} .. {item.interval[1]:+.2%}",
+            "" if item.p_harm is None else f"{item.p_harm:.2g}",
+            "" if item.lowest is None else f"{item.lowest:+.2%}",
+            item.verdict + (f": about {item.needed} samples would settle it" if item.needed else ""),
+        ]
+        for item in bill.items
+    ]
+
+
+def _harmed(bill: Bill) -> list[BillItem]:
+    return [item for item in bill.items if item.verdict == "harmed"]
+
+
+def _when(item: BillItem) -> str:
+    return f", since {item.since}" if item.since is not None else ""
+
+
+def _shown(parts: Sequence[str]) -> str:
+    """An answer in one line; long texts are cut."""
+    printable = "".join(c if c.isprintable() else " " for c in " + ".join(parts))
+    line = " ".join(printable.split())
+    return (line if len(line) <= _SHORT else line[: _SHORT - 3] + "...") or "nothing"
+
+
+def _remarks(bill: Bill) -> list[str]:
+    remarks = [
+        "Changes are shares of the range of primary metrics, up is good. Intervals hold for all lines "
+        "at once; p is corrected by Holm.",
+        f"proven unharmed: a loss of {bill.margin:.1%} is excluded (at worst: how much is not).",
+    ]
+    remarks += [f"{task} is left out: {reason}" for task, reason in bill.refused.items()]
+    if bill.checkpoints and _harmed(bill):
+        unseen = [item.name for item in _harmed(bill) if item.since is None]
+        if unseen:
+            remarks.append(f"no evaluated checkpoint shows the harm of {', '.join(unseen)}")
+    return remarks
