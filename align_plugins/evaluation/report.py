@@ -11,7 +11,10 @@ from align_plugins.settings import EvaluationSettings
 from align_plugins.trainer import Trained
 from align_plugins.workdir import PAGE, Workdir
 from eval_anything.comparison import compare
+from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.gating.bill import bill
+from eval_anything.gating.bill_report import markdown
 from eval_anything.gating.gate import gate
 from eval_anything.gating.report import write_gate
 from eval_anything.output.progress import Progress
@@ -21,7 +24,8 @@ from eval_anything.output.tables import table
 def report_evaluations(
     settings: EvaluationSettings, work: Workdir, progress: Progress, start: str
 ) -> dict[str, Any]:
-    """Summary of the evaluations for result.json. Also writes comparison.json and the gate's report.
+    """Summary of the evaluations for result.json. Also writes comparison.json, the bill and the gate's
+    report.
 
     The best checkpoint is compared with the start on the samples by which it was chosen: with many
     checkpoints that flatters it a little.
@@ -61,11 +65,29 @@ def report_evaluations(
         for change in comparison.metrics
         if change.primary or change.name == summary["metric"]
     ]
+    summary["bill"] = _bill(evaluations.run_of(start), run, work, progress)
     if settings.policy is not None:
         verdict = gate(run, settings.policy, evaluations.run_of(start))
         write_gate(verdict, work.path)
         summary["gate"] = {"verdict": verdict.verdict, "reasons": verdict.reasons}
     return summary
+
+
+def _bill(start: Path, best: Path, work: Workdir, progress: Progress) -> dict[str, list[str]] | None:
+    """Names of modalities and combinations by verdict; also writes bill.json and bill.md. None where the
+    start and the best checkpoint have nothing to compare, which is said."""
+    try:
+        result = bill(start, best, training=work.path)
+    except UserError as error:
+        progress.say(f"no bill: {error}")
+        return None
+    write_atomically(work.path / "bill.json", pretty_json(result))
+    write_atomically(work.path / "bill.md", markdown(result).encode())
+    by_verdict: dict[str, list[str]] = {}
+    for item in result.items:
+        since = f" (since {item.since})" if item.since is not None else ""
+        by_verdict.setdefault(item.verdict, []).append(item.name + since)
+    return by_verdict
 
 
 def training_report(summary: Mapping[str, Any]) -> Trained:
@@ -116,6 +138,8 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
             f"{change['difference']:+.3f} ({low:+.3f} .. {high:+.3f})"
             + (f", p = {p:.2g}" if p is not None else "")
         )
+    for bill_verdict, names in (summary.get("bill") or {}).items():
+        lines.append(f"{bill_verdict}: {', '.join(names)}")
     verdict = summary.get("gate")
     if verdict is not None:
         lines += [f"gate: {verdict['verdict']}", *(f"  {reason}" for reason in verdict["reasons"])]

@@ -51,12 +51,17 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     metrics = ["micro/selection:selection", "micro/selection:vote_share"]
     assert [c["metric"] for c in done.json["compared"]] == metrics, "the primary one, and the chosen one"
     assert (out / "comparison.json").is_file()
+    named = [name for names in done.json["bill"].values() for name in names]
+    assert "text in" in named
+    assert [item["name"] for item in json.loads((out / "bill.json").read_bytes())["items"]] == named
+    assert "### Bill of" in (out / "bill.md").read_text()
     assert done.json["gate"]["verdict"] in ("PASS", "WARN", "INCONCLUSIVE")
     assert done.code == (0 if done.json["gate"]["verdict"] in ("PASS", "WARN") else 1)
     compared = cli("compare", out / "runs" / "start", out / "runs" / best)
     assert compared.code == 0
     shown = cli("train", "dpo", "--config", path)
     assert "gate: " in shown.out
+    assert "not known: text in" in shown.out
     assert ("none is better than the start" in shown.out) == (not done.json["beats_start"])
     assert f"page: {out / 'report.html'}" in shown.out
     page = (out / "report.html").read_text("utf-8")
