@@ -85,8 +85,10 @@ def _bill(start: Path, best: Path, work: Workdir, progress: Progress) -> dict[st
     write_atomically(work.path / "bill.md", markdown(result).encode())
     by_verdict: dict[str, list[str]] = {}
     for item in result.items:
-        since = f" (since {item.since})" if item.since is not None else ""
-        by_verdict.setdefault(item.verdict, []).append(item.name + since)
+        notes = [f"through {item.through}"] if item.through is not None else []
+        notes += [f"since {item.since}"] if item.since is not None else []
+        remark = f" ({', '.join(notes)})" if notes else ""
+        by_verdict.setdefault(item.verdict, []).append(item.name + remark)
     return by_verdict
 
 

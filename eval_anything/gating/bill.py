@@ -10,17 +10,17 @@ proof is a one-sided interval that lies above minus the margin, for each at `alp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from eval_anything.comparison import Side, read_side, refusal
-from eval_anything.content import TextPart
+from eval_anything.content import Count, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_strict
 from eval_anything.files.reading import MAX_DOCUMENT, read_file
@@ -34,7 +34,7 @@ from eval_anything.gating.requirements import (
     changes_of,
     values_and_clusters,
 )
-from eval_anything.runs.directory import is_run, read_records
+from eval_anything.runs.directory import read_records, read_run_file
 from eval_anything.statistics.intervals import Floats, Ints, cluster_codes
 from eval_anything.statistics.paired import Paired, change_interval, holm, lowest_change, paired
 
@@ -44,15 +44,22 @@ _PAYING = 5  # samples that are named for each loss
 BillVerdict = Literal["proven unharmed", "harmed", "not known"]
 
 
+class AnswerPart(Struct, frozen=True, omit_defaults=True):
+    """A part of an answer: a text, or the path of a medium."""
+
+    modality: Modality
+    text: str = ""
+    path: str = ""
+
+
 class PayingSample(Struct, frozen=True):
-    """A sample that lost: its change as a share of the range, and the answers of both runs, texts and
-    paths of media."""
+    """A sample that lost: its change as a share of the range, and the answers of both runs."""
 
     task: str
     sample_id: str
     change: float
-    base: list[str]
-    candidate: list[str]
+    base: list[AnswerPart]
+    candidate: list[AnswerPart]
 
 
 class BillItem(Struct, frozen=True, kw_only=True):
@@ -62,6 +69,8 @@ class BillItem(Struct, frozen=True, kw_only=True):
     Holm. `lowest` is the lower end of the one-sided interval that the proof needs. `needed` is the
     number of samples that would settle an item that is not known, None if no number would. `paid` are
     the samples that lost most, `since` the first checkpoint of a training at which the harm shows.
+    `through` names the harmed modality without whose samples this one shows no harm: pictures lose where
+    an answer has to have sound, too, and sound was lost.
     """
 
     name: str
@@ -76,6 +85,13 @@ class BillItem(Struct, frozen=True, kw_only=True):
     needed: int | None
     paid: list[PayingSample] = []
     since: str | None = None
+    through: str | None = None
+
+
+class CheckpointNote(Struct, frozen=True):
+    """Part of a checkpoint's training.json: the step, 0 before the training."""
+
+    step: Count
 
 
 class Bill(Struct, frozen=True, kw_only=True):
@@ -92,8 +108,8 @@ class Bill(Struct, frozen=True, kw_only=True):
 
     @property
     def harmed(self) -> list[str]:
-        """Names of the items that are harmed."""
-        return [item.name for item in self.items if item.verdict == "harmed"]
+        """Names of the items that are harmed by themselves, not through another one."""
+        return [i.name for i in self.items if i.verdict == "harmed" and i.through is None]
 
 
 def bill(
@@ -122,12 +138,14 @@ def bill(
     sides = read_side(Path(base)), read_side(Path(candidate))
     changes, refused = _comparable(*sides)
     groups = _groups(changes)
-    tested = [_tested(samples) for samples in groups.values()]
-    harms = holm([1.0 if change.p_worse is None else change.p_worse for change in tested])
+    tested = harm_tests([_arrays(samples) for samples in groups.values()], margin, alpha)
     items = [
-        _item(name, samples, change, p, margin, alpha, len(groups))
-        for (name, samples), change, p in zip(groups.items(), tested, harms, strict=True)
+        _item(name, samples, test, margin, alpha / len(groups))
+        for (name, samples), test in zip(groups.items(), tested, strict=True)
     ]
+    through = _causes(items, groups, alpha)
+    lost = {item.name: _most_lost(groups[item.name]) for item in items if item.verdict == "harmed"}
+    answers = [_answers(side, [s for samples in lost.values() for s in samples]) for side in sides]
     paths = _evaluated(Path(training)) if training is not None else []
     checkpoints = [(path.name, read_side(path)) for path in paths]
     return Bill(
@@ -138,8 +156,9 @@ def bill(
         items=[
             replace(
                 item,
-                paid=_paying(groups[item.name], *sides),
+                paid=_paying(lost[item.name], *answers),
                 since=_since(item.name, sides[0], checkpoints, alpha / len(groups)),
+                through=through.get(item.name),
             )
             if item.verdict == "harmed"
             else item
@@ -182,45 +201,66 @@ def _groups(changes: Changes) -> dict[str, list[TaskSample]]:
     return groups | {name: samples for name, samples in combinations.items() if samples not in listed}
 
 
-def _arrays(samples: Sequence[TaskSample]) -> tuple[Floats, Ints, Floats, Ints]:
-    """The arguments of `paired`: changes, clusters, largest changes, tasks."""
+class BillGroup(NamedTuple):
+    """Changes (n,) of the samples of a modality, with the codes (n,) of their clusters and tasks."""
+
+    values: Floats
+    clusters: Ints
+    tasks: Ints
+
+    @property
+    def largest(self) -> Floats:
+        """The largest change in each task."""
+        return np.ones(int(self.tasks.max()) + 1)
+
+
+class HarmTest(NamedTuple):
+    """Change of a group, p of "worse" after Holm, the lower end that proves a margin, the verdict."""
+
+    change: Paired
+    p_harm: float
+    lowest: float | None
+    verdict: BillVerdict
+
+
+def harm_tests(groups: Sequence[BillGroup], margin: float, alpha: float) -> list[HarmTest]:
+    """Tests of harm and proofs of harmlessness of all groups."""
+    changes = [paired(g.values, g.clusters, g.largest, g.tasks) for g in groups]
+    p_values = holm([1.0 if change.p_worse is None else change.p_worse for change in changes])
+    tests = []
+    for g, change, p_harm in zip(groups, changes, p_values, strict=True):
+        lowest = lowest_change(g.values, g.clusters, g.largest, alpha, g.tasks)
+        verdict: BillVerdict = "not known"
+        if p_harm <= alpha and change.difference < 0:
+            verdict = "harmed"
+        elif lowest is not None and lowest > -margin:
+            verdict = "proven unharmed"
+        tests.append(HarmTest(change, p_harm, lowest, verdict))
+    return tests
+
+
+def _arrays(samples: Sequence[TaskSample]) -> BillGroup:
     values, clusters = values_and_clusters(samples)
-    tasks = cluster_codes([sample.task for sample in samples])
-    return values, clusters, np.ones(int(tasks.max()) + 1), tasks
-
-
-def _tested(samples: Sequence[TaskSample]) -> Paired:
-    values, clusters, largest, tasks = _arrays(samples)
-    return paired(values, clusters, largest, tasks)
+    return BillGroup(values, clusters, cluster_codes([sample.task for sample in samples]))
 
 
 def _item(
-    name: str,
-    samples: Sequence[TaskSample],
-    change: Paired,
-    p_harm: float,
-    margin: float,
-    alpha: float,
-    items: int,
+    name: str, samples: Sequence[TaskSample], test: HarmTest, margin: float, alpha: float
 ) -> BillItem:
-    values, clusters, largest, tasks = _arrays(samples)
-    lowest = lowest_change(values, clusters, largest, alpha, tasks)
-    verdict: BillVerdict = "not known"
-    if p_harm <= alpha and change.difference < 0:
-        verdict = "harmed"
-    elif lowest is not None and lowest > -margin:
-        verdict = "proven unharmed"
+    """An item; `alpha` is what Bonferroni leaves for its interval."""
+    group, change = _arrays(samples), test.change
+    is_open = test.verdict == "not known"
     return BillItem(
         name=name,
         n=change.n,
         clusters=change.clusters,
         tasks=list(dict.fromkeys(sample.task for sample in samples)),
         difference=change.difference,
-        interval=change_interval(values, clusters, largest, alpha / items, tasks),
-        p_harm=None if change.p_worse is None else p_harm,
-        lowest=lowest,
-        verdict=verdict,
-        needed=_needed(change, lowest, margin, alpha / items) if verdict == "not known" else None,
+        interval=change_interval(group.values, group.clusters, group.largest, alpha, group.tasks),
+        p_harm=None if change.p_worse is None else test.p_harm,
+        lowest=test.lowest,
+        verdict=test.verdict,
+        needed=_needed(change, test.lowest, margin, alpha) if is_open else None,
     )
 
 
@@ -236,38 +276,84 @@ def _needed(change: Paired, lowest: float | None, margin: float, alpha: float) -
     return math.ceil(change.n * min(possible)) if possible else None
 
 
-def _paying(samples: Sequence[TaskSample], base: Side, candidate: Side) -> list[PayingSample]:
-    """The samples that lost most, with the answers of both runs."""
-    lost = sorted((s for s in samples if s.change < 0), key=lambda s: (s.change, s.task, s.sample_id))
+def _causes(
+    items: Sequence[BillItem], groups: Mapping[str, list[TaskSample]], alpha: float
+) -> dict[str, str]:
+    """The harmed modality through which another harmed item lost: without its samples, that one shows no
+    harm. The modality that lost most comes first, and is its own cause; one that all samples have
+    explains nothing."""
+    harmed = [item for item in items if item.verdict == "harmed"]
+    count = len({sample for samples in groups.values() for sample in samples})
+    causes: dict[str, str] = {}
+    for cause in sorted(harmed, key=lambda item: item.difference):
+        if cause.name in causes or " -> " in cause.name or cause.n == count:
+            continue
+        members = set(groups[cause.name])
+        for item in harmed:
+            if item is cause or item.name in causes or item.name in causes.values():
+                continue
+            remaining = [sample for sample in groups[item.name] if sample not in members]
+            if len(remaining) < item.n and not _is_harmed(remaining, alpha):
+                causes[item.name] = cause.name
+    return causes
+
+
+def _is_harmed(samples: Sequence[TaskSample], alpha: float) -> bool:
+    if not samples:
+        return False
+    [test] = harm_tests([_arrays(samples)], margin=1.0, alpha=alpha)
+    return test.verdict == "harmed"
+
+
+def _most_lost(samples: Sequence[TaskSample]) -> list[TaskSample]:
+    lost = (sample for sample in samples if sample.change < 0)
+    return sorted(lost, key=lambda s: (s.change, s.task, s.sample_id))[:_PAYING]
+
+
+Answers = dict[tuple[str, str], list[AnswerPart]]
+"""Parts of the first answer, by task and sample id."""
+
+
+def _answers(side: Side, samples: Sequence[TaskSample]) -> Answers:
+    """Answers of a run to these samples; each task is read once."""
+    keys: dict[str, set[tuple[str, int]]] = {}
+    for sample in samples:
+        keys.setdefault(sample.task, set()).add((sample.sample_id, 0))
+    return {
+        (task, record.sample_id): [
+            AnswerPart(part.modality, text=part.text)
+            if isinstance(part, TextPart)
+            else AnswerPart(part.modality, path=str(part.path))
+            for part in record.parts
+        ]
+        for task, task_keys in keys.items()
+        for record in read_records(side.path, task, task_keys)
+    }
+
+
+def _paying(samples: Sequence[TaskSample], base: Answers, candidate: Answers) -> list[PayingSample]:
     return [
         PayingSample(
-            sample.task,
-            sample.sample_id,
-            sample.change,
-            _answer(base, sample),
-            _answer(candidate, sample),
+            task=sample.task,
+            sample_id=sample.sample_id,
+            change=sample.change,
+            base=base.get((sample.task, sample.sample_id), []),
+            candidate=candidate.get((sample.task, sample.sample_id), []),
         )
-        for sample in lost[:_PAYING]
-    ]
-
-
-def _answer(side: Side, sample: TaskSample) -> list[str]:
-    """The parts of the first answer to a sample: texts, and paths of media below the run."""
-    records = read_records(side.path, sample.task, {(sample.sample_id, 0)})
-    return [
-        part.text if isinstance(part, TextPart) else str(part.path)
-        for record in records
-        for part in record.parts
+        for sample in samples
     ]
 
 
 def _evaluated(training: Path) -> list[Path]:
     """Runs of the checkpoints of a training, in the order of its steps. UserError if there is none."""
     steps = []
-    for note in (training / "runs").glob("*/training.json"):
-        step = decode_strict(read_file(note, MAX_DOCUMENT), dict[str, Any]).get("step")
-        if isinstance(step, int) and step > 0 and is_run(note.parent):
-            steps.append((step, note.parent))
+    for path in (training / "runs").glob("*/training.json"):
+        try:
+            note = decode_strict(read_file(path, MAX_DOCUMENT), CheckpointNote)
+        except ValueError as error:
+            raise UserError(f"{path} cannot be read: {error}") from None
+        if note.step > 0 and read_run_file(path.parent).status == "done":
+            steps.append((note.step, path.parent))
     if not steps:
         raise UserError(
             f"{training} has no evaluated checkpoints: it is no folder of a training, or its settings "
@@ -281,9 +367,7 @@ def _since(name: str, base: Side, checkpoints: Sequence[tuple[str, Side]], alpha
     given back. None if the last one shows no harm."""
 
     def is_harmed(side: Side) -> bool:
-        samples = _groups(_comparable(base, side)[0]).get(name, [])
-        change = _tested(samples) if samples else None
-        return change is not None and change.difference < 0 and (change.p_worse or 1.0) <= alpha
+        return _is_harmed(_groups(_comparable(base, side)[0]).get(name, []), alpha)
 
     if not checkpoints or not is_harmed(checkpoints[-1][1]):
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from eval_anything.gating.bill import Bill, BillItem
+from eval_anything.gating.bill import AnswerPart, Bill, BillItem
 from eval_anything.output.tables import escape, markdown_table, table
 
 _HEADER = ["", "n", "change", "interval", "p of harm", "at worst", "verdict"]
@@ -36,8 +37,8 @@ def markdown(bill: Bill) -> str:
     for item in _harmed(bill):
         lines += ["", f"**{item.name}**{_when(item)} lost most in:", ""]
         lines += [
-            f"- {escape(p.task)} {escape(p.sample_id)} ({p.change:+.0%}): {escape(_shown(p.base))} → "
-            f"{escape(_shown(p.candidate))}"
+            f"- {escape(p.task)} {escape(p.sample_id)} ({p.change:+.0%}): {_linked(p.base)} → "
+            f"{_linked(p.candidate)}"
             for p in item.paid
         ]
     return "\n".join([*lines, "", *(f"- {escape(remark)}" for remark in _remarks(bill))])
@@ -52,25 +53,48 @@ def _rows(bill: Bill) -> list[list[str]]:
             "" if item.interval is None else f"{item.interval[0]:+.2%} .. {item.interval[1]:+.2%}",
             "" if item.p_harm is None else f"{item.p_harm:.2g}",
             "" if item.lowest is None else f"{item.lowest:+.2%}",
-            item.verdict + (f": about {item.needed} samples would settle it" if item.needed else ""),
+            _verdict(item),
         ]
         for item in bill.items
     ]
 
 
+def _verdict(item: BillItem) -> str:
+    if item.needed is not None:
+        return f"{item.verdict}: about {item.needed} samples would settle it"
+    return item.verdict + (f", through {item.through}" if item.through is not None else "")
+
+
 def _harmed(bill: Bill) -> list[BillItem]:
-    return [item for item in bill.items if item.verdict == "harmed"]
+    """Items that are harmed by themselves."""
+    return [item for item in bill.items if item.name in bill.harmed]
 
 
 def _when(item: BillItem) -> str:
     return f", since {item.since}" if item.since is not None else ""
 
 
-def _shown(parts: Sequence[str]) -> str:
-    """An answer in one line; long texts are cut."""
-    printable = "".join(c if c.isprintable() else " " for c in " + ".join(parts))
+def _shown(parts: Sequence[AnswerPart]) -> str:
+    """An answer in one line: texts, which are cut, and the names of media."""
+    names = [
+        f"{part.modality} {Path(part.path).name[:8]}" if part.path else _cut(part.text) for part in parts
+    ]
+    return " + ".join(names) or "nothing"
+
+
+def _linked(parts: Sequence[AnswerPart]) -> str:
+    """An answer in Markdown, with links to its media."""
+    linked_parts = [
+        f"[{part.modality}](<{part.path}>)" if part.path else escape(_cut(part.text)) for part in parts
+    ]
+    return " + ".join(linked_parts) or "nothing"
+
+
+def _cut(text: str) -> str:
+    """A text in one line, without what a terminal would obey."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(printable.split())
-    return (line if len(line) <= _SHORT else line[: _SHORT - 3] + "...") or "nothing"
+    return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."
 
 
 def _remarks(bill: Bill) -> list[str]:

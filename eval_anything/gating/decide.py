@@ -138,7 +138,7 @@ def decide(
 
 def prove(requirement: Requirement, alpha: float) -> Proof:
     """Tests a requirement: its verdict is PASS if the whole one-sided interval is inside the margin."""
-    difference = math.fsum(requirement.values) / len(requirement.values)
+    difference = float(requirement.values.mean())
     reach = 1.0 if requirement.strata is None else np.ones(int(requirement.strata.max()) + 1)
     lowest = lowest_change(requirement.values, requirement.clusters, reach, alpha, requirement.strata)
     proven = lowest is not None and lowest > -requirement.margin

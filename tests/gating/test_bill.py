@@ -64,17 +64,20 @@ def test_the_modality_that_paid_is_named_and_the_others_are_proven_unharmed(
         "image out": "harmed",
         "text -> text": "proven unharmed",
     }, "a combination that is all of a modality is not listed twice"
+    assert bill.harmed == ["image out"]
+    assert items(bill)["text in"].through == "image out", "without pictures no text loses"
     pictures = items(bill)["image out"]
     assert (pictures.n, pictures.tasks, pictures.difference) == (150, ["num/draw"], -0.2)
     assert pictures.interval is not None
     assert pictures.interval[0] < -0.2 < pictures.interval[1] < 0
-    assert [(p.sample_id, p.change, p.base, p.candidate) for p in pictures.paid[:2]] == [
-        ("s0", -1, ["1.0"], ["0.0"]),
-        ("s1", -1, ["1.0"], ["0.0"]),
+    assert [(p.sample_id, p.change, p.base[0].text, p.candidate[0].text) for p in pictures.paid[:2]] == [
+        ("s0", -1, "1.0", "0.0"),
+        ("s1", -1, "1.0", "0.0"),
     ]
     assert len(pictures.paid) == 5
     text = cli("bill", base, new)
     assert text.code == 0
+    assert "harmed, through image out" in text.out
     assert "image out: lost most\n  num/draw s0 (-100%): 1.0 -> 0.0" in text.out
     assert "proven unharmed: a loss of 5.0% is excluded" in text.out
     page = cli("bill", base, new, "--markdown").out
@@ -118,6 +121,9 @@ def test_the_first_checkpoint_with_the_harm_is_found(numbers: Numbers, cli: Cli)
     assert items(bill)["image out"].since == "step-000010"
     text = cli("bill", base, last, "--training", numbers.root / "train")
     assert "image out, since step-000010: lost most" in text.out
+    (last / "training.json").write_text("{")
+    damaged = cli("bill", base, last, "--training", numbers.root / "train")
+    assert (damaged.code, "training.json cannot be read" in damaged.err) == (2, True)
     none = cli("bill", base, last, "--training", numbers.root)
     assert (none.code, "has no evaluated checkpoints" in none.err) == (2, True)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import eval_anything as ea
 from tests.support.paths import BASELINE, ROOT
 from tests.support.quick_command import quick_command
 
@@ -110,3 +111,9 @@ def test_a_damaged_checkpoint_is_blocked_and_the_report_names_the_modality(
     most = min(by_name.values(), key=lambda task: task["change"]["difference"])
     assert most["name"] == "micro/instruction_following:if_audio"
     assert "micro/instruction_following:if_audio is worse" in "\n".join(result["reasons"])
+    bill = ea.bill(BASELINE, tmp_path / "run")
+    assert "audio out" in bill.harmed
+    through = {item.name: item.through for item in bill.items if item.verdict == "harmed"}
+    assert through.get("image out", "audio out") == "audio out", (
+        "pictures lost where sound was wanted, too"
+    )
