@@ -183,7 +183,7 @@ def ends_of_mean(
     """
     n, groups = len(values), mean_spread.groups
     low, high = bounds
-    mean = min(high, max(low, math.fsum(values) / n))
+    mean = min(high, max(low, float(values.mean())))
     clump = float(assumed_clump(n, groups))
     unseen = 1 - error ** (clump / n)
     lowest, highest = mean - unseen * (mean - low), mean + unseen * (high - mean)

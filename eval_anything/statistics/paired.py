@@ -81,7 +81,7 @@ def paired(
     """
     values, codes = np.asarray(differences, float), cluster_codes(clusters)
     n = len(values)
-    mean = math.fsum(values) / n
+    mean = math.fsum(values.tolist()) / n
     deviations, bound = _deviations(values, codes, largest, strata)
     mean_spread = spread(deviations, codes)
     if mean_spread is None:
@@ -146,7 +146,7 @@ def _deviations(
     that it takes; and the largest absolute value of the mean. A stratum in which nothing differs counts
     as if one of its samples did, unless nothing differs in any."""
     if strata is None:
-        return values - math.fsum(values) / len(values), float(largest)
+        return values - values.mean(), float(largest)
     counts = np.bincount(strata)
     reach: Floats = np.broadcast_to(np.asarray(largest, float), counts.shape)
     _, first = np.unique(codes, return_index=True)
