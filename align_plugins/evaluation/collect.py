@@ -15,8 +15,9 @@ from pathlib import Path
 from align_plugins.data.rows import Prompt
 from eval_anything.content import ANYTHING, MODALITIES, Part, Record, Response, Sample
 from eval_anything.errors import ServerError, UserError
+from eval_anything.evaluation.batches import PlannedBatches, Unfinished
 from eval_anything.evaluation.evaluate import load_model
-from eval_anything.evaluation.pipeline import plan, run_batches
+from eval_anything.evaluation.pipeline import run_batches
 from eval_anything.judges.assemble import TaskScorers, make_judge
 from eval_anything.judges.folder import find_judges, judge_named
 from eval_anything.judges.scorer import Scorer
@@ -26,6 +27,7 @@ from eval_anything.models.replay.model import stored
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import FORMAT, RunFile, open_run, read_outlines, read_run
 from eval_anything.servers.prices import Spending
+from eval_anything.tasks.samples import ListedSamples
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
@@ -65,7 +67,7 @@ def task_of(name: str, rows: Sequence[Prompt]) -> Task:
         outputs=list(MODALITIES),
         primary="",
     )
-    return Task(TaskFolder(f"feedback/{name}", Path(), False), file, samples, None)
+    return Task(TaskFolder(f"feedback/{name}", Path(), False), file, ListedSamples(samples), None)
 
 
 def ask(
@@ -86,9 +88,9 @@ def ask(
         scorer.spending = spending
     with open_run(folder, lambda old: _run_file(task, model, sampling, old)) as run:
         completed = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
-        requested = {task.name: (task, task.samples)}
-        batches = plan(requested, 1, sampling, model.batch_size, {task.name: completed})
-        if batches:
+        planned = PlannedBatches({task.name: (task, task.samples)}, 1, sampling, model.batch_size)
+        batches = Unfinished(planned, {task.name: completed})
+        if batches.count:
             load_model(model)
 
         async def work() -> None:
@@ -105,7 +107,7 @@ def ask(
                 for scorer in scorers:
                     await scorer.close()
 
-        with progress.bar(sum(len(batch.pending) for batch in batches)) as advance:
+        with progress.bar(batches.count) as advance:
             asyncio.run(work())
         run.save(status="done")
     return {record.sample_id: record for record in read_run(folder, task.name)}

@@ -14,36 +14,32 @@ from msgspec import UNSET
 
 from eval_anything.content import Record
 from eval_anything.errors import Exit, ServerError, UserError
+from eval_anything.evaluation.batches import PlannedBatches, Unfinished
 from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.judging import joins, judges_to_come, unjudged_answers
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spending
 from eval_anything.evaluation.pipeline import (
     Answered,
-    Batch,
     Pending,
-    cut,
     run_batches,
     run_canaries,
-    unfinished,
 )
 from eval_anything.evaluation.plan import RunPlan, make_plan
-from eval_anything.evaluation.shards import plan_hash
 from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
 from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.assemble import NO_FINGERPRINT
-from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.base import Model, Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.comparable import JUDGE
 from eval_anything.runs.directory import (
     FORMAT,
-    Outline,
     Run,
     RunFile,
     Shard,
     Status,
+    each_outline,
     open_run,
-    read_outlines,
 )
 from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences, refuse_another
@@ -77,35 +73,33 @@ def evaluate(
         progress.say(f"--retry-failed: tasks of {sources} are not asked again")
     tasks = run_plan.own_tasks
     sampling = Sampling(options.temperature, options.seed)
-    shard, planned = _planned(run_plan, sampling)
+    planned = batches_of(run_plan, sampling, run_plan.model.batch_size)
+    shard = None
+    if run_plan.part is not None:
+        shard = Shard(*run_plan.part, run_plan.model.batch_size, planned.fingerprint())
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(
             open_run(run_plan.out, lambda old: _run_file(options, run_plan, shard, old))
         )
         file = stack.enter_context(contextlib.closing(SpendingFile(run.path)))
         resume_spending(run_plan, run.path, file)
-        outlines = {name: read_outlines(run.path, name) for name in tasks}
-        recorded = {name: {r.key for r in records} for name, records in outlines.items()}
-        _note_earlier_answers(run_plan, [outline for rows in outlines.values() for outline in rows])
-        batches = unfinished(
-            planned,
-            {
-                name: {r.key for r in records if not is_asked_again(r, options.retry_failed)}
-                | {(id_, repeat) for task, id_, repeat in run_plan.model.left_out if task == name}
-                for name, records in outlines.items()
-            },
-        )
+        recorded = _recorded(options, run_plan, run)
+        answered = {
+            name: {key for key, again in keys.items() if not again}
+            | {(id_, repeat) for task, id_, repeat in run_plan.model.left_out if task == name}
+            for name, keys in recorded.items()
+        }
+        batches = Unfinished(planned, answered, lambda number: shard is None or shard.has(number))
         external = any(e.pending(run_plan.counts, run.path) for e in run_plan.external)
         alive = liveness(run_plan.model, tasks, run, sampling) if options.skip_failing else None
         pending = Pending(alive)
         unjudged = asyncio.run(unjudged_answers(run_plan, run))
         judging = unjudged or any(s.judged and s.available for s in run_plan.all_scorers)
-        if batches or external or judging:
+        if batches.count or external or judging:
             with _status_of(run.save), _final_sum(run_plan.spending, progress):
-                if batches or external:
+                if batches.count or external:
                     load_model(run_plan.model)
-                total = sum(len(b.pending) for b in batches) + len(unjudged)
-                with progress.bar(total) as advance:
+                with progress.bar(batches.count + len(unjudged)) as advance:
                     work = _work(batches, run_plan, run, pending, recorded, advance, unjudged)
                     asyncio.run(work)
                 for external_tasks in run_plan.external:
@@ -121,19 +115,14 @@ def evaluate(
         return outcome
 
 
-def _planned(run_plan: RunPlan, sampling: Sampling) -> tuple[Shard | None, list[list[Request]]]:
-    """The batches that this call is for: all of the run, or those of its shard."""
+def batches_of(run_plan: RunPlan, sampling: Sampling, batch_size: int) -> PlannedBatches:
+    """All batches of a run, of all of its shards."""
     samples = {name: (task, run_plan.samples[name]) for name, task in run_plan.own_tasks.items()}
-    size = run_plan.model.batch_size
-    batches = cut(samples, run_plan.repeats, sampling, size)
-    if run_plan.part is None:
-        return None, batches
-    shard = Shard(*run_plan.part, size, plan_hash(batches))
-    return shard, [batch for i, batch in enumerate(batches) if shard.has(i)]
+    return PlannedBatches(samples, run_plan.repeats, sampling, batch_size)
 
 
 async def _work(
-    batches: Sequence[Batch],
+    batches: Unfinished,
     run_plan: RunPlan,
     run: Run,
     pending: Pending,
@@ -167,15 +156,25 @@ def _run_external(
                 pending.add(name, [sample.id for sample in run_plan.samples[name]], error)
 
 
-def _note_earlier_answers(run_plan: RunPlan, records: Iterable[Outline]) -> None:
-    """Tells the model and the judges whether the run has answers and scores of them on record."""
-    answered = [record for record in records if record.error is None]
+def _recorded(options: Options, run_plan: RunPlan, run: Run) -> dict[str, dict[tuple[str, int], bool]]:
+    """The (sample id, repeat) on record of each task, and whether it is asked again. Tells the model and
+    the judges whether the run has answers and scores of them on record."""
+    answered = False
+    judges: set[str] = set()
+    recorded: dict[str, dict[tuple[str, int], bool]] = {}
+    for name in run_plan.own_tasks:
+        keys = recorded[name] = {}
+        for outline in each_outline(run.path, name):
+            keys[outline.key] = is_asked_again(outline, options.retry_failed)
+            if outline.error is None:
+                answered = True
+                judges.update(s.judge for s in outline.scores.values() if s.value is not None)
     if answered:
         run_plan.model.answered_before()
-    judges = {s.judge for r in answered for s in r.scores.values() if s.value is not None}
     for scorer in run_plan.all_scorers:
         if scorer.name in judges:
             scorer.answered_before()
+    return recorded
 
 
 def load_model(model: Model) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from msgspec import Struct
 
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.evaluation.options import JUDGE_VARIABLE
 from eval_anything.evaluation.plan import RunPlan
-from eval_anything.tasks.where import can_read, inputs_of
 
 
 class Unscored(Struct, frozen=True):
@@ -66,12 +67,16 @@ def foresee(plan: RunPlan) -> Foresight:
             if primary in scorer.metrics and not scorer.available:
                 unscored.append(Unscored(name, primary, scorer.name))
     samples = {name: plan.samples[name] for name in plan.own_tasks}
-    has_media = any({*inputs_of(s)} - {Modality.TEXT} for group in samples.values() for s in group)
+    inputs = {name: Counter(map(group.inputs, range(len(group)))) for name, group in samples.items()}
+    has_media = any({*kinds} - {Modality.TEXT} for counts in inputs.values() for kinds in counts)
     reads = plan.model.inputs if has_media else None
     unreadable = {}
     if reads is not None:
-        counts = {n: sum(not can_read(reads, s) for s in group) for n, group in samples.items()}
-        unreadable = {name: count for name, count in counts.items() if count}
+        unread = {
+            name: sum(count for kinds, count in counts.items() if not {*kinds} <= {*reads})
+            for name, counts in inputs.items()
+        }
+        unreadable = {name: count for name, count in unread.items() if count}
     return Foresight(
         unscored,
         unreadable,

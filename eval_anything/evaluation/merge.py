@@ -17,13 +17,12 @@ import msgspec
 from msgspec import UNSET
 
 from eval_anything.errors import UserError
-from eval_anything.evaluation.evaluate import new_run_file, shard_settings, unlike_settings
+from eval_anything.evaluation.evaluate import batches_of, new_run_file, shard_settings, unlike_settings
 from eval_anything.evaluation.in_place import RecordedModel, as_recorded
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spending
-from eval_anything.evaluation.pipeline import Pending, cut
+from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan, make_plan
-from eval_anything.evaluation.shards import plan_hash
 from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
 from eval_anything.models.base import Sampling
 from eval_anything.output.progress import Progress
@@ -244,22 +243,17 @@ def _planned(
             f"the shards were made with other tasks or judges than those here: {'; '.join(unlike)}. "
             "Merge them beside the folders that they were made with (--include, --data)"
         )
-    batches = cut(
-        {name: (task, plan.samples[name]) for name, task in plan.own_tasks.items()},
-        plan.repeats,
-        Sampling(options.temperature, options.seed),
-        shard.batch_size,
-    )
-    if plan_hash(batches) != shard.plan:
+    sampling = Sampling(options.temperature, options.seed)
+    batches = batches_of(plan, sampling, shard.batch_size)
+    if batches.fingerprint() != shard.plan:
         raise UserError(
             "the shards were cut by another plan than the one of this version of eval-anything "
             f"(theirs: {file.versions.get('eval-anything', 'unknown')})"
         )
     order: dict[str, list[_Place]] = {name: [] for name in plan.own_tasks}
     for number, batch in enumerate(batches):
-        for request in batch:
-            key = (request.sample_id, request.repeat)
-            order[request.task].append(_Place(key, number % shard.count))
+        for _, sample_id, repeat in batch.answers():
+            order[batch.task.name].append(_Place((sample_id, repeat), number % shard.count))
     return plan, order
 
 
@@ -284,8 +278,8 @@ def _join(joining: Joining, task: Task, order: Sequence[_Place]) -> Collection[K
     lines = joining.lines(task.name, "records", dict(order))
     joining.write(task.name, "records", (lines[key] for key, _ in order if key in lines))
     canaries = joining.lines(task.name, "canaries", None)
-    position = {sample.id: i for i, sample in enumerate(task.samples)}
-    in_order = sorted(canaries, key=lambda key: (position.get(key[0].partition(":")[2], -1), key))
+    numbers = task.samples.numbers
+    in_order = sorted(canaries, key=lambda key: (numbers.get(key[0].partition(":")[2], -1), key))
     joining.write(task.name, "canaries", (canaries[key] for key in in_order))
     return lines.keys()
 

@@ -2,65 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal
 
 from eval_anything.content import MODALITIES, Modality, share_of_range
 from eval_anything.evaluation.results import ScoredTask, Value
 from eval_anything.output.tables import table
-from eval_anything.runs.results_file import ModalityResult, Results
+from eval_anything.runs.results_file import MetricResult, ModalityResult, Results
 from eval_anything.tasks.task import Task
-from eval_anything.tasks.where import inputs_of, outputs_of
 
 _WORDS = {"inputs": "asked with", "outputs": "asked for"}
-
-
-class _Outcome(NamedTuple):
-    """A sample's value, from 0 to 1 with 1 the best (None: not scored), and whether the model failed."""
-
-    value: float | None
-    failed: bool
 
 
 def by_modality(
     tasks: Mapping[str, Task], scored: Mapping[str, ScoredTask]
 ) -> dict[Literal["inputs", "outputs"], dict[Modality, ModalityResult]]:
     """Results by modality of question and answer; a sample with two modalities counts for both."""
-    outcomes = [
-        (task.by_id[sample_id], _outcome(scored[name], value))
-        for name, task in tasks.items()
-        for sample_id, value in scored[name].primary.items()
-    ]
+    sums: dict[Literal["inputs", "outputs"], dict[Modality, _Sum]] = {
+        "inputs": {modality: _Sum() for modality in MODALITIES},
+        "outputs": {modality: _Sum() for modality in MODALITIES},
+    }
+    for name, task in tasks.items():
+        result = scored[name].result
+        values = scored[name].values[result.primary]
+        for number, value in zip(scored[name].primary, values, strict=True):
+            for modality in task.samples.inputs(number):
+                sums["inputs"][modality].add(value, result.main)
+            for modality in task.samples.outputs(number):
+                sums["outputs"][modality].add(value, result.main)
     return {
-        "inputs": _grouped([(inputs_of(sample), outcome) for sample, outcome in outcomes]),
-        "outputs": _grouped([(outputs_of(sample), outcome) for sample, outcome in outcomes]),
+        side: {modality: total.result() for modality, total in totals.items() if total.samples}
+        for side, totals in sums.items()
     }
 
 
-def _outcome(task: ScoredTask, value: Value) -> _Outcome:
-    metric = task.result.main
-    if value.value is None:
-        return _Outcome(None, value.failed)
-    return _Outcome(share_of_range(value.value, metric.range, metric.better), value.failed)
+class _Sum:
+    """The sum of values, from 0 to 1 with 1 the best, and counts of their samples."""
 
+    def __init__(self) -> None:
+        self.samples = self._failed = self._scored = 0
+        self._total = 0.0
 
-def _grouped(
-    outcomes: Sequence[tuple[Sequence[Modality], _Outcome]],
-) -> dict[Modality, ModalityResult]:
-    groups = {
-        modality: [outcome for modalities, outcome in outcomes if modality in modalities]
-        for modality in MODALITIES
-    }
-    return {modality: _result(members) for modality, members in groups.items() if members}
+    def add(self, value: Value, metric: MetricResult) -> None:
+        """Adds a sample with its value of a metric."""
+        self.samples += 1
+        self._failed += value.failed
+        if value.value is not None:
+            self._scored += 1
+            self._total += share_of_range(value.value, metric.range, metric.better)
 
-
-def _result(outcomes: Sequence[_Outcome]) -> ModalityResult:
-    values = [outcome.value for outcome in outcomes if outcome.value is not None]
-    return ModalityResult(
-        samples=len(outcomes),
-        failed=sum(outcome.failed for outcome in outcomes),
-        value=sum(values) / len(values) if values else None,
-    )
+    def result(self) -> ModalityResult:
+        """The mean and the counts."""
+        mean = self._total / self._scored if self._scored else None
+        return ModalityResult(samples=self.samples, failed=self._failed, value=mean)
 
 
 def modality_table(results: Results) -> list[str]:

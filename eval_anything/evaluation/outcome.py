@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +16,12 @@ from eval_anything.evaluation.modalities import by_modality
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan
 from eval_anything.evaluation.reasons import reasons_of
-from eval_anything.evaluation.results import aggregates, in_task_order, invalid_metrics, score_task
+from eval_anything.evaluation.results import aggregates, invalid_metrics, score_task
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
 from eval_anything.judges.calibration.store import quality_of
-from eval_anything.runs.directory import Log, Outline, read_kept_and_replaced
+from eval_anything.runs.directory import Log, Outline, each_outline, read_outlines
+from eval_anything.runs.ordered import OrderedRecords
 from eval_anything.runs.results_file import (
     AggregateResult,
     CostShare,
@@ -59,15 +60,17 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
         run: directory of the run.
         pending: samples that are not on record because a server failed.
     """
-    logs = {name: read_kept_and_replaced(run, name) for name in plan.tasks}
-    records = {name: log[0] for name, log in logs.items()}
-    records |= {name: in_task_order(task, records[name]) for name, task in plan.own_tasks.items()}
-    canary_logs = {name: read_kept_and_replaced(run, name, "canaries") for name in plan.tasks}
-    canaries = {name: log[0] for name, log in canary_logs.items()}
-    scored = {
-        name: score_task(task, plan.scorers[name], records[name], canaries[name])
-        for name, task in plan.own_tasks.items()
+    paid = _Paid(plan)
+    records = {
+        name: OrderedRecords(run, name, task.samples.numbers, on_line=paid.add)
+        for name, task in plan.tasks.items()
     }
+    scored = {}
+    for name, task in plan.own_tasks.items():
+        for line in each_outline(run, name, "canaries"):
+            paid.add(line)
+        canaries = read_outlines(run, name, "canaries")
+        scored[name] = score_task(task, plan.scorers[name], records[name], canaries)
     combined: dict[str, AggregateResult] = {}
     for suite in plan.suites:
         combined |= {f"{suite.name}/{k}": v for k, v in aggregates(suite, scored).items()}
@@ -81,7 +84,6 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     for external in plan.external:
         results |= external.results(run)
         combined |= _unchanged_aggregates(external.source, run, results) | external.aggregates(run)
-    paid = [o for log in (*logs.values(), *canary_logs.values()) for part in log for o in part]
     run_results = Results(
         model=plan.model.name,
         tasks=results,
@@ -174,30 +176,45 @@ def resume_spending(plan: RunPlan, run: Path, file: SpendingFile) -> None:
     paid_as_names = [plan.model.paid_as, *(scorer.paid_as for scorer in plan.all_scorers)]
     if not file.exists and any(paid_as_names):
         kinds: tuple[Log, Log] = ("records", "canaries")
-        logs = [part for n in plan.tasks for k in kinds for part in read_kept_and_replaced(run, n, k)]
-        outlines = [outline for part in logs for outline in part]
-        for paid_as, tokens in _usage_of(plan, outlines).values():
+        paid = _Paid(plan)
+        for outline in (o for n in plan.tasks for kind in kinds for o in each_outline(run, n, kind)):
+            paid.add(outline)
+        for paid_as, tokens in paid.by_payer().values():
             if paid_as is not None and (tokens.input or tokens.output):
-                file.append(paid_as, tokens, calls=len(outlines))
+                file.append(paid_as, tokens, calls=paid.records)
     for payment in file.read():
         plan.spending.add_earlier(payment.model, payment.calls, payment.tokens)
     plan.spending.on_payment = file.append
 
 
-def _usage_of(plan: RunPlan, records: Sequence[Outline]) -> dict[str, tuple[str | None, Usage]]:
-    """Tokens on record of the model and of each judge on a server, with the name that prices them."""
-    model = sum((record.usage for record in records if not record.judged), NO_TOKENS)
-    by: dict[str, tuple[str | None, Usage]] = {plan.model.name: (plan.model.paid_as, model)}
-    for scorer in {s.name: s for s in plan.all_scorers}.values():
-        if scorer.paid_as is not None:
-            paid = [r for r in records if not r.judged or scorer.name in r.judged]
-            scores = [s for r in paid for s in r.scores.values() if s.judge == scorer.name]
-            usages = [msgspec.convert(s.details.get("usage", {}), Usage) for s in scores]
-            by[f"judge {scorer.name}"] = scorer.paid_as, sum(usages, NO_TOKENS)
-    return by
+class _Paid:
+    """Tokens on record of the model and of each judge on a server."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self._model = plan.model.name, plan.model.paid_as
+        self._judges = {s.name: s.paid_as for s in plan.all_scorers if s.paid_as is not None}
+        self._by_judge = dict.fromkeys(self._judges, NO_TOKENS)
+        self._by_model = NO_TOKENS
+        self.records = 0
+
+    def add(self, record: Outline) -> None:
+        """Adds what a record took; of one that a later judge has scored, what that judge took."""
+        self.records += 1
+        if not record.judged:
+            self._by_model += record.usage
+        for score in record.scores.values() if self._judges else ():
+            if score.judge in self._judges and (not record.judged or score.judge in record.judged):
+                usage = msgspec.convert(score.details.get("usage", {}), Usage)
+                self._by_judge[score.judge] += usage
+
+    def by_payer(self) -> dict[str, tuple[str | None, Usage]]:
+        """The tokens of the model and of each judge, with the name that prices them."""
+        name, paid_as = self._model
+        judges = {f"judge {name}": (self._judges[name], used) for name, used in self._by_judge.items()}
+        return {name: (paid_as, self._by_model), **judges}
 
 
-def _cost(plan: RunPlan, records: Sequence[Outline]) -> RunCost:
+def _cost(plan: RunPlan, paid: _Paid) -> RunCost:
     """Tokens and money of the model and of each judge, from the usage on record.
 
     A local model costs no money; the money of a server's model without a known price is None.
@@ -205,7 +222,7 @@ def _cost(plan: RunPlan, records: Sequence[Outline]) -> RunCost:
     prices = read_prices()
     by = {
         payer: CostShare(tokens=tokens, money=0.0 if paid_as is None else prices.money(paid_as, tokens))
-        for payer, (paid_as, tokens) in _usage_of(plan, records).items()
+        for payer, (paid_as, tokens) in paid.by_payer().items()
     }
     model = by[plan.model.name].tokens
     amounts = [part.money for part in by.values() if part.money is not None]

@@ -15,6 +15,7 @@ import msgspec
 
 from eval_anything.content import Failure, Record, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, InfrastructureError, ServerError, UserError
+from eval_anything.evaluation.batches import Batch
 from eval_anything.judges.assemble import TaskScorers, awaits_a_judge
 from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
@@ -27,10 +28,6 @@ from eval_anything.servers.trial import EarlyRefusalError, Held
 from eval_anything.tasks.task import Task
 from eval_anything.tasks.where import inputs_of, outputs_of
 
-# Requests are sorted by length inside windows of this many batches, in the order of the file.
-_WINDOW = 16
-
-
 # Scoring mostly waits for judge models; the number of threads limits programs.
 _SCORING_AT_ONCE = 64
 
@@ -39,17 +36,7 @@ _SCORING_AT_ONCE = 64
 _SERVER_ERRORS_IN_A_ROW = 20
 
 
-Key = tuple[str, str, int]  # task, sample id, repeat
-
-
 T = TypeVar("T")
-
-
-class Batch(NamedTuple):
-    """Requests that go to the model together; only the answers to `pending` ones are recorded."""
-
-    requests: list[Request]
-    pending: frozenset[Key]
 
 
 class Answered(NamedTuple):
@@ -147,75 +134,8 @@ class Pending:
             return []
 
 
-def plan(
-    tasks: Mapping[str, tuple[Task, Sequence[Sample]]],
-    repeats: int,
-    sampling: Sampling,
-    batch_size: int,
-    recorded: Mapping[str, set[tuple[str, int]]],
-) -> list[Batch]:
-    """Batches of a run that have a request without a record: those of `cut` that are `unfinished`."""
-    return unfinished(cut(tasks, repeats, sampling, batch_size), recorded)
-
-
-def cut(
-    tasks: Mapping[str, tuple[Task, Sequence[Sample]]],
-    repeats: int,
-    sampling: Sampling,
-    batch_size: int,
-) -> list[list[Request]]:
-    """All batches of a run. They depend on these arguments alone, so every process cuts the same ones.
-
-    Args:
-        tasks: each task with the samples to run.
-        repeats: answers per sample.
-        sampling: temperature and seed.
-        batch_size: requests per batch.
-    """
-    batches = []
-    for name, (task, samples) in tasks.items():
-        requests = [
-            Request(name, sample.id, repeat, task.messages(sample), sampling)
-            for repeat in range(repeats)
-            for sample in samples
-        ]
-        window = batch_size * _WINDOW
-        for start in range(0, len(requests), window):
-            ordered = sorted(requests[start : start + window], key=_length, reverse=True)
-            batches += [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
-    return batches
-
-
-def unfinished(
-    batches: Iterable[list[Request]], recorded: Mapping[str, set[tuple[str, int]]]
-) -> list[Batch]:
-    """The batches that have a request without a record.
-
-    The composition of a batch does not depend on the records: a resumed run repeats an interrupted batch
-    with the same requests, so its floating-point sums, and the answers, are the same.
-
-    Args:
-        batches: the requests of each batch.
-        recorded: (sample id, repeat) on record for each task.
-    """
-    work = []
-    for batch in batches:
-        pending = frozenset(
-            r.key for r in batch if (r.sample_id, r.repeat) not in recorded.get(r.task, ())
-        )
-        if pending:
-            work.append(Batch(batch, pending))
-    return work
-
-
-def _length(request: Request) -> int:
-    """Approximate length in characters for batches with little padding; a medium counts as 100."""
-    parts = (part for message in request.messages for part in message.parts)
-    return sum(len(p.text) if isinstance(p, TextPart) else 100 for p in parts)
-
-
 async def run_batches(
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     model: Model,
     tasks: Mapping[str, Task],
     scorers: Mapping[str, TaskScorers],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find
 from eval_anything.evaluation.in_place import RecordedModel, in_place
 from eval_anything.evaluation.judge_models import JudgeModels, judge_models, recorded_specs
 from eval_anything.evaluation.options import Options
-from eval_anything.evaluation.selection import ChosenSamples, Samples
+from eval_anything.evaluation.selection import ChosenSamples
 from eval_anything.evaluation.shards import shard_of
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges
@@ -26,6 +26,7 @@ from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_
 from eval_anything.servers.prices import Spending
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry, Suite
+from eval_anything.tasks.samples import Samples
 from eval_anything.tasks.task import Task
 
 
@@ -54,7 +55,7 @@ class RunPlan(NamedTuple):
     suites: list[Suite]
     tasks: dict[str, Task]
     scorers: dict[str, TaskScorers]
-    samples: Samples
+    samples: dict[str, Samples]
     chosen: dict[str, list[str]]
     repeats: int
     out: Path
@@ -290,14 +291,12 @@ def _with_aggregates(
     return list(suites.values())
 
 
-def _requests(plan: RunPlan) -> list[tuple[str, str, int]]:
+def _requests(plan: RunPlan) -> Iterator[tuple[str, str, int]]:
     """(task, sample id, repeat) of every answer of our own tasks."""
-    return [
-        (name, sample.id, repeat)
-        for name in plan.own_tasks
-        for sample in plan.samples[name]
-        for repeat in range(plan.repeats)
-    ]
+    for name in plan.own_tasks:
+        for id_ in plan.samples[name].ids:
+            for repeat in range(plan.repeats):
+                yield name, id_, repeat
 
 
 def _set_against(

@@ -7,7 +7,7 @@ wording (`files/wording.py`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
@@ -18,7 +18,7 @@ from eval_anything.judges.assemble import TaskScorers
 from eval_anything.runs.directory import Outline
 from eval_anything.runs.results_file import Reason, Results
 
-_MOST, _MOST_SAMPLES = 100, 20
+_MOST, _MOST_SAMPLES, _MOST_WORDINGS = 100, 20, 1000
 
 
 _LONGEST = 500
@@ -37,27 +37,27 @@ class _Case(NamedTuple):
 
 
 def reasons_of(
-    records: Mapping[str, Sequence[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
+    records: Mapping[str, Iterable[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
 ) -> list[Reason]:
     """Reasons of all samples of a run, the most frequent first, at most 100.
 
     A judge without a model gives no reasons: its scores are not expected.
 
     Args:
-        records: the records of each task.
+        records: the records of each task; those of one sample follow each other.
         scorers: the scorers of each task.
         pending: the samples that are not on record because a server failed.
     """
-    groups: dict[tuple[str, ...], list[_Case]] = {}
+    groups: dict[tuple[str, ...], _Group] = {}
     for case in _cases(records, scorers, pending):
         key = (*case.fields.values(), wording_key(case.message, case.sample_id))
-        groups.setdefault(key, []).append(case)
-    reasons = [_reason(cases) for cases in groups.values()]
+        groups.setdefault(key, _Group(case.fields)).add(case)
+    reasons = [group.reason() for group in groups.values()]
     return sorted(reasons, key=lambda reason: -reason.count)[:_MOST]
 
 
 def _cases(
-    records: Mapping[str, Sequence[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
+    records: Mapping[str, Iterable[Outline]], scorers: Mapping[str, TaskScorers], pending: Pending
 ) -> Iterator[_Case]:
     for task, outlines in records.items():
         silent = {scorer.name for scorer in scorers[task].scorers if not scorer.available}
@@ -76,14 +76,34 @@ def _cases(
         yield _Case(task, sample_id, {"outcome": "pending"}, message)
 
 
-def _reason(cases: Sequence[_Case]) -> Reason:
-    samples = list(dict.fromkeys(f"{case.task}:{case.sample_id}" for case in cases))
-    wording, _ = Counter(case.message for case in cases).most_common(1)[0]
-    fields: dict[str, Any] = {"kind": UNSET, "judge": UNSET, **cases[0].fields}
-    message = _printable(wording)
-    if len(message) > _LONGEST:
-        message = message[:_LONGEST] + " …"
-    return Reason(count=len(samples), message=message, samples=samples[:_MOST_SAMPLES], **fields)
+class _Group:
+    """The samples of one reason: their number, the first of them, and the wordings."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+        self._count = 0
+        self._last = ""
+        self._first: list[str] = []
+        self._wordings: Counter[str] = Counter()
+
+    def add(self, case: _Case) -> None:
+        """Adds a sample; another case of the last one is no further sample."""
+        sample = f"{case.task}:{case.sample_id}"
+        if sample != self._last:
+            self._last = sample
+            self._count += 1
+            if len(self._first) < _MOST_SAMPLES:
+                self._first.append(sample)
+        if case.message in self._wordings or len(self._wordings) < _MOST_WORDINGS:
+            self._wordings[case.message] += 1
+
+    def reason(self) -> Reason:
+        """The reason in its most frequent wording."""
+        fields: dict[str, Any] = {"kind": UNSET, "judge": UNSET, **self._fields}
+        message = _printable(self._wordings.most_common(1)[0][0])
+        if len(message) > _LONGEST:
+            message = message[:_LONGEST] + " …"
+        return Reason(count=self._count, message=message, samples=self._first, **fields)
 
 
 def _printable(text: str) -> str:

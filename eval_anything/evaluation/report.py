@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from array import array
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.media import MediaError, MediaStore, medium_bytes, probe
 from eval_anything.output.tables import table
-from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_records, read_run_file
+from eval_anything.runs.directory import Outline, RunFile, read_records, read_run_file
+from eval_anything.runs.ordered import OrderedRecords
 from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
 from eval_anything.tasks.task import Task
 
@@ -49,13 +51,12 @@ def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
     and the page allows no script.
     """
     media = _PageMedia(run)
-    outlines = {name: _current(tasks[name], read_outlines(run, name)) for name in results.tasks}
+    seconds = array("d")
     views = {
-        name: _samples_view(run, tasks[name], outlines[name], media, _SAMPLES // len(results.tasks))
+        name: _samples_view(run, tasks[name], seconds, media, _SAMPLES // len(results.tasks))
         for name in results.tasks
     }
-    every = [outline for task_outlines in outlines.values() for outline in task_outlines]
-    facts = _facts(results, read_run_file(run), every)
+    facts = _facts(results, read_run_file(run), seconds)
     html = _template().render(results=results, views=views, facts=facts, outcomes=_OUTCOMES)
     path = run / "report.html"
     write_atomically(path, html.encode())
@@ -70,7 +71,7 @@ def _template() -> Any:
     return environment.get_template("run.html")
 
 
-def _facts(results: Results, file: RunFile, outlines: Sequence[Outline]) -> dict[str, str]:
+def _facts(results: Results, file: RunFile, seconds: Sequence[float]) -> dict[str, str]:
     """The head of the page: label and text."""
     counts = {
         "failed": sum(task.failed for task in results.tasks.values()),
@@ -87,7 +88,7 @@ def _facts(results: Results, file: RunFile, outlines: Sequence[Outline]) -> dict
         "Date": file.created[:16].replace("T", " "),
         "Samples": ", ".join(samples),
         "Cost": _cost_text(results),
-        "Time": _time_text(outlines),
+        "Time": _time_text(seconds),
         "Sampling": ", ".join([*sampling, f"seed {file.seed}"]),
         "Command": shlex.join(file.command),
     }
@@ -106,9 +107,8 @@ def _cost_text(results: Results) -> str:
     return "; ".join(words)
 
 
-def _time_text(outlines: Sequence[Outline]) -> str:
+def _time_text(seconds: Sequence[float]) -> str:
     """Median seconds of an answer; "" if none are known, as for saved outputs."""
-    seconds = [outline.latency.total for outline in outlines if outline.latency.total]
     return f"{statistics.median(seconds):.2g} s an answer (median)" if seconds else ""
 
 
@@ -120,34 +120,33 @@ class _SamplesView(NamedTuple):
     total: int
 
 
-def _current(task: Task, outlines: Sequence[Outline]) -> list[Outline]:
-    """Outlines of the samples that the task has now."""
-    return [outline for outline in outlines if outline.sample_id in task.by_id]
-
-
 def _samples_view(
-    run: Path, task: Task, outlines: Sequence[Outline], media: _PageMedia, most: int
+    run: Path, task: Task, seconds: array[float], media: _PageMedia, most: int
 ) -> _SamplesView:
     """At most so many samples: what failed first, then the others in the task's order; if there are too
-    many, evenly spread."""
-    position = {sample.id: i for i, sample in enumerate(task.samples)}
-    outcomes = {o.key: _outcome(o, o.scores.get(task.file.primary)) for o in outlines}
-
-    def place(key: tuple[str, int]) -> tuple[int, int, int]:
-        return (min(_OUTCOMES.index(outcomes[key]), 3), position[key[0]], key[1])
-
-    keys = sorted(outcomes, key=place)
-    first = [key for key in keys if place(key)[0] < 3][: max(1, most // 2)]
-    well = keys[len(first) :]
+    many, evenly spread. The seconds of all answers are added to `seconds`."""
+    records = OrderedRecords(run, task.name, task.samples.numbers)
+    outcomes = bytearray()
+    for outline in records:
+        outcomes.append(_OUTCOMES.index(_outcome(outline, outline.scores.get(task.file.primary))))
+        if outline.latency.total:
+            seconds.append(outline.latency.total)
+    ordered = sorted(range(len(outcomes)), key=lambda index: min(outcomes[index], 3))
+    first = [index for index in ordered if outcomes[index] < 3][: max(1, most // 2)]
+    well = ordered[len(first) :]
     step = max(1, -(-len(well) // max(1, most - len(first))))
-    chosen = {*first, *well[::step]}
-    records = sorted(read_records(run, task.name, chosen), key=lambda r: place((r.sample_id, r.repeat)))
+    indices = [*first, *well[::step]]
+    places = {}
+    for position, index in enumerate(indices):
+        number, repeat = records.place(index)
+        places[task.samples.ids[number], repeat] = position
+    chosen = read_records(run, task.name, places)
+    chosen.sort(key=lambda record: places[record.sample_id, record.repeat])
     samples = []
-    for record in records:
-        view = _sample_view(task, record, media)
-        samples.append({**view, "outcome": outcomes[record.sample_id, record.repeat]})
+    for index, record in zip(indices, chosen, strict=True):
+        samples.append({**_sample_view(task, record, media), "outcome": _OUTCOMES[outcomes[index]]})
     counts = {word: sum(view["outcome"] == word for view in samples) for word in _OUTCOMES}
-    return _SamplesView(samples, {word: n for word, n in counts.items() if n}, len(outlines))
+    return _SamplesView(samples, {word: n for word, n in counts.items() if n}, len(records))
 
 
 def _outcome(outline: Outline, score: Score | None) -> str:

@@ -5,7 +5,10 @@ Results depend on nothing but the records and the task, so they can be computed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,51 +45,70 @@ class Value(NamedTuple):
     skipped: bool = False
 
 
+class Values(Collection[Value]):
+    """The values of one metric, one for each sample that it applies to, in the order of the task."""
+
+    def __init__(self) -> None:
+        self._numbers = array("d")
+        self._clusters: list[str] = []
+        self._flags = bytearray()
+
+    def add(self, value: Value) -> None:
+        """Adds the value of the next sample."""
+        self._numbers.append(math.nan if value.value is None else value.value)
+        self._clusters.append(value.cluster)
+        self._flags.append(value.failed + 2 * value.skipped)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[Value]:
+        for number, cluster, flags in zip(self._numbers, self._clusters, self._flags, strict=True):
+            yield Value(None if math.isnan(number) else number, cluster, bool(flags & 1), flags > 1)
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == other for other in self)
+
+
 class ScoredTask(NamedTuple):
-    """Results of a task, the values of its samples by metric, which aggregates resample, and those of
-    its primary metric by sample id."""
+    """Results of a task, the values of its samples by metric, which aggregates resample, and the places
+    in the task of those samples that have a value of its primary metric."""
 
     result: TaskResult
-    values: dict[str, list[Value]]
-    primary: dict[str, Value] = {}
+    values: Mapping[str, Collection[Value]]
+    primary: Sequence[int] = ()
+
+
+_Scored = tuple[Outline, Mapping[str, Score]]
+"""A record and its scores, with those of controls."""
 
 
 def score_task(
-    task: Task, scorers: TaskScorers, records: Sequence[Outline], canaries: Sequence[Outline] = ()
+    task: Task, scorers: TaskScorers, records: Iterable[Outline], canaries: Iterable[Outline] = ()
 ) -> ScoredTask:
     """Results of a task: all metrics over its samples, and the primary one for each group.
 
     Args:
         task: the task.
         scorers: its scorers, and its controls, which are applied here.
-        records: records of the samples, in any order.
+        records: records of its samples, in the order of the task, on which sums and controls depend.
         canaries: records of the canaries. A metric whose judge rewards one of them is INVALID.
 
     Raises:
         UserError: if the code of the controls fails.
     """
-    records = in_task_order(task, records)
-    scored = [(record, dict(record.scores)) for record in records]
-    if scorers.controls is not None:
-        try:
-            controls = scorers.controls([(task.by_id[r.sample_id], scores) for r, scores in scored])
-            for (_, scores), control in zip(scored, controls, strict=True):
-                scores.update(control)
-        except Exception as error:
-            raise UserError(
-                f"{task.name}: its controls, {task.file.controls}, failed: "
-                f"{type(error).__name__}: {error} ({raised_at(error, task.folder.path)})"
-            ) from error
     metrics = scorers.metrics
-    unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}
-    values = {name: _values(name, scored) for name in metrics}
     primary = task.file.primary
-    values = {name: samples for name, samples in values.items() if samples or name == primary}
+    columns = _Columns(task, metrics)
+    for sample_id, answers in groupby(_with_controls(task, scorers, records), lambda s: s[0].sample_id):
+        columns.add(sample_id, list(answers))
+    unavailable = {m for s in scorers.scorers if not s.available for m in s.metrics}
+    values = {name: samples for name, samples in columns.values.items() if samples or name == primary}
     summaries = {
         name: _summary(samples, metrics[name], name not in unavailable)
         for name, samples in values.items()
     }
-    if records and not values[primary]:
+    if columns.samples and not values[primary]:
         summaries[primary] = replace(summaries[primary], invalid="it applies to no sample of the task")
     for name, canary in _rewarded(canaries, metrics).items():
         if name in summaries:
@@ -102,15 +124,80 @@ def score_task(
             name: replace(summary, description=metrics[name].description or UNSET)
             for name, summary in summaries.items()
         },
-        groups=_groups(task, scored, metrics) or UNSET,
-        samples=len({r.sample_id for r in records}),
-        failed=len({r.sample_id for r in records if r.failed}),
-        skipped=len({r.sample_id for r in records if r.skipped}),
+        groups=columns.groups(metrics[primary]) or UNSET,
+        samples=columns.samples,
+        failed=columns.failed,
+        skipped=columns.skipped,
     )
-    return ScoredTask(task_result, values, _by_sample(primary, scored))
+    return ScoredTask(task_result, values, columns.primary)
 
 
-def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
+def _with_controls(task: Task, scorers: TaskScorers, records: Iterable[Outline]) -> Iterable[_Scored]:
+    """The records with their scores. Controls need all of them at once."""
+    if scorers.controls is None:
+        return ((record, record.scores) for record in records)
+    scored = [(record, dict(record.scores)) for record in records]
+    try:
+        controls = scorers.controls([(task.by_id[r.sample_id], scores) for r, scores in scored])
+        for (_, scores), control in zip(scored, controls, strict=True):
+            scores.update(control)
+    except Exception as error:
+        raise UserError(
+            f"{task.name}: its controls, {task.file.controls}, failed: "
+            f"{type(error).__name__}: {error} ({raised_at(error, task.folder.path)})"
+        ) from error
+    return scored
+
+
+class _Columns:
+    """The values of all metrics of a task, sample by sample, and counts of its samples."""
+
+    def __init__(self, task: Task, metrics: Iterable[str]) -> None:
+        self._task = task
+        self._groups: dict[str, dict[str, Values]] = {key: {} for key in task.file.group_by}
+        self.values = {name: Values() for name in metrics}
+        self.primary = array("q")
+        self.samples = self.failed = self.skipped = 0
+
+    def add(self, sample_id: str, answers: Sequence[_Scored]) -> None:
+        """Adds the answers to the next sample."""
+        self.samples += 1
+        self.failed += any(record.failed for record, _ in answers)
+        self.skipped += any(record.skipped for record, _ in answers)
+        for name, column in self.values.items():
+            pairs = [(record, scores[name]) for record, scores in answers if name in scores]
+            if not pairs:
+                continue
+            value = _value(pairs)
+            column.add(value)
+            if name == self._task.file.primary:
+                self.primary.append(self._task.samples.numbers[sample_id])
+                self._add_to_groups(sample_id, value)
+
+    def _add_to_groups(self, sample_id: str, value: Value) -> None:
+        if self._groups:
+            for key, group in self._task.groups(self._task.by_id[sample_id]).items():
+                self._groups[key].setdefault(group, Values()).add(value)
+
+    def groups(self, metric: Metric) -> dict[str, dict[str, MetricResult]]:
+        """Results of the primary metric by key of `group_by`, and by its value in the metadata."""
+        return {
+            key: {group: _summary(members[group], metric, judged=False) for group in sorted(members)}
+            for key, members in self._groups.items()
+            if members
+        }
+
+
+def _value(answers: Sequence[tuple[Outline, Score]]) -> Value:
+    """The value of a metric for a sample: the mean over its answers, None if all are unscored."""
+    numbers = [score.value for _, score in answers if score.value is not None]
+    mean = sum(numbers) / len(numbers) if numbers else None
+    failed = any(record.failed for record, _ in answers)
+    skipped = mean is None and any(record.skipped for record, _ in answers)
+    return Value(mean, answers[0][0].source_id, failed, skipped)
+
+
+def _rewarded(canaries: Iterable[Outline], metrics: Mapping[str, Metric]) -> dict[str, str]:
     """Name of a canary that got more than half of the range, for each metric where this happened."""
     return {
         name: record.sample_id.partition(":")[0]
@@ -120,36 +207,7 @@ def _rewarded(canaries: Sequence[Outline], metrics: Mapping[str, Metric]) -> dic
     }
 
 
-def in_task_order(task: Task, records: Sequence[Outline]) -> list[Outline]:
-    """Records of the task's samples, in the order of the task instead of the one in which they finished,
-    on which sums and controls must not depend."""
-    position = {sample.id: i for i, sample in enumerate(task.samples)}
-    current = (record for record in records if record.sample_id in position)
-    return sorted(current, key=lambda record: (position[record.sample_id], record.repeat))
-
-
-def _values(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> list[Value]:
-    """Values of a metric, one per sample."""
-    return list(_by_sample(name, scored).values())
-
-
-def _by_sample(name: str, scored: Sequence[tuple[Outline, Mapping[str, Score]]]) -> dict[str, Value]:
-    """Values of a metric by sample id: the mean over repeats, None if all are unscored."""
-    by_sample: dict[str, list[tuple[Outline, Score]]] = {}
-    for record, scores in scored:
-        if name in scores:
-            by_sample.setdefault(record.sample_id, []).append((record, scores[name]))
-    values = {}
-    for sample_id, pairs in by_sample.items():
-        numbers = [score.value for _, score in pairs if score.value is not None]
-        mean = sum(numbers) / len(numbers) if numbers else None
-        failed = any(record.failed for record, _ in pairs)
-        skipped = mean is None and any(record.skipped for record, _ in pairs)
-        values[sample_id] = Value(mean, pairs[0][0].source_id, failed, skipped)
-    return values
-
-
-def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricResult:
+def _summary(values: Collection[Value], metric: Metric, judged: bool) -> MetricResult:
     """Result of one metric; INVALID if `judged` and too many samples are unscored."""
     numbers = [(v.value, v.cluster) for v in values if v.value is not None]
     skipped = sum(v.skipped for v in values)
@@ -172,27 +230,6 @@ def _summary(values: Sequence[Value], metric: Metric, judged: bool) -> MetricRes
     estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
     ci95 = (estimate.low, estimate.high)
     return replace(summary, value=estimate.value, stderr=estimate.stderr, ci95=ci95)
-
-
-def _groups(
-    task: Task,
-    scored: Sequence[tuple[Outline, Mapping[str, Score]]],
-    metrics: Mapping[str, Metric],
-) -> dict[str, dict[str, MetricResult]]:
-    """Results of the primary metric by key of `group_by`, and by value of this key in the metadata."""
-    primary = task.file.primary
-    groups: dict[str, dict[str, MetricResult]] = {}
-    for key in task.file.group_by:
-        members: dict[str, list[tuple[Outline, Mapping[str, Score]]]] = {}
-        for record, scores in scored:
-            group = task.groups(task.by_id[record.sample_id]).get(key)
-            if group is not None:
-                members.setdefault(group, []).append((record, scores))
-        for group in sorted(members):
-            values = _values(primary, members[group])
-            if values:
-                groups.setdefault(key, {})[group] = _summary(values, metrics[primary], judged=False)
-    return groups
 
 
 def aggregates(suite: Suite, tasks: Mapping[str, ScoredTask]) -> dict[str, AggregateResult]:

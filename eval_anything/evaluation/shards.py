@@ -8,11 +8,9 @@ is in run.json of each shard, and a merge compares them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from eval_anything.errors import UserError
-from eval_anything.files.hashing import sha256_of
-from eval_anything.models.base import Request
 
 _MOST = 2**31
 
@@ -96,8 +94,3 @@ def _whole(name: str, environment: Mapping[str, str]) -> int:
     if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
         raise UserError(f"--shard auto: {name} is {text!r}, and should be a whole number: use I/N")
     return int(text)
-
-
-def plan_hash(batches: Sequence[Sequence[Request]]) -> str:
-    """sha256 (hex) of the requests of all batches, in order."""
-    return sha256_of([[request.key for request in batch] for batch in batches])

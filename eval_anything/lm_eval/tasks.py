@@ -23,6 +23,7 @@ from eval_anything.lm_eval.metrics import metric_name
 from eval_anything.lm_eval.options import read_options
 from eval_anything.lm_eval.quiet import quiet
 from eval_anything.models.base import Model, TextModel
+from eval_anything.tasks.samples import ListedSamples
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
 
@@ -194,7 +195,7 @@ def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> LmEva
         primary=metric_name(metric, filters[0] if filters else "none"),
     )
     folder = TaskFolder(name, path.parent, trusted=True)
-    return LmEvalTask(folder, file, tuple(samples), None, wrapped=task, options=options)
+    return LmEvalTask(folder, file, ListedSamples(samples), None, wrapped=task, options=options)
 
 
 def _sample(task: Any, number: int, doc: Any) -> Sample:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -198,34 +198,50 @@ class Outline(Struct, frozen=True):
 
 def read_outlines(run: Path, task: str, log: Log = "records") -> list[Outline]:
     """The records of one task without their responses, read like `read_run`."""
-    return _read(run, task, log, lambda line: decode_strict(line, Outline))
+    return _read(run, task, log, read_outline)
 
 
-def read_kept_and_replaced(
-    run: Path, task: str, log: Log = "records"
-) -> tuple[list[Outline], list[Outline]]:
-    """The records of one task as `read_outlines` reads them, and those that a later line replaced
-    (`--retry-failed`, or a judge that came later): they were paid for, too."""
-    lines: list[Outline] = []
+def each_outline(run: Path, task: str, log: Log = "records") -> Iterator[Outline]:
+    """All records of one task without their responses, one in memory at a time: also those that a later
+    line replaces (`--retry-failed`, or a judge that came later), which were paid for, too."""
+    return (line.record for line in each_line(run, task, log, read_outline))
 
-    def read_line(line: bytes) -> Outline:
-        lines.append(decode_strict(line, Outline))
-        return lines[-1]
 
-    newest = _read(run, task, log, read_line)
-    identities = {id(outline) for outline in newest}
-    return newest, [outline for outline in lines if id(outline) not in identities]
+def read_outline(line: bytes) -> Outline:
+    """The record of a line without its response."""
+    return decode_strict(line, Outline)
 
 
 R = TypeVar("R", Record, Outline)
 
 
+L = TypeVar("L")
+
+
 def _read(run: Path, task: str, log: Log, read_line: Callable[[bytes], R | None]) -> list[R]:
-    path = own_file(run, records_path(run, task, log))
-    if not path.exists():
-        return []
     records: dict[tuple[str, int], R] = {}
-    for number, line in enumerate(file_lines(path), start=1):
+    for line in each_line(run, task, log, read_line):
+        if line.record is not None:
+            records[line.record.sample_id, line.record.repeat] = line.record
+    return list(records.values())
+
+
+class Line(NamedTuple, Generic[L]):
+    """A line of a log: where it begins, its length in bytes, and its record."""
+
+    start: int
+    length: int
+    record: L
+
+
+def each_line(run: Path, task: str, log: Log, read_line: Callable[[bytes], L]) -> Iterator[Line[L]]:
+    """The lines of a log in order, each decoded by `read_line`. UserError names a damaged one.
+
+    A last line without a newline, left by a kill, does not count.
+    """
+    path = own_file(run, records_path(run, task, log))
+    start = 0
+    for number, line in enumerate(file_lines(path) if path.exists() else (), start=1):
         if not line.endswith(b"\n"):
             break
         try:
@@ -235,9 +251,8 @@ def _read(run: Path, task: str, log: Log, read_line: Callable[[bytes], R | None]
                 f"{path}:{number}: damaged record ({error}). Delete that line and run again: "
                 "its sample is then evaluated again."
             ) from None
-        if record is not None:
-            records[record.sample_id, record.repeat] = record
-    return list(records.values())
+        yield Line(start, len(line), record)
+        start += len(line)
 
 
 class Run:

@@ -17,6 +17,7 @@ from eval_anything.files.templates import TemplateError, read_template
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.jsonl import json_message, numbered_lines, sample_from_json
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
+from eval_anything.tasks.samples import Samples, StoredSamples
 from eval_anything.tasks.task import SAMPLES, Task, TaskFile, TaskFolder
 
 _MOST_PROBLEMS = 50
@@ -51,7 +52,7 @@ def load_task(
     template = _read_template(folder.path, file, samples, mistakes)
     _check_groups(file, samples, mistakes)
     mistakes.check()
-    return Task(folder, file, tuple(samples), template)
+    return Task(folder, file, samples, template)
 
 
 def folder_at(path: Path) -> TaskFolder:
@@ -131,9 +132,9 @@ def _check_judges(
         mistakes.add(f"primary {file.primary!r} is given by no judge.{hint}", "primary")
 
 
-def _check_groups(file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> None:
+def _check_groups(file: TaskFile, samples: Samples, mistakes: Mistakes) -> None:
     """Checks the keys in group_by: a misspelt one would yield no groups without any message."""
-    keys = {key for sample in samples for key in sample.metadata}
+    keys = {key for sample in samples for key in sample.metadata} if file.group_by else set()
     for i, key in enumerate(file.group_by):
         if samples and key not in keys:
             hint = near(key, keys)
@@ -142,7 +143,7 @@ def _check_groups(file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> 
 
 def _read_samples(
     folder: TaskFolder, file: TaskFile, data: Sequence[Path], mistakes: Mistakes, decode: bool
-) -> list[Sample]:
+) -> StoredSamples:
     lines: Iterable[tuple[Problem, bytes]]
     if file.data is not None:
         from eval_anything.tasks.datasets.find import find_snapshot
@@ -152,9 +153,9 @@ def _read_samples(
         lines, media = sample_lines(file.data, _data_template(folder.path, file.data), snapshot)
     else:
         lines, media = _lines(folder.path, file, mistakes), folder.path
-    samples: list[Sample] = []
+    samples = StoredSamples()
     media_places: dict[MediaPart, Problem] = {}
-    places: dict[str, Problem] = {}
+    positions: list[int | str] = []
     for where, line in lines:
         try:
             sample = sample_from_json(line, media, file.contract)
@@ -163,14 +164,14 @@ def _read_samples(
         except ValueError as error:
             mistakes.append(where.extended(str(error)))
         else:
-            if sample.id in places:
-                first = places[sample.id]
-                position = f"on line {first.line}" if first.line else f"in {first.message.rstrip(': ')}"
+            if sample.id in samples.numbers:
+                first = positions[samples.numbers[sample.id]]
+                position = f"in {first}" if isinstance(first, str) else f"on line {first}"
                 mistakes.append(where.extended(f"id {sample.id!r} is already {position}: rename it"))
-            places.setdefault(sample.id, where)
+            positions.append(where.line or where.message.rstrip(": "))
             mistakes.extend(map(where.extended, _disagreements(sample, file)))
-            samples.append(sample)
-            for part in _question_parts(sample):
+            samples.add(sample)
+            for part in _question_parts(sample) if decode else ():
                 if isinstance(part, MediaPart):
                     media_places.setdefault(part, where)
         if len(mistakes) >= _MOST_PROBLEMS:
@@ -241,7 +242,7 @@ def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
     return messages
 
 
-def _read_template(root: Path, file: TaskFile, samples: list[Sample], mistakes: Mistakes) -> str | None:
+def _read_template(root: Path, file: TaskFile, samples: Samples, mistakes: Mistakes) -> str | None:
     if file.template is None:
         return None
     try:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from eval_anything.content import (
     Contract,
-    FromTurn,
     MediaPart,
     Message,
     Metric,
     Modality,
-    Part,
     Sample,
     TextPart,
-    Turn,
 )
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.templates import Template
 from eval_anything.tasks.datasets.declaration import DataSet
+from eval_anything.tasks.identity import messages_content, turns_content
+from eval_anything.tasks.samples import ListedSamples, Samples
 
 SAMPLES = "samples.jsonl"
 """The file with a task's samples, unless task.yaml names another."""
@@ -66,11 +64,12 @@ class TaskFolder(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True, dict=True):
-    """A task that is read and checked: task.yaml, samples, and the source of its prompt template."""
+    """A task that is read and checked: task.yaml, samples, and the source of its prompt template. A list
+    of samples becomes `Samples`."""
 
     folder: TaskFolder
     file: TaskFile
-    samples: tuple[Sample, ...]
+    samples: Samples
     template: str | None
 
     @property
@@ -78,10 +77,15 @@ class Task(Struct, frozen=True, dict=True):
         """Full name, `<suite>/<task>`."""
         return self.folder.name
 
-    @cached_property
-    def by_id(self) -> dict[str, Sample]:
+    def __post_init__(self) -> None:
+        samples: Iterable[Sample] = self.samples  # other packages may give a list
+        if not isinstance(samples, Samples):
+            force_setattr(self, "samples", ListedSamples(samples))
+
+    @property
+    def by_id(self) -> Mapping[str, Sample]:
         """Samples by id."""
-        return {sample.id: sample for sample in self.samples}
+        return self.samples.by_id
 
     @cached_property
     def parts_of_fingerprint(self) -> dict[str, str]:
@@ -90,7 +94,7 @@ class Task(Struct, frozen=True, dict=True):
         metrics = {name: replace(metric, description="") for name, metric in self.file.metrics.items()}
         return {
             "version": str(self.file.version),
-            "samples": sha256_of([_sample_content(sample) for sample in self.samples]),
+            "samples": self.samples.fingerprint,
             "template": sha256_of(self.template),
             "metrics": sha256_of([metrics, self.file.primary]),
         }
@@ -113,35 +117,5 @@ class Task(Struct, frozen=True, dict=True):
 
     def item(self, sample: Sample) -> str:
         """sha256 of messages, turns, template and media, by which samples of two runs are paired."""
-        content = [_messages_content(self.messages(sample)), self.template]
-        return sha256_of(content + _turns_content(sample.turns))
-
-
-def _messages_content(messages: tuple[Message, ...]) -> list[Any]:
-    return [[m.role, _parts_content(m.parts)] for m in messages]
-
-
-def _turns_content(turns: tuple[Turn, ...]) -> list[Any]:
-    """The turns for a sha256: an empty list if there are none, so that other samples keep theirs."""
-    return [[[turn.fresh, _parts_content(turn.parts)] for turn in turns]] if turns else []
-
-
-def _parts_content(parts: Sequence[Part | FromTurn]) -> list[Any]:
-    return [
-        p.text
-        if isinstance(p, TextPart)
-        else [p.modality, p.sha256 if isinstance(p, MediaPart) else p.turn]
-        for p in parts
-    ]
-
-
-def _sample_content(sample: Sample) -> list[Any]:
-    return [
-        sample.id,
-        sample.source_id,
-        _messages_content(sample.messages),
-        sample.contract,
-        sample.targets,
-        sample.metadata,
-        *_turns_content(sample.turns),
-    ]
+        content = [messages_content(self.messages(sample)), self.template]
+        return sha256_of(content + turns_content(sample.turns))

@@ -9,7 +9,7 @@ inputs==text          exactly these modalities
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from eval_anything.content import MODALITIES, Message, Modality, Sample, Turn
@@ -30,17 +30,16 @@ def outputs_of(sample: Sample) -> list[Modality]:
     return [m for m in MODALITIES if m in sample.contract.required]
 
 
-def can_read(modalities: Collection[Modality], sample: Sample) -> bool:
-    """Whether a model that reads these modalities can read the question of a sample."""
-    return set(modalities).issuperset(inputs_of(sample))
+def matching(samples: Iterable[Sample], where: Mapping[str, str]) -> list[int]:
+    """The places, from 0, of the samples that meet all conditions."""
+    return [
+        number
+        for number, sample in enumerate(samples)
+        if all(_meets(sample, key, text) for key, text in where.items())
+    ]
 
 
-def matching(samples: Iterable[Sample], where: Mapping[str, str]) -> list[Sample]:
-    """The samples that meet all conditions."""
-    return [s for s in samples if all(_meets(s, key, text) for key, text in where.items())]
-
-
-def check_where(where: Mapping[str, str], samples: Sequence[Sample]) -> None:
+def check_where(where: Mapping[str, str], samples: Collection[Sample]) -> None:
     """Raises UserError for a condition that none of the samples meets, with what there is instead."""
     for key, text in where.items():
         if any(_meets(sample, key, text) for sample in samples):
@@ -81,7 +80,7 @@ def _modalities(side: str, sample: Sample) -> list[Modality]:
     return inputs_of(sample) if side == "inputs" else outputs_of(sample)
 
 
-def _sides(side: str, samples: Sequence[Sample]) -> str:
+def _sides(side: str, samples: Iterable[Sample]) -> str:
     """A sentence with the combinations of modalities that samples have."""
     combinations = sorted({"+".join(_modalities(side, sample)) for sample in samples})
     return f"Samples have {', '.join(filter(None, combinations)) or 'none'}."

@@ -55,6 +55,11 @@ def score(cli: Cli, *more: str | Path, out: str = "run") -> Result:
     return cli(*command, "--out", out, *more)
 
 
+def in_order(task: Task) -> list[Sample]:
+    """All samples in the order of the draw."""
+    return [task.samples[number] for number in drawn(task, range(len(task.samples)))]
+
+
 def a_task(groups: Sequence[str], modalities: Sequence[Modality], group_by: list[str]) -> Task:
     file = TaskFile(1, "", "", "", [], [], "m", group_by=group_by)
     rows = [
@@ -73,7 +78,7 @@ def test_every_beginning_of_a_draw_has_its_share_of_each_group() -> None:
     families = ["a"] * 60 + ["b"] * 30 + ["c"] * 10
     modalities = [Modality.TEXT, Modality.IMAGE] * 50
     task = a_task(families, modalities, ["family"])
-    order = drawn(task, task.samples)
+    order = in_order(task)
     assert sorted(s.id for s in order) == sorted(s.id for s in task.samples)
     assert [s.id for s in order] != [s.id for s in task.samples]
     for n in range(1, 101):
@@ -88,7 +93,7 @@ def test_without_groups_the_modalities_are_drawn_evenly() -> None:
     """The first ones of the file all want text: a model of text alone would get all of them."""
     task = a_task([""] * 40, [Modality.TEXT] * 20 + [Modality.AUDIO] * 20, [])
     for n in (2, 6, 20):
-        wanted = Counter(s.contract.required for s in drawn(task, task.samples)[:n])
+        wanted = Counter(s.contract.required for s in in_order(task)[:n])
         assert abs(wanted[(Modality.TEXT,)] - n / 2) <= 1
 
 
@@ -96,7 +101,7 @@ def test_a_few_samples_of_the_bundled_selection_want_several_modalities() -> Non
     task = load_task(folder_at(content_folder("benchmarks") / "open" / "selection"))
     first = {s.contract.required for s in task.samples[:6]}
     assert first == {(Modality.TEXT,)}
-    assert len({s.contract.required for s in drawn(task, task.samples)[:6]}) >= 4
+    assert len({s.contract.required for s in in_order(task)[:6]}) >= 4
 
 
 def test_a_limit_draws_from_all_groups_and_a_larger_one_adds_to_it(cli: Cli, demo: Path) -> None:
