@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickle
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from eval_anything.errors import UserError, near
 from eval_anything.files.hashing import hash_files
 from eval_anything.files.mistakes import Problem
 from eval_anything.files.places import path_inside
+from eval_anything.files.spool import Spool
 from eval_anything.jsonl import PartJson, parts_from_json
 from eval_anything.media import MediaError, MediaStore, medium_bytes
 from eval_anything.models.base import Model, Request, typed_arguments
@@ -30,6 +33,33 @@ class _Key(NamedTuple):
     task: str
     sample_id: str
     repeat: int
+
+
+class _Responses:
+    """Responses in a temporary file."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, int], dict[str, int]] = {}
+        self._spool = Spool()
+
+    def add(self, key: _Key, response: Response) -> None:
+        """Adds the response to a request, which has none yet or gets this one instead."""
+        numbers = self._numbers.setdefault((key.task, key.repeat), {})
+        numbers[key.sample_id] = self._spool.append(pickle.dumps(response, pickle.HIGHEST_PROTOCOL))
+
+    def __contains__(self, key: _Key) -> bool:
+        return key.sample_id in self._numbers.get((key.task, key.repeat), ())
+
+    def number(self, key: _Key) -> int:
+        """The number of the response to a request, from 0, in the order in which they were added."""
+        return self._numbers[key.task, key.repeat][key.sample_id]
+
+    def get(self, key: _Key) -> Response | None:
+        """The response to a request, None if there is none."""
+        if key not in self:
+            return None
+        response: Response = pickle.loads(self._spool[self.number(key)])
+        return response
 
 
 class ReplayModel(Model):
@@ -55,7 +85,7 @@ class ReplayModel(Model):
         if not values["only_answered"]:
             del values["only_answered"]  # runs of older versions do not have it
         self.arguments = values
-        self._responses: dict[_Key, Response] = {}
+        self._responses = _Responses()
         self._digest = hashlib.sha256()
 
     @classmethod
@@ -74,32 +104,37 @@ class ReplayModel(Model):
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
     ) -> None:
         """Reads the saved outputs. UserError for mistakes in them and for missing samples."""
-        requested = [_Key(*key) for key in keys]
         if is_run(self.path):
-            self._read_run()
+            self._read_run({task.name: task for task in tasks})
         elif self.path.is_file():
             self._read_file({task.name: task for task in tasks}, task_names)
         elif self.path.is_dir():
             self._read_folder({task.name: task for task in tasks}, task_names)
         else:
             raise UserError(f"{self.path} is neither a file, nor a folder, nor a run")
-        missing = [key for key in requested if key not in self._responses]
+        missing: list[_Key] = []
+        requested: Counter[str] = Counter()
+        for key in map(_Key._make, keys):
+            requested[key.task] += 1
+            if key not in self._responses:
+                missing.append(key)
         if self.arguments.get("only_answered"):
             self._leave_out(missing, requested)
         elif missing and not self.arguments["allow_missing"]:
             examples = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
+            count = requested.total()
             raise UserError(
-                f"{self.path} has no output for {len(missing)} of {len(requested)} samples ({examples}"
+                f"{self.path} has no output for {len(missing)} of {count} samples ({examples}"
                 f"{' ...' if len(missing) > 5 else ''}). Add them, let them score the floor "
                 "with --allow-missing, or score the others alone with --only-answered."
             )
 
-    def _leave_out(self, missing: Sequence[_Key], requested: Sequence[_Key]) -> None:
-        """Leaves samples without an output out of the run. UserError if a task has no other."""
+    def _leave_out(self, missing: Sequence[_Key], requested: Mapping[str, int]) -> None:
+        """Leaves samples without an output out of the run. UserError if a task has no other.
+        `requested` is the number of answers of each task."""
         self.left_out = frozenset(missing)
-        empty = {key.task for key in requested} - {
-            key.task for key in requested if key not in self.left_out
-        }
+        lacking = Counter(key.task for key in missing)
+        empty = {task for task, count in requested.items() if lacking[task] == count}
         if empty:
             raise UserError(
                 f"{self.path} has no output for any sample of {', '.join(sorted(empty))}: leave that "
@@ -121,26 +156,28 @@ class ReplayModel(Model):
             return Response(stored(saved.turns[request.turn], store))
         return msgspec.structs.replace(saved, parts=stored(saved.parts, store))
 
-    def _read_run(self) -> None:
+    def _read_run(self, tasks: Mapping[str, Task]) -> None:
         for task in read_run_file(self.path).tasks:
             for record in read_run(self.path, task):
                 self._digest.update(msgspec.json.encode([record.sample_id, record.repeat, record.item]))
                 for part in (p for parts in (*record.turns, record.parts) for p in parts):
                     self._digest.update(part.key.encode())
-                self._responses[_Key(task, record.sample_id, record.repeat)] = Response(
-                    record.parts,
-                    record.order_known,
-                    record.stop_reason,
-                    record.usage,
-                    record.latency,
-                    record.error,
-                    record.details,
-                    record.turns,
-                )
+                if task in tasks and record.sample_id in tasks[task].samples.numbers:
+                    response = Response(
+                        record.parts,
+                        record.order_known,
+                        record.stop_reason,
+                        record.usage,
+                        record.latency,
+                        record.error,
+                        record.details,
+                        record.turns,
+                    )
+                    self._responses.add(_Key(task, record.sample_id, record.repeat), response)
 
     def _read_file(self, tasks: Mapping[str, Task], task_names: Collection[str]) -> None:
         mistakes = FoldedMistakes()
-        places: dict[_Key, str] = {}
+        positions: list[str] = []
         root = self.path.parent
         for saved in read_answers(self.path, mistakes):
             row, answer = saved.row, saved.row.answer
@@ -154,11 +191,12 @@ class ReplayModel(Model):
                 key = self._key(row.task, row.key, row.repeat or 0, tasks, task_names)
                 if key is None or answer is None:
                     continue
-                if key in places:
-                    message = f"{key.task} {key.sample_id} is already on {places[key]}: keep one"
+                if key in self._responses:
+                    position = positions[self._responses.number(key)]
+                    message = f"{key.task} {key.sample_id} is already on {position}: keep one"
                     raise AnswerError(message, "taken")
-                self._responses[key] = _response(answer, row.earlier, tasks[key.task], key, root)
-                places[key] = saved.position
+                self._responses.add(key, _response(answer, row.earlier, tasks[key.task], key, root))
+                positions.append(saved.position)
             except ValueError as error:
                 mistakes.add(saved.where.extended(str(error)), saved.position, error)
                 if mistakes.enough:
@@ -187,7 +225,7 @@ class ReplayModel(Model):
                 if key in paths:
                     raise AnswerError(f"{paths[key]} answers the same sample: keep one", "taken")
                 response = _response(row.parts, row.turns, tasks[key.task], key, self.path)
-                self._responses[key] = msgspec.structs.replace(response, order_known=order_known)
+                self._responses.add(key, msgspec.structs.replace(response, order_known=order_known))
                 paths[key] = path
             except OSError as error:
                 note(Problem(path, 0, f"cannot be read: {error.strerror}"))
@@ -211,10 +249,10 @@ class ReplayModel(Model):
             if name in task_names:
                 return None
             raise AnswerError(f"unknown task {name!r}.", f"task {name}", lambda: near(name, task_names))
-        samples = tasks[name].by_id
-        if sample_id not in samples:
+        ids = tasks[name].samples.numbers
+        if sample_id not in ids:
             message = f"{name} has no sample {sample_id!r}."
-            raise AnswerError(message, f"sample of {name}", lambda: near(sample_id, samples))
+            raise AnswerError(message, f"sample of {name}", lambda: near(sample_id, ids))
         return _Key(name, sample_id, repeat)
 
     def _digest_media(self, answers: Sequence[Sequence[PartJson]]) -> None:
