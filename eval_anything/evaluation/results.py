@@ -161,6 +161,8 @@ class _Columns:
 
     def add(self, sample_id: str, answers: Sequence[_Scored]) -> None:
         """Adds the answers to the next sample."""
+        number = self._task.samples.numbers[sample_id]
+        own_id = self._task.samples.ids[number]
         self.samples += 1
         self.failed += any(record.failed for record, _ in answers)
         self.skipped += any(record.skipped for record, _ in answers)
@@ -169,9 +171,11 @@ class _Columns:
             if not pairs:
                 continue
             value = _value(pairs)
+            if value.cluster == own_id:  # as it mostly is: one text is enough
+                value = value._replace(cluster=own_id)
             column.add(value)
             if name == self._task.file.primary:
-                self.primary.append(self._task.samples.numbers[sample_id])
+                self.primary.append(number)
                 self._add_to_groups(sample_id, value)
 
     def _add_to_groups(self, sample_id: str, value: Value) -> None:
@@ -209,7 +213,7 @@ def _rewarded(canaries: Iterable[Outline], metrics: Mapping[str, Metric]) -> dic
 
 def _summary(values: Collection[Value], metric: Metric, judged: bool) -> MetricResult:
     """Result of one metric; INVALID if `judged` and too many samples are unscored."""
-    numbers = [(v.value, v.cluster) for v in values if v.value is not None]
+    numbers = [v.value for v in values if v.value is not None]
     skipped = sum(v.skipped for v in values)
     unscored = len(values) - len(numbers) - skipped
     summary = MetricResult(
@@ -227,7 +231,8 @@ def _summary(values: Collection[Value], metric: Metric, judged: bool) -> MetricR
         return replace(summary, invalid=f"{unscored} of {len(values)} samples are unscored")
     if not numbers:
         return summary
-    estimate = mean_interval([n for n, _ in numbers], [c for _, c in numbers], metric.range)
+    clusters = [v.cluster for v in values if v.value is not None]
+    estimate = mean_interval(numbers, clusters, metric.range)
     ci95 = (estimate.low, estimate.high)
     return replace(summary, value=estimate.value, stderr=estimate.stderr, ci95=ci95)
 

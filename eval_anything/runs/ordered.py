@@ -38,7 +38,7 @@ class OrderedRecords:
             number = numbers.get(line.record.sample_id)
             if number is not None:
                 lines.extend((number, line.record.repeat, line.start, line.length))
-        table = np.array(lines, np.int64).reshape(-1, 4)
+        table = np.frombuffer(lines, np.int64).reshape(-1, 4)
         table = table[np.lexsort((table[:, 1], table[:, 0]))]  # stable: the last line is the newest
         newest = np.ones(len(table), bool)
         newest[:-1] = (table[1:, :2] != table[:-1, :2]).any(1)

@@ -148,6 +148,9 @@ class ReplayModel(Model):
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         return [self._answer(request, store) for request in requests]
 
+    async def close(self) -> None:
+        self._responses = _Responses()  # results need the memory
+
     def _answer(self, request: Request, store: MediaStore) -> Response:
         saved = self._responses.get(_Key(request.task, request.sample_id, request.repeat))
         if saved is None:
