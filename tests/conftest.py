@@ -26,7 +26,7 @@ from tests.support.tiny import tiny_llama
 pytest_plugins = ["tests.support.quick"]
 
 # The same examples in every run: a change fails for what it did. Others: --hypothesis-profile default.
-hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 # Libraries keep the stderr of the test that imported them, which is closed in the next one.

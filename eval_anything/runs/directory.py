@@ -114,7 +114,9 @@ def read_run_file(path: Path) -> RunFile:
     try:
         file = decode_strict(read_file(own_file(path, path / "run.json"), MAX_DOCUMENT), RunFile)
     except FileNotFoundError:
-        raise UserError(f"{path} is not the directory of a run: it has no run.json") from None
+        raise UserError(
+            f"{path} is not the directory of a run: it has no run.json{_runs_below(path)}"
+        ) from None
     except (ValueError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}/run.json cannot be read: {reason}") from None
@@ -123,6 +125,14 @@ def read_run_file(path: Path) -> RunFile:
     check_task_names(file.tasks, path / "run.json")
     command = [without_key(word) for word in file.command]  # earlier versions stored keys in addresses
     return msgspec.structs.replace(file, spec=without_key(file.spec), command=command)
+
+
+def _runs_below(path: Path) -> str:
+    """A hint if a folder holds runs, as that of a training does; "" if it has none."""
+    for pattern in ("*", "runs/*"):
+        if next(path.glob(f"{pattern}/run.json"), None) is not None:
+            return f". It holds runs: {path}/{pattern}"
+    return ""
 
 
 def begun_run(path: Path) -> RunFile | None:

@@ -149,6 +149,13 @@ def test_a_notebook_has_a_loop_already() -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ea.UserError, match="is not the directory of a run"):
         ea.load_run(tmp_path)
+    for folder in ("runs/one", "trained/runs/start"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "run.json").touch()
+    with pytest.raises(ea.UserError, match=r"It holds runs: .*/runs/\*$"):
+        ea.load_run(tmp_path / "runs")
+    with pytest.raises(ea.UserError, match=r"It holds runs: .*/trained/runs/\*$"):
+        ea.load_run(tmp_path / "trained")
     run = ea.evaluate("rows.jsonl", tasks="mine/demo", include=["mine"], out="x", progress=False)
     with pytest.raises(ea.UserError, match=r"no task 'mine/dmo'\. Did you mean mine/demo"):
         run.records("mine/dmo")

@@ -43,6 +43,8 @@ def test_prompts_go_out_and_answers_come_back(cli: Cli, tmp_path: Path) -> None:
     [command] = [line.strip() for line in out.out.splitlines() if line.startswith("  eval-anything")]
     words = [*shlex.split(command)[1:], "--out", "run"]
     assert "no output for 3 of 3 samples" in cli(*words).err
+    whole = ["score", "--outputs", "my prompts", "--tasks", "mine/asks", "--include", "mine"]
+    assert "holds exported prompts: score my prompts/answers.jsonl" in cli(*whole).err
     (folder / "drawn.png").write_bytes(png((0, 0, 255)))
     empty[0]["response"] = "Because."
     empty[1]["parts"] = [{"modality": "image", "path": "drawn.png"}]

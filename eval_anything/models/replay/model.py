@@ -26,6 +26,7 @@ from eval_anything.models.replay.answers import SUFFIXES, read_answers
 from eval_anything.models.replay.folder import read_folder
 from eval_anything.models.replay.mistakes import AnswerError, FoldedMistakes
 from eval_anything.runs.directory import is_run, read_run, read_run_file
+from eval_anything.tasks.prompts import ANSWERS, PROMPTS
 from eval_anything.tasks.task import Task
 
 
@@ -86,6 +87,7 @@ class ReplayModel(Model):
             del values["only_answered"]  # runs of older versions do not have it
         self.arguments = values
         self._responses = _Responses()
+        self._other_tasks: set[str] = set()  # that outputs are for, and that are not scored
         self._digest = hashlib.sha256()
 
     @classmethod
@@ -109,6 +111,8 @@ class ReplayModel(Model):
         elif self.path.is_file():
             self._read_file({task.name: task for task in tasks}, task_names)
         elif self.path.is_dir():
+            if (self.path / PROMPTS).is_file() and (self.path / ANSWERS).is_file():
+                raise UserError(f"{self.path} holds exported prompts: score {self.path / ANSWERS}")
             self._read_folder({task.name: task for task in tasks}, task_names)
         else:
             raise UserError(f"{self.path} is neither a file, nor a folder, nor a run")
@@ -122,12 +126,18 @@ class ReplayModel(Model):
             self._leave_out(missing, requested)
         elif missing and not self.arguments["allow_missing"]:
             examples = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
-            count = requested.total()
+            dots = " ..." if len(missing) > 5 else ""
             raise UserError(
-                f"{self.path} has no output for {len(missing)} of {count} samples ({examples}"
-                f"{' ...' if len(missing) > 5 else ''}). Add them, let them score the floor "
-                "with --allow-missing, or score the others alone with --only-answered."
+                f"{self.path} has no output for {len(missing)} of {requested.total()} samples ({examples}"
+                f"{dots}).{self._elsewhere()} Add them, let them score the floor with --allow-missing, "
+                "or score the others alone with --only-answered."
             )
+
+    def _elsewhere(self) -> str:
+        """A hint where the outputs are all of tasks that are not scored."""
+        if len(self._responses) or not self._other_tasks:
+            return ""
+        return f" It has outputs for {', '.join(sorted(self._other_tasks))}: name that in --tasks."
 
     def _leave_out(self, missing: Sequence[_Key], requested: Mapping[str, int]) -> None:
         """Leaves samples without an output out of the run. UserError if a task has no other.
@@ -250,6 +260,7 @@ class ReplayModel(Model):
             name = {full.rpartition("/")[2]: full for full in tasks}.get(name, name)
         if name not in tasks:
             if name in task_names:
+                self._other_tasks.add(name)
                 return None
             raise AnswerError(f"unknown task {name!r}.", f"task {name}", lambda: near(name, task_names))
         ids = tasks[name].samples.numbers

@@ -185,3 +185,13 @@ def test_answers_to_other_tasks_are_passed_over(cli: Cli, demo: Path, tmp_path: 
     others = answers([f"o{i}" for i in range(20_000)], task="open/selection")
     write_jsonl(tmp_path / "rows.jsonl", [*others, *answers(IDS, task="mine/demo")])
     assert score(cli, "rows.jsonl").code == 0
+
+
+def test_answers_to_another_task(cli: Cli, demo: Path, tmp_path: Path) -> None:
+    """The answers may be whole, and the task a wrong one."""
+    make_task(tmp_path, "mine/other", [text_sample("x")])
+    write_jsonl(tmp_path / "rows.jsonl", [{"task": "mine/other", "id": "x", "response": "Paris"}])
+    done = score(cli, "rows.jsonl")
+    assert done.code == 2
+    assert "no output for 4 of 4 samples" in done.err
+    assert "It has outputs for mine/other: name that in --tasks." in done.err
