@@ -8,6 +8,7 @@ import importlib.util
 import re
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ def _origin(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _engine_imports(source: bytes) -> set[str]:
+@lru_cache
+def _engine_imports(source: bytes) -> frozenset[str]:
     """Names of the engine's modules that define what a source imports, anywhere in it."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -102,7 +104,7 @@ def _engine_imports(source: bytes) -> set[str]:
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.update(_home(node.module, alias.name) for alias in node.names)
-    return {name for name in modules if name.startswith("eval_anything.") and is_module(name)}
+    return frozenset(n for n in modules if n.startswith("eval_anything.") and is_module(n))
 
 
 def _home(module: str, name: str) -> str:
@@ -132,12 +134,17 @@ def check_code(root: Path, reference: str) -> str | None:
         return f"must be `file.py:function`, not {reference!r}"
     filename, function = reference.split(":")
     try:
-        tree = ast.parse(read_file(path_inside(root, filename), MAX_DOCUMENT))
+        names = _functions(read_file(path_inside(root, filename), MAX_DOCUMENT))
     except FileNotFoundError:
         return f"{filename} does not exist in this folder"
     except (OSError, ValueError, SyntaxError) as error:
         return f"{filename}: {error}"
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in names:
         return f"{filename} defines no function {function!r}.{near(function, names)}"
     return None
+
+
+@lru_cache
+def _functions(source: bytes) -> tuple[str, ...]:
+    """Names of the functions at the top of a source."""
+    return tuple(node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
