@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -336,10 +337,21 @@ def _judge_settings(run: RunFile, name: str) -> dict[str, Any]:
 
 def _versions(more_packages: Iterable[str]) -> dict[str, str]:
     """Versions of the packages that answers and scores may depend on."""
+    packages = ("torch", "transformers", "numpy", "av", "pillow", *more_packages)
+    installed = {package: _version(package) for package in packages}
+    return {
+        "eval-anything": __version__,
+        "python": sys.version.split()[0],
+        **{package: version for package, version in installed.items() if version is not None},
+    }
+
+
+@cache
+def _version(package: str) -> str | None:
+    """The version of an installed package: metadata take milliseconds to read."""
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {"eval-anything": __version__, "python": sys.version.split()[0]}
-    for package in ("torch", "transformers", "numpy", "av", "pillow", *more_packages):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
