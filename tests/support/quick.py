@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-SLOW = 0.5
+SLOW = 0.3
 LIST = ROOT / "tests" / "slower.txt"
 
 
