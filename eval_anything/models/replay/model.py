@@ -51,6 +51,9 @@ class _Responses:
     def __contains__(self, key: _Key) -> bool:
         return key.sample_id in self._numbers.get((key.task, key.repeat), ())
 
+    def __len__(self) -> int:
+        return len(self._spool)
+
     def number(self, key: _Key) -> int:
         """The number of the response to a request, from 0, in the order in which they were added."""
         return self._numbers[key.task, key.repeat][key.sample_id]
