@@ -120,7 +120,7 @@ def training_report(summary: Mapping[str, Any]) -> Trained:
     lines += findings(summary)
     if summary.get("evaluation_seconds"):
         lines.append(f"evaluations took {summary['evaluation_seconds']:.0f} s beside the training")
-    page = Path(summary["out"]) / PAGE
+    page = Path(summary["final"]).parent / PAGE
     lines += ["", f"trained: {summary['final']}", *([f"page: {page}"] if page.is_file() else [])]
     verdict = summary.get("gate")
     blocked = verdict is not None and verdict["verdict"] not in ("PASS", "WARN")

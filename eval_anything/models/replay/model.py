@@ -129,11 +129,11 @@ class ReplayModel(Model):
             self._leave_out(missing, requested)
         elif missing and not self.arguments["allow_missing"]:
             examples = ", ".join(f"{key.task} {key.sample_id}" for key in missing[:5])
-            dots = " ..." if len(missing) > 5 else ""
+            examples += " ..." if len(missing) > 5 else ""
             raise UserError(
-                f"{self.path} has no output for {len(missing)} of {requested.total()} samples ({examples}"
-                f"{dots}).{self._elsewhere()} Add them, let them score the floor with --allow-missing, "
-                "or score the others alone with --only-answered."
+                f"{self.path} has no output for {len(missing)} of {requested.total()} samples "
+                f"({examples}).{self._elsewhere()} Add them, let them score the floor with "
+                "--allow-missing, or score the others alone with --only-answered."
             )
 
     def _elsewhere(self) -> str:
