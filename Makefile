@@ -8,7 +8,7 @@
 # make docs   writes docs/extending.md from the table of plugins and the example package
 # make pictures  takes the pictures of README.md and docs/leaderboard.md
 # make experiment  is language feedback worth more than preferences? All arms, into docs/experiment.md
-# make validity  simulates the error rates of intervals and gate, then gates 40 unchanged checkpoints
+# make validity  simulates the error rates of intervals, gate and bill into docs/, then gates 40 unchanged checkpoints
 
 PYTHON ?= python3
 VENV := .venv
@@ -101,7 +101,7 @@ experiment: $(VENV)/.train-installed
 	@OMP_NUM_THREADS=1 $(BIN)/python -m align_plugins.experiment
 
 validity: $(VENV)/.test-installed
-	@$(BIN)/python -m tests.benchmarks.validity
+	@$(BIN)/python -m tests.benchmarks.validity --json docs/validity.json --page docs/gate.md
 	@$(BIN)/python -m tests.benchmarks.unchanged
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -290,3 +290,4 @@ def test_forty_tasks_of_two_thousand_samples_take_little_more_than_reading_them(
     policy = numbers.policy("")
     gate = ["gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy]
     assert _cpu_seconds(lambda: cli(*gate)) < 3 * reading
+    assert _cpu_seconds(lambda: cli("bill", *runs)) < 3 * reading

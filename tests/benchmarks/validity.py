@@ -1,6 +1,6 @@
 """Error rates and coverage of the statistics, by simulation on data whose truth is known.
 
-    python -m tests.benchmarks.validity [--repetitions 2000] [--json FILE]
+    python -m tests.benchmarks.validity [--repetitions 2000] [--json FILE] [--page docs/gate.md]
 
 Scores are binary, ordinal (0, 1/4 .. 1), continuous, or mixtures of few values. Items of a cluster (5 of
 them, fewer in the last one) share one draw with probability sqrt(ICC), which gives exactly that
@@ -15,9 +15,10 @@ import itertools
 import json
 import math
 import multiprocessing
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -331,6 +332,8 @@ def cells() -> list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]]:
     kinds = ("binary", "ordinal", "continuous", "failing")
     for kind, times, (n, icc) in itertools.product(kinds, (0.5, 1.0, 1.5), ((200, 0.0), (800, 0.5))):
         found.append((BILL, bills, (kind, times, n, icc)))
+    for icc in (0.2, 0.5):
+        found.append(("no change", gates, ("binary", 12, 0, 0.0, 500, icc)))
     return found
 
 
@@ -388,10 +391,43 @@ def _unproven(title: str, cell: dict[str, Any], slack: Callable[[float], float])
     return broken
 
 
+MARK = "<!-- Made by tests/benchmarks/validity.py from validity.json. -->\n"
+_PLANTED = ("no change", "-4 points on every task", "-10 points on one task")
+
+
+def planted_losses(tables: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Markdown table for docs/gate.md: how often gates of 12 binary tasks PASS and BLOCK, as they are
+    and where each task must be proven."""
+    proven = {
+        (title, row["n"], row["icc"]): row
+        for title, published in (("no change", UNCHANGED), ("-10 points on one task", LOST))
+        for row in tables.get(published, ())
+        if row["discordance"] == 0.15
+    }
+    lines = ["| 12 tasks | n | ICC | PASS | BLOCK | PASS if each must be proven | BLOCK |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|")
+    for title in _PLANTED:
+        rows = [r for r in tables[title] if (r["scores"], r["tasks"]) == ("binary", 12)]
+        for row in sorted(rows, key=lambda r: (r["n"], r["icc"])):
+            other = proven.get((title, row["n"], row["icc"]))
+            shares = [f"{row[v]:.3f}" for v in ("PASS", "BLOCK")]
+            shares += [f"{other[v]:.3f}" if other else "" for v in ("PASS", "BLOCK")]
+            lines.append("| " + " | ".join([title, str(row["n"]), f"{row['icc']:g}", *shares]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, tables: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Replaces the table after the mark of a page."""
+    before, _, after = page.read_text("utf-8").partition(MARK)
+    after = re.sub(r"\A(\|.*\n)*", "", after)
+    page.write_text(before + MARK + planted_losses(tables) + after, "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="a page with the mark, for the table of losses")
     options = parser.parse_args()
     start = time.perf_counter()
     todo = cells()
@@ -415,6 +451,8 @@ def main() -> int:
     print(f"\n{broken} cells break a promise; {time.perf_counter() - start:.0f} s")
     if options.json is not None:
         options.json.write_text(json.dumps(tables, indent=1) + "\n")
+    if options.page is not None:
+        write_page(options.page, tables)
     return int(broken > 0)
 
 
