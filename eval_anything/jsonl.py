@@ -129,6 +129,39 @@ class LabelRow(_SampleJson):
             raise ValueError("the label must be a finite number")
 
 
+class Example(Struct, frozen=True):
+    """A question with its answer, in front of the questions of a task."""
+
+    id: str
+    messages: tuple[Message, ...]
+    response: tuple[Part, ...]
+    metadata: dict[str, Any] = {}
+
+
+class _ExampleJson(Struct, forbid_unknown_fields=True):
+    id: str
+    messages: list[MessageJson]
+    response: str | list[PartJson]
+    metadata: dict[str, Any] = {}
+
+
+def example_from_json(line: bytes, root: Path) -> Example:
+    """Example of one line of a file of them. Arguments and errors: `sample_from_json`."""
+    row: _ExampleJson = decode_json(line, _ExampleJson)
+    if not row.messages or row.messages[-1].role != "user":
+        raise ValueError("messages must end with one of the user")
+    if any(message.role == "system" for message in row.messages):
+        raise ValueError("an example has no system message: it stands behind that of the question")
+    if not row.response:
+        raise ValueError("the response is empty")
+    if isinstance(row.response, str):
+        response: tuple[Part, ...] = (TextPart(row.response),)
+    else:
+        response = parts_from_json(row.response, root)
+    messages = tuple(Message(m.role, parts_from_json(m.parts, root)) for m in row.messages)
+    return Example(row.id, messages, response, row.metadata)
+
+
 _KEYS = (
     *("id", "messages", "contract", "targets", "metadata", "source_id", "turns", "fresh", "role"),
     *("parts", "modality", "text", "path", "required", "allowed", "forbidden"),

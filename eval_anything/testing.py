@@ -20,6 +20,7 @@ import msgspec
 from eval_anything.content import Modality, Response
 from eval_anything.errors import UserError
 from eval_anything.evaluation.api import plain_options
+from eval_anything.evaluation.batches import request_of
 from eval_anything.evaluation.options import make_options
 from eval_anything.evaluation.pipeline import answers_of
 from eval_anything.evaluation.plan import RunPlan, make_plan
@@ -101,7 +102,7 @@ class _Asking(NamedTuple):
         size = 1 if alone else model.batch_size
         sampling = Sampling(temperature, options.seed)
         requests = [
-            Request(name, sample.id, 0, plan.tasks[name].messages(sample), sampling)
+            request_of(plan.tasks[name], sample, 0, sampling)
             for name, chosen in plan.samples.items()
             for sample in chosen
         ]

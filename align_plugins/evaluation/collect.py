@@ -17,6 +17,7 @@ from eval_anything.content import ANYTHING, MODALITIES, Part, Record, Response, 
 from eval_anything.errors import ServerError, UserError
 from eval_anything.evaluation.batches import PlannedBatches, Unfinished
 from eval_anything.evaluation.evaluate import load_model
+from eval_anything.evaluation.layers import RunSampling
 from eval_anything.evaluation.pipeline import run_batches
 from eval_anything.judges.assemble import TaskScorers, make_judge
 from eval_anything.judges.folder import find_judges, judge_named
@@ -88,7 +89,8 @@ def ask(
         scorer.spending = spending
     with open_run(folder, lambda old: _run_file(task, model, sampling, old)) as run:
         completed = {(r.sample_id, r.repeat) for r in read_outlines(run.path, task.name)}
-        planned = PlannedBatches({task.name: (task, task.samples)}, 1, sampling, model.batch_size)
+        requested = {task.name: (task, task.samples)}
+        planned = PlannedBatches(requested, 1, RunSampling(sampling), model.batch_size)
         batches = Unfinished(planned, {task.name: completed})
         if batches.count:
             load_model(model)
@@ -123,7 +125,7 @@ def _run_file(task: Task, model: Model, sampling: Sampling, old: RunFile | None)
         spec=model.spec,
         weights=model.weights(),
         arguments=dict(model.arguments),
-        sampling={"temperature": sampling.temperature},
+        sampling=sampling.recorded(),
         seed=sampling.seed,
         repeats=1,
         tasks=[task.name],

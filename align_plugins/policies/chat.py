@@ -237,6 +237,7 @@ class ChatPolicy(Policy):
         max_new_tokens: int,
     ) -> list[Continuation]:
         from eval_anything.models.local.decoding import Continuation, decode, decodes
+        from eval_anything.models.local.generation import plain_softmax
 
         family = self._family
         family.settings = replace(family.settings, max_new_tokens=max_new_tokens)
@@ -250,7 +251,7 @@ class ChatPolicy(Policy):
                 self.model,
                 [prompt.data for prompt in family_prompts],
                 seeds=[prompt.request.seed for prompt in family_prompts],
-                temperature=temperature,
+                sampling=sampling,
                 max_new_tokens=max_new_tokens,
                 pad=family.stop[0],
                 stop=family.stop,
@@ -266,7 +267,8 @@ class ChatPolicy(Policy):
             )
             if positions is not None and tokens > positions:
                 raise ValueError(too_long(tokens, positions))
-            ids = family.generate(inputs, group)
+            with plain_softmax(family.model):
+                ids = family.generate(inputs, group)
             for index, row in zip(indices, ids, strict=True):
                 continuations[index] = Continuation(row, [], bool(row) and row[-1] in family.stop)
         return continuations

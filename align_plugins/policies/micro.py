@@ -11,7 +11,7 @@ from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore
 from eval_anything.micro.model import codec, vocabulary
 from eval_anything.micro.model.adapter import MicroModel
-from eval_anything.models.base import Model
+from eval_anything.models.base import Model, Sampling
 from eval_anything.models.local.checkpoint import check_complete
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class MicroPolicy(Policy):
             self.model,
             [self.prompt(messages).prompt for messages in prompts],
             seeds=seeds,
-            temperature=temperature,
+            sampling=Sampling(temperature),
             max_new_tokens=max_new_tokens,
             pad=token_ids[vocabulary.PAD],
             stop=[token_ids[vocabulary.EOS]],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eval_anything.cli.values import at_least_one, not_negative, number, share, whole
+from eval_anything.cli.values import at_least_one, number, share, whole, within
 from eval_anything.errors import Exit, GateExit, near
 from eval_anything.output.colour import coloured
 from eval_anything.version import __version__
@@ -144,9 +144,13 @@ def _add_evaluation(parser: argparse.ArgumentParser, asks_a_model: bool) -> None
     from eval_anything.cli.fields import add_option
     from eval_anything.evaluation.options import Options, options_of
 
+    groups: dict[str | None, argparse._ActionsContainer] = {None: parser}
     for option in options_of(Options):
         if asks_a_model or not option.extra.get("run"):
-            add_option(parser, option, suppress=True)
+            title = option.extra.get("group")
+            if title not in groups:
+                groups[title] = parser.add_argument_group(f"{title} (docs/generation.md)")
+            add_option(groups[title], option, suppress=True)
     add = parser.add_argument
     add(
         "--lm-eval",
@@ -236,7 +240,12 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
     add("--metric", metavar="M", help="metric to measure; default: synergy, or the only one")
     add("--limit", metavar="N", type=at_least_one, help="only the first N labels")
     add("--again", metavar="N", type=whole, default=50, help="number of labels to ask about twice (50)")
-    add("--budget", metavar="MONEY", type=not_negative, help="stop when this much money is spent")
+    add(
+        "--budget",
+        metavar="MONEY",
+        type=within(0, None, None),
+        help="stop when this much money is spent",
+    )
     add("--dry-run", action="store_true", help="estimate calls and costs, and stop")
     _add_fields(measure, "judges", "judge_args", "include", "allow_code")
 
@@ -248,7 +257,8 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _add_schema(schema: argparse.ArgumentParser) -> None:
     _add_handler(schema, "schema:schema")
-    schema.add_argument("name", metavar="NAME", help="results, records, task, judge, policy or run")
+    about = "results, records, task, judge, policy, run or preset"
+    schema.add_argument("name", metavar="NAME", help=about)
 
 
 def _add_completion(parser: argparse.ArgumentParser) -> None:
@@ -258,6 +268,14 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     _add_handler(doctor, "doctor:doctor")
+
+
+def _add_presets(parser: argparse.ArgumentParser) -> None:
+    presets = _group(parser)
+    _command(presets, "list", "list the bundled presets", "presets:list_presets")
+    about = "print a preset as YAML, to use as it is or to start from"
+    show = _command(presets, "show", about, "presets:show_preset")
+    show.add_argument("name", metavar="NAME|FILE", help="a bundled preset, or a file")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -412,6 +430,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "tasks": ("list, show, check and make tasks", _add_tasks),
     "judges": ("list, show, check and calibrate judges", _add_judges),
     "models": ("list the kinds of models", _add_models),
+    "presets": ("list and show settings of generation by name", _add_presets),
     "compare": ("compare two runs on the same samples", _add_compare),
     "bill": ("say which modalities a change has cost", _add_bill),
     "gate": ("check that a run is not worse than a baseline", _add_gate),

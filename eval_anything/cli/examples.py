@@ -34,6 +34,7 @@ eval-anything judges new heard --kind metric --dir judges""",
 eval-anything judges calibrate synergy_rubric --labels labels.jsonl --judge openai/gpt-4o
 eval-anything judges calibrate micro_synergy_rm --micro --limit 100""",
     "schema": "eval-anything schema results",
+    "presets show": "eval-anything presets show qwen3-thinking",
     "compare": "eval-anything compare runs/base runs/new --markdown",
     "bill": "eval-anything bill runs/base runs/new --training runs/sft",
     "gate run": """\

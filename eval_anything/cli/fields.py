@@ -11,12 +11,12 @@ from typing import Any
 
 from msgspec import inspect
 
-from eval_anything.cli.values import at_least_one, not_negative, share
+from eval_anything.cli.values import at_least_one, share, whole, within
 from eval_anything.errors import UserError
-from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, options_of
+from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, options_of, parsed_word
 
 
-def add_option(parser: argparse.ArgumentParser, option: Option, suppress: bool) -> None:
+def add_option(parser: argparse._ActionsContainer, option: Option, suppress: bool) -> None:
     """Adds an option to a parser. With `suppress` it has no default: unused, it leaves no attribute."""
     keywords: dict[str, Any] = {"dest": option.name, "help": option.description}
     if option.extra.get("optional"):
@@ -37,12 +37,14 @@ def _parse_of(option: Option) -> Callable[[str], Any]:
     match option.type:
         case inspect.IntType(ge=1):
             return at_least_one
+        case inspect.IntType(ge=0):
+            return whole
         case inspect.IntType():
             return int
-        case inspect.FloatType(le=1):
+        case inspect.FloatType(ge=0, le=1):
             return share
-        case inspect.FloatType():
-            return not_negative
+        case inspect.FloatType(ge=least, gt=above, le=most):
+            return within(least, above, most)
         case _:
             return Path if option.extra.get("path") else str
 
@@ -62,10 +64,14 @@ def _field(option: Option, words: Any) -> Any:
         return [name for name in words.split(",") if name]
     if option.name == "judges":
         return judge_specs(words)
+    if option.extra.get("json"):
+        return _json_pairs(option.flag, words)
     if isinstance(option.type, inspect.DictType):
         return pairs(option.flag, words)
     if option.extra.get("path"):
         return [str(path) for path in words] if isinstance(words, list) else str(words)
+    if option.name == "stop":  # argparse drops a value of two dashes
+        return ["--" if word == [] else word for word in words]
     return words
 
 
@@ -79,6 +85,23 @@ def judge_specs(words: list[str]) -> dict[str, str]:
     """
     full_words = [word if re.match(r"[^/@:]*=", word) else f"{EVERY_JUDGE}={word}" for word in words]
     return pairs("--judge", full_words)
+
+
+def _json_pairs(flag: str, words: list[str]) -> dict[str, Any]:
+    """Mapping from words that are `NAME=VALUE`, with JSON or else a text as the value, or an object of
+    JSON each."""
+    mapping: dict[str, Any] = {}
+    for word in words:
+        if word.lstrip().startswith("{"):
+            fields = parsed_word(word)
+            if not isinstance(fields, dict):
+                raise UserError(f"{flag} {word}: no object of JSON; a shell wants quotes around it")
+        else:
+            fields = {name: parsed_word(text) for name, text in pairs(flag, [word]).items()}
+        for name in fields.keys() & mapping.keys():
+            raise UserError(f"{flag} {name} is given twice: keep one")
+        mapping |= fields
+    return mapping
 
 
 def pairs(flag: str, words: list[str]) -> dict[str, str]:

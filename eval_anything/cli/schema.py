@@ -19,6 +19,7 @@ _SOURCES = {
     "judge": "judges.registry:judge_schema",
     "policy": "gating.policy:GatePolicy",
     "run": "evaluation.options:Options",
+    "preset": "evaluation.presets:Preset",
 }
 
 
@@ -29,7 +30,8 @@ def schema(options: Namespace) -> Exit:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """The JSON schema (2020-12) of `results`, `records` (one line), `task`, `judge`, `policy` or `run`.
+    """The JSON schema (2020-12) of `results`, `records` (one line), `task`, `judge`, `policy`, `run`
+    or `preset`.
 
     It is made from the type that the file is read into. UserError for another name.
     """

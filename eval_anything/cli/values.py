@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -17,12 +19,24 @@ def at_least_one(text: str) -> int:
     return whole(text, 1)
 
 
-def not_negative(text: str) -> float:
-    """A finite number, at least 0."""
-    amount = number(text)
-    if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return amount
+def within(least: float | None, above: float | None, most: float | None) -> Callable[[str], float]:
+    """A parser for a finite number: at least `least`, above `above` and at most `most`, if they are not
+    None."""
+    lowest = f"from {least:g}" if least is not None else f"above {above:g}" if above is not None else ""
+    bounds = f"{lowest} {f'to {most:g}' if most is not None else 'on'}"
+
+    def parse(text: str) -> float:
+        parsed = number(text)
+        if (
+            not math.isfinite(parsed)
+            or (least is not None and parsed < least)
+            or (above is not None and parsed <= above)
+            or (most is not None and parsed > most)
+        ):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {bounds}")
+        return parsed
+
+    return parse
 
 
 def share(text: str) -> float:

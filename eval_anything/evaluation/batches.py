@@ -11,8 +11,10 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from eval_anything.content import Sample
+from eval_anything.evaluation.layers import RunSampling
 from eval_anything.files.hashing import sha256_of
-from eval_anything.models.base import Request, Sampling
+from eval_anything.models.base import Request, Sampling, with_system
 from eval_anything.tasks.identity import length_of
 from eval_anything.tasks.samples import Samples
 from eval_anything.tasks.task import Task
@@ -38,7 +40,7 @@ class PlannedBatches:
     Args:
         tasks: each task with the samples to run.
         repeats: answers per sample.
-        sampling: temperature and seed.
+        sampling: settings of generation, and the seed.
         batch_size: requests per batch.
     """
 
@@ -46,7 +48,7 @@ class PlannedBatches:
         self,
         tasks: Mapping[str, tuple[Task, Samples]],
         repeats: int,
-        sampling: Sampling,
+        sampling: RunSampling,
         batch_size: int,
     ) -> None:
         self._sampling = sampling
@@ -62,7 +64,8 @@ class PlannedBatches:
         """The batches without their requests."""
         for task, samples, order in self._tasks:
             for start in range(0, len(order), self._size):
-                yield _Batch(task, samples, self._sampling, order[start : start + self._size])
+                sampling = self._sampling.of(task.name)
+                yield _Batch(task, samples, sampling, order[start : start + self._size])
 
     def fingerprint(self) -> str:
         """sha256 (hex) of the requests of all batches, in order."""
@@ -88,10 +91,14 @@ class _Batch(NamedTuple):
         requests = []
         for number in self.numbers:
             repeat, index = divmod(number, len(self.samples))
-            sample = self.samples.read(index)
-            messages = self.task.messages(sample)
-            requests.append(Request(self.task.name, sample.id, repeat, messages, self.sampling))
+            requests.append(request_of(self.task, self.samples.read(index), repeat, self.sampling))
         return requests
+
+
+def request_of(task: Task, sample: Sample, repeat: int, sampling: Sampling) -> Request:
+    """The request for the first answer to a sample."""
+    messages = with_system(task.messages(sample), sampling.system)
+    return Request(task.name, sample.id, repeat, messages, sampling)
 
 
 class Unfinished:

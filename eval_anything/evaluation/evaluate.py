@@ -30,7 +30,7 @@ from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness, skip_failing
 from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.assemble import NO_FINGERPRINT
-from eval_anything.models.base import Model, Sampling
+from eval_anything.models.base import Model
 from eval_anything.output.progress import Progress
 from eval_anything.runs.comparable import JUDGE
 from eval_anything.runs.directory import (
@@ -73,8 +73,8 @@ def evaluate(
         sources = ", ".join(tasks.source for tasks in run_plan.external)
         progress.say(f"--retry-failed: tasks of {sources} are not asked again")
     tasks = run_plan.own_tasks
-    sampling = Sampling(options.temperature, options.seed)
-    planned = batches_of(run_plan, sampling, run_plan.model.batch_size)
+    sampling = run_plan.sampling
+    planned = batches_of(run_plan, run_plan.model.batch_size)
     shard = None
     if run_plan.part is not None:
         shard = Shard(*run_plan.part, run_plan.model.batch_size, planned.fingerprint())
@@ -116,10 +116,10 @@ def evaluate(
         return outcome
 
 
-def batches_of(run_plan: RunPlan, sampling: Sampling, batch_size: int) -> PlannedBatches:
+def batches_of(run_plan: RunPlan, batch_size: int) -> PlannedBatches:
     """All batches of a run, of all of its shards."""
     samples = {name: (task, run_plan.samples[name]) for name, task in run_plan.own_tasks.items()}
-    return PlannedBatches(samples, run_plan.repeats, sampling, batch_size)
+    return PlannedBatches(samples, run_plan.repeats, run_plan.sampling, batch_size)
 
 
 async def _work(
@@ -237,21 +237,27 @@ def _run_file(options: Options, run_plan: RunPlan, shard: Shard | None, old: Run
 
 def new_run_file(options: Options, run_plan: RunPlan, shard: Shard | None = None) -> RunFile:
     """Content of run.json of a run that begins."""
+    own_tasks = run_plan.own_tasks
     fingerprints = {
         name: {
             **task.parts_of_fingerprint,
             **{f"{JUDGE}{s.name}": s.fingerprint for s in run_plan.scorers[name].scorers},
-            "sampling": sha256_of({"temperature": options.temperature}),
+            "sampling": sha256_of(
+                run_plan.sampling.of(name).decisive()
+                if name in own_tasks
+                else {"temperature": run_plan.sampling.base.temperature}
+            ),
         }
         for name, task in run_plan.tasks.items()
     }
+    by_task = {name: s.recorded() for name, s in run_plan.sampling.by_task.items()}
     return RunFile(
         format=FORMAT,
         model=run_plan.model.name,
         spec=run_plan.model.spec,
         weights=run_plan.model.weights(),
         arguments=dict(run_plan.model.arguments),
-        sampling={"temperature": options.temperature},
+        sampling=run_plan.sampling.base.recorded(),
         seed=options.seed,
         repeats=run_plan.repeats,
         tasks=list(run_plan.tasks),
@@ -267,6 +273,8 @@ def new_run_file(options: Options, run_plan: RunPlan, shard: Shard | None = None
         chosen=run_plan.chosen or UNSET,
         shard=shard or UNSET,
         paid_as=run_plan.model.paid_as or UNSET,
+        task_sampling=by_task or UNSET,
+        sampling_from=dict(run_plan.sampling.sources) or UNSET,
     )
 
 
@@ -284,6 +292,9 @@ def unlike_settings(old: RunFile, new: RunFile) -> list[str]:
 
     unlike = differences(identity(old), identity(new), groups=("sampling", "arguments"))
     for task in new.tasks:
+        if task in old.tasks and old.sampling == new.sampling:
+            changes = differences(old.sampling_of(task), new.sampling_of(task))
+            unlike += [f"{task}: {words}" for words in changes]
         now = new.fingerprints[task]
         before = old.fingerprints.get(task, now)
         parts: list[str] = []
@@ -308,8 +319,8 @@ def shard_settings(run: RunFile) -> dict[str, Any]:
 
 def _settings_unlike(task: str, key: str, old: RunFile, new: RunFile) -> list[str] | None:
     """The settings behind a part of a task's fingerprints that differ; None if it is no setting."""
-    if key == "sampling" and old.sampling != new.sampling:
-        return []  # which the run says already
+    if key == "sampling" and old.sampling_of(task) != new.sampling_of(task):
+        return []  # which is said already
     name = key.removeprefix(JUDGE)
     if name == key or new.fingerprints[task].get(key) is None:
         return None

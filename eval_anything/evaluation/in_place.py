@@ -33,6 +33,8 @@ class _RecordedText(TextModel):
 class RecordedModel(Model):
     """The model of a run, as far as the run knows it; all of its answers are on record."""
 
+    saved_answers = True
+
     def __init__(self, run: Path, file: RunFile) -> None:
         self._run = run
         self._file = file
@@ -71,17 +73,21 @@ class RecordedModel(Model):
         raise UserError(f"{self._run} is judged in place: its model is not asked")
 
 
-def in_place(options: Options, model: Model | None) -> tuple[Options, Model | None]:
+def in_place(options: Options, model: Model | None) -> tuple[Options, Model | None, RunFile | None]:
     """The options and the model of a run that is to be judged in place: where saved outputs are a run,
-    and `out` is that run or left out. A copy that names no tasks has the tasks and the sampling of the
-    run, and the samples that it has answers to. Any other options and model are returned as they are."""
+    and `out` is that run or left out. A copy that names no tasks has the tasks of the run, and the
+    samples that it has answers to. Either has its settings of generation, those of the third value. Any
+    other options and model are returned as they are."""
     run = _outputs(options.model) if model is None else None
     if run is None:
-        return options, model
+        return options, model, None
     file = read_run_file(run)
     if options.out is not None and Path(options.out).resolve() != run.resolve():
-        is_part = bool(options.tasks or options.suite)
-        return (options if is_part else _copied(options, file)), model
+        if options.tasks or options.suite:
+            return options, model, None
+        _refuse_settings(options, run)
+        return _copied(options, file), model, file
+    _refuse_settings(options, run)
     if options.model_args and options.model_args != {"allow_missing": "1"}:
         raise UserError(f"--model-arg: the answers in {run} are there already")
     if file.shard is not UNSET:
@@ -91,7 +97,7 @@ def in_place(options: Options, model: Model | None) -> tuple[Options, Model | No
         )
     if options.shard is not None:
         raise UserError(f"--shard {options.shard}: a run is judged in place as a whole")
-    return as_recorded(options, run, file), RecordedModel(run, file)
+    return as_recorded(options, run, file), RecordedModel(run, file), file
 
 
 def as_recorded(options: Options, run: Path, file: RunFile) -> Options:
@@ -99,7 +105,6 @@ def as_recorded(options: Options, run: Path, file: RunFile) -> Options:
     changes = {
         "out": str(run),
         "seed": file.seed,
-        "temperature": file.sampling.get("temperature", 0.0),
         "repeats": max(options.repeats, file.repeats),
         "tasks": options.tasks or ([] if options.suite else file.tasks),
         # A run keeps what it has: as many samples as there are answers, or those that have one.
@@ -109,12 +114,19 @@ def as_recorded(options: Options, run: Path, file: RunFile) -> Options:
     return msgspec.structs.replace(options, **changes)
 
 
+def _refuse_settings(options: Options, run: Path) -> None:
+    """UserError for settings of generation, which the answers on record cannot have."""
+    names = [*options.values(), *(n for n in ("preset", "sampling") if getattr(options, n) is not None)]
+    if names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UserError(f"{flags}: the answers in {run} are there already: leave it out")
+
+
 def _copied(options: Options, file: RunFile) -> Options:
     return msgspec.structs.replace(
         options,
         tasks=file.tasks,
         seed=file.seed,
-        temperature=file.sampling.get("temperature", 0.0),
         repeats=max(options.repeats, file.repeats),
         model_args={"only_answered": "1", **options.model_args},
     )

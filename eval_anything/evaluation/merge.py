@@ -24,7 +24,6 @@ from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spend
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
-from eval_anything.models.base import Sampling
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import RunFile, Shard, is_run, read_run_file
 from eval_anything.runs.join import Joining, Key, same_beginning
@@ -147,6 +146,7 @@ def _identity(file: RunFile) -> dict[str, Any]:
         "the model's weights": file.weights[:12],
         "arguments": file.arguments,
         "sampling": file.sampling,
+        "sampling of tasks": file.task_sampling or {},
         "seed": file.seed,
         "repeats": file.repeats,
         "tasks": ", ".join(sorted(file.tasks)),
@@ -243,8 +243,7 @@ def _planned(
             f"the shards were made with other tasks or judges than those here: {'; '.join(unlike)}. "
             "Merge them beside the folders that they were made with (--include, --data)"
         )
-    sampling = Sampling(options.temperature, options.seed)
-    batches = batches_of(plan, sampling, shard.batch_size)
+    batches = batches_of(plan, shard.batch_size)
     if batches.fingerprint() != shard.plan:
         raise UserError(
             "the shards were cut by another plan than the one of this version of eval-anything "

@@ -7,6 +7,9 @@ A new option is a field here. Its description, limits and `extra` define it on t
     optional True if the flag may stand alone, which means True
     path     True for a path; in a configuration file it is relative to that file
     run      True for an option of `run` that `score`, which asks no model, does not have
+    group    the part of the help that it is in, if that is not the first
+    json     True for pairs whose values are JSON, or else text
+    text_or_path  True for a text that may be in a file
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, inspect
 
 from eval_anything.content import FAILURE_KINDS
 from eval_anything.errors import UserError, near
+from eval_anything.sampling import GenerationSettings
 
 Words = Sequence[str]
 Pairs = Mapping[str, str]
@@ -49,7 +53,7 @@ def _option(metavar: str, description: str, **extra: Any) -> Meta:
     return Meta(description=description, extra={"metavar": metavar, **extra})
 
 
-class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EvaluationOptions(GenerationSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of an evaluation that do not depend on the model and the run's directory."""
 
     tasks: Annotated[Words, _option("A,B", "tasks or suites; default: the whole suite")] = ()
@@ -111,9 +115,25 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     skip_failing: Annotated[
         bool, _option("", "give up samples that a server fails while it answers others")
     ] = False
-    temperature: Annotated[
-        NotNegative, _option("T", "sampling temperature; 0 is greedy (0)", run=True)
-    ] = 0.0
+    preset: Annotated[
+        str | None,
+        _option(
+            "NAME|FILE",
+            "settings of generation by name, or a YAML file of them (`presets list`)",
+            run=True,
+            group="generation",
+            text_or_path=True,
+        ),
+    ] = None
+    sampling: Annotated[
+        Literal["checkpoint"] | None,
+        _option(
+            "checkpoint",
+            "settings of the checkpoint's generation_config.json",
+            run=True,
+            group="generation",
+        ),
+    ] = None
     model_args: Annotated[
         Pairs, _option("K=V", "an option of the model", flag="--model-arg", run=True)
     ] = {}
@@ -122,6 +142,7 @@ class EvaluationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.retry_failed, str) and self.retry_failed not in FAILURE_KINDS:
             raise ValueError(
                 f"retry_failed: there is no kind of failure {self.retry_failed!r}."
@@ -242,8 +263,18 @@ def place_paths(values: dict[str, Any], folder: Path) -> None:
 
     for option in options_of(Options):
         paths = values.get(option.name)
+        if option.extra.get("text_or_path") and paths and is_file(placed(paths)):
+            values[option.name] = placed(paths)
         if option.extra.get("path") and paths is not None:
             values[option.name] = placed(paths) if isinstance(paths, str) else list(map(placed, paths))
+
+
+def is_file(text: str) -> bool:
+    """Whether a text is the path of a file, which a text of any length and characters may be asked."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def argument_text(value: Any) -> str:
@@ -296,7 +327,38 @@ def _words(option: Option, options: EvaluationOptions) -> list[str]:
     if option.name == "tasks":
         settings = [",".join(setting)]
     elif isinstance(setting, Mapping):
-        settings = [f"{name}={text}" for name, text in setting.items()]
+        text_of = json_word if option.extra.get("json") else str
+        settings = [f"{name}={text_of(entry)}" for name, entry in setting.items()]
     else:
         settings = list(setting) if isinstance(setting, list | tuple) else [setting]
-    return [word for entry in settings for word in (option.flag, str(entry))]
+    return [word for entry in map(str, settings) for word in _flagged(option.flag, entry)]
+
+
+def _flagged(flag: str, word: str) -> list[str]:
+    """A flag and its word; one word if it would be taken for a flag."""
+    return [f"{flag}={word}"] if word.startswith("-") else [flag, word]
+
+
+def json_word(value: Any) -> str:
+    """A value as one word: a text as it is, unless it would be read as JSON.
+
+    Example:
+        >>> json_word("low"), json_word("7"), json_word(False), parsed_word(json_word("7"))
+        ('low', '"7"', 'false', '7')
+    """
+    if isinstance(value, str) and parsed_word(value) == value:
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def parsed_word(word: str) -> Any:
+    """The value of a word: what it is as JSON, or else the text itself.
+
+    Example:
+        >>> parsed_word("false"), parsed_word("low")
+        (False, 'low')
+    """
+    try:
+        return msgspec.json.decode(word)
+    except (msgspec.DecodeError, RecursionError):
+        return word

@@ -353,7 +353,10 @@ async def _scored(
     else:  # reading media takes a while
         response = await asyncio.to_thread(checked, response)
     sample = task.by_id[request.sample_id]
-    last_turn = msgspec.structs.replace(sample, messages=request.messages) if sample.turns else sample
+    last_turn = sample
+    if sample.turns:  # without what stands in front of the task's own messages
+        messages = messages_before(sample, response.turns)
+        last_turn = msgspec.structs.replace(sample, messages=messages)
     scores = await score_response(scorers.scorers, last_turn, response, forgiving)
     return _record(request, response, task, sample, scores)
 

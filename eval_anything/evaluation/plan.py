@@ -13,14 +13,16 @@ from eval_anything.errors import UserError
 from eval_anything.evaluation.external import ExternalTasks, SourceRequest, find_source, split_names
 from eval_anything.evaluation.in_place import RecordedModel, in_place
 from eval_anything.evaluation.judge_models import JudgeModels, judge_models, recorded_specs
+from eval_anything.evaluation.layers import RunSampling, recorded_sampling, run_sampling
 from eval_anything.evaluation.options import Options
+from eval_anything.evaluation.presets import preset_arguments
 from eval_anything.evaluation.selection import ChosenSamples
 from eval_anything.evaluation.shards import shard_of
 from eval_anything.judges.assemble import TaskScorers, scorers_of
 from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import ComparingScorer, Scorer
-from eval_anything.models.base import Model, folder_name
+from eval_anything.models.base import Model, Sampling, folder_name
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
 from eval_anything.servers.prices import Spending
@@ -47,7 +49,8 @@ class RunPlan(NamedTuple):
         judges: the SPEC or path of the model of each judge that has one, for run.json.
         against: the run that judges compare with.
         shared_judge: the SPEC for all judges that ask a chat model, if the environment has it.
-        notes: lines for people, on what the run leaves out.
+        sampling: the settings of generation.
+        notes: lines for people, on what the run leaves out, and on its settings.
         part: number, from 1, and count of shards, if this call is for one of them.
     """
 
@@ -67,6 +70,7 @@ class RunPlan(NamedTuple):
     shared_judge: str | None = None
     notes: list[str] = []
     part: tuple[int, int] | None = None
+    sampling: RunSampling = RunSampling(Sampling())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -121,7 +125,7 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
         UserError: for a name that is unknown, a task with mistakes, options that contradict each other,
             and scoring code that is not allowed.
     """
-    options, model = in_place(options, model)
+    options, model, judged_run = in_place(options, model)
     model = _model(options, model)
     part = None if options.shard is None else shard_of(options.shard, os.environ)
     out = Path(options.out) if options.out is not None else Path("runs") / folder_name(model, part)
@@ -141,6 +145,10 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
     chosen.extend(suites)
     all_tasks = {name: task for name, task in all_tasks.items() if name in chosen.samples}
     tasks = {name: task for name, task in tasks.items() if name in all_tasks}
+    if (begun := recorded or judged_run) is not None:
+        sampling = recorded_sampling(begun)
+    else:
+        sampling = run_sampling(options, model, tasks, all_tasks.keys() - tasks.keys())
     plan = RunPlan(
         model=model,
         suites=_with_aggregates(suites, tasks, names.registry),
@@ -156,7 +164,8 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
         judges=recorded_specs(models, judges),
         against=models.against,
         shared_judge=models.shared if models.from_variable else None,
-        notes=[*chosen.lines(), *_shard_lines(part, options.budget)],
+        notes=[*chosen.lines(), *sampling.notes, *_shard_lines(part, options.budget)],
+        sampling=sampling,
         part=part,
     )
     payers = [] if isinstance(model, RecordedModel) else [model]
@@ -188,7 +197,8 @@ def _paths(words: Sequence[str]) -> list[Path]:
 def _model(options: Options, model: Model | None) -> Model:
     """The model, with the name and the concurrency of the options."""
     if model is None:
-        model = resolve(options.model, options.model_args)
+        preset = preset_arguments(options.preset) if options.preset is not None else {}
+        model = resolve(options.model, {**preset, **options.model_args})
     elif options.model_args:
         raise UserError("model_args: a model that is an object has its arguments already")
     if options.name is not None:

@@ -23,6 +23,7 @@ from eval_anything.output.tables import table
 from eval_anything.runs.directory import Outline, RunFile, read_records, read_run_file
 from eval_anything.runs.ordered import OrderedRecords
 from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
+from eval_anything.runs.resume import shown
 from eval_anything.tasks.task import Task
 
 _SAMPLES = 3000
@@ -82,7 +83,7 @@ def _facts(results: Results, file: RunFile, seconds: Sequence[float]) -> dict[st
     samples += [f"{count:,} {word}" for word, count in counts.items() if count or word == "failed"]
     if file.repeats > 1:
         samples.append(f"{file.repeats} answers each")
-    sampling = [f"{name} {value:g}" for name, value in file.sampling.items()]
+    sampling = [f"{name} {shown(setting)}" for name, setting in file.sampling.items()]
     facts = {
         "Model": file.spec,
         "Date": file.created[:16].replace("T", " "),

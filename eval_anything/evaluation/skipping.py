@@ -8,9 +8,11 @@ from pathlib import Path
 
 from eval_anything.content import Failure, Record, Response
 from eval_anything.errors import EvalError
+from eval_anything.evaluation.batches import request_of
+from eval_anything.evaluation.layers import RunSampling
 from eval_anything.evaluation.pipeline import Answered, Pending, make_record
 from eval_anything.judges.assemble import TaskScorers
-from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.base import Model, Request
 from eval_anything.runs.directory import Outline, Run, read_outlines
 from eval_anything.tasks.task import Task
 
@@ -24,7 +26,7 @@ def is_asked_again(outline: Outline, kind: bool | str) -> bool:
 
 
 def liveness(
-    model: Model, tasks: Mapping[str, Task], run: Run, sampling: Sampling
+    model: Model, tasks: Mapping[str, Task], run: Run, sampling: RunSampling
 ) -> Callable[[], Awaitable[bool]]:
     """A function that asks the model for a sample again that it has answered in this run: False if its
     server fails, or if it never answered one."""
@@ -42,13 +44,13 @@ def liveness(
     return alive
 
 
-def _answered_request(tasks: Mapping[str, Task], run: Path, sampling: Sampling) -> Request | None:
+def _answered_request(tasks: Mapping[str, Task], run: Path, sampling: RunSampling) -> Request | None:
     """The first request of a sample that has an answer on record."""
     for name, task in tasks.items():
         for outline in read_outlines(run, name):
             if outline.error is None and outline.sample_id in task.by_id:
-                messages = task.messages(task.by_id[outline.sample_id])
-                return Request(name, outline.sample_id, outline.repeat, messages, sampling)
+                sample = task.by_id[outline.sample_id]
+                return request_of(task, sample, outline.repeat, sampling.of(name))
     return None
 
 

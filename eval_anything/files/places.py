@@ -30,8 +30,9 @@ def home() -> Path:
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def content_folder(kind: Literal["benchmarks", "judges", "leaderboard"]) -> Path:
-    """The folder of bundled benchmarks, judges or leaderboard templates. UserError if it is missing."""
+def content_folder(kind: Literal["benchmarks", "judges", "leaderboard", "presets"]) -> Path:
+    """The folder of bundled benchmarks, judges, leaderboard templates or presets. UserError if it is
+    missing."""
     for root in (_PACKAGE / "_content", _PACKAGE.parent):
         if (root / kind).is_dir():
             return root / kind

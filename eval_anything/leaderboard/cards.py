@@ -21,6 +21,7 @@ from eval_anything.leaderboard.read_runs import SiteRun
 from eval_anything.leaderboard.samples import TaskSamples
 from eval_anything.output.svg import Tree
 from eval_anything.runs.results_file import Results, TaskResult
+from eval_anything.runs.resume import shown
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.intervals import mean_interval
 
@@ -34,7 +35,7 @@ def card(entry: SiteRun, samples: Mapping[str, TaskSamples], charts: Sequence[Tr
             "run": entry.folder,
             "sha256 of the weights": file.weights,
             "created": file.created,
-            "temperature": file.sampling.get("temperature"),
+            **{name: shown(setting) for name, setting in file.sampling.items()},
             "seed": file.seed,
             "answers a sample": file.repeats,
             "arguments": ", ".join(f"{key} = {argument}" for key, argument in file.arguments.items()),

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from eval_anything.content import Failure, Message, Modality, Response
+from eval_anything.content import Failure, Message, Modality, Response, TextPart
 from eval_anything.errors import EvalError, UserError, near
 from eval_anything.files.hashing import seed_of
 from eval_anything.media import MediaError, MediaStore
+from eval_anything.sampling import GenerationSettings
+from eval_anything.sampling import Sampling as Sampling
 from eval_anything.servers.prices import Spending
 
 if TYPE_CHECKING:
@@ -32,11 +34,14 @@ def failure_of(error: Exception) -> Failure:
     return Failure("model_error", f"{type(error).__name__}: {error}")
 
 
-class Sampling(Struct, frozen=True):
-    """Settings of decoding: the temperature, where 0 is greedy, and the seed of the whole run."""
-
-    temperature: float = 0.0
-    seed: int = 0
+def with_system(messages: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
+    """The messages behind a system prompt. System messages that they have are joined with it, since
+    chat templates take no second one."""
+    if not system:
+        return messages
+    parts = tuple(part for m in messages if m.role == "system" for part in m.parts)
+    conversation = (message for message in messages if message.role != "system")
+    return (Message("system", (TextPart(system), *parts)), *conversation)
 
 
 class Request(Struct, frozen=True):
@@ -46,8 +51,8 @@ class Request(Struct, frozen=True):
         task: name of the task, "suite/task".
         sample_id: id of the sample within the task.
         repeat: number of the repeat of this sample, from 0.
-        messages: the conversation so far; the last message is answered.
-        sampling: temperature and seed of the run.
+        messages: the conversation so far, the system prompt included; the last message is answered.
+        sampling: settings of generation, and the seed of the run.
         turn: number of earlier answers to the same sample.
     """
 
@@ -93,6 +98,9 @@ class Model(ABC):
             known after `prepare`.
         paid_as: the name under which its tokens are priced; None for a local model.
         spending: counts what the run pays; set by the engine.
+        own_settings: settings of generation in a file that describes it, such as that of an agent;
+            options and presets win.
+        saved_answers: whether its answers are there already, so that it is not asked.
 
     Example:
         >>> from eval_anything.content import TextPart
@@ -118,6 +126,8 @@ class Model(ABC):
     left_out: Collection[tuple[str, str, int]] = frozenset()
     paid_as: str | None = None
     spending: Spending | None = None
+    own_settings: GenerationSettings = GenerationSettings()
+    saved_answers: ClassVar[bool] = False
     name: str
     folder: str | None = None
     spec: str = "an object"
@@ -152,6 +162,11 @@ class Model(ABC):
         raise UserError(f"{spec}: {cls.__name__} is used from Python alone: ea.evaluate(model=...)")
 
     @property
+    def generation_settings(self) -> Collection[str]:
+        """Names of the settings of generation that it takes; any other one that is set is refused."""
+        return frozenset({"temperature", "system"})
+
+    @property
     def inputs(self) -> Collection[Modality] | None:
         """The modalities that it reads, as far as that is known before `load`; None if it is not."""
         return None
@@ -173,6 +188,24 @@ class Model(ABC):
         Raises:
             UserError: the model cannot answer these requests; the run stops.
         """
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        """Checks settings of generation whose names it takes; called before `load`, and cheap.
+
+        Returns:
+            Lines for people on what else decides its answers.
+
+        Raises:
+            UserError: a value that it cannot take, such as a variable that its chat template lacks.
+        """
+        return []
+
+    def checkpoint_settings(self) -> GenerationSettings:
+        """The settings that the maker of its weights recommends (`--sampling checkpoint`).
+
+        UserError if there are none.
+        """
+        raise UserError(f"--sampling checkpoint: {self.spec} is no checkpoint with settings of its own")
 
     def answered_before(self) -> None:
         """Notes that the run has answers of this model on record; called before `load`."""
@@ -206,6 +239,21 @@ class Model(ABC):
 
     async def close(self) -> None:
         """Closes connections once no more requests come, in the event loop that sent them."""
+
+
+def check_settings(model: Model, words_by_name: Mapping[str, str]) -> None:
+    """UserError for a setting of generation that a model does not take; `words_by_name` has the words
+    by which the user knows each."""
+    for name, words in words_by_name.items():
+        if name in model.generation_settings:
+            continue
+        if model.saved_answers:
+            raise UserError(f"{words}: the answers of {model.spec} are there already: leave it out")
+        names = sorted(model.generation_settings)
+        raise UserError(
+            f"{words}: {model.spec} does not take it, so that nothing would come of it: leave it out."
+            f"{near(name, names)} It takes {', '.join(names) or 'no settings of generation'}"
+        )
 
 
 def folder_name(model: Model, shard: tuple[int, int] | None = None) -> str:

@@ -8,9 +8,12 @@ two runs are compared on the samples that both have.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from eval_anything.files.hashing import sha256_of
 from eval_anything.runs.directory import RunFile
+from eval_anything.runs.resume import LONGEST, shown
+from eval_anything.sampling import DECISIVE
 
 JUDGE = "judge "
 """Before the name of a judge, the key of its fingerprint among those of a task."""
@@ -32,10 +35,17 @@ def conditions(run: RunFile, task: str, judge: str | None = None) -> dict[str, s
         for key, sha256 in run.fingerprints.get(task, {}).items()
         if not key.startswith(JUDGE) or judge is None or key == JUDGE + judge
     }
-    if parts.get("sampling") == sha256_of(run.sampling):  # the setting says more than its hash
+    sampling = {n: s for n, s in run.sampling_of(task).items() if n in DECISIVE}
+    if parts.get("sampling") == sha256_of(sampling):  # the settings say more than their hash
         del parts["sampling"]
-        parts |= {name: f"{setting:g}" for name, setting in run.sampling.items()}
+        parts |= {name: _condition(setting) for name, setting in sampling.items()}
     return parts
+
+
+def _condition(setting: Any) -> str:
+    """A setting as a text; the hash of a long one."""
+    text = setting if isinstance(setting, str) else shown(setting)
+    return text if len(text) < LONGEST else sha256_of(setting)
 
 
 def unlike(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
@@ -54,6 +64,9 @@ def unlike(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
 
 def _words(name: str, before: str | None, now: str | None) -> str:
     texts = [text for text in (before, now) if text is not None]
-    if len(texts) < 2 or name.startswith(JUDGE) or any(len(text) == _SHA256 for text in texts):
+    is_setting = name in DECISIVE  # which is not set where it has no text
+    if name.startswith(JUDGE) or any(len(text) == _SHA256 for text in texts):
         return name
-    return f"{name} {before} -> {now}"
+    if len(texts) < 2 and not is_setting:
+        return name
+    return f"{name} {before or 'none'} -> {now or 'none'}"

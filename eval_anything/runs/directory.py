@@ -78,14 +78,16 @@ class RunFile(Struct, frozen=True):
     after its answers, and have not scored all of them yet; `judges` has the SPEC or path of the model of
     each judge, `against` the run that some compare with. `counts` has the number of samples of each
     task: its first ones, or those whose ids are in `chosen`. With a `shard` the directory has a part of
-    the run that the rest describes. `paid_as` is the name by which a model on a server is priced."""
+    the run that the rest describes. `paid_as` is the name by which a model on a server is priced.
+    `sampling` has the settings of generation that are set; `task_sampling` those of tasks that have some
+    of their own; `sampling_from` where those are from that no option gave."""
 
     format: int
     model: str
     spec: str
     weights: str
     arguments: dict[str, Any]
-    sampling: dict[str, float]
+    sampling: dict[str, Any]
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     repeats: Count
     tasks: list[str]
@@ -102,6 +104,13 @@ class RunFile(Struct, frozen=True):
     chosen: dict[str, list[str]] | UnsetType = UNSET
     shard: Shard | UnsetType = UNSET
     paid_as: str | UnsetType = UNSET
+    task_sampling: dict[str, dict[str, Any]] | UnsetType = UNSET
+    sampling_from: dict[str, str] | UnsetType = UNSET
+
+    def sampling_of(self, task: str) -> dict[str, Any]:
+        """The settings of generation of a task."""
+        by_task = {} if self.task_sampling is UNSET else self.task_sampling
+        return by_task.get(task, self.sampling)
 
 
 def is_run(path: Path) -> bool:

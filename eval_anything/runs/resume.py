@@ -27,15 +27,20 @@ def differences(
             inner = differences(old or {}, new or {})
             unlike += inner if name in groups else [f"{name}.{words}" for words in inner]
         else:
-            unlike.append(f"{name} {_shown(old)} -> {_shown(new)}")
+            unlike.append(f"{name} {shown(old)} -> {shown(new)}")
     return unlike
 
 
-def _shown(setting: Any) -> str:
-    """A setting for people: `none` for None and for an empty text."""
+LONGEST = 60
+"""The most characters of a setting in a message."""
+
+
+def shown(setting: Any) -> str:
+    """A setting for people: `none` for None and for an empty text; a long text is cut."""
     if setting is None or setting == "":
         return "none"
-    return f"{setting:g}" if isinstance(setting, float) else str(setting)
+    text = f"{setting:g}" if isinstance(setting, float) else " ".join(str(setting).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def refuse_another(kind: str, folder: str, unlike: Sequence[str], elsewhere: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from eval_anything.files.json_text import decode_strict
+from eval_anything.sampling import GenerationSettings
 from eval_anything.servers.body import BodyChanges, as_option, change_option
 
 _CONTENT = ("model", "messages", "input", "prompt", "images", "audios", "videos", "input_reference")
@@ -159,7 +160,13 @@ def explain(refused: RefusedFields, changes: BodyChanges, option: str) -> str:
     """A sentence on the fields and the option."""
     names = ", ".join(refused.names)
     verb = "wants" if refused.missing else "does not take"
-    return f"The server {verb} {names} as sent: use {advice(refused, changes, option)}"
+    flags = [f"--{name.replace('_', '-')}" for name in refused.names if name in _OPTIONS]
+    leave = f"leave out {' '.join(flags)}, or " if flags and not refused.missing else ""
+    return f"The server {verb} {names} as sent: {leave}use {advice(refused, changes, option)}"
+
+
+_OPTIONS = frozenset(GenerationSettings.__struct_fields__) - {"temperature", "max_new_tokens", "stop"}
+"""Fields that are only sent if an option, a preset or a task sets them."""
 
 
 def _decoded(error: Any, depth: int = 0) -> Any:

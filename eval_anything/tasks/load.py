@@ -13,10 +13,11 @@ from eval_anything.errors import near
 from eval_anything.files.code import check_code
 from eval_anything.files.mistakes import Mistakes, Problem
 from eval_anything.files.places import folder_holding, path_inside
-from eval_anything.files.templates import TemplateError, read_template
+from eval_anything.files.templates import Template, TemplateError, read_template
 from eval_anything.files.yaml_files import load_yaml
-from eval_anything.jsonl import json_message, numbered_lines, sample_from_json
+from eval_anything.jsonl import Example, json_message, numbered_lines, sample_from_json
 from eval_anything.tasks.datasets.declaration import DataSet, mistakes_in
+from eval_anything.tasks.few_shot import read_examples
 from eval_anything.tasks.samples import Samples, StoredSamples
 from eval_anything.tasks.task import SAMPLES, Task, TaskFile, TaskFolder
 
@@ -51,8 +52,12 @@ def load_task(
     samples = _read_samples(folder, file, data, mistakes, decode)
     template = _read_template(folder.path, file, samples, mistakes)
     _check_groups(file, samples, mistakes)
+    examples: tuple[Example, ...] = ()
+    if file.few_shot is not None:
+        examples = read_examples(folder.path, folder.name, file.few_shot, samples, mistakes)
+        _check_examples(template, folder, examples, mistakes)
     mistakes.check()
-    return Task(folder, file, samples, template)
+    return Task(folder, file, samples, template, examples)
 
 
 def folder_at(path: Path) -> TaskFolder:
@@ -240,6 +245,21 @@ def _disagreements(sample: Sample, file: TaskFile) -> list[str]:
     if not any(message.parts for message in sample.messages):
         messages.append("its messages are empty")
     return messages
+
+
+def _check_examples(
+    template: str | None, folder: TaskFolder, examples: Sequence[Example], mistakes: Mistakes
+) -> None:
+    """Checks that the template renders the questions of examples, too."""
+    if template is None:
+        return
+    for example in examples:
+        try:
+            Template(template, folder.trusted).render(text="", metadata=example.metadata)
+        except TemplateError as error:
+            message = f"few_shot: example {example.id!r}: template: {error}"
+            mistakes.add(message, "few_shot", "file")
+            return
 
 
 def _read_template(root: Path, file: TaskFile, samples: Samples, mistakes: Mistakes) -> str | None:

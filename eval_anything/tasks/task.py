@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
@@ -20,7 +21,10 @@ from eval_anything.content import (
 )
 from eval_anything.files.hashing import sha256_of
 from eval_anything.files.templates import Template
+from eval_anything.jsonl import Example
+from eval_anything.sampling import GenerationSettings
 from eval_anything.tasks.datasets.declaration import DataSet
+from eval_anything.tasks.few_shot import FewShot
 from eval_anything.tasks.identity import messages_content, turns_content
 from eval_anything.tasks.samples import ListedSamples, Samples
 
@@ -48,6 +52,8 @@ class TaskFile(Struct, frozen=True, forbid_unknown_fields=True):
     controls: str | None = None
     metrics: dict[str, Metric] = {}
     group_by: list[str] = []
+    generation: GenerationSettings | None = None
+    few_shot: FewShot | None = None
 
 
 class TaskFolder(Struct, frozen=True):
@@ -64,13 +70,14 @@ class TaskFolder(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True, dict=True):
-    """A task that is read and checked: task.yaml, samples, and the source of its prompt template. A list
-    of samples becomes `Samples`."""
+    """A task that is read and checked: task.yaml, samples, the source of its prompt template, and the
+    examples in front of every question. A list of samples becomes `Samples`."""
 
     folder: TaskFolder
     file: TaskFile
     samples: Samples
     template: str | None
+    examples: tuple[Example, ...] = ()
 
     @property
     def name(self) -> str:
@@ -92,21 +99,44 @@ class Task(Struct, frozen=True, dict=True):
         """sha256 of each part of the task that must be equal for two runs to be comparable; scoring and
         sampling have fingerprints of their own. Descriptions of metrics are words for readers alone."""
         metrics = {name: replace(metric, description="") for name, metric in self.file.metrics.items()}
+        few_shot = {"few_shot": sha256_of(messages_content(self._shown(())))} if self.examples else {}
         return {
             "version": str(self.file.version),
             "samples": self.samples.fingerprint,
             "template": sha256_of(self.template),
             "metrics": sha256_of([metrics, self.file.primary]),
+            **few_shot,
         }
 
     def messages(self, sample: Sample) -> tuple[Message, ...]:
-        """The sample's messages as the model gets them: with the template applied to the last one."""
+        """The sample's messages as the model gets them: with the template applied to the last one, and
+        behind the task's examples."""
+        messages = self._templated(sample.messages, sample.metadata)
+        return self._shown(messages) if self.examples else messages
+
+    def _shown(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Messages behind the task's examples, which stand behind a system message."""
+        head = tuple(message for message in messages[:1] if message.role == "system")
+        examples = tuple(
+            message
+            for example in self.examples
+            for message in (
+                *self._templated(example.messages, example.metadata),
+                Message("assistant", example.response),
+            )
+        )
+        return (*head, *examples, *messages[len(head) :])
+
+    def _templated(
+        self, messages: tuple[Message, ...], metadata: Mapping[str, Any]
+    ) -> tuple[Message, ...]:
+        """Messages with the template applied to the last one."""
         if self.template is None:
-            return sample.messages
-        *before, last = sample.messages
+            return messages
+        *before, last = messages
         text = " ".join(p.text for p in last.parts if isinstance(p, TextPart))
         template = Template(self.template, self.folder.trusted)
-        rendered = template.render(text=text, metadata=sample.metadata)
+        rendered = template.render(text=text, metadata=metadata)
         media = tuple(p for p in last.parts if isinstance(p, MediaPart))
         return (*before, Message(last.role, (*media, TextPart(rendered))))
 

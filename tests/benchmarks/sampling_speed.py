@@ -26,6 +26,7 @@ def main(count: int) -> None:
 
     from align_plugins.policies import policy_of
     from align_plugins.training.sampling import sample
+    from eval_anything.models.base import Sampling
     from eval_anything.models.local.generation import generate_ids, padded
     from eval_anything.tasks.load import load_task
     from eval_anything.tasks.registry import Registry
@@ -50,7 +51,7 @@ def main(count: int) -> None:
                 policy.model,
                 padded([encoded[i] for i in places], 0),
                 seeds=places,
-                temperature=1.0,
+                sampling=Sampling(1.0),
                 max_new_tokens=128,
                 pad=0,
                 stop=[policy.model.config.eos_token_id],

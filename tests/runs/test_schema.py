@@ -96,7 +96,7 @@ def test_the_help_names_every_schema(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["schema", "--help"])
     names = capsys.readouterr().out
-    for name in ("results", "records", "task", "judge", "policy", "run"):
+    for name in ("results", "records", "task", "judge", "policy", "run", "preset"):
         assert name in names
         assert schema_of(name)["$defs"]
 
@@ -104,7 +104,7 @@ def test_the_help_names_every_schema(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_name(cli: Cli) -> None:
     done = cli("schema", "result")
     assert done.code == 2
-    assert "Did you mean results?" in done.err
+    assert "Did you mean results" in done.err
     assert "Known: results, records, task, judge, policy, run" in cli("schema", "xyz").err
 
 

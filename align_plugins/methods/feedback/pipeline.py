@@ -41,6 +41,7 @@ from align_plugins.workdir import hold_folder
 from eval_anything.content import TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
+from eval_anything.models.base import Sampling
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
 
@@ -172,8 +173,9 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
 
     def _sampler(self, drawing: Critic | FirstResponses | Refining, spec: str) -> ResponseSampler:
         """Sampler for the model of a SPEC, with these sampling settings."""
-        seed = self.settings.seed
-        return ResponseSampler(spec, drawing.model_args, drawing.temperature, seed, self._progress)
+        values = {**drawing.generation.values(), "temperature": drawing.temperature}
+        sampling = Sampling(**values, seed=self.settings.seed)
+        return ResponseSampler(spec, drawing.model_args, sampling, self._progress)
 
     def _critique(self) -> CritiqueSource | None:
         """The critic, trained if the settings say so; None if no critic is needed."""

@@ -10,7 +10,7 @@ from align_plugins.data.rows import Demonstration, Prompt, row_like
 from align_plugins.evaluation.collect import SavedResponses, ask, task_of
 from eval_anything.content import Message, Part, Record, Response, TextPart
 from eval_anything.judges.scorer import Scorer
-from eval_anything.models.base import Model, Sampling
+from eval_anything.models.base import Model, Sampling, check_settings
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
 
@@ -19,11 +19,14 @@ class ResponseSampler:
     """A model with its sampling settings."""
 
     def __init__(
-        self, spec: str, arguments: Mapping[str, str], temperature: float, seed: int, progress: Progress
+        self, spec: str, arguments: Mapping[str, str], sampling: Sampling, progress: Progress
     ) -> None:
         self.model: Model = resolve(spec, arguments)
-        self._sampling = Sampling(temperature, seed)
+        self._sampling = sampling
         self._progress = progress
+        names = sampling.values().keys() - {"temperature"}
+        check_settings(self.model, {name: f"generation.{name}" for name in names})
+        self.model.check_sampling(sampling)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -31,7 +34,7 @@ class ResponseSampler:
         return {
             "weights": self.model.weights(),
             "arguments": dict(self.model.arguments),
-            "temperature": self._sampling.temperature,
+            **self._sampling.recorded(),
             "seed": self._sampling.seed,
         }
 

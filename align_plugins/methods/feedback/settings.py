@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct
 
 from align_plugins.settings import MethodSettings
+from eval_anything.sampling import GenerationSettings, contradiction
 
 
 class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +23,7 @@ class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         fine: the critique that finds nothing wrong; such responses are not refined.
         temperature: of the critiques; 0 is greedy.
         model_args: as for `eval-anything run`.
+        generation: further settings of generation, with the names of options of `eval-anything run`.
     """
 
     model: str | None = None
@@ -32,13 +34,21 @@ class Critic(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     fine: str | None = None
     temperature: float = 0.0
     model_args: dict[str, str] = {}
+    generation: GenerationSettings = GenerationSettings()
 
 
 class FirstResponses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sampling of first responses from the start."""
+    """Sampling of first responses from the start.
+
+    Attributes:
+        temperature: of the responses.
+        model_args: as for `eval-anything run`.
+        generation: further settings of generation, with the names of options of `eval-anything run`.
+    """
 
     temperature: float = 1.0
     model_args: dict[str, str] = {}
+    generation: GenerationSettings = GenerationSettings()
 
 
 class Refining(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +61,7 @@ class Refining(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ask: text that is added to the critique.
         temperature: the same as for first responses, unless it should change the pairs by itself.
         model_args: as for `eval-anything run`.
+        generation: further settings of generation, with the names of options of `eval-anything run`.
     """
 
     model: str | None = None
@@ -58,6 +69,7 @@ class Refining(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ask: str = ""
     temperature: float = 1.0
     model_args: dict[str, str] = {}
+    generation: GenerationSettings = GenerationSettings()
 
 
 class Filter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,8 +151,14 @@ class FeedbackSettings(MethodSettings, frozen=True, forbid_unknown_fields=True, 
 
     def __post_init__(self) -> None:
         for name in ("sample", "critic", "refine"):
-            if getattr(self, name).temperature < 0:
+            drawing = getattr(self, name)
+            if drawing.temperature < 0:
                 raise ValueError(f"{name}.temperature must not be below 0")
+            if drawing.generation.temperature is not None:
+                raise ValueError(f"{name}.generation: the temperature is {name}.temperature")
+            idle = drawing.generation.idle()
+            if drawing.temperature == 0 and idle:
+                raise ValueError(f"{name}.generation: {contradiction(idle)}")
         if self.most is not None and self.most < 1:
             raise ValueError("most must be at least 1")
         if not self.files and not self.given:

@@ -14,6 +14,7 @@ from eval_anything.files.hashing import hash_files
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, typed_arguments
 from eval_anything.models.local.checkpoint import check_complete, name_of_checkpoint
+from eval_anything.sampling import PENALTIES, RESTRICTIONS
 
 if TYPE_CHECKING:
     from eval_anything.models.base import TextModel
@@ -29,6 +30,9 @@ class MicroModel(Model):
     default_suite: ClassVar[str] = "micro"
     chats: ClassVar[bool] = False
     architecture = "micro"
+    generation_settings = frozenset(
+        {"temperature", "system", "max_new_tokens", *RESTRICTIONS, *PENALTIES}
+    )
 
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         check_complete(path)
@@ -92,15 +96,15 @@ class MicroModel(Model):
         from eval_anything.micro.model import codec, vocabulary
         from eval_anything.models.local.decoding import decode
 
-        ids = vocabulary.ids()
+        ids, sampling = vocabulary.ids(), requests[0].sampling
         start = time.perf_counter()
         prompts = [codec.encode_prompt(request.messages) for request in requests]
         answers = decode(
             self._loaded,
             prompts,
             seeds=[request.seed for request in requests],
-            temperature=requests[0].sampling.temperature,
-            max_new_tokens=self.arguments["max_new_tokens"],
+            sampling=sampling,
+            max_new_tokens=sampling.max_new_tokens or self.arguments["max_new_tokens"],
             pad=ids[vocabulary.PAD],
             stop=[ids[vocabulary.EOS]],
         )

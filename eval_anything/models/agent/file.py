@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from eval_anything import plugins
 from eval_anything.content import MODALITIES, Modality
@@ -20,6 +20,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.yaml_files import load_yaml, read_yaml
 from eval_anything.models.agent.generators.base import Generator, GeneratorSettings
 from eval_anything.models.agent.instructions import SYSTEM
+from eval_anything.sampling import GenerationSettings
 
 MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
 
@@ -32,6 +33,7 @@ class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         arguments: of the chat model, as for `--model-arg`.
         form: the form of plans; auto finds out what the server supports.
         system: the first part of the system prompt; the media and the form of the answer follow it.
+        generation: settings of generation of the chat model, below those of options and presets.
         generators: the settings of each medium's generator.
     """
 
@@ -39,6 +41,7 @@ class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arguments: dict[str, str | int | float | bool] = {}
     form: Literal["auto", "tools", "json", "text"] = "auto"
     system: str = SYSTEM
+    generation: GenerationSettings | UnsetType = UNSET
     generators: Any
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from eval_anything.content import Message, Modality, TextPart
+from eval_anything.content import Modality
 from eval_anything.models.agent.grammar import template
 
 Form = Literal["tools", "json", "text"]
@@ -64,17 +64,6 @@ class AgentInstructions(NamedTuple):
         sections = _SECTIONS % template([Modality.TEXT, *self.about])
         forms = {"tools": _TOOLS, "json": _JSON, "text": sections}
         return f"{self.system.strip()}\n\nMedia besides text:\n{media}\n\n{forms[form]}"
-
-
-def instructed(messages: Sequence[Message], instructions: str) -> tuple[Message, ...]:
-    """The messages with the instructions before them.
-
-    They are merged with the system messages into one, since chat templates take no second one.
-    """
-    system_messages = [m for m in messages if m.role == "system"]
-    parts = tuple(part for message in system_messages for part in message.parts)
-    conversation = (message for message in messages if message.role != "system")
-    return (Message("system", (TextPart(instructions), *parts)), *conversation)
 
 
 def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:

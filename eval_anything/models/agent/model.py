@@ -33,6 +33,7 @@ from eval_anything.models.agent.planner import PlannedAnswer, Planner, ServerPla
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
 from eval_anything.models.openai.model import ChatModel
+from eval_anything.sampling import GenerationSettings, Sampling
 from eval_anything.servers.secrets import with_hidden_addresses
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class AgentModel(Model):
         self._chat = chat
         self.paid_as = chat.paid_as
         self.arguments = chat.arguments
+        if self.file.generation is not msgspec.UNSET:
+            self.own_settings = self.file.generation
         self.batch_size = min(chat.batch_size, _LARGEST_BATCH)
         # While generators work for some samples, the chat model writes the plans of others.
         self.concurrency = max(2, chat.concurrency)
@@ -96,6 +99,17 @@ class AgentModel(Model):
     @property
     def inputs(self) -> Collection[Modality] | None:
         return self._chat.inputs
+
+    @property
+    def generation_settings(self) -> Collection[str]:
+        """Those of its chat model, but for texts that end an answer: they would cut a plan."""
+        return frozenset(self._chat.generation_settings) - {"stop"}
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        return self._chat.check_sampling(sampling)
+
+    def checkpoint_settings(self) -> GenerationSettings:
+        return self._chat.checkpoint_settings()
 
     def weights(self) -> str:
         """sha256 of the agent's file, its instructions, the chat model and the generators."""

@@ -17,10 +17,11 @@ from msgspec import Struct
 from eval_anything.content import Failure, Latency, Message, TextPart, Usage
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.agent.grammar import parse_answer
-from eval_anything.models.agent.instructions import AgentInstructions, Form, instructed, schema, tools
+from eval_anything.models.agent.instructions import AgentInstructions, Form, schema, tools
 from eval_anything.models.agent.plan import ParsedPlan, Plan, PlanError
 from eval_anything.models.agent.plan_parser import read_json, read_message
-from eval_anything.models.base import Model, Request, Sampling, failure_of
+from eval_anything.models.base import Model, Request, Sampling, failure_of, with_system
+from eval_anything.models.openai.fields import chat_fields
 from eval_anything.models.openai.inputs import UnsupportedInputError, chat_input, has_media
 from eval_anything.models.openai.model import ChatModel
 from eval_anything.servers import completions
@@ -134,9 +135,8 @@ class ServerPlanner(Planner):
         body = {
             "model": model.server.model,
             **await asyncio.to_thread(chat_input, instructed_request.messages, model.settings),
-            "temperature": instructed_request.sampling.temperature,
-            "max_tokens": model.settings.max_tokens,
             "seed": instructed_request.seed % 2**31,
+            **chat_fields(instructed_request.sampling, model.settings),
             **extra,
         }
         reply = await model.client.post("/chat/completions", body)
@@ -153,7 +153,7 @@ class ServerPlanner(Planner):
 
 
 def _instructed_request(request: Request, instructions: AgentInstructions, form: Form) -> Request:
-    messages = instructed(request.messages, instructions.text(form))
+    messages = with_system(request.messages, instructions.text(form))
     return msgspec.structs.replace(request, messages=messages)
 
 

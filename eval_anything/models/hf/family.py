@@ -16,7 +16,7 @@ To write a family:
 - further `--model-arg` (height, speaker ...) go to `options`, name and default; `self.option(name)`;
 - a model that samples by itself sets `batched = False` and runs inside
   `generation.seeded(prompt.request.seed)`; a model of which only logits are needed uses
-  `generation.generate_ids`. Either way an answer depends on the seed and temperature of its request,
+  `generation.generate_ids`. Either way an answer depends on the seed and sampling of its request,
   and not on its batch.
 
 A request passes through `prompt`, batches of one `kind`, `build_inputs`, `generate` and `decode`.
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -37,6 +37,7 @@ from eval_anything.errors import UserError
 from eval_anything.files.hashing import combined, hash_files
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Request
+from eval_anything.sampling import Sampling
 
 if TYPE_CHECKING:
     from eval_anything.models.hf.source import Source
@@ -136,6 +137,11 @@ class Family(ABC):
             )
         self.mode = self.modes[0] if settings.output == "auto" else settings.output
 
+    @property
+    def generation_settings(self) -> Collection[str]:
+        """Names of the settings of generation that it takes."""
+        return frozenset({"temperature", "max_new_tokens"})
+
     def expected_inputs(self) -> tuple[Modality, ...]:
         """Modalities that this checkpoint takes, as its config says before `load`."""
         return self.inputs
@@ -168,6 +174,14 @@ class Family(ABC):
             return []
         file = Path(self.settings.chat_template)
         return [file] if file.is_file() else []
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        """Checks settings of generation, before `load`; see `Model.check_sampling`."""
+        return []
+
+    def new_tokens(self, prompts: Sequence[EncodedPrompt]) -> int:
+        """The most new tokens of an answer, which is the same in a batch."""
+        return prompts[0].request.sampling.max_new_tokens or self.settings.max_new_tokens
 
     @abstractmethod
     def load(self) -> None:

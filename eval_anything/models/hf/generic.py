@@ -14,11 +14,17 @@ from eval_anything.models.hf.architecture import auto_class
 from eval_anything.models.hf.conversation import conversations
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer, Hole
 from eval_anything.models.hf.source import Source
+from eval_anything.models.hf.template import check_template, template_variables
 from eval_anything.models.hf.video_processor import VideoProcessor
+from eval_anything.sampling import PENALTIES, GenerationSettings, Sampling
 
 _PLACEHOLDERS = tuple(
     f"{medium}_token_{end}" for medium in ("image", "video", "audio") for end in ("id", "index")
 )
+
+
+OF_TEXT = frozenset(GenerationSettings.__struct_fields__) - {"extra_body"}
+"""Settings of generation for answers of text: all but those of servers."""
 
 
 class GenericFamily(Family):
@@ -151,10 +157,10 @@ class GenericFamily(Family):
         """The encoded prompt: token ids for text alone, otherwise an estimate of its length."""
         if self.processor is not None:
             return super().prompt(request)
-        ids = self._text_ids(request.messages)
+        ids = self._text_ids(request.messages, template_variables(request.sampling))
         return EncodedPrompt(request, len(ids), data=ids)
 
-    def _text_ids(self, messages: Sequence[Message]) -> list[int]:
+    def _text_ids(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> list[int]:
         from eval_anything.models.local.plain_text import chat_ids, encoded, marked
 
         turns = [
@@ -165,7 +171,7 @@ class GenericFamily(Family):
             text = "\n\n".join(turn["content"] for turn in turns)
             is_decoder = not self.model.config.is_encoder_decoder
             return encoded(self.tokenizer, marked(self.tokenizer, text), goes_on=is_decoder)
-        return chat_ids(self.tokenizer, turns, self.template)
+        return chat_ids(self.tokenizer, turns, self.template, variables)
 
     def build_inputs(self, prompts: Sequence[EncodedPrompt]) -> Mapping[str, Any]:
         """Padded token ids and masks, or the tensors of the processor."""
@@ -179,7 +185,8 @@ class GenericFamily(Family):
                 self.model.device,
                 padding_side="left" if is_decoder else "right",
             )
-        return self._processed([prompt.request.messages for prompt in prompts])
+        variables = template_variables(prompts[0].request.sampling)
+        return self._processed([prompt.request.messages for prompt in prompts], variables)
 
     def conversation(self, messages: Sequence[Message]) -> Mapping[str, Any]:
         """The processor's tensors, with one row, for a conversation that ends with an answer.
@@ -189,13 +196,21 @@ class GenericFamily(Family):
         inputs: Mapping[str, Any] = self._through_processor([messages], open_for_answer=False)
         return inputs
 
-    def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
-        """The processor's tensors for prompts, on the model's device and in its dtype."""
-        inputs = self._through_processor(batch, open_for_answer=True)
+    def _processed(
+        self, batch: Sequence[Sequence[Message]], variables: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The processor's tensors for prompts, on the model's device and in its dtype; `variables` are
+        those of the chat template."""
+        inputs = self._through_processor(batch, open_for_answer=True, variables=variables)
         on_device: Mapping[str, Any] = inputs.to(self.model.device, dtype=self.model.dtype)
         return on_device
 
-    def _through_processor(self, batch: Sequence[Sequence[Message]], open_for_answer: bool) -> Any:
+    def _through_processor(
+        self,
+        batch: Sequence[Sequence[Message]],
+        open_for_answer: bool,
+        variables: Mapping[str, Any] = {},
+    ) -> Any:
         """The processor's tensors; text that looks like a control token or a placeholder stays text."""
         audio = getattr(self.processor, "feature_extractor", None)
         rate = audio.sampling_rate if audio is not None else None
@@ -219,11 +234,12 @@ class GenericFamily(Family):
             return_tensors="pt",
             sanitize_control_tokens=True,
             processor_kwargs=options,
+            **variables,
         )
 
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         """New token ids for each prompt, up to and including the stop token."""
-        return self._new_ids(inputs, prompts, self.settings.max_new_tokens)
+        return self._new_ids(inputs, prompts, self.new_tokens(prompts))
 
     def _new_ids(
         self,
@@ -235,11 +251,14 @@ class GenericFamily(Family):
         """At most so many new token ids for each prompt; the arguments are those of `generate_ids`."""
         from eval_anything.models.local.generation import generate_ids
 
+        sampling = prompts[0].request.sampling
+        if sampling.stop:
+            extra_arguments["stopping_criteria"] = self._stopping(inputs, sampling.stop)
         return generate_ids(
             self.model,
             inputs,
             seeds=[prompt.request.seed for prompt in prompts],
-            temperature=prompts[0].request.sampling.temperature,
+            sampling=sampling,
             max_new_tokens=most,
             pad=self.pad,
             stop=self.stop,
@@ -247,24 +266,59 @@ class GenericFamily(Family):
             **extra_arguments,
         )
 
+    def _stopping(self, inputs: Mapping[str, Any], texts: Sequence[str]) -> Any:
+        """The stopping criteria for texts that end an answer."""
+        from eval_anything.models.local.stopping import stops_at
+        from eval_anything.models.local.thoughts import begins_in_thoughts
+
+        opened = [begins_in_thoughts(self.tokenizer, ids) for ids in _read_ids(inputs)]
+        start = 1 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        return stops_at(self.tokenizer, texts, start, opened)
+
     def decode(
         self, output: Any, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt], store: MediaStore
     ) -> list[GeneratedAnswer]:
         from eval_anything.models.local.thoughts import begins_in_thoughts
 
-        masks = inputs["attention_mask"].bool()
-        read = [row[mask].tolist() for row, mask in zip(inputs["input_ids"], masks, strict=True)]
         return [
-            self._answer(ids, len(prompt))._replace(opened=begins_in_thoughts(self.tokenizer, prompt))
-            for ids, prompt in zip(output, read, strict=True)
+            self._answer(ids, read, prompt, begins_in_thoughts(self.tokenizer, read))
+            for ids, read, prompt in zip(output, _read_ids(inputs), prompts, strict=True)
         ]
 
-    def _answer(self, ids: list[int], read: int) -> GeneratedAnswer:
+    @property
+    def generation_settings(self) -> frozenset[str]:
+        """Penalties, texts that end an answer and its length are for answers of text."""
+        return OF_TEXT if self.mode == "text" else OF_TEXT - {*PENALTIES, "stop", "max_new_tokens"}
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        if sampling.system or template_variables(sampling):
+            _, reads_media = auto_class(
+                self.source.location, self.source.config, self.settings.trust_remote_code
+            )
+            self.load_processing(reads_media)
+            check_template(self.template, self.tokenizer, sampling, self.processor is not None)
+        return super().check_sampling(sampling)
+
+    def _answer(
+        self, ids: list[int], read: list[int], prompt: EncodedPrompt, opened: bool | None
+    ) -> GeneratedAnswer:
+        """The answer of new token ids to a prompt of the ids `read`."""
+        from eval_anything.models.local.stopping import before_stop
         from eval_anything.models.local.thoughts import decoded
 
-        text = decoded(self.tokenizer, ids).strip()
+        text, ends = decoded(self.tokenizer, ids), prompt.request.sampling.stop or ()
+        until = before_stop(text, ends, opened)
+        by_text = until is not None or (bool(ends) and len(ids) < self.new_tokens([prompt]))
+        text = (text if until is None else until).strip()
         return GeneratedAnswer(
             parts=(TextPart(text),) if text else (),
-            stop_reason="stop" if ids and ids[-1] in self.stop else "length",
-            usage=Usage(read, len(ids)),
+            stop_reason="stop" if by_text or (ids and ids[-1] in self.stop) else "length",
+            usage=Usage(len(read), len(ids)),
+            opened=opened,
         )
+
+
+def _read_ids(inputs: Mapping[str, Any]) -> list[list[int]]:
+    """The token ids of each prompt without its padding."""
+    masks = inputs["attention_mask"].bool()
+    return [row[mask].tolist() for row, mask in zip(inputs["input_ids"], masks, strict=True)]

@@ -19,6 +19,7 @@ from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings
 from eval_anything.models.hf.source import ADAPTER, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
 from eval_anything.models.local.checkpoint import name_of_checkpoint
+from eval_anything.sampling import GenerationSettings, Sampling
 from eval_anything.thoughts import split_thoughts
 
 if TYPE_CHECKING:
@@ -94,6 +95,20 @@ class TransformersModel(Model):
     def weights(self) -> str:
         return self.family.weights()
 
+    @property
+    def generation_settings(self) -> Collection[str]:
+        return self.family.generation_settings
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        from eval_anything.models.hf.generation_config import note_of_scores
+
+        return [*self.family.check_sampling(sampling), *note_of_scores(self.source, sampling)]
+
+    def checkpoint_settings(self) -> GenerationSettings:
+        from eval_anything.models.hf.generation_config import recommended
+
+        return recommended(self.source)
+
     def load(self) -> None:
         """Loads the weights and sets the bounds of batches."""
         self.family.load()
@@ -128,12 +143,15 @@ class TransformersModel(Model):
 
     def _generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
         assert self._batcher is not None
+        limits = [r.sampling.max_new_tokens or self.arguments["max_new_tokens"] for r in requests]
+        self._batcher.new = max(limits, default=0)
         answers: list[Response | None] = [self._unsupported(request) for request in requests]
         prompts: list[EncodedPrompt] = []
         answerable: list[int] = []
         for i, request in enumerate(requests):
             if answers[i] is None:
                 prompt = self.family.prompt(request)
+                prompt = prompt._replace(kind=f"{prompt.kind} {request.sampling.kind}")
                 answers[i] = self._too_long(prompt)
                 if answers[i] is None:
                     prompts.append(prompt)

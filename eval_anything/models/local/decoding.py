@@ -11,9 +11,11 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from eval_anything.models.local.generation import gumbel_noise
+from eval_anything.models.local.processors import gumbel_noise, penalised, warpers
+from eval_anything.sampling import Sampling
 
 _DENSE = frozenset({"llama"})
 """Types of models with full causal attention in every layer."""
@@ -25,7 +27,8 @@ class Continuation(NamedTuple):
     Attributes:
         ids: token ids, including the stop token.
         logprobs: natural log-probability of each token under the distribution that it was sampled from:
-            the softmax of logits / temperature (of the logits themselves at temperature 0).
+            the softmax of logits / temperature (of the logits themselves at temperature 0), of the
+            tokens that restrictions leave.
         ended: whether a stop token ended it, and not the limit.
     """
 
@@ -44,7 +47,7 @@ def decode(
     prompts: Sequence[Sequence[int]],
     *,
     seeds: Sequence[int],
-    temperature: float,
+    sampling: Sampling,
     max_new_tokens: int,
     pad: int,
     stop: Collection[int],
@@ -55,7 +58,7 @@ def decode(
         model: a causal language model for which `decodes` is true.
         prompts: token ids; prompts of similar length waste the least time on padding.
         seeds: the seed of each prompt.
-        temperature: 0 is greedy.
+        sampling: temperature, restrictions and penalties; those of the checkpoint do not hold.
         max_new_tokens: the most new tokens of a continuation.
         pad: the token id of padding.
         stop: token ids that end a continuation.
@@ -65,12 +68,13 @@ def decode(
     """
     continuations = [Continuation([], [], False) for _ in prompts]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    warp = LogitsProcessorList(warpers(sampling))
     with torch.inference_mode():
         rows = _Rows(model, prompts, max_new_tokens, pad)
         while rows.prompt_indices:
-            noisy = logits = rows.logits
-            if temperature > 0:
-                logits = logits / temperature
+            logits = warp(None, rows.penalised(sampling))
+            noisy = logits
+            if sampling.temperature > 0:
                 noisy = logits + gumbel_noise(logits, [generators[i] for i in rows.prompt_indices])
             chosen = noisy.argmax(1)
             logprobs = torch.log_softmax(logits, 1).gather(1, chosen[:, None])[:, 0]
@@ -92,6 +96,7 @@ class _Rows:
 
     Attributes:
         prompt_indices: the index of each row's prompt.
+        ids: of the prompts, padded on the left, and the answers so far, int64 (rows, tokens).
         logits: of the next token, float32 (rows, vocabulary).
     """
 
@@ -102,9 +107,11 @@ class _Rows:
         device = model.device
         self.prompt_indices = list(range(len(prompts)))
         self._length = max(map(len, prompts))
+        self._prompt_length = self._length
         pad_counts = [self._length - len(prompt) for prompt in prompts]
         ids = [[pad] * n + list(prompt) for n, prompt in zip(pad_counts, prompts, strict=True)]
-        starts = torch.tensor(pad_counts, device=device)[:, None]
+        self.ids = torch.tensor(ids, device=device)
+        self._starts = starts = torch.tensor(pad_counts, device=device)[:, None]
         columns = torch.arange(self._length, device=device)
         # The positions that each row may attend to; None if nothing is padded, which is faster.
         self._real: torch.Tensor | None = None
@@ -119,7 +126,17 @@ class _Rows:
         self._cache = Cache(layers=self._layers)
         positions = (columns - starts).clamp(min=0)
         self._next = positions[:, -1:] + 1
-        self._run(torch.tensor(ids, device=device), mask, positions)
+        self._run(self.ids, mask, positions)
+
+    def penalised(self, sampling: Sampling) -> torch.Tensor:
+        """The logits with the penalties of some settings."""
+        logits = self.logits
+        if sampling.repetition_penalty not in (None, 1):
+            penalty, before = float(sampling.repetition_penalty), self._starts[:, 0]
+            logits = RepetitionPenaltyLogitsProcessor(penalty, before)(self.ids, logits)
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            logits = penalised(logits, self.ids[:, self._prompt_length :], sampling)
+        return logits
 
     def drop(self, chosen: torch.Tensor, ended: Sequence[int]) -> torch.Tensor:
         """Removes rows that have ended and returns the chosen tokens of the remaining ones.
@@ -132,7 +149,7 @@ class _Rows:
         ended_set = set(ended)
         holes = [row for row in ended if row < remaining]
         movers = [row for row in range(remaining, len(self.prompt_indices)) if row not in ended_set]
-        for tensor in (chosen, self._next, self._real):
+        for tensor in (chosen, self._next, self._real, self._starts, self.ids):
             if tensor is not None:
                 tensor[holes] = tensor[movers]
         for hole, mover in zip(holes, movers, strict=True):
@@ -140,7 +157,8 @@ class _Rows:
         for layer in self._layers:
             layer.move(movers, holes, remaining)
         del self.prompt_indices[remaining:]
-        self._next = self._next[:remaining]
+        self._next, self._starts = self._next[:remaining], self._starts[:remaining]
+        self.ids = self.ids[:remaining]
         self._real = self._real[:remaining] if self._real is not None else None
         return chosen[:remaining]
 
@@ -149,6 +167,7 @@ class _Rows:
         if not self.prompt_indices:
             return
         self._length += 1
+        self.ids = torch.cat([self.ids, chosen[:, None]], 1)
         mask = self._real[:, None, None, : self._length] if self._real is not None else None
         self._run(chosen[:, None], mask, self._next)
         self._next = self._next + 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from eval_anything.sampling import Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +57,7 @@ def generate_ids(
     inputs: Mapping[str, Any],
     *,
     seeds: Sequence[int],
-    temperature: float,
+    sampling: Sampling,
     max_new_tokens: int,
     pad: int,
     stop: Sequence[int],
@@ -73,7 +76,7 @@ def generate_ids(
         inputs: input_ids (batch, longest), padded on the left, and all else that `generate` takes, such
             as pixels and features of sounds.
         seeds: the seed of each row.
-        temperature: 0 is greedy.
+        sampling: temperature, restrictions and penalties, in the order of transformers.
         max_new_tokens: the most new tokens of a row.
         pad: the token id of padding.
         stop: token ids that end a row.
@@ -83,7 +86,7 @@ def generate_ids(
     """
     import torch
 
-    arguments = sampling_arguments(seeds, temperature, max_new_tokens, pad, stop, suppress, guidance)
+    arguments = sampling_arguments(seeds, sampling, max_new_tokens, pad, stop, suppress, guidance)
     with torch.inference_mode():
         output = model.generate(**inputs, **arguments, **extra_arguments)
     prompt = inputs["input_ids"]
@@ -95,21 +98,32 @@ def generate_ids(
 
 def sampling_arguments(
     seeds: Sequence[int],
-    temperature: float,
+    sampling: Sampling,
     max_new_tokens: int,
     pad: int,
     stop: Sequence[int],
     suppress: Sequence[int] = (),
     guidance: float | None = None,
 ) -> dict[str, Any]:
-    """The arguments with which `generate_ids` calls a model's `generate`; the names are as there."""
+    """The arguments with which `generate_ids` calls a model's `generate`; the names are as there.
+
+    What is None in the config is that of the checkpoint: its repetition penalty, say.
+    """
     from transformers import GenerationConfig, LogitsProcessorList
 
+    from eval_anything.models.local.processors import count_penalties, gumbel_processor, warpers
+
+    penalty = sampling.repetition_penalty
     processors = LogitsProcessorList()
-    if temperature > 0:
-        processors.append(gumbel_processor(temperature, seeds))
+    if sampling.presence_penalty or sampling.frequency_penalty:
+        processors.append(count_penalties(sampling))
+    processors += warpers(sampling)
+    if sampling.temperature > 0:
+        processors.append(gumbel_processor(seeds))
     config = GenerationConfig(
         do_sample=False,
+        num_beams=1 if sampling.temperature > 0 else None,
+        repetition_penalty=float(penalty) if penalty is not None else None,
         max_new_tokens=max_new_tokens,
         pad_token_id=pad,
         eos_token_id=list(stop),
@@ -145,21 +159,32 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def gumbel_processor(temperature: float, seeds: Sequence[int]) -> Any:
-    """A logits processor that adds noise of each row's seed, so that the argmax is a sample."""
-    import torch
+SCORES: dict[str, Any] = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "exponential_decay_length_penalty": None,
+    "sequence_bias": None,
+    "num_beams": 1,
+}
+"""Keys of a generation config that change every answer of `generate`, greedy ones too, each with the
+value that does nothing."""
 
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def add_noise(input_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        return logits.float() / temperature + gumbel_noise(logits, generators)
-
-    return add_noise
-
-
-def gumbel_noise(logits: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
-    """Gumbel noise (rows, vocabulary) for logits of this shape, one generator for each row."""
-    import torch
-
-    noise = torch.stack([torch.rand(logits.shape[-1], generator=g) for g in generators])
-    return (-torch.log(-torch.log(noise.clamp_(1e-20, 1 - 1e-7)))).to(logits.device)
+@contextlib.contextmanager
+def plain_softmax(model: Any) -> Iterator[None]:
+    """Leaves out inside the block what the checkpoint's generation config does to the scores of tokens:
+    a policy is trained on the distribution of its logits alone."""
+    config = model.generation_config
+    plain = copy.deepcopy(config)
+    for name in SCORES:
+        setattr(plain, name, None)
+    model.generation_config = plain
+    try:
+        yield
+    finally:
+        model.generation_config = config

@@ -61,9 +61,14 @@ def ids_after(tokenizer: Any, before: str, text: str) -> list[int]:
     return encoded(tokenizer, text, special=False)
 
 
-def chat_ids(tokenizer: Any, turns: Sequence[Mapping[str, str]], template: str) -> list[int]:
-    """Token ids of a conversation, open for the next answer; only the template's tokens are tokens."""
-    options: dict[str, Any] = {}
+def chat_ids(
+    tokenizer: Any, turns: Sequence[Mapping[str, str]], template: str, variables: Mapping[str, Any] = {}
+) -> list[int]:
+    """Token ids of a conversation, open for the next answer; only the template's tokens are tokens.
+
+    `variables` are further ones that the template reads.
+    """
+    options: dict[str, Any] = dict(variables)
     if "sanitize_control_tokens" in inspect.signature(tokenizer.apply_chat_template).parameters:
         options["sanitize_control_tokens"] = True
         tokens = control_tokens(tokenizer)

@@ -153,6 +153,7 @@ class LocalText(TextModel):
 
     def _answer(self, prompts: Sequence[_Prompt], ending: Ending) -> list[Response]:
         from eval_anything.models.local.generation import generate_ids, padded
+        from eval_anything.models.local.stopping import stops_at
 
         model, tokenizer, _, stop, _ = self.checkpoint
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop[0]
@@ -168,11 +169,11 @@ class LocalText(TextModel):
             model,
             inputs,
             seeds=[p.request.seed for p in prompts],
-            temperature=prompts[0].request.sampling.temperature,
+            sampling=prompts[0].request.sampling,
             max_new_tokens=ending.max_tokens,
             pad=pad,
             stop=stop,
-            stopping_criteria=_stopping(tokenizer, ending.until, start, [p.opened for p in prompts]),
+            stopping_criteria=stops_at(tokenizer, ending.until, start, [p.opened for p in prompts]),
         )
         return [self._response(p, ids, ending) for p, ids in zip(prompts, answers, strict=True)]
 
@@ -204,31 +205,4 @@ class _Prompt(NamedTuple):
 
     @property
     def kind(self) -> str:
-        return str(self.request.sampling.temperature)
-
-
-def _stopping(tokenizer: Any, until: Sequence[str], start: int, opened: Sequence[bool | None]) -> Any:
-    """The criteria that end a row once its answer contains one of the texts, not its thoughts.
-
-    New tokens begin at `start`; `opened` says for each row whether its prompt opened thoughts.
-    """
-    import torch
-    from transformers import StoppingCriteriaList
-
-    ends = [text for text in until if text]
-    # A text may end inside of a token and begin inside of another one.
-    tail = 2 + max((len(tokenizer.encode(e, add_special_tokens=False)) for e in ends), default=0)
-
-    def ended(row: int, ids: torch.Tensor, text: str) -> bool:
-        if not any(e in text for e in ends):
-            return False
-        written = ids[row, start:].tolist()
-        answer = split_thoughts(tokenizer.decode(written), opened[row]).answer
-        return any(e in answer for e in ends)
-
-    def stop(ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        texts = tokenizer.batch_decode(ids[:, start:][:, -tail:])
-        rows = [ended(row, ids, text) for row, text in enumerate(texts)]
-        return torch.tensor(rows, device=ids.device)
-
-    return StoppingCriteriaList([stop])
+        return self.request.sampling.kind

@@ -12,6 +12,7 @@ from eval_anything.content import Latency, Message, Modality
 from eval_anything.errors import ServerError
 from eval_anything.models.base import Request
 from eval_anything.models.openai import inputs
+from eval_anything.models.openai.fields import chat_fields, response_fields
 from eval_anything.models.openai.payload import medium
 from eval_anything.models.openai.replies import Content, read_reply
 from eval_anything.models.openai.settings import ServerSettings, names
@@ -41,12 +42,9 @@ async def _chat(client: Client, settings: ServerSettings, request: Request) -> E
     body = {
         "model": client.server.model,
         **await _converted(inputs.chat_input, request, settings),
-        "temperature": request.sampling.temperature,
-        "max_tokens": settings.max_tokens,
         "seed": request.seed % 2**31,
+        **chat_fields(request.sampling, settings),
     }
-    if settings.stop:
-        body["stop"] = list(settings.stop)
     modalities = names(settings.modalities)
     if modalities:
         body["modalities"] = list(modalities)
@@ -72,9 +70,8 @@ async def _responses(client: Client, settings: ServerSettings, request: Request)
     body: dict[str, Any] = {
         "model": client.server.model,
         "input": await _converted(inputs.responses_input, request, settings),
-        "temperature": request.sampling.temperature,
-        "max_output_tokens": settings.max_tokens,
         "store": False,
+        **response_fields(request.sampling, settings),
     }
     if settings.tools:
         tool = {"type": settings.tools}
@@ -92,6 +89,7 @@ async def _images(client: Client, settings: ServerSettings, request: Request) ->
     }
     if settings.image_size:
         body["size"] = settings.image_size
+    body |= request.sampling.extra_body or {}
     try:  # without the field, SGLang answers with an address
         reply = await client.post("/images/generations", {**body, "response_format": "b64_json"})
     except ReplyError as error:  # OpenAI's newer models always send base64, and refuse the field
@@ -109,6 +107,7 @@ async def _speech(client: Client, settings: ServerSettings, request: Request) ->
         "input": inputs.one_prompt(request.messages),
         "voice": settings.voice,
         "response_format": "pcm" if headerless else settings.audio_format,
+        **(request.sampling.extra_body or {}),
     }
     reply = await client.post_for_bytes("/audio/speech", body)
     content = Content(usage=reply.usage)
@@ -123,6 +122,7 @@ async def _videos(client: Client, settings: ServerSettings, request: Request) ->
         "model": client.server.model,
         "prompt": inputs.one_prompt(request.messages),
         **{name: setting for name, setting in fields.items() if setting},
+        **(request.sampling.extra_body or {}),
     }
     picture = await asyncio.to_thread(inputs.first_picture, request.messages)
     files: Files = [("input_reference", picture)] if picture is not None else []

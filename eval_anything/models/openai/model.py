@@ -18,15 +18,16 @@ from eval_anything.files.hashing import sha256_of
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Ending, Model, Request, TextModel, failure_of
 from eval_anything.models.openai.endpoints import ENDPOINTS, EndpointReply
+from eval_anything.models.openai.fields import SETTINGS, check_extra_body
 from eval_anything.models.openai.inputs import UnsupportedInputError, has_media
 from eval_anything.models.openai.payload import Link, Medium, medium
 from eval_anything.models.openai.replies import Content
 from eval_anything.models.openai.settings import names, read_settings
+from eval_anything.sampling import Sampling
 from eval_anything.servers.client import Client, ReplyError, parse_server, without_key
 from eval_anything.servers.trial import EarlyRefusalError, Held, Trial
 
 if TYPE_CHECKING:
-    from eval_anything.models.openai.settings import ServerSettings
     from eval_anything.tasks.task import Task
 
 
@@ -80,6 +81,14 @@ class ChatModel(Model):
     def inputs(self) -> Collection[Modality] | None:
         return (Modality.TEXT,) if self.settings.api in _WITHOUT_MEDIA else None
 
+    @property
+    def generation_settings(self) -> Collection[str]:
+        return SETTINGS[self.settings.api]
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        check_extra_body(sampling, self.settings)
+        return []
+
     def weights(self) -> str:
         """sha256 of the model's name and address, which stand for the weights that nobody can see."""
         return sha256_of(self.server.identity)
@@ -101,19 +110,20 @@ class ChatModel(Model):
         return ServerText(self) if self.settings.api in ("chat", "responses") else None
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
-        return [await self.answer(request, store, self.settings) for request in requests]
+        return [await self.answer(request, store) for request in requests]
 
-    async def answer(self, request: Request, store: MediaStore, settings: ServerSettings) -> Response:
-        """The response to one request, sent with these settings in place of the model's."""
+    async def answer(self, request: Request, store: MediaStore) -> Response:
+        """The response to one request."""
         try:
-            answer = await ENDPOINTS[settings.api](self.client, settings, request)
+            answer = await ENDPOINTS[self.settings.api](self.client, self.settings, request)
         except UnsupportedInputError as error:
             return Response(error=Failure("unsupported_input", str(error)))
         except MediaError as error:
             return Response(error=failure_of(error))
         except ReplyError as error:
             return Response(error=self.client.failure_of(error, has_media(request.messages)))
-        return await self._response(answer, store)
+        response = await self._response(answer, store)
+        return _cut(response, request.sampling.stop) if request.sampling.stop else response
 
     def answered_before(self) -> None:
         self._trial.accepted = True
@@ -165,6 +175,20 @@ class ChatModel(Model):
         return medium(await self.client.download(link.address), link.modality)
 
 
+def _cut(response: Response, stop: Sequence[str]) -> Response:
+    """The response up to the first of the texts that end it: a server gets only some of them."""
+    texts = [part.text for part in response.parts if isinstance(part, TextPart)]
+    if len(texts) != len(response.parts):
+        return response
+    text = "".join(texts)
+    until = Ending(tuple(stop), 0).cut(text)
+    if until == text:
+        return response
+    return msgspec.structs.replace(
+        response, parts=(TextPart(until),) if until else (), stop_reason="stop"
+    )
+
+
 def _details(content: Content) -> dict[str, Any]:
     details = {"transcripts": content.transcripts, "thoughts": "\n\n".join(content.thoughts)}
     return {name: detail for name, detail in details.items() if detail}
@@ -176,10 +200,6 @@ def _failure(content: Content, parts: Sequence[Part], problems: Sequence[str]) -
     if content.refusal is not None and not parts:
         return Failure("refusal", f"a refusal: {without_key(content.refusal)[:200]}")
     return None
-
-
-# OpenAI's servers refuse more.
-_MOST_STOPS = 4
 
 
 class ServerText(TextModel):
@@ -194,15 +214,15 @@ class ServerText(TextModel):
     async def go_on(
         self, requests: Sequence[Request], ending: Ending, store: MediaStore
     ) -> list[Response | EvalError]:
-        settings = msgspec.structs.replace(
-            self._model.settings,
-            max_tokens=ending.max_tokens,
-            stop=tuple(text for text in ending.until if text)[:_MOST_STOPS],
-        )
+        stop = [text for text in ending.until if text] or None
 
         async def answer(request: Request) -> Response | EvalError:
+            sampling = msgspec.structs.replace(
+                request.sampling, max_new_tokens=ending.max_tokens, stop=stop
+            )
+            request = msgspec.structs.replace(request, sampling=sampling)
             try:
-                response = await self._model.answer(request, store, settings)
+                response = await self._model.answer(request, store)
             except EvalError as error:
                 return error
             return msgspec.structs.replace(response, parts=(TextPart(ending.cut(response.text)),))

@@ -42,14 +42,18 @@ _FOR = {
 }
 
 
-# The fields of a request to each endpoint. Those of chat have `stop` for tasks that end an answer by a
-# text, and `tools` and the form of an answer for agents.
+# The fields of a request to each endpoint, those of settings of generation included. Those of chat have
+# `tools` and the form of an answer for agents.
 _SENT = {
     "chat": (
-        *("model", "messages", "temperature", "max_tokens", "seed", "stop"),
+        *("model", "messages", "temperature", "max_tokens", "seed", "stop", "top_p", "top_k", "min_p"),
+        *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+        *("reasoning_effort", "chat_template_kwargs"),
         *("tools", "tool_choice", "response_format"),
     ),
-    "responses": ("model", "input", "temperature", "max_output_tokens", "store"),
+    "responses": (
+        *("model", "input", "temperature", "max_output_tokens", "store", "top_p", "reasoning"),
+    ),
     "images": ("model", "prompt", "n", "response_format"),
     "speech": ("model", "input", "voice", "response_format"),
     "videos": ("model", "prompt"),
@@ -82,7 +86,6 @@ class ServerSettings(Struct, frozen=True):
         allow_hosts: hosts (`name` or `name:port`) whose addresses in replies are fetched.
         timeout: seconds for one request.
         wait: seconds for a job that makes a clip.
-        stop: texts before which a chat answer ends; set by `ServerText`, not by the user.
         body: changes to the body of requests, from the keys `body.rename`, `body.drop` and `body.add`.
     """
 
@@ -102,7 +105,6 @@ class ServerSettings(Struct, frozen=True):
     allow_hosts: str = ""
     timeout: float = 600.0
     wait: float = 1800.0
-    stop: tuple[str, ...] = ()
     body: BodyChanges = NO_CHANGES
 
 
@@ -114,7 +116,7 @@ def read_settings(arguments: Mapping[str, str]) -> tuple[ServerSettings, dict[st
     """
     about_body, arguments = split_changes(arguments)
     defaults = msgspec.structs.asdict(ServerSettings())
-    del defaults["stop"], defaults["body"]
+    del defaults["body"]
     values = typed_arguments(arguments, defaults, "a model on a server")
     for key, choices in _CHOICES.items():
         if values[key] not in choices:

@@ -77,6 +77,8 @@ class ReplayModel(Model):
     """
 
     batch_size = 64
+    generation_settings = frozenset[str]()
+    saved_answers = True
 
     def __init__(self, spec: str, path: Path, arguments: Mapping[str, str]) -> None:
         self.spec = spec

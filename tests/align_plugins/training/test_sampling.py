@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from align_plugins.policies.base import Encoded, Policy
 from align_plugins.training.sampling import Tempered, sample
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.media import MediaStore, media_part
+from eval_anything.models.base import Sampling
 from eval_anything.models.local.generation import generate_ids, padded
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
@@ -52,7 +54,7 @@ def test_the_answers_of_generate(temperature: float, micro: Policy, prompts: lis
         micro.model,
         padded([micro.prompt(messages).prompt for messages in prompts], 0),
         seeds=range(48),
-        temperature=temperature,
+        sampling=Sampling(temperature),
         max_new_tokens=128,
         pad=0,
         stop=[2],
@@ -144,6 +146,27 @@ def test_a_chat_model_through_the_fast_way(tmp_path: Path) -> None:
         assert one.logprobs == pytest.approx(_by_hand(policy, one.row, 1.3), abs=1e-4)
     again = sample(policy, asked[1:], seeds=[2], temperature=1.3, max_new_tokens=12)
     assert again[0].row.response == found[1].row.response
+
+
+def test_a_policy_is_sampled_without_the_penalty_of_its_generation_config(tmp_path: Path) -> None:
+    """Neither way: the probabilities that are learned are those of the logits alone."""
+    asked = [(Message("user", (TextPart("Hi"),)),)]
+    rows = {}
+    for model_type in ("llama", "mistral"):
+        path = tiny_llama(tmp_path / model_type)
+        for name, changes in {
+            "config.json": {"model_type": model_type, "architectures": None},
+            "generation_config.json": {"repetition_penalty": 3.0, "no_repeat_ngram_size": 1},
+        }.items():
+            (path / name).write_text(json.dumps({**json.loads((path / name).read_text()), **changes}))
+        policy = policy_of(str(path))
+        policy.load()
+        [one] = sample(policy, asked, seeds=[5], temperature=0.01, max_new_tokens=40)
+        assert one.logprobs == pytest.approx(_by_hand(policy, one.row, 0.01), abs=1e-2)
+        assert policy.model.generation_config.repetition_penalty == 3.0
+        rows[model_type] = one.row.response
+    assert rows["llama"] == rows["mistral"]
+    assert len(set(rows["llama"])) < len(rows["llama"])
 
 
 @pytest.mark.slow

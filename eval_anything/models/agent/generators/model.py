@@ -6,7 +6,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from eval_anything.content import Failure, Message, Response, TextPart
+from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.generators.base import (
     Generator,
@@ -16,8 +20,9 @@ from eval_anything.models.agent.generators.base import (
     Order,
 )
 from eval_anything.models.agent.references import model_at
-from eval_anything.models.base import Request, Sampling
+from eval_anything.models.base import Request, Sampling, check_settings, with_system
 from eval_anything.models.openai.model import ChatModel
+from eval_anything.sampling import GenerationSettings
 from eval_anything.servers.trial import EarlyRefusalError
 
 
@@ -28,11 +33,13 @@ class ModelSettings(GeneratorSettings, frozen=True, kw_only=True):
         model: SPEC of the model; a path is relative to the agent's file.
         arguments: of the model, as for `--model-arg`.
         temperature: of its decoding; 0 is greedy.
+        generation: further settings of generation, with the names of options of `eval-anything run`.
     """
 
     model: str
     arguments: dict[str, str | int | float | bool] = {}
     temperature: float = 0.0
+    generation: GenerationSettings | UnsetType = UNSET
 
 
 class ModelGenerator(Generator):
@@ -48,7 +55,14 @@ class ModelGenerator(Generator):
         self.batch_size = self.model.batch_size
         self.concurrency = self.model.concurrency
         self._modality = context.modality
-        self._temperature = settings.temperature
+        values = {} if settings.generation is UNSET else settings.generation.values()
+        try:
+            self._sampling = Sampling(**{"temperature": settings.temperature, **values})
+        except ValueError as error:
+            raise UserError(f"{context.name}.generation: {error}") from None
+        check_settings(self.model, {name: f"{context.name}.generation.{name}" for name in values})
+        if values:
+            self.model.check_sampling(self._sampling)
 
     def weights(self) -> str:
         return self.model.weights()
@@ -63,8 +77,8 @@ class ModelGenerator(Generator):
                 "",
                 str(number),
                 0,
-                (Message("user", (TextPart(order.prompt),)),),
-                Sampling(self._temperature, order.seed),
+                with_system((Message("user", (TextPart(order.prompt),)),), self._sampling.system),
+                msgspec.structs.replace(self._sampling, seed=order.seed),
             )
             for number, order in enumerate(orders)
         ]

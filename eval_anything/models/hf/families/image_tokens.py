@@ -81,7 +81,7 @@ class ImageTokenFamily(GenericFamily):
             return super().generate(inputs, prompts)
         import torch
 
-        new = self._new if self.mode == "image" else self.settings.max_new_tokens
+        new = self._new if self.mode == "image" else self.new_tokens(prompts)
         negative: dict[str, Any] = {}
         if self.mode == "image" and self._negative is not None:
             ids = torch.tensor([self._negative], device=self.model.device).repeat(len(prompts), 1)

@@ -95,7 +95,7 @@ class JanusFamily(GenericFamily):
 
         arguments = sampling_arguments(
             [prompt.request.seed for prompt in prompts],
-            prompts[0].request.sampling.temperature,
+            prompts[0].request.sampling,
             self._codes,
             self.model.generation_config.pad_token_id,
             self.stop,

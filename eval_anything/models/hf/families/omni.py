@@ -13,7 +13,7 @@ from eval_anything.media import MediaStore
 from eval_anything.models.hf import loading
 from eval_anything.models.hf.families.sounds import IdStreamer, sound_part
 from eval_anything.models.hf.family import EncodedPrompt, FamilySettings, GeneratedAnswer, Hole
-from eval_anything.models.hf.generic import GenericFamily
+from eval_anything.models.hf.generic import OF_TEXT, GenericFamily
 from eval_anything.models.hf.source import Source
 from eval_anything.models.local.batches import is_out_of_memory
 
@@ -108,6 +108,11 @@ class OmniFamily(GenericFamily):
     def _speaker(self) -> str:
         return str(self.option("speaker")) or self.speaker
 
+    @property
+    def generation_settings(self) -> frozenset[str]:
+        """All of text; but speech is of the whole text, which so cannot end early."""
+        return OF_TEXT if self.mode == "text" else OF_TEXT - {"stop"}
+
     def generate(self, inputs: Mapping[str, Any], prompts: Sequence[EncodedPrompt]) -> list[Any]:
         """The output for each prompt: of the thinker alone, or of thinker and talker."""
         if self.mode == "text":
@@ -117,9 +122,9 @@ class OmniFamily(GenericFamily):
     def _speak(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> SpokenAnswer:
         from eval_anything.models.local.generation import sampling_arguments, seeded, until_stop
 
-        seed, new = prompt.request.seed, self.settings.max_new_tokens
-        temperature = prompt.request.sampling.temperature
-        arguments = sampling_arguments([seed], temperature, new, self.pad, self.stop, self._suppressed)
+        seed, new = prompt.request.seed, self.new_tokens([prompt])
+        sampling = prompt.request.sampling
+        arguments = sampling_arguments([seed], sampling, new, self.pad, self.stop, self._suppressed)
         arguments |= {"max_new_tokens": new, "eos_token_id": self.stop}
         written, spoken = IdStreamer(), IdStreamer()
         model_inputs = {f"thinker_{key}" if key in _OF_THINKER else key: inputs[key] for key in inputs}
@@ -213,13 +218,16 @@ class Qwen25OmniFamily(OmniFamily):
         talker = self.full_model.talker
         return {"talker_eos_token_id": [talker.codec_pad_token, talker.codec_eos_token]}
 
-    def _processed(self, batch: Sequence[Sequence[Message]]) -> Mapping[str, Any]:
+    def _processed(
+        self, batch: Sequence[Sequence[Message]], variables: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         if self.mode == "text":
-            return super()._processed(batch)
+            return super()._processed(batch, variables)
         first = Message("system", (TextPart(self.system),))
         has_system = [any(message.role == "system" for message in messages) for messages in batch]
         return super()._processed(
-            [m if system else (first, *m) for m, system in zip(batch, has_system, strict=True)]
+            [m if system else (first, *m) for m, system in zip(batch, has_system, strict=True)],
+            variables,
         )
 
 

@@ -124,7 +124,7 @@ class MusicGenFamily(_TextToAudio):
     )
 
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
-        new = self.settings.max_new_tokens
+        new = self.new_tokens([prompt])
         samples = self.model.generate(**inputs, max_new_tokens=new, **_sampling_arguments(prompt))[0]
         rate = self.model.config.audio_encoder.sampling_rate
         return GeneratedSound(samples[0] if samples.shape[0] == 1 else samples, rate, "length", new)
@@ -135,6 +135,7 @@ class VitsFamily(_TextToAudio):
 
     name = "vits"
     architecture = "VitsModel"
+    generation_settings = frozenset[str]()
     options: ClassVar[Mapping[str, int | float | str]] = {"speaker": ""}
     holes = (
         _ROLES,
@@ -183,6 +184,7 @@ class SpeechT5Family(_TextToAudio):
 
     name = "speecht5"
     architecture = "SpeechT5ForTextToSpeech"
+    generation_settings = frozenset[str]()
     options: ClassVar[Mapping[str, int | float | str]] = {
         "speaker": "",
         "vocoder": "microsoft/speecht5_hifigan",
@@ -309,7 +311,7 @@ class BarkFamily(_TextToAudio):
         return inputs
 
     def _sound(self, inputs: Mapping[str, Any], prompt: EncodedPrompt) -> GeneratedSound:
-        most, codes = self.settings.max_new_tokens, IdStreamer()
+        most, codes = self.new_tokens([prompt]), IdStreamer()
         samples = self.model.generate(
             **inputs,
             semantic_max_new_tokens=most,

@@ -1,0 +1,101 @@
+"""Reading of a checkpoint's generation_config.json: the settings of generation in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eval_anything.errors import UserError
+from eval_anything.files.json_text import read_json
+from eval_anything.models.hf.source import Source
+from eval_anything.models.local.generation import SCORES
+from eval_anything.sampling import GenerationSettings, Sampling
+
+_NAME = "generation_config.json"
+
+
+# Keys of ways to sample that we do not have, each with the value that does nothing.
+_OTHER_WAYS: dict[str, Any] = {
+    "num_beams": 1,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_h": None,
+    "penalty_alpha": None,
+}
+
+
+def note_of_scores(source: Source, sampling: Sampling) -> list[str]:
+    """A line on what the checkpoint does to the scores of tokens, if no setting says otherwise."""
+    config = _config(source)
+    changes = {n: config[n] for n, none in SCORES.items() if config.get(n) not in (None, none)}
+    if sampling.repetition_penalty is not None:
+        changes.pop("repetition_penalty", None)
+    if sampling.temperature > 0:
+        changes.pop("num_beams", None)
+    if not changes:
+        return []
+    listed = ", ".join(f"{name} {setting}" for name, setting in changes.items())
+    off = ": --repetition-penalty 1 turns that off" if "repetition_penalty" in changes else ""
+    return [f"the checkpoint's generation_config.json has {listed}, which transformers applies{off}"]
+
+
+def recommended(source: Source) -> GenerationSettings:
+    """The settings of generation in a checkpoint's generation_config.json.
+
+    UserError if it has none, or a way to sample that we do not have.
+    """
+    where = f"--sampling checkpoint: {source.location}"
+    config = _config(source)
+    if not config:
+        raise UserError(f"{where} has no generation_config.json: give the settings as options")
+    unsupported = [n for n, none in _OTHER_WAYS.items() if config.get(n) not in (None, none)]
+    if unsupported:
+        raise UserError(
+            f"{where}: its generation_config.json has {', '.join(unsupported)}, which is not done here: "
+            "give the settings that you want as options"
+        )
+    values = {
+        n: config[n] for n in ("repetition_penalty", "max_new_tokens") if config.get(n) is not None
+    }
+    if config.get("stop_strings"):
+        ends = config["stop_strings"]
+        values["stop"] = [ends] if isinstance(ends, str) else ends
+    if config.get("do_sample"):
+        values["temperature"] = config["temperature"] if config.get("temperature") is not None else 1.0
+        values |= {n: config[n] for n in ("top_p", "top_k", "min_p") if config.get(n) is not None}
+        if values.get("top_k", 0) == -1:  # so vLLM and others write that all tokens are left
+            values["top_k"] = 0
+    else:
+        values["temperature"] = 0.0
+    try:
+        return msgspec.convert(values, GenerationSettings)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{where}: its generation_config.json is not usable: {error}") from None
+
+
+def _config(source: Source) -> dict[str, Any]:
+    """The keys of generation_config.json; none if there is no such file.
+
+    UserError if it cannot be read.
+    """
+    try:
+        if source.path is not None:
+            file = source.path / _NAME
+            config = read_json(file) if file.is_file() else {}
+        else:
+            from huggingface_hub import hf_hub_download
+            from huggingface_hub.errors import EntryNotFoundError
+
+            try:
+                path = hf_hub_download(source.location, _NAME, revision=source.revision)
+            except EntryNotFoundError:
+                return {}
+            config = read_json(Path(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source.location}/{_NAME} cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{source.location}/{_NAME} is no object of JSON")
+    return config
