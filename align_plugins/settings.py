@@ -109,6 +109,7 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         added: settings that the folders of older trainings lack.
         old_names: dotted names that settings had before; files and changes may still use them.
         method_groups: dotted names of groups with the settings of another method, and its name.
+        refused: settings that a reader may look for, and why there are none.
     """
 
     model: str
@@ -125,6 +126,7 @@ class MethodSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     added: ClassVar[tuple[str, ...]] = ()
     old_names: ClassVar[Names] = {}
     method_groups: ClassVar[Mapping[str, str]] = {}
+    refused: ClassVar[Mapping[str, str]] = {}
 
     @property
     def files(self) -> list[Path]:
@@ -243,7 +245,11 @@ def read_settings(path: Path, changes: Sequence[str], type_: type[S]) -> S:
     """
     groups = {group: partial(_names_of, method) for group, method in type_.method_groups.items()}
     old_names = OldNames(renamed_settings(type_), groups)
-    settings, _ = load_yaml(path, type_, edit=partial(old_names.rename_in_file, path))
+
+    def about_key(key: str, is_missing: bool) -> str | None:
+        return f"{key}: {type_.refused[key]}" if key in type_.refused else None
+
+    settings, _ = load_yaml(path, type_, about_key, partial(old_names.rename_in_file, path))
     raw: dict[str, Any] = msgspec.to_builtins(settings)
     _place_paths(raw, path.parent, type_)
     for change in changes:
@@ -296,7 +302,8 @@ def _place_paths(raw: dict[str, Any], folder: Path, type_: type[MethodSettings])
 
 
 def rows_of_settings(type_: type[Struct], prefix: str = "") -> list[tuple[str, str, str]]:
-    """Name, default and meaning of each setting; settings of a group have names with a dot.
+    """Name, default and meaning of each setting; settings of a group have names with a dot, except
+    those of groups that are options of `eval-anything run`.
 
     Example:
         >>> rows_of_settings(Lora)[0]
@@ -309,7 +316,7 @@ def rows_of_settings(type_: type[Struct], prefix: str = "") -> list[tuple[str, s
         rows.append((prefix + field.name, default, meanings.get(field.name, "")))
         options = (hints[field.name], *getattr(hints[field.name], "__args__", ()))
         groups = [o for o in options if isinstance(o, type) and issubclass(o, Struct)]
-        for group in groups if field.name != "evaluate" else ():
+        for group in groups if field.name not in ("evaluate", "generation") else ():
             rows += rows_of_settings(group, f"{prefix}{field.name}.")
     return rows
 
@@ -380,6 +387,9 @@ def _number(parsed: Any) -> Any:
 
 def _must_know(name: str, type_: Any, change: str) -> None:
     fields = type_.__struct_fields__
+    reasons: Mapping[str, str] = getattr(type_, "refused", {})
+    if name in reasons:
+        raise UserError(f"{change}: {reasons[name]}")
     if name not in fields:
         hint = near(name, fields) or f" Known keys: {', '.join(fields)}."
         raise UserError(f"{change}: unknown key {name!r}.{hint}")

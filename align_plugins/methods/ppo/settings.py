@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from align_plugins.losses.ppo import KlEstimator
 from align_plugins.methods.ppo.rewards import RewardSource
 from align_plugins.old_names import Names
 from align_plugins.settings import TrainSettings
+from eval_anything.sampling import PENALTIES, RESTRICTIONS
+
+_REFUSED = (
+    "ppo learns the policy that it samples from, the softmax at `temperature`. Draws with restrictions "
+    "or penalties are from another one, for which its ratios of probabilities are wrong: leave it out"
+)
 
 
 class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +75,7 @@ class PpoSettings(TrainSettings, frozen=True, forbid_unknown_fields=True, kw_onl
         "value_weight": "vf_coef",
         "kl_weight": "kl_coef",
     }
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys((*RESTRICTIONS, *PENALTIES), _REFUSED)
     more_files: ClassVar[tuple[str, ...]] = ("include",)
     more_specs: ClassVar[tuple[str, ...]] = ("reference", "rewards.checkpoint", "rewards.model")
 

@@ -391,6 +391,9 @@ def test_unknown_keys_have_near_names(cli: Cli, tmp_path: Path) -> None:
         ({"given": {"pairs": "a", "refined": "b"}}, "one file is enough"),
         ({"data": []}, "name a file of prompts"),
         ({"sample": {"temperature": -1}}, "must not be below 0"),
+        ({"sample": {"generation": {"top_p": 2}}}, "<= 1"),
+        ({"sample": {"generation": {"temperature": 1}}}, "the temperature is sample.temperature"),
+        ({"critic": {"generation": {"top_k": 5}}}, "critic.generation: temperature 0 takes"),
         ({"then": "grpo"}, "grpo"),
     ):
         path = settings(tmp_path, tmp_path, **{"data": str(data), "critic": {}, **more})

@@ -283,6 +283,7 @@ def test_the_reward_is_no_held_out_judge(cli: Cli, tmp_path: Path, prompts: Path
         ("rolout=3", "Did you mean rollout"),
         ("rollout=0", "rollout must be at least 1"),
         ("temperature=0", "temperature must be above 0"),
+        ("top_p=0.9", "ppo learns the policy that it samples from"),
         ("gae_lambda=1.5", "gae_lambda must be from 0 to 1"),
         ("kl_coef=-1", "kl_coef must not be below 0"),
         ("kl_target=0", "kl_target must be above 0"),
