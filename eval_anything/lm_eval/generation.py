@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from eval_anything.errors import UserError
 from eval_anything.models.base import Ending
+from eval_anything.sampling import PENALTIES, RESTRICTIONS, GenerationSettings, Sampling
 
 DEFAULT_NEW_TOKENS = 256
 """Largest number of new tokens where a task sets none: the default of lm_eval's HFLM."""
@@ -16,37 +19,28 @@ DEFAULT_NEW_TOKENS = 256
 _MAX_TOKENS_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
-_READ = {*_MAX_TOKENS_KEYS, "until", "do_sample", "temperature"}
+_READ = {*_MAX_TOKENS_KEYS, "until", "do_sample", "temperature", *RESTRICTIONS, *PENALTIES}
 
 
 # Values of further keys that change nothing; and values that change nothing for greedy answers.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "num_beams": (1,),
-    "repetition_penalty": (1, 1.0),
-    "num_return_sequences": (1,),
-}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {"num_beams": (1,), "num_return_sequences": (1,)}
 
 
-_OF_SAMPLING: dict[str, tuple[Any, ...]] = {
-    "top_p": (1, 1.0, None),
-    "top_k": (0, -1, None),
-    "min_p": (0, None),
-    "typical_p": (1, 1.0, None),
-}
+_OF_SAMPLING: dict[str, tuple[Any, ...]] = {"typical_p": (1, 1.0, None)}
 
 
 class Generation(NamedTuple):
-    """Settings of a request: the ending of the answer, and the sampling temperature (0 is greedy)."""
+    """Settings of a request: the ending of the answer, and the sampling, without its seed."""
 
     ending: Ending
-    temperature: float
+    sampling: Sampling
 
 
 def read_generation(settings: Mapping[str, Any], task: str) -> Generation:
     """Reads the generation_kwargs of `task`. UserError for settings that our models do not have.
 
     Example:
-        >>> read_generation({"until": ["\\n"], "max_gen_toks": 32}, "arc").temperature
+        >>> read_generation({"until": ["\\n"], "max_gen_toks": 32}, "arc").sampling.temperature
         0.0
     """
     until = settings.get("until") or []
@@ -68,4 +62,18 @@ def read_generation(settings: Mapping[str, Any], task: str) -> Generation:
                 f"{task}: generation_kwargs has {key}={setting!r}, which our models do not do. Leave it "
                 f"out of the task, or override it: --lm-eval gen_kwargs=temperature=0"
             )
-    return Generation(Ending(tuple(until), int(max_tokens)), temperature)
+    return Generation(Ending(tuple(until), int(max_tokens)), _sampling(settings, temperature, task))
+
+
+def _sampling(settings: Mapping[str, Any], temperature: float, task: str) -> Sampling:
+    """The sampling of a request; restrictions of greedy answers do nothing, as in lm_eval."""
+    values = {name: settings[name] for name in PENALTIES if settings.get(name) is not None}
+    if temperature:
+        values |= {name: settings[name] for name in RESTRICTIONS if settings.get(name) is not None}
+    if values.get("top_k") == -1:
+        values["top_k"] = 0
+    try:
+        checked = msgspec.convert({**values, "temperature": temperature}, GenerationSettings)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{task}: generation_kwargs: {error}") from None
+    return Sampling(**checked.values())

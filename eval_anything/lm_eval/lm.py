@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
@@ -31,7 +32,7 @@ from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.request_log import Answers, LoggedAnswer, key_of
 from eval_anything.lm_eval.tasks import text_model
 from eval_anything.media import MediaStore
-from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.base import Model, Request
 from eval_anything.models.local.text import LocalText
 from eval_anything.models.spec import resolve
 from eval_anything.output.progress import Progress
@@ -292,7 +293,7 @@ class EvalAnythingLM(TemplateLM):  # type: ignore[misc]
         for rows in groups.values():
             task = requests[rows[0]].task_name or "a task"
             generation = read_generation(requests[rows[0]].args[1], task)
-            sampling = Sampling(generation.temperature, self._seed)
+            sampling = msgspec.structs.replace(generation.sampling, seed=self._seed)
             prompts = [
                 Request(task, keys[i], 0, _messages(self._plain(requests[i].args[0])), sampling)
                 for i in rows

@@ -22,7 +22,7 @@ from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.metrics import metric_name
 from eval_anything.lm_eval.options import read_options
 from eval_anything.lm_eval.quiet import quiet
-from eval_anything.models.base import Model, TextModel
+from eval_anything.models.base import Model, TextModel, check_settings
 from eval_anything.tasks.samples import ListedSamples
 from eval_anything.tasks.task import Task, TaskFile, TaskFolder
 
@@ -101,7 +101,7 @@ def plan_tasks(request: SourceRequest) -> LmEvalPlan:
             name = f"{names.PREFIX}/{short}"
             if included_files and not request.allow_code:
                 bound_patterns(task, name)
-            _check(name, task, request.allow_code, options)
+            _check(name, task, request, options)
             if task.OUTPUT_TYPE != "generate_until" and not text.scores:
                 raise UserError(
                     f"{name} asks for log-likelihoods ({task.OUTPUT_TYPE}), which --model "
@@ -169,16 +169,17 @@ def _of_network(error: BaseException | None) -> bool:
     return False
 
 
-def _check(name: str, task: Any, allow_code: bool, options: Mapping[str, Any]) -> None:
+def _check(name: str, task: Any, request: SourceRequest, options: Mapping[str, Any]) -> None:
     if getattr(task, "MULTIMODAL", False):
         raise UserError(f"{name} has images or sounds: only tasks of lm_eval in text alone can be run")
-    if getattr(task, "UNSAFE_CODE", False) and not allow_code:
+    if getattr(task, "UNSAFE_CODE", False) and not request.allow_code:
         raise UserError(
             f"{name} runs code that the model writes. If that is safe on this machine, add --allow-code"
         )
     if task.OUTPUT_TYPE == "generate_until":
         kwargs = {**(task.config.generation_kwargs or {}), **options.get("gen_kwargs", {})}
-        read_generation(kwargs, name)
+        values = read_generation(kwargs, name).sampling.values()
+        check_settings(request.model, {n: f"{name}: {n}" for n in values if n != "temperature"})
 
 
 def _as_task(name: str, task: Any, path: Path, options: dict[str, Any]) -> LmEvalTask:

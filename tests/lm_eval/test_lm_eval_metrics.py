@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from eval_anything.errors import UserError
 from eval_anything.lm_eval.generation import read_generation
 from eval_anything.lm_eval.metrics import NO_END, document_score, ends_of, summaries
 from eval_anything.runs.results_file import MetricResult
@@ -75,8 +76,13 @@ def test_what_one_document_says() -> None:
 def test_generation_settings() -> None:
     found = read_generation({"until": "\n", "max_new_tokens": 5, "temperature": 0.5, "top_p": 1.0}, "t")
     assert (found.ending.until, found.ending.max_tokens) == (("\n",), 5)
-    assert found.temperature == 0.5
+    assert found.sampling.recorded() == {"temperature": 0.5, "top_p": 1.0}
     greedy = read_generation({"do_sample": False, "temperature": 1.0, "top_k": 5}, "t")
-    assert (greedy.temperature, greedy.ending.max_tokens) == (0.0, 256)
+    assert (greedy.sampling.recorded(), greedy.ending.max_tokens) == ({"temperature": 0.0}, 256)
+    kwargs = {"repetition_penalty": 1.2, "do_sample": True, "temperature": 1, "top_k": -1}
+    looping = read_generation(kwargs, "t")
+    assert looping.sampling.recorded() == {"temperature": 1.0, "top_k": 0, "repetition_penalty": 1.2}
+    with pytest.raises(UserError, match=r"t: generation_kwargs: .*top_p"):
+        read_generation({"do_sample": True, "temperature": 1, "top_p": 2}, "t")
     assert greedy.ending.cut("whole") == "whole"
     assert found.ending.cut("one\ntwo") == "one"

@@ -236,9 +236,13 @@ def test_what_a_server_refuses_to_all_requests_is_no_failure_of_the_model(
         (
             [
                 *("--tasks", "lm_eval/own_answer"),
-                *("--lm-eval", "gen_kwargs=do_sample=true,temperature=1,top_p=0.5"),
+                *("--lm-eval", "gen_kwargs=do_sample=true,temperature=1,typical_p=0.5"),
             ],
-            "generation_kwargs has top_p=0.5, which our models do not do",
+            "generation_kwargs has typical_p=0.5, which our models do not do",
+        ),
+        (
+            ["--tasks", "lm_eval/own_answer", "--temperature", "1"],
+            "--temperature: tasks of other tools have settings of their own",
         ),
         (
             ["--tasks", "lm_eval/own_answer", "--lm-eval", "gen_kwargs=max_gen_toks=4000"],
