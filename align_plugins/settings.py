@@ -29,6 +29,7 @@ from eval_anything.evaluation.options import (
 )
 from eval_anything.files.yaml_files import load_yaml
 from eval_anything.models.spec import place_spec
+from eval_anything.sampling import GenerationSettings
 
 
 class EvaluationSettings(EvaluationOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -427,4 +428,12 @@ def resume_settings(settings: TrainSettings) -> Mapping[str, Any]:
     defaults = {field.name: field.default for field in msgspec.structs.fields(settings)}
     free |= {name for name in settings.added if by_name[name] == defaults[name]}
     binding = {key: value for key, value in by_name.items() if key not in free}
-    return binding | {"evaluate": by_name["evaluate"]} if settings.waits else binding
+    return binding | {"evaluate": _binding(by_name["evaluate"])} if settings.waits else binding
+
+
+def _binding(evaluate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of evaluations as older trainings have them: without options that are not set, and with
+    the temperature."""
+    names = (*GenerationSettings.__struct_fields__, "preset", "sampling")
+    set_ones = {name: s for name, s in evaluate.items() if s is not None or name not in names}
+    return {"temperature": 0.0, **set_ones}

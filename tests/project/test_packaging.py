@@ -79,6 +79,8 @@ def test_code_that_makes_content_is_not_installed(installed: Path) -> None:
     site = next(installed.parent.glob("lib/python*/site-packages"))
     assert python_files(site, packages) == files - missing
     assert not (site / "align_plugins/experiment").exists()
+    presets = {path.name for path in (ROOT / "presets").glob("*.yaml")}
+    assert {path.name for path in (site / "eval_anything/_content/presets").iterdir()} == presets
 
 
 # Both in one process: imports take longer than the rest.
