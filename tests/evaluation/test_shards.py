@@ -353,7 +353,10 @@ def other_task() -> None:
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "another seed": (repeat("--seed", "3"), "shards of different runs: seed 0 -> 3"),
-    "another temperature": (repeat("--temperature", "0.5"), "temperature 0 -> 0.5"),
+    "another temperature": (
+        lambda: change("b/run.json", sampling={"temperature": 0.5}),
+        "temperature 0 -> 0.5",
+    ),
     "another cut": (repeat("--concurrency", "3"), "requests per batch 2 -> 3"),
     "fewer samples": (repeat("--first", "8"), "samples.mine/demo 12 -> 8"),
     "another name": (repeat("--name", "x"), "model replay-rows -> x"),

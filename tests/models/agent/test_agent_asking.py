@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ import pytest
 from msgspec import to_builtins
 
 from eval_anything.content import Message, Modality, TextPart, Usage
+from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.agent.grammar import render
 from eval_anything.models.agent.plan import Plan, PlanError
 from eval_anything.models.agent.plan_parser import read_json, read_message
 from eval_anything.models.base import Request, Sampling
 from tests.support.agent_server import in_json, in_tools, plan, planner
-from tests.support.agents import DRAWN, answers, request, write_agent
-from tests.support.helpers import png
+from tests.support.agents import DRAWN, agent, answers, request, write_agent
+from tests.support.helpers import Cli, make_task, png, text_sample
 from tests.support.scripted_server import completion, fails, raw, serve
 
 FOX = plan(text="A fox.", image="a fox asleep in a teacup", audio="soft snoring")
@@ -98,6 +100,43 @@ def test_what_the_chat_model_is_told(tmp_path: Path) -> None:
         assert part in told
     assert [tool["function"]["name"] for tool in body["tools"]] == ["make_audio"]
     assert (body["temperature"], body["seed"]) == (0.5, own.seed % 2**31)
+
+
+def test_settings_of_generation_are_for_the_chat_model(cli: Cli, tmp_path: Path) -> None:
+    make_task(tmp_path, "mine/demo", [text_sample("s0", "A fox?")])
+    with serve(planner({"fox": plan(text="A fox.")})) as server:
+        settings = {"repetition_penalty": 1.2, "max_new_tokens": 70, "top_k": 9, "temperature": 0.4}
+        file = write_agent(tmp_path, server.spec(), form="tools", generation=settings)
+        words = ("run", "--model", f"agent/{file}", "--tasks", "mine/demo", "--include", "mine")
+        done = cli(*words, "--top-k", "5", "--system", "Be brief.")
+        assert done.code == 0, done.err
+        assert "repetition_penalty 1.2" in done.err
+        refused = cli(*words, "--stop", "x", "--out", "other")
+    assert refused.code == 2
+    assert "--stop: agent/" in refused.err
+    [body] = server.bodies
+    sent = {name: body[name] for name in ("repetition_penalty", "max_tokens", "top_k", "temperature")}
+    assert sent == {"repetition_penalty": 1.2, "max_tokens": 70, "top_k": 5, "temperature": 0.4}
+    assert body["messages"][0]["content"].endswith("Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("generation", "message"),
+    [
+        ({"top_k": 5}, "generators.image.generation: temperature 0 takes the likeliest token"),
+        ({"temperature": 1, "top_k": 5}, "generators.image.generation.temperature: openai/"),
+        ({"top_q": 5}, "unknown key 'top_q'"),
+    ],
+)
+def test_settings_that_a_generator_does_not_take_are_named(
+    generation: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    images = {"model": "openai/i@http://127.0.0.1:1/v1", "arguments": {"api": "images"}}
+    file = write_agent(
+        tmp_path, "openai/m@http://127.0.0.1:1/v1", {"image": {**images, "generation": generation}}
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        agent(file)
 
 
 def test_media_of_the_prompt_go_to_the_chat_model(tmp_path: Path) -> None:
