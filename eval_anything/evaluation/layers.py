@@ -152,10 +152,10 @@ def _named(name: str, source: str) -> str:
 
 def _provenance(base: Sampling, sources: Mapping[str, str]) -> str:
     """A line that says which settings a run has, and where they are from."""
-    recorded = base.recorded()
+    values = base.values()
     parts = []
     for label in dict.fromkeys(sources.values()):
-        settings = {name: recorded[name] for name, source in sources.items() if source == label}
+        settings = {name: values[name] for name, source in sources.items() if source == label}
         parts.append(f"{_listed(settings)} ({label})")
     return f"generation: {'; '.join(parts)}"
 

@@ -75,7 +75,7 @@ def test_a_server_is_sent_what_is_set_and_nothing_else(
     assert run(cli, server.spec()).code == 0
     assert server.bodies[0].keys() == {"model", "messages", "temperature", "max_tokens", "seed"}
     assert settings_of("run") == {"temperature": 0.0}
-    plain = server.bodies[-1]
+    questions = [body["messages"] for body in server.bodies]
     assert run(cli, server.spec(), *ALL, out="all").code == 0
     body = server.bodies[-1]
     assert {name: body[name] for name in body.keys() - {"model", "messages", "seed"}} == {
@@ -93,7 +93,7 @@ def test_a_server_is_sent_what_is_set_and_nothing_else(
         "priority": 3,
     }
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert body["messages"][1:] == plain["messages"]
+    assert body["messages"][1:] in questions
     recorded = settings_of("all")
     assert recorded["stop"] == ["END"]
     assert recorded["chat_template_kwargs"] == {"enable_thinking": False}
@@ -230,6 +230,14 @@ def test_a_preset_gives_what_options_leave_open_and_the_run_says_so(
     )
     assert "max_tokens is that of --model-arg, not of preset" in limited.err
     assert server.bodies[-1]["max_tokens"] == 7
+
+
+def test_every_bundled_preset_goes_to_a_server(cli: Cli, mine: Path, server: ScriptedServer) -> None:
+    for name, preset in {name: read_preset(name) for name in preset_paths()}.items():
+        done = run(cli, server.spec(), "--preset", name, "--limit", "1", out=name)
+        assert done.code == 0, done.err
+        assert server.bodies[-1]["temperature"] == preset.temperature
+        assert ("max_new_tokens" in done.err) is (preset.max_new_tokens is not None)
 
 
 def test_a_preset_for_another_family_is_refused_for_a_checkpoint(
