@@ -82,7 +82,7 @@ def make_questions(
         UserError: outputs belong to another version of the task, or two responses answer different
             messages.
     """
-    stored_samples = [_with_stored_media(sample, task.messages(sample), store) for sample in samples]
+    stored_samples = [_with_stored_media(sample, task.question(sample), store) for sample in samples]
     questions = [] if outputs else [_question("vote", task, sample, sample) for sample in stored_samples]
     missing = 0
     rivals = [] if against is None else [_answers(task, stored_samples, against, store)]

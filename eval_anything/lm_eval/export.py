@@ -25,6 +25,7 @@ from eval_anything.judges.assemble import scorers_of
 from eval_anything.judges.folder import find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import Scorer, score_response
+from eval_anything.sampling import PENALTIES, RESTRICTIONS
 from eval_anything.tasks.load import load_task
 from eval_anything.tasks.registry import Registry
 from eval_anything.tasks.task import Task
@@ -116,7 +117,7 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
         "test_split": "test",
         "doc_to_text": "{{prompt}}",
         "doc_to_target": "",
-        "generation_kwargs": {"until": [], "max_gen_toks": max_tokens, "do_sample": False},
+        "generation_kwargs": _generation_kwargs(task, max_tokens),
         "metric_list": [
             {
                 "metric": key,
@@ -137,6 +138,23 @@ def _export(name: str, out: Path, include: Sequence[Path], max_tokens: int) -> t
     settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     write_atomically(folder / f"{lm_eval_name}.yaml", settings.encode() + functions.encode())
     return lm_eval_name, len(documents)
+
+
+def _generation_kwargs(task: Task, max_tokens: int) -> dict[str, Any]:
+    """The settings of generation of a task as lm_eval has them. UserError for those that it lacks."""
+    settings = {} if task.file.generation is None else task.file.generation.values()
+    temperature = settings.pop("temperature", 0)
+    kwargs: dict[str, Any] = {
+        "until": list(settings.pop("stop", [])),
+        "max_gen_toks": settings.pop("max_new_tokens", max_tokens),
+        "do_sample": temperature > 0,
+    }
+    if temperature > 0:
+        kwargs["temperature"] = temperature
+    kwargs |= {name: settings.pop(name) for name in (*RESTRICTIONS, *PENALTIES) if name in settings}
+    if settings:
+        raise UserError(f"{task.name}: its generation has {', '.join(settings)}, which lm_eval lacks")
+    return kwargs
 
 
 def _read(name: str, include: Sequence[Path]) -> tuple[Task, list[Scorer]]:

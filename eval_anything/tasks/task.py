@@ -109,10 +109,13 @@ class Task(Struct, frozen=True, dict=True):
         }
 
     def messages(self, sample: Sample) -> tuple[Message, ...]:
-        """The sample's messages as the model gets them: with the template applied to the last one, and
-        behind the task's examples."""
-        messages = self._templated(sample.messages, sample.metadata)
+        """The sample's messages as the model gets them: its question, behind the task's examples."""
+        messages = self.question(sample)
         return self._shown(messages) if self.examples else messages
+
+    def question(self, sample: Sample) -> tuple[Message, ...]:
+        """The sample's messages with the template applied to the last one."""
+        return self._templated(sample.messages, sample.metadata)
 
     def _shown(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Messages behind the task's examples, which stand behind a system message."""

@@ -346,6 +346,23 @@ def test_a_task_has_settings_of_its_own_below_those_of_options(
     assert "unknown key 'tempo'" in wrong.out + wrong.err
 
 
+def test_settings_of_a_task_are_exported_for_lm_eval(cli: Cli, mine: Path) -> None:
+    task_yaml(generation={"stop": ["END"], "max_new_tokens": 5, "temperature": 0.5, "top_p": 0.9})
+    words = ("tasks", "export", "lm_eval", "mine/demo", "--include", "mine")
+    done = cli(*words, "--out", "out")
+    assert done.code == 0, done.err
+    [file] = Path("out").rglob("*.yaml")
+    kwargs = yaml.safe_load(file.read_text().partition("custom_dataset")[0])["generation_kwargs"]
+    assert kwargs == {
+        **{"until": ["END"], "max_gen_toks": 5, "do_sample": True},
+        **{"temperature": 0.5, "top_p": 0.9},
+    }
+    task_yaml(generation={"system": "Be brief."})
+    refused = cli(*words, "--out", "other")
+    assert refused.code == 2
+    assert "its generation has system, which lm_eval lacks" in refused.err
+
+
 def test_examples_stand_in_front_of_every_question_and_are_part_of_the_task(
     cli: Cli, mine: Path, server: ScriptedServer
 ) -> None:
