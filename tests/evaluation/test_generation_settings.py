@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from eval_anything.evaluation.layers import run_sampling
+from eval_anything.evaluation.options import make_options
 from eval_anything.evaluation.presets import preset_paths, read_preset
 from eval_anything.files.hashing import sha256_of
 from eval_anything.models.base import Sampling
+from eval_anything.models.openai import ChatModel
 from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.directory import read_run_file
 from tests.support.chat_templates import TEMPLATES
@@ -232,12 +235,13 @@ def test_a_preset_gives_what_options_leave_open_and_the_run_says_so(
     assert server.bodies[-1]["max_tokens"] == 7
 
 
-def test_every_bundled_preset_goes_to_a_server(cli: Cli, mine: Path, server: ScriptedServer) -> None:
-    for name, preset in {name: read_preset(name) for name in preset_paths()}.items():
-        done = run(cli, server.spec(), "--preset", name, "--limit", "1", out=name)
-        assert done.code == 0, done.err
-        assert server.bodies[-1]["temperature"] == preset.temperature
-        assert ("max_new_tokens" in done.err) is (preset.max_new_tokens is not None)
+def test_every_bundled_preset_goes_to_a_server() -> None:
+    model = ChatModel("openai/m@http://127.0.0.1:1/v1", {})
+    for name in preset_paths():
+        options = make_options({"model": model.spec, "preset": name})
+        sampling = run_sampling(options, model, {})
+        assert sampling.base.values() == {"temperature": 0.0, **read_preset(name).values()}
+        assert any(note.startswith("generation: temperature") for note in sampling.notes)
 
 
 def test_a_preset_for_another_family_is_refused_for_a_checkpoint(

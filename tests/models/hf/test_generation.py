@@ -24,7 +24,7 @@ from eval_anything.models.local.generation import generate_ids, padded
 from tests.support.tiny import CHAT, tiny_llama, tiny_tokenizer, tiny_writer
 
 QUESTIONS = ("hi", "Draw a lighthouse at night.", "0 1 2 3 4 5")
-NEW = 12
+NEW = 8
 
 
 def tiny_of(path: Path, family: str) -> Path:
@@ -143,13 +143,12 @@ def test_greedy_answers_are_those_of_generate(
     assert family == "t5" or texts["none"] != texts["repetition"]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_presence_and_frequency_are_of_the_answer_alone(
-    loaded: Callable[[str], TransformersModel], family: str, tmp_path: Path
+    loaded: Callable[[str], TransformersModel], tmp_path: Path
 ) -> None:
-    model = loaded(family)
+    model = loaded("llama")
     tokenizer: Any = model.family.tokenizer  # type: ignore[attr-defined]
-    for presence, frequency in ((0.5, 0.0), (0.0, 0.2), (-0.5, 0.1)):
+    for presence, frequency in ((0.5, 0.0), (-0.5, 0.2)):
         sampling = Sampling(presence_penalty=presence, frequency_penalty=frequency)
         got = answers(model, requests(sampling), tmp_path)
         expected = [by_hand(model, question, presence, frequency) for question in QUESTIONS]
@@ -168,8 +167,12 @@ def test_an_answer_ends_before_a_stop_text_and_its_tokens_are_those_of_generate(
 ) -> None:
     model = loaded("writer")
     tokenizer: Any = model.family.tokenizer  # type: ignore[attr-defined]
-    [got] = answers(model, requests(Sampling(stop=[stop, "nowhere"]), ["hi"]), tmp_path)
-    ids = generated(model, "hi", stop_strings=[stop, "nowhere"], tokenizer=tokenizer)
+    [got] = answers(
+        model, requests(Sampling(stop=[stop, "nowhere"], max_new_tokens=12), ["hi"]), tmp_path
+    )
+    ids = generated(
+        *(model, "hi"), stop_strings=[stop, "nowhere"], tokenizer=tokenizer, max_new_tokens=12
+    )
     assert got.usage.output == len(ids)
     assert got.text == "".join(WORDS).split(stop)[0].strip()
     assert got.stop_reason == "stop"
@@ -197,7 +200,7 @@ def test_the_decode_loop_and_generate_give_the_same_tokens_whatever_the_batch(
         {"top_p": 0.7, "min_p": 0.02, "repetition_penalty": 1.1} if temperature else {},
     ):
         sampling = Sampling(temperature, **settings)
-        shared: dict[str, Any] = {"max_new_tokens": 12, "pad": 2, "stop": [2, *range(300, 330)]}
+        shared: dict[str, Any] = {"max_new_tokens": 8, "pad": 2, "stop": [2, *range(300, 330)]}
         together = decode(model, prompts, seeds=seeds, sampling=sampling, **shared)
         by_generate = generate_ids(model, padded(prompts, 2), seeds=seeds, sampling=sampling, **shared)
         alone = [
