@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.models.agent.grammar import PLACEHOLDERS, parse, parse_answer, render, template
 from eval_anything.models.agent.plan import MOST_ITEMS, ParsedPlan, Plan, PlanError, normal_item
+from tests.support.lanes import full
 
 T, I, A, V = MODALITIES  # noqa: E741
 
@@ -146,8 +147,9 @@ NOISE: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("noise", NOISE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 if full("engines") else 10, deadline=None)
 @given(plan=PLAIN_PLANS)
 def test_noise_keeps_the_meaning(noise: str, plan: Plan) -> None:
     assert parse(NOISE[noise](render(plan))).plan == plan
