@@ -5,8 +5,8 @@
 `replay` scores saved answers, each a text and a picture of its own to a prompt with a picture (12 kB of
 noise each, so media that are kept in memory show), `text` answers of a few words. `micro` asks the
 bundled checkpoint to draw, the same samples again and again. Printed is the peak of the process that
-runs (ru_maxrss), without the processes that decode, its seconds, and what the peak grows by for each
-further sample.
+runs (VmHWM of Linux; ru_maxrss has that of its parent, too), without the processes that decode, its
+seconds, and what the peak grows by for each further sample.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ primary: selection
 contract: {required: [text, image]}
 """
 CHILD = """\
-import resource, sys
+import re, sys
 from eval_anything.cli.main import main
 code = main(sys.argv[1:])
 assert code == 0, code
-unit = 1 if sys.platform == "darwin" else 1024
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+print("peak", int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024)
 """
 _MIB = 2**20
 
