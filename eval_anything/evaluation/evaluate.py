@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from eval_anything.content import Record
-from eval_anything.errors import Exit, ServerError, UserError
+from eval_anything.errors import EvalError, Exit, ServerError, UserError
 from eval_anything.evaluation.batches import PlannedBatches, Unfinished
 from eval_anything.evaluation.external import ExternalTasks
 from eval_anything.evaluation.judging import joins, judges_to_come, unjudged_answers
@@ -179,10 +179,10 @@ def _recorded(options: Options, run_plan: RunPlan, run: Run) -> dict[str, dict[t
 
 
 def load_model(model: Model) -> None:
-    """Loads the weights of a model. UserError if that fails."""
+    """Loads the weights of a model. UserError if that fails, or another EvalError that says why."""
     try:
         model.load()
-    except UserError:
+    except EvalError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"

@@ -160,6 +160,10 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
         str | None, _option("NAME", "name of the model in tables, sites and the run's directory")
     ] = None
     out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
+    replicas: Annotated[
+        Count,
+        _option("N", "copies of the model, each a process with its GPUs (1)", run=True),
+    ] = 1
     shard: Annotated[
         str | None, _option("I/N", "part I of N of the run; auto: that of a job array's task")
     ] = None

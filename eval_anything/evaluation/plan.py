@@ -23,6 +23,7 @@ from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import ComparingScorer, Scorer
 from eval_anything.models.base import Model, Sampling, folder_name
+from eval_anything.models.replicas.model import ReplicatedModel
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
 from eval_anything.servers.prices import Spending
@@ -208,6 +209,8 @@ def _model(options: Options, model: Model | None) -> Model:
             model.concurrency = options.concurrency
         else:
             model.batch_size = options.concurrency
+    if options.replicas > 1:
+        model = ReplicatedModel(model, options.replicas, options.model_args)
     return model
 
 
@@ -263,10 +266,11 @@ def _make_scorers(
 
 def _plan_external(options: Options, names: _Names, model: Model, repeats: int) -> list[ExternalTasks]:
     """Tasks of each external source: those that the user names, and those in the run. UserError with
-    `--shard`, since their tools run them as a whole."""
+    `--shard` and `--replicas`, since their tools run them as a whole."""
     sources = sorted({*names.external, *names.recorded_external})
-    if options.shard is not None and sources:
-        raise UserError(f"--shard: tasks of {', '.join(sources)} cannot be cut: run them without it")
+    for flag, is_given in (("--shard", options.shard is not None), ("--replicas", options.replicas > 1)):
+        if is_given and sources:
+            raise UserError(f"{flag}: tasks of {', '.join(sources)} cannot be cut: run them without it")
     return [
         find_source(source).plan(
             SourceRequest(

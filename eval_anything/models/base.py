@@ -92,6 +92,7 @@ class Model(ABC):
         concurrency: how many calls of `generate` may be under way at once.
         default_suite: the suite in which a bare task name is looked up.
         chats: whether it follows instructions in text, so that an agent may plan with it.
+        replicable: whether it is loaded on this machine, so that `--replicas` can load it several times.
         architecture: the name of its policy (`eval_anything.policies`) or the `model_type` of its
             checkpoint; empty for a model that cannot be trained.
         left_out: keys of requests that are not part of the run, as saved outputs do not answer them;
@@ -118,8 +119,9 @@ class Model(ABC):
         'hi'
     """
 
-    default_suite: ClassVar[str] = "open"
+    default_suite: str = "open"
     chats: ClassVar[bool] = True
+    replicable: ClassVar[bool] = False
     architecture: str = ""
     batch_size: int = 1
     concurrency: int = 1

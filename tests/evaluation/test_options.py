@@ -60,6 +60,7 @@ EVERY = Options(
     concurrency=4,
     name="mine",
     out="runs/x",
+    replicas=2,
     shard="2/4",
 )
 
@@ -89,7 +90,7 @@ def test_trainings_take_every_option_of_an_evaluation() -> None:
 
     settings = {n: getattr(EVERY, n) for n in EvaluationOptions.__struct_fields__}
     evaluation = msgspec.convert(settings, EvaluationSettings).options("micro", Path("runs/x"))
-    assert evaluation == msgspec.structs.replace(EVERY, name=None, shard=None)
+    assert evaluation == msgspec.structs.replace(EVERY, name=None, shard=None, replicas=1)
 
 
 def test_a_file_gives_the_same_options_and_the_command_line_wins(

@@ -27,8 +27,9 @@ BUNDLED = Path(__file__).resolve().parent.parent / "checkpoint"
 class MicroModel(Model):
     """Runs a checkpoint with a codec.json; `micro` without a path is the bundled one."""
 
-    default_suite: ClassVar[str] = "micro"
+    default_suite = "micro"
     chats: ClassVar[bool] = False
+    replicable = True
     architecture = "micro"
     generation_settings = frozenset(
         {"temperature", "system", "max_new_tokens", *RESTRICTIONS, *PENALTIES}

@@ -47,6 +47,8 @@ class TransformersModel(Model):
             the options of the family.
     """
 
+    replicable = True
+
     def __init__(self, spec: str, reference: str | Path, arguments: Mapping[str, str]) -> None:
         self.spec = spec
         text = {key: arguments[key] for key in ("revision", "adapter") if key in arguments}

@@ -1,0 +1,1 @@
+"""A model as several replicas, which answer batches at the same time."""
