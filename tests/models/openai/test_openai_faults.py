@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eval_anything.content import Response
+from eval_anything.content import Response, Usage
 from eval_anything.errors import ServerError, UserError
 from eval_anything.servers import replies as bodies
 from eval_anything.servers.prices import BudgetError, Spending
@@ -293,7 +293,7 @@ def test_a_spent_budget_begins_nothing_and_ends_what_is_paid(tmp_path: Path) -> 
     routes: dict[str, Route | Sent] = dict(ENDPOINTS["videos, looked at"][1])
 
     def begin(asked: Asked) -> Sent:
-        spending.money = 2.0
+        spending.add_earlier("gpt-4o", 1, Usage(output=10**6))
         return answer({"id": "v", "status": "queued"})
 
     routes["POST /videos"] = begin
