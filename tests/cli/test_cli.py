@@ -149,7 +149,7 @@ def test_json_with_failed_samples_still_is_one_document(cli: Cli, demo: Path, tm
 def test_the_table_and_the_page(cli: Cli, demo: Path, tmp_path: Path) -> None:
     result = cli(*RUN, "--tasks", "mine/demo", "--include", "mine")
     assert result.code == 0
-    assert "mine/demo  selection  1.000  0.342 .. 1.000  2" in result.out
+    assert "mine/demo  selection  1.000  0.224 .. 1.000  2" in result.out
     assert "results: runs/replay-rows/results.json" in result.out
     assert "mine/demo: 2 samples, run in runs/replay-rows" in result.err
     page = (tmp_path / "runs/replay-rows/report.html").read_text()

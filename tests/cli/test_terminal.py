@@ -30,7 +30,7 @@ def test_help_has_whole_sentences_and_examples(cli: Cli, command: str) -> None:
     assert "?." not in shown.out
     assert max(map(len, shown.out.splitlines())) <= 100
     leads_on = "COMMAND" in shown.out.splitlines()[0]
-    without = ("judges list", "models list", "doctor")
+    without = ("judges list", "models list", "presets list", "doctor")
     assert ("\nexamples:\n" in shown.out) == (not leads_on and command not in without)
 
 

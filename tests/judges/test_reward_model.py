@@ -199,7 +199,7 @@ def test_a_prompt_that_the_judge_cannot_read_leaves_the_sample_unscored(
 def test_the_fingerprint_covers_weights_and_metrics(bundled: Scorer, tmp_path: Path) -> None:
     for name, file, old, new in (
         ("same", "judge.yaml", b"", b""),
-        ("metric", "judge.yaml", b"image_audio: {range: [0, 1]}", b"image_audio: {range: [0, 2]}"),
+        ("metric", "judge.yaml", b"image_audio: {range: [0, 1],", b"image_audio: {range: [0, 2],"),
         ("weights", "checkpoint/model.safetensors", b"\x00\x3c", b"\x01\x3c"),
     ):
         path = tmp_path / name
