@@ -197,10 +197,12 @@ def _paths(words: Sequence[str]) -> list[Path]:
 
 def _model(options: Options, model: Model | None) -> Model:
     """The model, with the name and the concurrency of the options."""
+    arguments = options.model_args
     if model is None:
-        preset = preset_arguments(options.preset) if options.preset is not None else {}
-        model = resolve(options.model, {**preset, **options.model_args})
-    elif options.model_args:
+        if options.preset is not None:
+            arguments = {**preset_arguments(options.preset), **arguments}
+        model = resolve(options.model, arguments)
+    elif arguments:
         raise UserError("model_args: a model that is an object has its arguments already")
     if options.name is not None:
         model.name, model.folder = options.name, None
@@ -210,7 +212,7 @@ def _model(options: Options, model: Model | None) -> Model:
         else:
             model.batch_size = options.concurrency
     if options.replicas > 1:
-        model = ReplicatedModel(model, options.replicas, options.model_args)
+        model = ReplicatedModel(model, options.replicas, arguments)
     return model
 
 

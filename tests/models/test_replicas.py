@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
+from eval_anything.content import Response
 from eval_anything.errors import UserError
+from eval_anything.evaluation.options import Options
+from eval_anything.evaluation.plan import make_plan
+from eval_anything.models.base import Model
 from eval_anything.models.replicas.model import device_shares
+from eval_anything.sampling import GenerationSettings, Sampling
 from tests.support.helpers import Cli, Result, make_task, png, text_sample
 from tests.support.processes import Command
 
@@ -167,6 +172,41 @@ def test_models_that_have_no_replicas(cli: Cli, folder: Path) -> None:
     assert cli("run", "--model", "picky", "--replicas", "0").code == 2
 
 
+def test_replicas_take_the_settings_of_their_model(tmp_path: Path) -> None:
+    class Tuned(Model):
+        """A model with settings of its own."""
+
+        name = "tuned"
+        replicable = True
+        own_settings = GenerationSettings(top_k=3)
+        generation_settings = frozenset({"temperature", "top_k", "stop"})
+
+        def weights(self) -> str:
+            return "0" * 64
+
+        async def generate(self, requests: Any, store: Any) -> list[Response]:
+            return []
+
+        def check_sampling(self, sampling: Sampling) -> list[str]:
+            return [f"top_k is {sampling.top_k}"]
+
+        def checkpoint_settings(self) -> GenerationSettings:
+            return GenerationSettings(temperature=0.5)
+
+    make_task(tmp_path, samples=[text_sample("s0")])
+    options = Options(
+        model="",
+        tasks=["mine/demo"],
+        include=[str(tmp_path)],
+        stop=["."],
+        sampling="checkpoint",
+        replicas=2,
+    )
+    plan = make_plan(options, Tuned())
+    assert plan.sampling.base == Sampling(temperature=0.5, top_k=3, stop=["."])
+    assert "top_k is 3" in plan.notes
+
+
 def test_devices_are_shared_out() -> None:
     four = {"CUDA_VISIBLE_DEVICES": "0,1, 4,GPU-5"}
     assert device_shares(4, {}, four) == ["0", "1", "4", "GPU-5"]
@@ -218,7 +258,7 @@ def _runs(pid: int) -> bool:
 @pytest.mark.slow
 def test_replicas_of_a_checkpoint_equal_one_process(cli: Cli) -> None:
     command = ["run", "--model", "micro", "--tasks", "selection", "--limit", "6", "--temperature", "1"]
-    command += ["--model-arg", "batch_size=2", "--max-failed", "1"]
+    command += ["--top-p", "0.9", "--model-arg", "batch_size=2", "--max-failed", "1"]
     assert cli(*command, "--out", "one").code == 0
     done = cli(*command, "--out", "two", "--replicas", "2")
     assert done.code == 0, done.err

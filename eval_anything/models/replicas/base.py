@@ -21,7 +21,7 @@ class Recipe(Struct, frozen=True):
 
     Attributes:
         spec: the SPEC.
-        arguments: `--model-arg` values as the user gave them.
+        arguments: `--model-arg` values as the user gave them, and those of a preset.
         batch_size: requests of a batch.
     """
 

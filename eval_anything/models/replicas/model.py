@@ -13,6 +13,7 @@ from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request
 from eval_anything.models.replicas.base import Recipe, Replica, ReplicaDiedError
 from eval_anything.models.replicas.process import ProcessReplica
+from eval_anything.sampling import GenerationSettings, Sampling
 from eval_anything.tasks.task import Task
 
 _TRIES = 2
@@ -26,7 +27,7 @@ class ReplicatedModel(Model):
     Args:
         model: the model, which is not loaded here.
         count: number of replicas.
-        arguments: `--model-arg` values as the user gave them.
+        arguments: `--model-arg` values as the user gave them, and those of a preset.
 
     Raises:
         UserError: the model does not run on this machine.
@@ -49,10 +50,21 @@ class ReplicatedModel(Model):
         self.concurrency = count
         self.architecture = model.architecture
         self.default_suite = model.default_suite
+        self.own_settings = model.own_settings
 
     @property
     def inputs(self) -> Collection[Modality] | None:
         return self._model.inputs
+
+    @property
+    def generation_settings(self) -> Collection[str]:
+        return self._model.generation_settings
+
+    def check_sampling(self, sampling: Sampling) -> list[str]:
+        return self._model.check_sampling(sampling)
+
+    def checkpoint_settings(self) -> GenerationSettings:
+        return self._model.checkpoint_settings()
 
     def weights(self) -> str:
         return self._model.weights()
