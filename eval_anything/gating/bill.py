@@ -138,16 +138,18 @@ def bill(
     sides = read_side(Path(base)), read_side(Path(candidate))
     changes, refused = _comparable(*sides)
     groups = _groups(changes)
-    tested = harm_tests([_arrays(samples) for samples in groups.values()], margin, alpha)
+    arrays = [_arrays(samples) for samples in groups.values()]
     items = [
-        _item(name, samples, test, margin, alpha / len(groups))
-        for (name, samples), test in zip(groups.items(), tested, strict=True)
+        _item(name, samples, group, test, margin, alpha / len(groups))
+        for (name, samples), group, test in zip(
+            groups.items(), arrays, harm_tests(arrays, margin, alpha), strict=True
+        )
     ]
     through = _causes(items, groups, alpha)
     lost = {item.name: _most_lost(groups[item.name]) for item in items if item.verdict == "harmed"}
     answers = [_answers(side, [s for samples in lost.values() for s in samples]) for side in sides]
     paths = _evaluated(Path(training)) if training is not None else []
-    checkpoints = [(path.name, read_side(path)) for path in paths]
+    checkpoints = _Checkpoints(sides[0], paths)
     return Bill(
         base=str(base),
         candidate=str(candidate),
@@ -157,7 +159,7 @@ def bill(
             replace(
                 item,
                 paid=_paying(lost[item.name], *answers),
-                since=_since(item.name, sides[0], checkpoints, alpha / len(groups)),
+                since=checkpoints.since(item.name, alpha / len(groups)),
                 through=through.get(item.name),
             )
             if item.verdict == "harmed"
@@ -165,7 +167,7 @@ def bill(
             for item in items
         ],
         refused=refused,
-        checkpoints=[name for name, _ in checkpoints],
+        checkpoints=[path.name for path in paths],
     )
 
 
@@ -245,10 +247,15 @@ def _arrays(samples: Sequence[TaskSample]) -> BillGroup:
 
 
 def _item(
-    name: str, samples: Sequence[TaskSample], test: HarmTest, margin: float, alpha: float
+    name: str,
+    samples: Sequence[TaskSample],
+    group: BillGroup,
+    test: HarmTest,
+    margin: float,
+    alpha: float,
 ) -> BillItem:
     """An item; `alpha` is what Bonferroni leaves for its interval."""
-    group, change = _arrays(samples), test.change
+    change = test.change
     is_open = test.verdict == "not known"
     return BillItem(
         name=name,
@@ -362,20 +369,30 @@ def _evaluated(training: Path) -> list[Path]:
     return [path for _, path in sorted(steps)]
 
 
-def _since(name: str, base: Side, checkpoints: Sequence[tuple[str, Side]], alpha: float) -> str | None:
-    """The first checkpoint at which an item is harmed; by bisection, since what was paid is seldom
-    given back. None if the last one shows no harm."""
+class _Checkpoints:
+    """Runs of the checkpoints of a training, each read when it is asked for, and once."""
 
-    def is_harmed(side: Side) -> bool:
-        return _is_harmed(_groups(_comparable(base, side)[0]).get(name, []), alpha)
+    def __init__(self, base: Side, paths: Sequence[Path]) -> None:
+        self._base = base
+        self._paths = paths
+        self._read: dict[int, dict[str, list[TaskSample]]] = {}
 
-    if not checkpoints or not is_harmed(checkpoints[-1][1]):
-        return None
-    first, last = 0, len(checkpoints) - 1
-    while first < last:
-        middle = (first + last) // 2
-        if is_harmed(checkpoints[middle][1]):
-            last = middle
-        else:
-            first = middle + 1
-    return checkpoints[last][0]
+    def since(self, name: str, alpha: float) -> str | None:
+        """The first checkpoint at which an item is harmed; by bisection, since what was paid is seldom
+        given back. None if the last one shows no harm."""
+        first, last = 0, len(self._paths) - 1
+        if last < 0 or not self._is_harmed(last, name, alpha):
+            return None
+        while first < last:
+            middle = (first + last) // 2
+            if self._is_harmed(middle, name, alpha):
+                last = middle
+            else:
+                first = middle + 1
+        return self._paths[last].name
+
+    def _is_harmed(self, index: int, name: str, alpha: float) -> bool:
+        if index not in self._read:
+            changes, _ = _comparable(self._base, read_side(self._paths[index]))
+            self._read[index] = _groups(changes)
+        return _is_harmed(self._read[index].get(name, []), alpha)
