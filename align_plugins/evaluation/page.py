@@ -15,7 +15,7 @@ from align_plugins.workdir import PAGE, Workdir
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.leaderboard.charts import Point
-from eval_anything.leaderboard.curves import Best, best_of, log_charts, metric_curve, metric_title
+from eval_anything.leaderboard.curves import best_of, log_charts, metric_curve, metric_title
 from eval_anything.leaderboard.trainings import read_log
 from eval_anything.output.svg import Tree, element
 from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, read_results
@@ -37,10 +37,10 @@ class _Metric(NamedTuple):
     points: list[Point]
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> Point | None:
         """Its best checkpoint, unless none is better than the start."""
         best = best_of(self.points, self.better)
-        return best if best is not None and best.beats_start is not False else None
+        return best.marked if best is not None else None
 
 
 def write_page(work: Workdir, settings: EvaluationSettings | None, steps: int) -> Path:
@@ -148,8 +148,7 @@ def _row(evaluation: _Evaluated, metrics: Sequence[_Metric]) -> dict[str, Any]:
     cells = []
     for metric in metrics:
         point = next((p for p in metric.points if p.run == evaluation.name), None)
-        best = metric.best is not None and metric.best.point is point
-        cells.append(None if point is None else {"point": point, "best": best})
+        cells.append(None if point is None else {"point": point, "best": point is metric.best})
     note = evaluation.note
     return {
         "name": evaluation.name,

@@ -39,6 +39,11 @@ class Best(NamedTuple):
     point: Point
     beats_start: bool | None
 
+    @property
+    def marked(self) -> Point | None:
+        """The point to mark: none if the best is not better than the start."""
+        return None if self.beats_start is False else self.point
+
 
 class LogChart(NamedTuple):
     """A chart of a quantity of the log, and whether it is one of those that are looked at first."""
@@ -80,7 +85,7 @@ def metric_curve(title: str, points: Sequence[Point], better: str, last_step: fl
     body.append(path(band, "area", closed=True))
     body.append(path((frame.at(p.x, p.y) for p in points), "curve"))
     best = best_of(points, better)
-    marked = best.point if best is not None and best.beats_start is not False else None
+    marked = best.marked if best is not None else None
     for p in points:
         words = f"{_step_name(p)}: {p.y:.3g} ({p.low:.3g} to {p.high:.3g})"
         mark = [dot(*frame.at(p.x, p.y), 4.0 if len(points) <= 30 else 2.5), ["title", {}, words]]

@@ -148,8 +148,9 @@ def write_trainings(
             points = column_points(column, training, cells)
             if len(points) > 1:
                 best = best_of(points, column.better)
-                marked = best.point.run if best and best.beats_start is not False else ""
-                metrics.append([column.key, marked, _metric_chart(column, points, last_step)])
+                marked = best.marked if best is not None else None
+                run = marked.run if marked is not None else ""
+                metrics.append([column.key, run, _metric_chart(column, points, last_step)])
         charts = log_charts(training.log, last_step)
         if metrics or charts:
             key = f"trainings/{len(descriptions)}"
