@@ -14,7 +14,7 @@ from typing import Any
 from eval_anything.errors import UserError, near
 from eval_anything.evaluation.options import is_file
 from eval_anything.files.places import content_folder
-from eval_anything.files.reading import MAX_TEMPLATE, read_file
+from eval_anything.files.reading import read_text
 from eval_anything.files.yaml_files import read_yaml
 from eval_anything.models.base import Model
 from eval_anything.sampling import GenerationSettings
@@ -116,7 +116,7 @@ def system_text(setting: str, option: str, folder: Path = Path()) -> str:
             raise UserError(f"{option} {setting}: there is no such file")
         return setting
     try:
-        return read_file(path, MAX_TEMPLATE).decode("utf-8").strip()
+        return read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise UserError(f"{option} {setting}: the file cannot be read: {reason}") from None
