@@ -19,8 +19,8 @@ from eval_anything.lazy import lazy_names
 
 if TYPE_CHECKING:
     # Actions: evaluate a model, read runs, compare them, gate them.
-    from eval_anything.comparison import Comparison as Comparison
-    from eval_anything.comparison import compare as compare
+    from eval_anything.comparison.compare import Comparison as Comparison
+    from eval_anything.comparison.compare import compare as compare
 
     # Content types: arguments and results of scoring code and models.
     from eval_anything.content import MODALITIES as MODALITIES

@@ -10,7 +10,7 @@ from align_plugins.evaluation.checkpoints import Evaluations
 from align_plugins.settings import EvaluationSettings
 from align_plugins.trainer import Trained
 from align_plugins.workdir import PAGE, Workdir
-from eval_anything.comparison import compare
+from eval_anything.comparison.compare import compare
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.bill import bill

@@ -5,14 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from eval_anything.cli.printing import show
-from eval_anything.comparison import (
-    AggregateChange,
-    Comparison,
-    Flip,
-    GroupChange,
-    MetricChange,
-    compare,
-)
+from eval_anything.comparison.aggregates import AggregateChange
+from eval_anything.comparison.compare import Comparison, Flip, GroupChange, MetricChange, compare
 from eval_anything.errors import Exit
 from eval_anything.output.tables import escape, markdown_table, table
 from eval_anything.statistics.paired import Paired

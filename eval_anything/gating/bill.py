@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eval_anything.comparison import Side, read_side, refusal
+from eval_anything.comparison.sides import Side, read_side, refusal
 from eval_anything.content import Count, Modality, TextPart
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_strict

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from eval_anything.comparison import Side
+from eval_anything.comparison.sides import Side
 from eval_anything.gating.decide import Verdict, samples_that_settle
 from eval_anything.gating.policy import RunRule, TaskRule, Tier
 from eval_anything.statistics.intervals import mean_interval

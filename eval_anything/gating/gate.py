@@ -12,13 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET, Struct
 
-from eval_anything.comparison import (
-    Comparison,
-    MetricChange,
-    Side,
-    compare_sides,
-    read_side,
-)
+from eval_anything.comparison.compare import Comparison, MetricChange, compare_sides
+from eval_anything.comparison.sides import Side, read_side
 from eval_anything.errors import GateExit, UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (

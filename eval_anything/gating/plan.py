@@ -10,7 +10,9 @@ from statistics import NormalDist
 import numpy as np
 from msgspec import Struct
 
-from eval_anything.comparison import Side, by_sample, compare_sides, read_side
+from eval_anything.comparison.compare import compare_sides
+from eval_anything.comparison.pairs import by_sample
+from eval_anything.comparison.sides import Side, read_side
 from eval_anything.errors import UserError
 from eval_anything.gating.checks import Rule
 from eval_anything.gating.gate import rules_of

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from eval_anything.comparison import MetricChange
+from eval_anything.comparison.compare import MetricChange
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.gate import Against, GateResult
 from eval_anything.output.tables import escape, markdown_table, table

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval_anything.comparison import Side, pair, refusal
+from eval_anything.comparison.pairs import pair
+from eval_anything.comparison.sides import Side, refusal
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import UserError
 from eval_anything.gating.checks import Rule

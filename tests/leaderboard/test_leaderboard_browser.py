@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from eval_anything.comparison import compare
+from eval_anything.comparison.compare import compare
 from eval_anything.leaderboard.build import build
 from tests.support.browsing import Tab, until
 from tests.support.helpers import make_task, text_sample, write_jsonl

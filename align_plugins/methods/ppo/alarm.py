@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from align_plugins.evaluation.checkpoints import START, CheckpointMetric, Evaluations
-from eval_anything.comparison import compare
+from eval_anything.comparison.compare import compare
 
 
 class Alarm(Struct, frozen=True, kw_only=True):

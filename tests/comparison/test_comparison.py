@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from eval_anything import compare, gate
-from eval_anything.comparison import pair, read_side
+from eval_anything.comparison.pairs import pair
+from eval_anything.comparison.sides import read_side
 from eval_anything.content import Modality
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
