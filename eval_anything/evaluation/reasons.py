@@ -15,6 +15,7 @@ from msgspec import UNSET
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.files.wording import wording_key
 from eval_anything.judges.assemble import TaskScorers
+from eval_anything.output.tables import printable
 from eval_anything.runs.directory import Outline
 from eval_anything.runs.results_file import Reason, Results
 
@@ -100,15 +101,10 @@ class _Group:
     def reason(self) -> Reason:
         """The reason in its most frequent wording."""
         fields: dict[str, Any] = {"kind": UNSET, "judge": UNSET, **self._fields}
-        message = _printable(self._wordings.most_common(1)[0][0])
+        message = printable(self._wordings.most_common(1)[0][0])
         if len(message) > _LONGEST:
             message = message[:_LONGEST] + " …"
         return Reason(count=self._count, message=message, samples=self._first, **fields)
-
-
-def _printable(text: str) -> str:
-    """A text on one line, without characters that control a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def reason_lines(results: Results) -> list[str]:
@@ -132,5 +128,5 @@ def _ids(reason: Reason) -> str:
     """The samples of a reason of a server, in brackets."""
     if reason.outcome not in ("pending", "skipped"):
         return ""
-    ids = [_printable(sample) for sample in reason.samples[:_SAMPLES_A_LINE]]
+    ids = [printable(sample) for sample in reason.samples[:_SAMPLES_A_LINE]]
     return f" ({', '.join(ids)}{', ...' if reason.count > len(ids) else ''})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval_anything.gating.bill import AnswerPart, Bill, BillItem
-from eval_anything.output.tables import escape, markdown_table, table
+from eval_anything.output.tables import escape, markdown_table, printable, table
 
 _HEADER = ["", "n", "change", "interval", "p of harm", "at worst", "verdict"]
 
@@ -23,7 +23,8 @@ def text(bill: Bill) -> str:
     for item in _harmed(bill):
         lines = [f"{item.name}{_when(item)}: lost most"]
         lines += [
-            f"  {p.task} {p.sample_id} ({p.change:+.0%}): {_shown(p.base)} -> {_shown(p.candidate)}"
+            f"  {p.task} {printable(p.sample_id)} ({p.change:+.0%}): {_shown(p.base)} -> "
+            f"{_shown(p.candidate)}"
             for p in item.paid
         ]
         blocks.append("\n".join(lines))
@@ -91,9 +92,7 @@ def _linked(parts: Sequence[AnswerPart]) -> str:
 
 
 def _cut(text: str) -> str:
-    """A text in one line, without what a terminal would obey."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(printable.split())
+    line = printable(text)
     return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."
 
 

@@ -11,6 +11,16 @@ def escape(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
+def printable(text: str) -> str:
+    """A text on one line, without characters that control a terminal.
+
+    Example:
+        >>> printable("red\\x1b[31m\\n text")
+        'red\ufffd[31m text'
+    """
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
 def markdown_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> str:
