@@ -1,9 +1,13 @@
 "use strict";
-// The mean paired difference and its interval, as eval_anything/paired.py computes them: clustered
-// errors (CR3) with Student's quantile, and a correction where fewer than ten clusters differ.
+// The mean paired difference and its interval, as eval_anything/statistics computes them (paired.py,
+// `ends_of_mean` of intervals.py): clustered errors (CR3) with Student's quantile, moved by the skewness,
+// and the rule of three where fewer than ten clusters have another value than the commonest one.
 (() => {
   const FEW = 10;
-  const NOTHING = 1e-12;
+  const NOTHING = 1e-18;
+  const UNKNOWN_ICC = 2 / 3;
+  const PRIOR_DF = 4;
+  const Z95 = 1.959963984540054;
 
   const sum = (values) => values.reduce((s, v) => s + v, 0);
   const mean = (values) => sum(values) / values.length;
@@ -70,36 +74,48 @@
     const centre = mean(differences);
     const found = { difference: centre, low: null, high: null, n, clusters: groups };
     if (groups < 2) return found;
-    const deviations = new Array(groups).fill(0);
     const sums = new Array(groups).fill(0);
     differences.forEach((d, i) => {
-      deviations[code[i]] += d - centre;
-      sums[code[i]] += d;
+      sums[code[i]] += d - centre;
     });
-    const squares = deviations.map((d) => d * d);
+    const squares = sums.map((s) => s * s);
     const second = mean(squares);
     const share = groups / (groups - 1);
     const variance = (share * groups * second) / (n * n);
+    const clump = 1 + (n / groups - 1) * UNKNOWN_ICC;
+    const unseen = 1 - 0.05 ** (clump / n);
+    const ends = (low, high) => {
+      found.low = Math.max(-largest, low);
+      found.high = Math.min(largest, high);
+      return found;
+    };
+    const lowest = centre - unseen * (centre + largest);
+    const highest = centre + unseen * (largest - centre);
+    if (variance < NOTHING * (2 * largest) ** 2) return ends(lowest, highest);
     const excess = mean(squares.map((s) => s * s)) - second * second;
     let df = groups - 1;
     if (excess > 1e-12 * second * second)
       df = Math.min(df, Math.max(1, (2 * groups * second * second) / excess));
     const wide = groups < n ? variance * share : variance;
-    const quantile = EA.student(df);
-    const within = (centre_, half) => {
-      found.low = Math.max(-largest, centre_ - half);
-      found.high = Math.min(largest, centre_ + half);
-      return found;
-    };
-    if (sums.filter((s) => Math.abs(s) > NOTHING).length >= FEW)
-      return within(centre, quantile * Math.sqrt(wide));
-    let most = Math.max(...differences.map(Math.abs));
-    if (most < NOTHING * largest) most = largest;
-    const simple = mean(differences.map((d) => (d - centre) ** 2)) / (n - 1);
-    const inflation = simple > 0 ? Math.max(1, wide / simple) : n / groups;
-    const effective = n / inflation;
-    const middle = ((centre / most) * effective) / (effective + 2);
-    const square = ((mean(differences.map((d) => d * d)) / (most * most)) * effective + 2) / (effective + 2);
-    return within(most * middle, most * quantile * Math.sqrt((square - middle * middle) / (effective + 2)));
+    const simple = sum(differences.map((d) => (d - centre) ** 2)) / (n * (n - 1));
+    const assumed = (Math.max(0, (clump * simple) / wide - 1) * PRIOR_DF) / (PRIOR_DF + df);
+    const half = EA.student(df) * Math.sqrt(wide * (1 + assumed));
+    const skew = mean(sums.map((s) => s ** 3)) / second / n;
+    const shift = Math.min(half, Math.max(-half, ((1 + 2 * Z95 ** 2) / 6) * skew * (1 + assumed)));
+    const few = fewDiffer(differences, code, largest);
+    return ends(
+      Math.min(few ? lowest : centre, centre + shift - half),
+      Math.max(few ? highest : centre, centre + shift + half),
+    );
+  };
+
+  // Whether most differences are one and the same, and few clusters have another one.
+  const fewDiffer = (differences, code, largest) => {
+    const ordered = [...differences].sort((a, b) => a - b);
+    const commonest = ordered[Math.floor(ordered.length / 2)];
+    const others = differences.map((d) => Math.abs(d - commonest) / (2 * largest) > 1e-11);
+    if (2 * others.filter((o) => o).length >= differences.length) return false;
+    const clusters = new Set(code.filter((_, i) => others[i]));
+    return clusters.size < FEW;
   };
 })();
