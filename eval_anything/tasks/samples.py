@@ -92,6 +92,10 @@ class Samples(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return map(self.read, range(len(self)))
 
+    def __deepcopy__(self, memo: object) -> Samples:
+        """The same object, since samples are only read: lm_eval copies the settings of its tasks."""
+        return self
+
 
 class _ById(Mapping[str, Sample]):
     def __init__(self, samples: Samples) -> None:
