@@ -331,7 +331,9 @@ def test_a_servers_sound_in_a_container_of_clips_is_sound(made: Path, tmp_path: 
 def test_boxes_say_what_a_decoder_finds_or_nothing(made: Path) -> None:
     """Of sounds with and without a cover, in one piece, in fragments, cut, and with any byte changed."""
     paths = [
-        p for p in sorted(made.iterdir()) if p.suffix != ".truth" and b"ftyp" in p.read_bytes()[:12]
+        p
+        for p in sorted(made.iterdir())
+        if p.is_file() and p.suffix != ".truth" and b"ftyp" in p.read_bytes()[:12]
     ]
     told = {path.name: modality_by_boxes(path) for path in paths}
     streams = {p.name: Modality(pool().decode("streams", p).answer["modality"]) for p in paths}

@@ -11,6 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from eval_anything.cli.main import main
 
 
 def run_cli(*arguments: str | Path) -> None:
-    """`eval-anything` in this process; what it says is shown if it fails."""
+    """`eval-anything` in this process; what it says is shown if it fails. A thread of its own, since the
+    event loop of an open browser belongs to that of the tests."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = main([str(a) for a in arguments])
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        ThreadPoolExecutor(1) as own,
+    ):
+        code = own.submit(main, [str(a) for a in arguments]).result()
     assert code == 0, said.getvalue()
 
 

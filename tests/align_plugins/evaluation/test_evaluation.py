@@ -67,7 +67,7 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     page = (out / "report.html").read_text("utf-8")
     assert ('class="mark best"' in page) == done.json["beats_start"]
     titles = re.findall("<figcaption.*?>(.*?)</figcaption>", page)
-    assert titles[0] == "Modality selection: selection"
+    assert titles[:2] == ["Modality selection: vote_share", "Modality selection: selection"]
     assert {"loss", "dpo loss", "margin", "learning rate"} <= {*titles}
     assert page.count('href="runs/s') == 3
     assert "4" in re.findall("<dt>Steps</dt><dd>(.*?)</dd>", page)
