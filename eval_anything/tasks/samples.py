@@ -93,7 +93,7 @@ class Samples(Sequence[Sample]):
         return map(self.read, range(len(self)))
 
     def __deepcopy__(self, memo: object) -> Samples:
-        """The same object, since samples are only read: lm_eval copies the settings of its tasks."""
+        """The same object, since samples are only read: tools copy the settings of their tasks."""
         return self
 
 
