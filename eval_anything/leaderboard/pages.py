@@ -38,33 +38,36 @@ SCRIPTS = (
     "duel.js",
     "compare.js",
     "keys.js",
-    "app.js",
 )
-"""Scripts of the page, in the order in which they run."""
+"""Scripts of the page, in the order in which they run, before the one that draws: `app.js`."""
 
 
 _STYLES = ("base.css", "board.css", "pages.css", "charts.css")
 
 
 def write_index(site: Path, table: dict[str, Any]) -> None:
-    """Writes index.html with its styles and scripts. `table` is for browsers without scripts."""
+    """Writes index.html with its styles and scripts. `table` is for browsers without scripts.
+
+    The scripts are joined into one file, as the styles are: a browser opens files one after another, and
+    two dozen of them took more time than drawing the first rows of a board.
+    """
     content = content_folder("leaderboard")
-    for folder, names in (("styles", (*_STYLES, "icon.svg")), ("scripts", SCRIPTS)):
+    for folder in ("styles", "scripts"):
         (site / folder).mkdir()
-        for name in names:
-            (site / folder / name).write_bytes((content / folder / name).read_bytes())
+    (site / "styles" / "site.css").write_text(_style(), "utf-8")
+    (site / "scripts" / "site.js").write_text(_script(*SCRIPTS), "utf-8")
+    for own in ("styles/icon.svg", "scripts/app.js"):
+        (site / own).write_bytes((content / own).read_bytes())
     # Not every browser takes 'self' to mean the files beside a page from a disk: `file:` allows them.
     beside_page = "'self' file:"
     policy = _policy(beside_page, beside_page, beside_page)
-    page = _render(table, policy=policy, styles=_STYLES, scripts=SCRIPTS, inline=None)
+    page = _render(table, policy=policy, inline=None)
     (site / "index.html").write_bytes(page)
 
 
 def single_file(site: Path, table: dict[str, Any]) -> bytes:
     """Bytes of one page with all data and media of `site` inline. UserError above `LARGEST_FILE`."""
-    content = content_folder("leaderboard")
-    style = "".join((content / "styles" / name).read_text("utf-8") for name in _STYLES)
-    script = "\n".join((content / "scripts" / name).read_text("utf-8") for name in SCRIPTS)
+    style, script = _style(), _script(*SCRIPTS, "app.js")
     media_files = sorted(p for f in ("media", "thumbs") for p in (site / f).rglob("*") if p.is_file())
     chunk_files = sorted(p for p in (site / "data").rglob("*.js"))
     size = len(style) + len(script) + sum(p.stat().st_size for p in chunk_files)
@@ -88,7 +91,17 @@ def single_file(site: Path, table: dict[str, Any]) -> bytes:
             for p in media_files
         ],
     }
-    return _render(table, policy=policy, styles=(), scripts=(), inline=inline)
+    return _render(table, policy=policy, inline=inline)
+
+
+def _style() -> str:
+    folder = content_folder("leaderboard") / "styles"
+    return "".join((folder / name).read_text("utf-8") for name in _STYLES)
+
+
+def _script(*names: str) -> str:
+    folder = content_folder("leaderboard") / "scripts"
+    return "\n".join((folder / name).read_text("utf-8") for name in names)
 
 
 def _call(chunk: bytes) -> tuple[str, str]:
