@@ -74,13 +74,12 @@ def cut_torn_line(path: Path) -> None:
 
 def append_whole(file: int, piece: bytes) -> None:
     """Adds a piece to a file that is open for appending, all of it or nothing. OSError if it cannot."""
-    size = os.fstat(file).st_size
+    written = 0
     try:
-        written = 0
         while written < len(piece):
             written += os.write(file, piece[written:])
     except OSError:
-        os.ftruncate(file, size)
+        os.ftruncate(file, os.fstat(file).st_size - written)
         raise
 
 

@@ -173,11 +173,22 @@ def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> lis
     """The records with these (sample id, repeat), read like `read_run`; others take no memory."""
 
     def read_line(line: bytes) -> Record | None:
-        outline = decode_strict(line, Outline)
-        is_kept = (outline.sample_id, outline.repeat) in keys
-        return record_from_json(line, run) if is_kept else None
+        head = read_head(line)
+        return record_from_json(line, run) if (head.sample_id, head.repeat) in keys else None
 
     return _read(run, task, "records", read_line)
+
+
+class Head(Struct, frozen=True):
+    """The sample id and the repeat of a record, which identify it within its task."""
+
+    sample_id: str
+    repeat: Count
+
+
+def read_head(line: bytes) -> Head:
+    """The head of the record of a line: the rest is not made into anything."""
+    return decode_strict(line, Head)
 
 
 class Outline(Struct, frozen=True):
