@@ -24,6 +24,7 @@ from align_plugins.policies.base import (
     max_sequence_length,
     too_long,
 )
+from eval_anything.answer_text import answer_text
 from eval_anything.content import MODALITIES, Message, Modality, Part, TextPart
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
@@ -275,7 +276,7 @@ class ChatPolicy(Policy):
 
     def decode(self, ids: Sequence[int], store: MediaStore) -> tuple[Part, ...]:
         text = decoded(self._family.tokenizer, list(ids))
-        answer = split_thoughts(text.strip(), self._opened).answer.strip()
+        answer = answer_text(split_thoughts(text.strip(), self._opened).answer)
         return (TextPart(answer),) if answer else ()
 
     def collate(self, rows: Sequence[Encoded]) -> dict[str, Any]:

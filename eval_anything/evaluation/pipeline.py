@@ -21,7 +21,7 @@ from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
 from eval_anything.media import MediaError, MediaStore
 from eval_anything.models.base import Model, Request, Sampling, failure_of
-from eval_anything.models.checked import checked
+from eval_anything.models.checked import checked, with_answer_texts
 from eval_anything.models.turns import converse, messages_before
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.servers.trial import EarlyRefusalError, Held
@@ -307,7 +307,8 @@ async def _answer_all(
 
 async def answers_of(model: Model, requests: list[Request], store: MediaStore) -> list[Response]:
     """One response per request. An exception becomes a failure of the request that causes it: the
-    requests of the batch are then sent one by one."""
+    requests of the batch are then sent one by one. Texts follow the rule of `answer_text`; saved ones
+    stay as they are."""
     try:
         answers = await model.generate(requests, store)
         if [type(answer) for answer in answers] != [Response] * len(requests):
@@ -316,6 +317,8 @@ async def answers_of(model: Model, requests: list[Request], store: MediaStore) -
                 f"{type(model).__name__}.generate was asked for {len(requests)} Responses and returned "
                 f"{len(answers)} ({types}): it must return one a request, in order"
             )
+        if not model.saved_answers:
+            answers = [with_answer_texts(answer) for answer in answers]
         return [_stored(answer, store) for answer in answers]
     except EvalError:
         raise

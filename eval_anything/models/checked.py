@@ -1,12 +1,28 @@
-"""The check of a response before it is scored: its media exist, can be read and have the right type."""
+"""The check of a response before it is scored: its texts follow the one rule; its media exist, can be
+read and have the right type."""
 
 from __future__ import annotations
 
 import msgspec
 
+from eval_anything.answer_text import answer_text
 from eval_anything.content import Failure, MediaPart, Response, TextPart
 from eval_anything.media import MediaError, check_decodes
 from eval_anything.thoughts import nothing_but
+
+
+def with_answer_texts(response: Response) -> Response:
+    """The response with the texts of its parts by the rule of `answer_text`.
+
+    Example:
+        >>> with_answer_texts(Response((TextPart(" Paris\\n"),))).text
+        'Paris'
+    """
+    parts = tuple(
+        TextPart(answer_text(part.text)) if isinstance(part, TextPart) else part
+        for part in response.parts
+    )
+    return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 
 def checked(response: Response) -> Response:

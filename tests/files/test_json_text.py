@@ -64,9 +64,9 @@ def test_a_mark_is_removed_once() -> None:
 
 
 ODD: dict[str, tuple[bytes, str]] = {
-    "a cut emoji": (b"Paris \\ud83d", "Paris �"),
+    "a cut emoji": (b"Paris \\ud83d", "Paris"),
     "the second half of an emoji": (b"\\ude00 Paris", "� Paris"),
-    "bytes of half an emoji": (b"Paris \xf0\x9f\x98", "Paris �"),
+    "bytes of half an emoji": (b"Paris \xf0\x9f\x98", "Paris"),
 }
 
 
@@ -120,7 +120,7 @@ def _stream(*texts: bytes, mark: bytes = b"", more: bytes = b"") -> Reply:
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (_stream(b"Paris ", b"\\ud83d"), "Paris �"),
+        (_stream(b"Paris ", b"\\ud83d"), "Paris"),
         (_stream(b"Paris \\ud83d", b"\\ude00!"), "Paris 😀!"),
         (_stream(b"Paris", mark=b"\xef\xbb\xbf"), "Paris"),
         (_stream(b"Paris", more=b', "logprob": NaN'), "Paris"),

@@ -12,6 +12,7 @@ from eval_anything.media import MediaStore, media_part
 from eval_anything.models.base import Request, Sampling
 from eval_anything.models.hf import TransformersModel
 from tests.support.helpers import png
+from tests.support.streamed import streamed
 
 NEW = 12
 
@@ -126,7 +127,7 @@ def documented(
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=NEW, suppress_tokens=never)
     length = inputs["input_ids"].shape[1]
     new = ids[0, length:]
-    return processor.decode(new, skip_special_tokens=True).strip(), length, len(new)
+    return streamed(processor.tokenizer, new).strip(), length, len(new)
 
 
 def next_logits(model: TransformersModel, prompt: tuple[Message, ...]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from eval_anything.answer_text import answer_text
 from eval_anything.content import MODALITIES, Message, Modality, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -309,7 +310,7 @@ class GenericFamily(Family):
         text, ends = decoded(self.tokenizer, ids), prompt.request.sampling.stop or ()
         until = before_stop(text, ends, opened)
         by_text = until is not None or (bool(ends) and len(ids) < self.new_tokens([prompt]))
-        text = (text if until is None else until).strip()
+        text = answer_text(text if until is None else until)
         return GeneratedAnswer(
             parts=(TextPart(text),) if text else (),
             stop_reason="stop" if by_text or (ids and ids[-1] in self.stop) else "length",

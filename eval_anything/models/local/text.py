@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from eval_anything.answer_text import continuation_text
 from eval_anything.content import Failure, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
@@ -186,7 +187,7 @@ class LocalText(TextModel):
         reason = "stop" if stopped else "length"
         error = Failure("empty_output", nothing_but(True, reason, len(ids))) if unfinished else None
         return Response(
-            parts=(TextPart(text),),
+            parts=(TextPart(continuation_text(text)),),
             stop_reason=reason,
             usage=Usage(len(prompt.ids), len(ids)),
             error=error,

@@ -9,6 +9,7 @@ from typing import Any
 from eval_anything.thoughts import marks_among, opens_thoughts
 
 _TAIL = 16  # tokens at the end of a prompt that may open thoughts
+_HELD_BACK = 64  # tokens at the end of an answer that may be no characters
 
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -17,11 +18,23 @@ def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     names = marks_among(special.values())
     marks = {token_id: name for token_id, name in special.items() if name in names}
     if not any(token_id in marks for token_id in ids):
-        return str(tokenizer.decode(ids, skip_special_tokens=True))
+        return whole_text(tokenizer, ids)
     return "".join(
-        marks[run[0]] * len(run) if mark is not None else tokenizer.decode(run, skip_special_tokens=True)
+        marks[run[0]] * len(run) if mark is not None else whole_text(tokenizer, run)
         for mark, run in ((mark, list(group)) for mark, group in groupby(ids, key=marks.get))
     )
+
+
+def whole_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of token ids without special tokens, and without the tokens at its end that leave a
+    character unfinished: vLLM and llama.cpp hold back whole tokens, too."""
+    text = str(tokenizer.decode(ids, skip_special_tokens=True))
+    shortest = max(0, len(ids) - _HELD_BACK)
+    for end in range(len(ids) - 1, shortest - 1, -1):
+        if not text.endswith("\ufffd"):
+            break
+        text = str(tokenizer.decode(ids[:end], skip_special_tokens=True))
+    return text
 
 
 def begins_in_thoughts(tokenizer: Any, prompt: Sequence[int]) -> bool | None:

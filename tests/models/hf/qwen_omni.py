@@ -23,6 +23,7 @@ from eval_anything.models.hf.families.omni import OmniFamily
 from eval_anything.runs.directory import read_run
 from tests.support.asking import NEW, ask, loaded, medium, next_logits, requests_of, user
 from tests.support.helpers import Cli, mp4, png, wav
+from tests.support.streamed import streamed
 from tests.support.tiny_omni import tiny_qwen2_5_omni, tiny_qwen3_omni
 
 CODES = 10
@@ -158,7 +159,7 @@ class Documented:
 
     def words(self, ids: Any, inputs: Any) -> str:
         new = ids[0, inputs["input_ids"].shape[1] :]
-        return str(self.processor.decode(new, skip_special_tokens=True)).strip()
+        return streamed(self.processor.tokenizer, new).strip()
 
     def text(self, messages: tuple[Message, ...]) -> str:
         inputs = self.inputs(messages, "")

@@ -14,6 +14,7 @@ from eval_anything.models.hf import TransformersModel
 from eval_anything.runs.directory import read_run
 from tests.support.asking import NEW, ask, ask_alone, loaded, medium, next_logits, requests_of, user
 from tests.support.helpers import Cli, png
+from tests.support.streamed import streamed
 from tests.support.tiny_image_out import tiny_chameleon
 
 AROUND = ["<image>", "<racm3:break>", "<eoss>"]
@@ -50,7 +51,7 @@ def documented(original: tuple[Any, Any], prompt: str, images: list[Path]) -> tu
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=NEW, suppress_tokens=never)
     length = inputs["input_ids"].shape[1]
     new = ids[0, length:]
-    return processor.decode(new, skip_special_tokens=True).strip(), length, len(new)
+    return streamed(processor.tokenizer, new).strip(), length, len(new)
 
 
 def test_text_as_the_documented_call(

@@ -15,6 +15,7 @@ from eval_anything.models.hf import TransformersModel
 from eval_anything.models.local.batches import token_budget
 from tests.support.asking import NEW, ask, loaded, user
 from tests.support.helpers import Cli
+from tests.support.streamed import streamed
 from tests.support.tiny import tiny_tokenizer
 from tests.support.tiny_media import tiny_llava
 
@@ -36,7 +37,7 @@ def plain(path: Path, prompt: str, adapter: Path | None = None) -> str:
     with torch.inference_mode():
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=NEW)[0]
     new = ids[inputs["input_ids"].shape[1] :]
-    return str(tokenizer.decode(new, skip_special_tokens=True)).strip()
+    return streamed(tokenizer, new).strip()
 
 
 def lora(base: Path, path: Path, seed: int = 0) -> Path:
@@ -346,7 +347,7 @@ def test_an_encoder_and_decoder_answers_without_its_start_token(tmp_path: Path) 
         inputs = tokenizer(messages[0].parts[0].text, return_tensors="pt")  # type: ignore[union-attr]
         with torch.inference_mode():
             ids = model.eval().generate(**inputs, do_sample=False, max_new_tokens=NEW)[0]
-        assert response.text == tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert response.text == streamed(tokenizer, ids).strip()
         assert response.usage.output == len(ids) - 1
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from eval_anything.answer_text import answer_text
 from eval_anything.content import MediaPart, Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -17,6 +18,7 @@ from eval_anything.models.hf.conversation import plain_template
 from eval_anything.models.hf.families.image_tokens import ImageTokenFamily
 from eval_anything.models.hf.families.pictures import guidance_scale, picture_part
 from eval_anything.models.hf.family import EncodedPrompt, Hole
+from eval_anything.models.local.thoughts import whole_text
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +141,7 @@ class ChameleonFamily(ImageTokenFamily):
         tokens = self._tokens
         while ids:
             start = ids.index(tokens.start) if tokens.start in ids else len(ids)
-            text = self.tokenizer.decode(ids[:start], skip_special_tokens=True).strip()
+            text = answer_text(whole_text(self.tokenizer, ids[:start]))
             if text:
                 yield TextPart(text), ids[:start]
             image, ids = ids[start : start + tokens.room], ids[start + tokens.room :]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from eval_anything.answer_text import answer_text
 from eval_anything.content import Part, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -18,6 +19,7 @@ from eval_anything.models.hf.conversation import plain_template
 from eval_anything.models.hf.families.image_tokens import ImageTokenFamily
 from eval_anything.models.hf.families.pictures import guidance_scale, leave_out_check, picture_part
 from eval_anything.models.hf.family import Hole
+from eval_anything.models.local.thoughts import whole_text
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +114,7 @@ class Emu3Family(ImageTokenFamily):
         while ids:
             image = _next_image(ids, self._tokens, self.tokenizer)
             before = ids if image is None else ids[: image.start]
-            text = self.tokenizer.decode(before, skip_special_tokens=True).strip()
+            text = answer_text(whole_text(self.tokenizer, before))
             if text:
                 yield TextPart(text), before
             if image is None:
