@@ -70,6 +70,24 @@ def test_a_command_gets_the_prompt_as_it_is(prompt: str, tmp_path: Path) -> None
     assert made(python(tmp_path, code, stdin=True), Order(prompt, 7)) == [prompt.encode()]
 
 
+def test_a_program_of_a_virtual_environment_keeps_it(tmp_path: Path) -> None:
+    """Its Python is a link to another one, and only its own place says which packages it has."""
+    home = Path(sys._base_executable).parent  # type: ignore[attr-defined]
+    packages = (
+        tmp_path / "venv/lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    )
+    packages.mkdir(parents=True)
+    (packages / "only_here.py").write_text("WORD = 'mine'")
+    program = tmp_path / "venv/bin/python"
+    program.parent.mkdir()
+    program.symlink_to(sys._base_executable)  # type: ignore[attr-defined]
+    (tmp_path / "venv/pyvenv.cfg").write_text(f"home = {home}\n")
+    code = "import only_here, sys; open(sys.argv[1], 'w').write(only_here.WORD)"
+    for name in (str(program), "venv/bin/python"):
+        generator = command(tmp_path, name, "-c", code, "{out}", "--", "{prompt}")
+        assert made(generator, Order("draw", 7)) == [b"mine"]
+
+
 def test_a_prompt_with_a_nul_or_too_long_fails_that_order_alone(tmp_path: Path) -> None:
     generator = python(tmp_path, WRITES, "{out}", "--", "{prompt}")
     first, second, third = made(generator, Order("a\0b", 0), Order("x" * 10**6, 0), Order("ok", 0))

@@ -104,7 +104,8 @@ class CommandGenerator(Generator):
             raise UserError(
                 f"{context.name}: there is no program {name!r}: install it, or give its path"
             )
-        self._program = Path(executable).resolve()
+        # Not resolved: the Python of a virtual environment is a link, and its place names its packages.
+        self._program = Path(executable).absolute()
 
     def weights(self) -> str:
         """sha256 of the program and of the files that its arguments name."""
