@@ -69,7 +69,7 @@ def resolve(spec: str, arguments: Mapping[str, str]) -> Model:
     if name in names:
         cls: type[Model] = plugins.load(plugins.MODELS, name)
         return cls.from_spec(spec, reference, arguments)
-    if spec.startswith((".", "/", "~")) or spec.endswith(".jsonl"):
+    if spec.startswith((".", "/", "~")) or spec.endswith((".jsonl", ".gguf")):
         raise UserError(f"--model {spec}: there is no such file or folder")
     hint = near(name, names) or _likely(spec)
     raise UserError(
@@ -98,6 +98,6 @@ def _class_for(spec: str, path: Path) -> type[Model]:
     unusable = "".join(f"\n{cls}" for cls in classes if isinstance(cls, UserError))
     raise UserError(
         f"{spec}: nothing in it that can be evaluated. A checkpoint needs config.json, "
-        "weights as .safetensors and a tokenizer; saved outputs are a *.jsonl file, a run, or a "
-        f"folder as replay/DIR.{unusable}"
+        "weights as .safetensors and a tokenizer, or is a .gguf file; saved outputs are a *.jsonl file, "
+        f"a run, or a folder as replay/DIR.{unusable}"
     )

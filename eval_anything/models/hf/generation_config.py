@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import read_json
+from eval_anything.models.hf.gguf_file import read_metadata
 from eval_anything.models.hf.source import Source
 from eval_anything.models.local.generation import SCORES
 from eval_anything.sampling import GenerationSettings, Sampling
@@ -24,6 +26,16 @@ _OTHER_WAYS: dict[str, Any] = {
     "eta_cutoff": 0.0,
     "top_h": None,
     "penalty_alpha": None,
+}
+
+
+# Settings in the metadata of GGUF files, and our names of them.
+_OF_GGUF = {
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "penalty_repeat": "repetition_penalty",
 }
 
 
@@ -43,11 +55,13 @@ def note_of_scores(source: Source, sampling: Sampling) -> list[str]:
 
 
 def recommended(source: Source) -> GenerationSettings:
-    """The settings of generation in a checkpoint's generation_config.json.
+    """The settings of generation in a checkpoint's generation_config.json, or in a GGUF file.
 
     UserError if it has none, or a way to sample that we do not have.
     """
     where = f"--sampling checkpoint: {source.location}"
+    if source.gguf is not None:
+        return _converted(_of_gguf(where, source.gguf), where)
     config = _config(source)
     if not config:
         raise UserError(f"{where} has no generation_config.json: give the settings as options")
@@ -70,10 +84,31 @@ def recommended(source: Source) -> GenerationSettings:
             values["top_k"] = 0
     else:
         values["temperature"] = 0.0
+    return _converted(values, where)
+
+
+def _of_gguf(where: str, file: Path) -> dict[str, Any]:
+    """The settings in the metadata of a GGUF file. UserError as in `recommended`."""
+    metadata, _ = read_metadata(file)
+    start = "general.sampling."
+    keys = {k.removeprefix(start): v for k, v in metadata.items() if k.startswith(start)}
+    unsupported = [n for n in ("mirostat", "xtc_probability") if keys.get(n)]
+    if unsupported:
+        raise UserError(
+            f"{where}: its metadata have {', '.join(unsupported)}, which is not done here: give the "
+            "settings that you want as options"
+        )
+    if "temp" not in keys:
+        raise UserError(f"{where} names no temperature ({start}temp): give the settings as options")
+    values = {setting: keys[key] for key, setting in _OF_GGUF.items() if key in keys}
+    return values if values["temperature"] else {"temperature": 0.0}
+
+
+def _converted(values: Mapping[str, Any], where: str) -> GenerationSettings:
     try:
         return msgspec.convert(values, GenerationSettings)
     except msgspec.ValidationError as error:
-        raise UserError(f"{where}: its generation_config.json is not usable: {error}") from None
+        raise UserError(f"{where}: its settings of generation are not usable: {error}") from None
 
 
 def _config(source: Source) -> dict[str, Any]:

@@ -78,8 +78,9 @@ class GenericFamily(Family):
         )
         self.load_processing(reads_media)
         self.model = self._load_weights(auto)
-        loading.check_vocabulary(self.tokenizer, self.model, self.source.processing)
-        self.stop = loading.stop_ids(self.tokenizer, self.model)
+        if self.source.processing != str(self.source.gguf):  # one file has both
+            loading.check_vocabulary(self.tokenizer, self.model, self.source.processing)
+        self.stop = loading.stop_ids(self.tokenizer, self.model, self.source)
         config = self.model.config
         if self.processor is None:
             self.positions = getattr(config, "max_position_embeddings", None)
@@ -104,7 +105,8 @@ class GenericFamily(Family):
     def _load_processing(self, reads_media: bool) -> Any:
         """Sets tokenizer, processor and inputs; returns the one that has the chat template."""
         if not reads_media:
-            self.tokenizer = loading.load_tokenizer(self.source, self.settings)
+            if self.tokenizer is None:
+                self.tokenizer = loading.load_tokenizer(self.source, self.settings)
             self.inputs = (Modality.TEXT,)
             return self.tokenizer
         self.processor = loading.load_processor(self.source, self.settings)

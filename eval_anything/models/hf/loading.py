@@ -8,6 +8,7 @@ from typing import Any
 
 from eval_anything.errors import UserError, install
 from eval_anything.files.reading import read_text
+from eval_anything.models.hf import gguf_file
 from eval_anything.models.hf.family import FamilySettings
 from eval_anything.models.hf.source import Source
 
@@ -17,27 +18,42 @@ def load_model(auto: Any, source: Source, settings: FamilySettings) -> Any:
 
     Args:
         auto: a class with `from_pretrained`.
-        source: the checkpoint; its weights must be safetensors.
+        source: the checkpoint; its weights must be safetensors, or a GGUF file.
         settings: dtype, device, quantization and the like.
 
     Raises:
         UserError: the files lack a tensor (it would be random), or a setting cannot be met.
     """
+    from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if source.gguf is not None and settings.quantization:
+        raise UserError(
+            f"--model-arg quantization={settings.quantization}: {source.gguf} has fixed bits: leave it "
+            "out, or take another file"
+        )
     options: dict[str, Any] = {
         "dtype": settings.dtype,
-        "revision": source.revision,
-        "use_safetensors": True,
-        "trust_remote_code": settings.trust_remote_code,
         "output_loading_info": True,
         **_placement(settings),
     }
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # missing tensors are reported below, once
     try:
-        model, report = auto.from_pretrained(source.location, **options)
+        if source.gguf is not None:
+            with gguf_file.alone(source.gguf) as (folder, name):
+                config = AutoConfig.for_model(**source.config)
+                model, report = auto.from_pretrained(folder, config=config, gguf_file=name, **options)
+            gguf_file.divide_frequencies(model, source.gguf)
+        else:
+            model, report = auto.from_pretrained(
+                source.location,
+                revision=source.revision,
+                use_safetensors=True,
+                trust_remote_code=settings.trust_remote_code,
+                **options,
+            )
     finally:
         logging.set_verbosity(verbosity)
     missing = sorted(report["missing_keys"])
@@ -116,6 +132,9 @@ def load_tokenizer(source: Source, settings: FamilySettings) -> Any:
     """The tokenizer, which pads with its end token if it has no padding token."""
     from transformers import AutoTokenizer
 
+    if source.gguf is not None and source.processing == source.location:
+        with gguf_file.alone(source.gguf) as (folder, name):
+            return _ready(AutoTokenizer.from_pretrained(folder, gguf_file=name))
     tokenizer = AutoTokenizer.from_pretrained(
         source.processing, revision=source.revision, trust_remote_code=settings.trust_remote_code
     )
@@ -181,8 +200,11 @@ def check_vocabulary(tokenizer: Any, model: Any, where: str) -> None:
         )
 
 
-def stop_ids(tokenizer: Any, model: Any) -> list[int]:
-    """Token ids that end an answer, from the generation config or else from the tokenizer."""
+def stop_ids(tokenizer: Any, model: Any, source: Source) -> list[int]:
+    """Token ids that end an answer, from the generation config or else from the tokenizer; those of a
+    GGUF file are in it."""
+    if source.gguf is not None and (ends := gguf_file.end_ids(source.gguf, tokenizer)):
+        return ends
     stop = model.generation_config.eos_token_id
     stop = [stop] if isinstance(stop, int) else list(stop or [])
     if not stop and tokenizer.eos_token_id is not None:
@@ -220,7 +242,8 @@ def load_chat_template(settings: FamilySettings, holder: Any, where: str) -> str
         raise UserError(
             f"{where} has no chat template. For a base model, which goes on with plain text: "
             "--model-arg chat_template=none (in the settings of a training: chat_template: none); else "
-            "give it: --model-arg chat_template=FILE.jinja, or as chat_template.jinja in that folder"
+            "give it: --model-arg chat_template=FILE.jinja"
+            f"{'' if Path(where).is_file() else ', or as chat_template.jinja in that folder'}"
         )
     return str(template)
 

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers: a directory, or `hf/ID` from the hub."""
+"""Checkpoints of transformers: a directory, a GGUF file, or `hf/ID` from the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, failure_of, typed_arguments
 from eval_anything.models.hf.families import families, family_of
 from eval_anything.models.hf.family import EncodedPrompt, Family, FamilySettings, GeneratedAnswer
-from eval_anything.models.hf.source import ADAPTER, Source, find_source
+from eval_anything.models.hf.gguf_file import note_of_tokenizer
+from eval_anything.models.hf.source import ADAPTER, GGUF, Source, find_source
 from eval_anything.models.local.batches import Batcher, token_budget
 from eval_anything.models.local.checkpoint import name_of_checkpoint
 from eval_anything.sampling import GenerationSettings, Sampling
@@ -42,7 +43,7 @@ class TransformersModel(Model):
 
     Args:
         spec: the SPEC as the user wrote it.
-        reference: a folder, or an id of the hub.
+        reference: a folder, a GGUF file, or an id of the hub.
         arguments: `--model-arg` values: fields of `FamilySettings`, batch_size, adapter, revision, and
             the options of the family.
     """
@@ -55,7 +56,7 @@ class TransformersModel(Model):
         self.source = find_source(reference, text.get("revision", ""), text.get("adapter", ""))
         path = Path(reference)
         id_name = str(reference).strip("/").replace("/", "--")
-        self.name = name_of_checkpoint(path) if path.is_dir() else id_name
+        self.name = name_of_checkpoint(path) if path.exists() else id_name
         self.architecture = self.source.model_type
         cls = family_of(self.architecture)
         shared = msgspec.structs.asdict(FamilySettings())
@@ -78,8 +79,12 @@ class TransformersModel(Model):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether the folder has the config of a checkpoint or of an adapter."""
+        """Whether it is a GGUF file, or a folder with one, or with the config of a checkpoint."""
+        if path.is_file():
+            return path.suffix == GGUF
         names = ("config.json", ADAPTER)
+        if any(path.glob(f"*{GGUF}")):
+            return True
         return any((path / n).is_file() for n in names) and not (path / "codec.json").is_file()
 
     @classmethod
@@ -104,7 +109,8 @@ class TransformersModel(Model):
     def check_sampling(self, sampling: Sampling) -> list[str]:
         from eval_anything.models.hf.generation_config import note_of_scores
 
-        return [*self.family.check_sampling(sampling), *note_of_scores(self.source, sampling)]
+        notes = [*self.family.check_sampling(sampling), *note_of_scores(self.source, sampling)]
+        return notes if self.source.gguf is None else [*notes, *note_of_tokenizer(self.source.gguf)]
 
     def checkpoint_settings(self) -> GenerationSettings:
         from eval_anything.models.hf.generation_config import recommended
@@ -224,7 +230,7 @@ def _rows(text: str) -> int | str:
 
 
 def _window(source: Source) -> int:
-    if source.path is None:
+    size = source.weight_bytes
+    if size is None:
         return _LEAST_WINDOW
-    size = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
     return next((rows for largest, rows in _WINDOWS if size <= largest), _LEAST_WINDOW)

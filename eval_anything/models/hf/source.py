@@ -12,17 +12,21 @@ from eval_anything.errors import UserError
 from eval_anything.files.hashing import hash_files
 from eval_anything.files.json_text import read_json
 from eval_anything.models.hf.architecture import check_served
+from eval_anything.models.hf.gguf_file import read_config
 from eval_anything.models.local.checkpoint import CONVERT, check_complete, weight_files
 
 ADAPTER = "adapter_config.json"
 
 
+GGUF = ".gguf"
+
+
 class Source(NamedTuple):
-    """A checkpoint: a local folder or an id of the hub, with or without an adapter of LoRA.
+    """A checkpoint: a local folder, a GGUF file or an id of the hub, with or without an adapter of LoRA.
 
     Attributes:
-        location: the folder or id, for `from_pretrained` of transformers.
-        path: the folder, None for an id.
+        location: the folder, GGUF file or id, for `from_pretrained` of transformers.
+        path: the folder or GGUF file, None for an id.
         revision: branch, tag or commit of an id.
         adapter: the folder of the adapter.
         config: the content of config.json.
@@ -38,6 +42,19 @@ class Source(NamedTuple):
     def model_type(self) -> str:
         """The value of config.model_type; empty if there is none."""
         return str(self.config.get("model_type", ""))
+
+    @property
+    def gguf(self) -> Path | None:
+        """The GGUF file; None for a checkpoint of another form."""
+        return self.path if self.path is not None and self.path.is_file() else None
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Size of the files of weights; None for an id."""
+        if self.path is None:
+            return None
+        files = [self.gguf] if self.gguf is not None else self.path.glob("*.safetensors")
+        return sum(file.stat().st_size for file in files)
 
     @property
     def processing(self) -> str:
@@ -56,6 +73,8 @@ class Source(NamedTuple):
             UserError: an id has no weights as safetensors, or the hub does not answer.
         """
         adapter = [] if self.adapter is None else [*_settings(self.adapter), *weight_files(self.adapter)]
+        if self.gguf is not None:
+            return hash_files([self.gguf, *adapter])
         if self.path is not None:
             return hash_files([*_settings(self.path), *weight_files(self.path), *adapter])
         from huggingface_hub import HfApi  # the commit that the id stands for names its files
@@ -83,8 +102,8 @@ def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
     """The checkpoint that a SPEC names.
 
     Args:
-        reference: a folder or an id of the hub; a folder with an adapter_config.json stands for its base
-            model with this adapter.
+        reference: a folder, a GGUF file or an id of the hub; a folder with an adapter_config.json stands
+            for its base model with this adapter.
         revision: branch, tag or commit of an id; empty for the default.
         adapter: the folder of an adapter; empty for none.
 
@@ -102,21 +121,27 @@ def find_source(reference: str | Path, revision: str, adapter: str) -> Source:
     elif adapter:
         on_top = Path(adapter)
         _adapter_config(on_top)
-    if path.is_dir():
+    if path.exists() or path.suffix == GGUF:
         if revision:
-            raise UserError(f"--model-arg revision={revision}: {path} is a folder; ids have revisions")
-        config = _checked_config(path)
-        return Source(str(path), path, None, on_top, config)
+            raise UserError(f"--model-arg revision={revision}: {path} is a path; ids have revisions")
+        return Source(str(path), path, None, on_top, _config_of_path(path))
     config = _config_of_id(str(reference), revision or None)
     return Source(str(reference), None, revision or None, on_top, config)
 
 
-def _checked_config(path: Path) -> dict[str, Any]:
-    """The content of config.json of a complete checkpoint.
+def _config_of_path(path: Path) -> dict[str, Any]:
+    """The content of config.json of a complete checkpoint, or what stands for it in a GGUF file.
 
     If a file is missing and no family serves the architecture, the error is about the architecture:
     such checkpoints may have other files.
     """
+    if path.suffix == GGUF and not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+        return read_config(path)
+    files = sorted(file.name for file in path.glob(f"*{GGUF}"))
+    if files and not (path / "config.json").is_file():
+        raise UserError(f"{path} has GGUF files ({', '.join(files)}): name one, as {path / files[0]}")
     try:
         return check_complete(path)
     except UserError:

@@ -25,8 +25,8 @@ CONVERT = (
 
 
 def name_of_checkpoint(path: Path) -> str:
-    """The name of the model in a directory: that of the directory or, for one checkpoint of a training,
-    that of the training, too.
+    """The name of the model in a directory or file: that of the directory or, for one checkpoint of a
+    training, that of the training, too.
 
     Example:
         >>> name_of_checkpoint(Path("/models/tiny")), name_of_checkpoint(Path("/runs/dpo/final"))
@@ -34,6 +34,8 @@ def name_of_checkpoint(path: Path) -> str:
         >>> name_of_checkpoint(Path("/runs/dpo/checkpoints/checkpoint-20"))
         'dpo/step-20'
     """
+    if path.is_file():
+        return path.stem
     path = path.resolve()
     if path.name == "merged":  # the whole model beside an adapter
         path = path.parent

@@ -184,7 +184,7 @@ def test_weights_that_do_not_fit_their_config_are_the_users_error(
         ("max_new_tokens=-1", "--model-arg max_new_tokens=-1: must be at least 1"),
         ("trust_remote_code=yes", "--model-arg trust_remote_code=yes: must be true or false"),
         ("output=image", "--model-arg output=image: a checkpoint of type llama answers with text"),
-        ("revision=main", "is a folder; ids have revisions"),
+        ("revision=main", "is a path; ids have revisions"),
         ("adapter=nowhere", "nowhere is no adapter of LoRA: adapter_config.json is missing"),
         ("batch_size", "--model-arg batch_size: must be NAME=VALUE"),
         ("=3", "--model-arg =3: must be NAME=VALUE"),
