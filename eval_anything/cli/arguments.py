@@ -282,6 +282,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_handler(parser, "compare:compare_runs")
     parser.add_argument("base", metavar="BASE", type=Path, help="directory of the first run")
     parser.add_argument("candidate", metavar="CANDIDATE", type=Path, help="directory of the second run")
+    parser.add_argument(
+        "--equivalence",
+        metavar="MARGIN",
+        type=float,
+        help="say whether the runs are equal within this share of the range"
+        ", and how often their answers are the same",
+    )
     parser.add_argument("--all", action="store_true", help="show every metric and group")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
 

@@ -6,15 +6,30 @@ from argparse import Namespace
 
 from eval_anything.cli.printing import show
 from eval_anything.comparison.aggregates import AggregateChange
+from eval_anything.comparison.answers import SameAnswers
 from eval_anything.comparison.compare import Comparison, Flip, GroupChange, MetricChange, compare
+from eval_anything.comparison.equivalence import EquivalenceReport
 from eval_anything.errors import Exit
 from eval_anything.output.tables import escape, markdown_table, table
+from eval_anything.statistics.equivalence import Equivalence
 from eval_anything.statistics.paired import Paired
 
 _FLIPS = 5
 
 
 _HEADER = ["task", "metric", "base", "candidate", "change", "95 % interval", "p (Holm)", "sees", "-/+"]
+
+
+_EQUIVALENCE_HEADER = [
+    "task",
+    "metric",
+    "difference",
+    "90 % interval",
+    "verdict",
+    "n",
+    "same answers",
+    "differ in",
+]
 
 
 _LEGEND = (
@@ -27,7 +42,7 @@ _LEGEND = (
 
 def compare_runs(options: Namespace) -> Exit:
     """Prints every metric of two runs with its change, as text, Markdown or JSON."""
-    comparison = compare(options.base, options.candidate)
+    comparison = compare(options.base, options.candidate, options.equivalence)
     text = _markdown(comparison) if options.markdown else _text(comparison, options.all)
     return show(options, comparison, text)
 
@@ -45,6 +60,10 @@ def _text(comparison: Comparison, show_all: bool) -> str:
     for change in metrics:
         if change.flips and (_significant(change.change) or show_all):
             blocks.append(_flips(change))
+    if comparison.equivalence is not None:
+        rows = _equivalence_rows(comparison.equivalence)
+        blocks.append(table(_EQUIVALENCE_HEADER, rows, right=(2, 5, 6)))
+        blocks.append(_equivalence_legend(comparison.equivalence))
     blocks.append("\n".join([_LEGEND, *_remarks(comparison, show_all)]))
     return "\n\n".join(blocks)
 
@@ -59,10 +78,49 @@ def _markdown(comparison: Comparison) -> str:
         "",
         _LEGEND,
     ]
+    if comparison.equivalence is not None:
+        rows = _equivalence_rows(comparison.equivalence)
+        lines += ["", markdown_table(_EQUIVALENCE_HEADER, rows, right=(2, 5, 6)), ""]
+        lines.append(_equivalence_legend(comparison.equivalence))
     for change in comparison.metrics:
         if change.primary and change.flips:
             lines += ["", _linked_flips(comparison, change)]
     return "\n".join([*lines, "", *(f"- {note}" for note in _remarks(comparison, show_all=True))])
+
+
+def _equivalence_rows(report: EquivalenceReport) -> list[list[str]]:
+    answers = {same.task: same for same in report.answers}
+    rows = []
+    for name, verdict in report.tasks.items():
+        task, _, metric = name.rpartition(":")
+        rows.append([task, metric, *_equivalence_cells(verdict), *_answer_cells(answers.get(task))])
+    if len(rows) > 1:
+        rows.append(["all tasks", "mean", *_equivalence_cells(report.overall), "", ""])
+    return rows
+
+
+def _equivalence_cells(item: Equivalence) -> list[str]:
+    ends = "" if item.interval is None else f"{item.interval[0]:+.3f} .. {item.interval[1]:+.3f}"
+    verdict: str = item.verdict
+    if item.verdict == "not known" and item.needed is not None:
+        verdict += f": about {item.needed} samples would settle it"
+    return [f"{item.difference:+.3f}", ends, verdict, str(item.n)]
+
+
+def _answer_cells(same: SameAnswers | None) -> list[str]:
+    if same is None:
+        return ["", ""]
+    listed = ", ".join(f"{kind} {count}" for kind, count in same.kinds.items())
+    return [f"{same.equal:.3f} ({same.ci95[0]:.3f}-{same.ci95[1]:.3f})", listed]
+
+
+def _equivalence_legend(report: EquivalenceReport) -> str:
+    return (
+        f"equivalent: a loss and a gain of {report.margin:g} of the range are both excluded (two "
+        "one-sided tests at 5 %: the 90 % interval is inside of the margin). different: the whole "
+        "interval is beyond it. same answers: their share with its 95 % interval; differ in: the "
+        "others, by the least that explains it."
+    )
 
 
 def _linked_flips(comparison: Comparison, change: MetricChange) -> str:

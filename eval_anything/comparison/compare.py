@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from eval_anything.comparison.aggregates import AggregateChange, aggregate_changes
+from eval_anything.comparison.equivalence import EquivalenceReport, check_margin, equivalence_of
 from eval_anything.comparison.pairs import PairedSample, mean_of, pair
 from eval_anything.comparison.sides import Side, read_side, refused_metrics, samples_of
 from eval_anything.errors import UserError
@@ -81,7 +82,8 @@ class Comparison(Struct, frozen=True):
 
     `refused` has the reason why a metric (`task:metric`) or an aggregate cannot be compared.
     `p_holm` holds the adjusted p of each task's primary metric (family-wise error rate), `p_bh` that of
-    every metric (false discovery rate), both by `task:metric`.
+    every metric (false discovery rate), both by `task:metric`. `equivalence` has the verdicts that were
+    asked for.
     """
 
     base: str
@@ -97,22 +99,27 @@ class Comparison(Struct, frozen=True):
     judges: dict[str, JudgeResult]
     notes: list[str]
     refused: dict[str, str] = {}
+    equivalence: EquivalenceReport | None = None
 
 
-def compare(base: str | Path, candidate: str | Path) -> Comparison:
+def compare(base: str | Path, candidate: str | Path, equivalence: float | None = None) -> Comparison:
     """Compares two run directories.
 
     Args:
         base: the run directory to compare with.
         candidate: the run directory whose changes are reported.
+        equivalence: a margin, as a share of the range of a metric: are the runs equal within it?
 
     Raises:
-        UserError: a run is unfinished, or the runs have no metric in common that can be compared.
+        UserError: a run is unfinished, the runs have no metric in common that can be compared, or the
+            margin is none.
     """
-    return compare_sides(read_side(Path(base)), read_side(Path(candidate)))
+    if equivalence is not None:
+        check_margin(equivalence)
+    return compare_sides(read_side(Path(base)), read_side(Path(candidate)), equivalence)
 
 
-def compare_sides(base: Side, candidate: Side) -> Comparison:
+def compare_sides(base: Side, candidate: Side, equivalence: float | None = None) -> Comparison:
     """Compares two runs that have been read; otherwise like `compare`."""
     tasks = [task for task in base.file.tasks if task in candidate.file.tasks]
     if not tasks:
@@ -151,6 +158,14 @@ def compare_sides(base: Side, candidate: Side) -> Comparison:
         judges=candidate.results.judges,
         notes=_notes(base, candidate, metrics, refused),
         refused=refused,
+        equivalence=None
+        if equivalence is None
+        else equivalence_of(
+            base,
+            candidate,
+            equivalence,
+            [(m.task, m.metric) for m in metrics if m.primary and not m.invalid],
+        ),
     )
 
 

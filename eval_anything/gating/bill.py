@@ -25,7 +25,6 @@ from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_strict
 from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.gating.checks import Rule
-from eval_anything.gating.decide import samples_that_settle
 from eval_anything.gating.policy import PROOF_MARGINS, TaskRule
 from eval_anything.gating.requirements import (
     TaskSample,
@@ -36,7 +35,14 @@ from eval_anything.gating.requirements import (
 )
 from eval_anything.runs.directory import read_records, read_run_file
 from eval_anything.statistics.intervals import Floats, Ints, cluster_codes
-from eval_anything.statistics.paired import Paired, change_interval, holm, lowest_change, paired
+from eval_anything.statistics.paired import (
+    Paired,
+    change_interval,
+    holm,
+    lowest_change,
+    paired,
+    samples_that_settle,
+)
 
 _PAYING = 5  # samples that are named for each loss
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from eval_anything.comparison.sides import Side
-from eval_anything.gating.decide import Verdict, samples_that_settle
+from eval_anything.gating.decide import Verdict
 from eval_anything.gating.policy import RunRule, TaskRule, Tier
 from eval_anything.statistics.intervals import mean_interval
+from eval_anything.statistics.paired import samples_that_settle
 
 
 class Rule(NamedTuple):

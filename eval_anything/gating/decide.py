@@ -9,7 +9,6 @@ modalities. Since all must be proven, each is tested at `alpha` (intersection-un
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -17,7 +16,14 @@ import numpy as np
 from msgspec import Struct
 
 from eval_anything.statistics.intervals import Floats, Ints
-from eval_anything.statistics.paired import Paired, holm, lowest_change, paired
+from eval_anything.statistics.paired import (
+    Paired,
+    holm,
+    lowest_change,
+    mean_of_means,
+    paired,
+    samples_that_settle,
+)
 
 Verdict = Literal["PASS", "WARN", "BLOCK", "INCONCLUSIVE", "INVALID"]
 
@@ -172,20 +178,9 @@ def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDeci
 
 
 def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> SuiteDecision:
-    """The mean of the metrics' means by weight, as one paired difference over all samples: sample i
-    of metric t counts N w_t / n_t."""
-    total_weight = sum(m.weight for m in measured)
-    sizes = [len(m.values) for m in measured]
-    factors = [
-        sum(sizes) * metric.weight / total_weight / size
-        for metric, size in zip(measured, sizes, strict=True)
-    ]
-    starts = np.cumsum([0, *(int(m.clusters.max()) + 1 for m in measured)])
-    values = np.concatenate([f * m.values for f, m in zip(factors, measured, strict=True)])
-    clusters = np.concatenate([start + m.clusters for start, m in zip(starts, measured, strict=False)])
-    strata = np.repeat(np.arange(len(measured)), sizes)
-    change = paired(values, clusters, np.array(factors), strata)
-    lowest = lowest_change(values, clusters, np.array(factors), alpha, strata)
+    """The mean of the metrics' means by weight."""
+    pooled = mean_of_means([(m.values, m.clusters) for m in measured], [m.weight for m in measured])
+    change, lowest = paired(*pooled), lowest_change(*pooled[:3], alpha, pooled.strata)
     if change.p_worse is None or lowest is None:
         return SuiteDecision(change, margin, None, "INCONCLUSIVE", None)
     if change.p_worse <= alpha / 2 and change.difference < -margin / 4:
@@ -195,15 +190,3 @@ def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> Suit
         return SuiteDecision(change, margin, lowest, "WARN" if significant else "PASS", None)
     multiple = samples_that_settle(change.difference - lowest, change.difference + margin)
     return SuiteDecision(change, margin, lowest, "INCONCLUSIVE", multiple)
-
-
-def samples_that_settle(half: float, room: float) -> float | None:
-    """Multiple of the samples with which an interval that reaches `half` to one side fits into `room`:
-    more samples shrink it by the root of their number. None if no number would, or more than 1,000.
-
-    Example:
-        >>> samples_that_settle(0.03, 0.02)
-        2.3
-    """
-    factor = (half / room) ** 2 if room > 0 else math.inf
-    return math.ceil(factor * 10) / 10 if factor <= 1000 else None

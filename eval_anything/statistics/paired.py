@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -137,6 +138,48 @@ def lowest_change(
     """
     ends = change_interval(differences, clusters, largest, error, strata, sides=1)
     return None if ends is None else ends[0]
+
+
+class Pooled(NamedTuple):
+    """The first arguments of `paired` for the mean over several tasks."""
+
+    differences: Floats
+    clusters: Ints
+    largest: Floats
+    strata: Ints
+
+
+def mean_of_means(tasks: Sequence[tuple[Floats, Ints]], weights: Sequence[float]) -> Pooled:
+    """The weighted mean of the means of several tasks, as one mean over all their samples: sample i of
+    task t counts N w_t / n_t.
+
+    Args:
+        tasks: of each the differences (n,) as shares of its range, and the codes (n,) of their clusters.
+        weights: of each.
+    """
+    sizes = [len(values) for values, _ in tasks]
+    factors = [
+        sum(sizes) * weight / sum(weights) / size for weight, size in zip(weights, sizes, strict=True)
+    ]
+    starts = np.cumsum([0, *(int(clusters.max()) + 1 for _, clusters in tasks)])
+    return Pooled(
+        np.concatenate([f * values for f, (values, _) in zip(factors, tasks, strict=True)]),
+        np.concatenate([start + codes for start, (_, codes) in zip(starts, tasks, strict=False)]),
+        np.array(factors),
+        np.repeat(np.arange(len(tasks)), sizes),
+    )
+
+
+def samples_that_settle(half: float, room: float) -> float | None:
+    """Multiple of the samples with which an interval that reaches `half` to one side fits into `room`:
+    more samples shrink it by the root of their number. None if no number would, or more than 1,000.
+
+    Example:
+        >>> samples_that_settle(0.03, 0.02)
+        2.3
+    """
+    factor = (half / room) ** 2 if room > 0 else math.inf
+    return math.ceil(factor * 10) / 10 if factor <= 1000 else None
 
 
 def _deviations(

@@ -6,15 +6,18 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from eval_anything import compare, gate
+from eval_anything.comparison.answers import difference
+from eval_anything.comparison.equivalence import equivalence_of
 from eval_anything.comparison.pairs import pair
 from eval_anything.comparison.sides import read_side
-from eval_anything.content import Modality
+from eval_anything.content import Failure, Latency, MediaPart, Modality, Record, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.files.hashing import sha256_of
 from eval_anything.runs.directory import read_run
@@ -292,3 +295,90 @@ def test_forty_tasks_of_two_thousand_samples_take_little_more_than_reading_them(
     gate = ["gate", "run", "--baseline", runs[0], "--candidate", runs[1], "--policy", policy]
     assert _cpu_seconds(lambda: cli(*gate)) < 3 * reading
     assert _cpu_seconds(lambda: cli("bill", *runs)) < 3 * reading
+
+
+def test_two_runs_that_are_equal_within_a_margin(numbers: Numbers, cli: Cli) -> None:
+    numbers.task("same", 120)
+    numbers.task("other", 120, better="lower", most=10.0)
+    base = numbers.run("base", {"same": [1.0, 0.0] * 60, "other": [3.0] * 120})
+    new = numbers.run("new", {"same": [1.0, 0.0] * 60, "other": [3.0] * 20 + [9.0] * 100})
+    report = compare(base, new, equivalence=0.05).equivalence
+    assert report is not None
+    same, other = report.tasks["num/same:value"], report.tasks["num/other:value"]
+    assert (same.verdict, same.difference, same.n) == ("equivalent", 0.0, 120)
+    assert (other.verdict, other.difference) == ("different", pytest.approx(-0.5))
+    assert report.overall.difference == pytest.approx(-0.25)
+    assert report.overall.verdict == "different"
+    answers = {answers.task: answers for answers in report.answers}
+    assert (answers["num/same"].equal, answers["num/same"].kinds) == (1.0, {})
+    assert answers["num/other"].kinds == {"text": 100}
+    low, high = answers["num/other"].ci95
+    assert low < 20 / 120 < high
+    assert compare(base, new).equivalence is None
+    text = cli("compare", base, new, "--equivalence", "0.05").out
+    assert "equivalent: a loss and a gain of 0.05 of the range are both excluded" in text
+    assert "all tasks" in text
+    markdown = cli("compare", base, new, "--equivalence", "0.05", "--markdown").out
+    assert "| num/other | value | -0.500 |" in markdown
+    assert "| different | 120 | 0.167 (0.1" in markdown
+    decided = cli("compare", base, new, "--equivalence", "0.05", "--json").json["equivalence"]
+    assert decided["tasks"]["num/same:value"]["verdict"] == "equivalent"
+    wide = cli("compare", base, new, "--equivalence", "0.001").out
+    assert "not known: about" in wide
+
+
+@pytest.mark.parametrize("margin", ["0", "-0.1", "1", "nan", "inf"])
+def test_a_margin_that_is_none(margin: str, numbers: Numbers, cli: Cli) -> None:
+    done = cli("compare", "base", "new", "--equivalence", margin)
+    assert done.code == 2
+    assert "must be a share of the range above 0 and below 1" in done.err
+
+
+def test_runs_without_a_metric_in_common_are_not_called_equal(numbers: Numbers) -> None:
+    numbers.task("t", 2)
+    side = read_side(numbers.run("base", {"t": [1.0, 0.0]}))
+    with pytest.raises(UserError, match="no sample with a value of a primary metric in both"):
+        equivalence_of(side, side, 0.1, [])
+
+
+def _record(text: str, **more: Any) -> Record:
+    return Record(
+        sample_id="s",
+        repeat=0,
+        item="i",
+        source_id="s",
+        parts=(TextPart(text),),
+        order_known=True,
+        stop_reason="stop",
+        scores={},
+        error=None,
+        usage=Usage(),
+        latency=Latency(),
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "kind"),
+    [
+        ("Paris", "Paris", None),
+        ("Paris", " Paris\n", "white space"),
+        ("Paris", "Paris \ufffd", "cut character"),
+        ("Paris", "Paris<|im_end|>\n", "control token"),
+        ("Paris", "Rome", "text"),
+    ],
+)
+def test_in_what_answers_differ(base: str, candidate: str, kind: str | None) -> None:
+    assert difference(_record(base), _record(candidate)) == kind
+    assert difference(_record(candidate), _record(base)) == kind
+
+
+def test_in_what_answers_differ_besides_the_last_text() -> None:
+    failed = msgspec.structs.replace(_record("Paris"), error=Failure("model_error", "no"))
+    assert difference(_record("Paris"), failed) == "failure"
+    assert difference(failed, failed) is None
+    turns = [_record("Paris", turns=((TextPart(text),),)) for text in ("a", "a ", "b")]
+    assert [difference(turns[0], turn) for turn in turns] == [None, "white space", "text"]
+    shown = (TextPart("Paris"), MediaPart(Modality.IMAGE, "0" * 64, "image/png", Path("/red.png")))
+    pictured = msgspec.structs.replace(_record("Paris"), parts=shown)
+    assert difference(_record("Paris"), pictured) == "media"
