@@ -36,6 +36,10 @@ PAGE = "report.html"
 """The page of a training, in its folder."""
 
 
+BILL_PAGE = "bill.html"
+"""The page of what it cost, beside it."""
+
+
 LENGTH = ("max_steps", "num_train_epochs")
 """Settings of the length of a training."""
 

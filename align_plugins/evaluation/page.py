@@ -11,7 +11,7 @@ import msgspec
 from align_plugins.evaluation.checkpoints import Evaluations
 from align_plugins.evaluation.report import findings
 from align_plugins.settings import EvaluationSettings
-from align_plugins.workdir import PAGE, Workdir
+from align_plugins.workdir import BILL_PAGE, PAGE, Workdir
 from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.leaderboard.charts import Point
@@ -64,6 +64,7 @@ def write_page(work: Workdir, settings: EvaluationSettings | None, steps: int) -
         .render(
             name=work.path.name,
             facts=_facts(begun, summary, last, steps),
+            bill=BILL_PAGE if summary.get("bill") else "",
             findings=[*(summary.get("lines") or ()), *findings(summary)],
             metrics=[_figure(_chart(m, last)) for m in metrics if m.points],
             titles=[m.title for m in metrics],

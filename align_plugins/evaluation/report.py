@@ -9,12 +9,12 @@ from typing import Any
 from align_plugins.evaluation.checkpoints import Evaluations
 from align_plugins.settings import EvaluationSettings
 from align_plugins.trainer import Trained
-from align_plugins.workdir import PAGE, Workdir
+from align_plugins.workdir import BILL_PAGE, PAGE, Workdir
 from eval_anything.comparison.compare import compare
 from eval_anything.errors import UserError
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.bill import bill
-from eval_anything.gating.bill_report import markdown
+from eval_anything.gating.bill_report import markdown, write_bill_page
 from eval_anything.gating.gate import gate
 from eval_anything.gating.report import write_gate
 from eval_anything.output.progress import Progress
@@ -74,8 +74,8 @@ def report_evaluations(
 
 
 def _bill(start: Path, best: Path, work: Workdir, progress: Progress) -> dict[str, list[str]] | None:
-    """Names of modalities and combinations by verdict; also writes bill.json and bill.md. None where the
-    start and the best checkpoint have nothing to compare, which is said."""
+    """Names of modalities and combinations by verdict; also writes bill.json, bill.md and bill.html.
+    None where the start and the best checkpoint have nothing to compare, which is said."""
     try:
         result = bill(start, best, training=work.path)
     except UserError as error:
@@ -83,6 +83,7 @@ def _bill(start: Path, best: Path, work: Workdir, progress: Progress) -> dict[st
         return None
     write_atomically(work.path / "bill.json", pretty_json(result))
     write_atomically(work.path / "bill.md", markdown(result).encode())
+    write_bill_page(result, work.path / BILL_PAGE)
     by_verdict: dict[str, list[str]] = {}
     for item in result.items:
         notes = [f"through {item.through}"] if item.through is not None else []

@@ -308,6 +308,7 @@ def _add_bill(parser: argparse.ArgumentParser) -> None:
         help="the loss that is still harmless, a share of the range (default: 0.05)",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page, with media")
 
 
 def _add_gate(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,8 @@ from eval_anything.files.templates import page_templates
 from eval_anything.files.writing import write_atomically
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
-from eval_anything.media import MediaError, MediaStore, medium_bytes, probe
+from eval_anything.media import MediaStore, medium_bytes
+from eval_anything.media.tiny import is_tiny
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import Outline, RunFile, read_records, read_run_file
 from eval_anything.runs.ordered import OrderedRecords
@@ -34,10 +35,6 @@ _LONGEST_TEXT = 4000
 
 
 _COPIED = 200_000_000  # bytes
-
-
-_TINY = (100, 40_000)
-"""Pixels of a picture's longer side, and bytes: a smaller one is enlarged, with its pixels sharp."""
 
 
 _OUTCOMES = ("failed", "skipped", "unscored", "worse half", "better half")
@@ -200,18 +197,8 @@ class _PageMedia:
                 return {"modality": "text", "text": f"({part.modality} of the prompt: {part.path.name})"}
             part = self._store.put(medium_bytes(part.path), part.modality)
         source = quote(part.path.relative_to(self._store.root.parent).as_posix())
-        tiny = part.modality == "image" and _is_tiny(part.path)
+        tiny = part.modality == "image" and is_tiny(part.path)
         return {"modality": str(part.modality), "source": source, "tiny": tiny}
-
-
-@cache
-def _is_tiny(path: Path) -> bool:
-    """Whether a picture has so few pixels that it is shown larger than it is."""
-    pixels, size = _TINY
-    try:
-        return path.stat().st_size <= size and max(probe(path).size or (pixels,)) < pixels
-    except (MediaError, OSError):
-        return False  # the page shows that it is missing
 
 
 def results_table(results: Results) -> str:

@@ -102,7 +102,8 @@ class CheckpointNote(Struct, frozen=True):
 
 class Bill(Struct, frozen=True, kw_only=True):
     """Items of all modalities and combinations that have samples; `refused` has the reasons why tasks of
-    both runs are left out, `checkpoints` the runs of the training that `since` was looked for in."""
+    both runs are left out, `checkpoints` the runs of the training that `since` was looked for in,
+    `unevaluated` its saved checkpoints that have no run."""
 
     base: str
     candidate: str
@@ -111,6 +112,7 @@ class Bill(Struct, frozen=True, kw_only=True):
     items: list[BillItem]
     refused: dict[str, str]
     checkpoints: list[str] = []
+    unevaluated: list[str] = []
 
     @property
     def harmed(self) -> list[str]:
@@ -174,6 +176,7 @@ def bill(
         ],
         refused=refused,
         checkpoints=[path.name for path in paths],
+        unevaluated=_unevaluated(Path(training), paths) if training is not None else [],
     )
 
 
@@ -278,15 +281,18 @@ def _item(
 
 
 def _needed(change: Paired, lowest: float | None, margin: float, alpha: float) -> int | None:
-    """Number of samples that would prove the margin or, if that is less, show the harm."""
+    """Number of samples that would prove the margin or, if that is less, show the harm: more than there
+    are, and as many clusters as p takes if all of them lose."""
     if lowest is None or change.stderr is None:
         return None
     multiples = [samples_that_settle(change.difference - lowest, change.difference + margin)]
     if change.difference < 0:
         half = NormalDist().inv_cdf(1 - alpha) * change.stderr
-        multiples.append(samples_that_settle(half, -change.difference))
+        multiple = samples_that_settle(half, -change.difference)
+        fewest = math.log2(1 / alpha) / change.clusters
+        multiples.append(None if multiple is None else max(multiple, fewest))
     possible = [multiple for multiple in multiples if multiple is not None]
-    return math.ceil(change.n * min(possible)) if possible else None
+    return max(change.n + 1, math.ceil(change.n * min(possible))) if possible else None
 
 
 def _causes(
@@ -361,10 +367,7 @@ def _evaluated(training: Path) -> list[Path]:
     """Runs of the checkpoints of a training, in the order of its steps. UserError if there is none."""
     steps = []
     for path in (training / "runs").glob("*/training.json"):
-        try:
-            note = decode_strict(read_file(path, MAX_DOCUMENT), CheckpointNote)
-        except ValueError as error:
-            raise UserError(f"{path} cannot be read: {error}") from None
+        note = _note(path)
         if note.step > 0 and read_run_file(path.parent).status == "done":
             steps.append((note.step, path.parent))
     if not steps:
@@ -373,6 +376,22 @@ def _evaluated(training: Path) -> list[Path]:
             "have no `evaluate:`"
         )
     return [path for _, path in sorted(steps)]
+
+
+def _note(path: Path) -> CheckpointNote:
+    try:
+        return decode_strict(read_file(path, MAX_DOCUMENT), CheckpointNote)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def _unevaluated(training: Path, runs: Sequence[Path]) -> list[str]:
+    """Names of the complete checkpoints of a training whose step has no run, by step."""
+    evaluated = {_note(run / "training.json").step for run in runs}
+    saved = {
+        _note(path).step: path.parent.name for path in (training / "checkpoints").glob("*/training.json")
+    }
+    return [name for step, name in sorted(saved.items()) if step not in evaluated]
 
 
 class _Checkpoints:

@@ -1,11 +1,18 @@
-"""Reports of a bill: text for a terminal, and Markdown."""
+"""Reports of a bill: text for a terminal, Markdown, and a page."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from eval_anything.gating.bill import AnswerPart, Bill, BillItem
+from eval_anything.files.templates import page_templates
+from eval_anything.files.writing import write_atomically
+from eval_anything.gating.bill import AnswerPart, Bill, BillItem, PayingSample
+from eval_anything.media.tiny import is_tiny
 from eval_anything.output.tables import escape, markdown_table, printable, table
 
 _HEADER = ["", "n", "change", "interval", "p of harm", "at worst", "verdict"]
@@ -14,7 +21,10 @@ _HEADER = ["", "n", "change", "interval", "p of harm", "at worst", "verdict"]
 _RIGHT = (1, 2, 4, 5)
 
 
-_SHORT = 60  # characters of an answer that are shown
+_SHORT = 60  # characters of an answer that are shown in a line
+
+
+_LONGEST = 4000  # characters of a text that are shown on the page
 
 
 def text(bill: Bill) -> str:
@@ -66,6 +76,65 @@ def _verdict(item: BillItem) -> str:
     return item.verdict + (f", through {item.through}" if item.through is not None else "")
 
 
+def write_bill_page(bill: Bill, path: Path) -> None:
+    """Writes the bill as a page without scripts. Media of the runs are files to which it links, relative
+    to the page's folder."""
+    reach = _reach(bill)
+    folder = path.resolve().parent
+    html = (
+        page_templates()
+        .get_template("bill.html")
+        .render(
+            bill=bill,
+            name=Path(bill.candidate).name or bill.candidate,
+            remarks=_remarks(bill)[1:],
+            notes={item.name: _notes(item) for item in bill.items},
+            samples={item.name: [_sample_view(p, folder) for p in item.paid] for item in bill.items},
+            reach=reach,
+            place=lambda change: f"{50 + 50 * change / reach:.1f}%",
+        )
+    )
+    write_atomically(path, html.encode())
+
+
+def _reach(bill: Bill) -> float:
+    """The end of the pictures' scale: the farthest interval, rounded up to whole percents."""
+    ends = [abs(end) for item in bill.items for end in item.interval or ()]
+    farthest = max([2 * bill.margin, *ends, *(abs(item.difference) for item in bill.items)])
+    return min(1.0, math.ceil(100 * farthest) / 100)
+
+
+def _notes(item: BillItem) -> list[str]:
+    notes = [f"since {item.since}"] if item.since is not None else []
+    notes += [f"through {item.through}"] if item.through is not None else []
+    if item.needed is not None:
+        notes.append(f"about {item.needed:,} samples would settle it")
+    return notes
+
+
+def _sample_view(sample: PayingSample, folder: Path) -> dict[str, Any]:
+    return {
+        "task": sample.task,
+        "id": printable(sample.sample_id),
+        "change": sample.change,
+        "base": [_part_view(part, folder) for part in sample.base],
+        "candidate": [_part_view(part, folder) for part in sample.candidate],
+    }
+
+
+def _part_view(part: AnswerPart, folder: Path) -> dict[str, Any]:
+    if not part.path:
+        text = part.text if len(part.text) <= _LONGEST else part.text[:_LONGEST] + " …"
+        return {"modality": "text", "text": text}
+    path = Path(part.path)
+    source = quote(os.path.relpath(path.resolve(), folder).replace(os.sep, "/"))
+    return {
+        "modality": str(part.modality),
+        "source": source,
+        "tiny": part.modality == "image" and is_tiny(path),
+    }
+
+
 def _harmed(bill: Bill) -> list[BillItem]:
     """Items that are harmed by themselves."""
     return [item for item in bill.items if item.name in bill.harmed]
@@ -107,4 +176,7 @@ def _remarks(bill: Bill) -> list[str]:
         unseen = [item.name for item in _harmed(bill) if item.since is None]
         if unseen:
             remarks.append(f"no evaluated checkpoint shows the harm of {', '.join(unseen)}")
+    if bill.unevaluated:
+        names = ", ".join(bill.unevaluated)
+        remarks.append(f"saved but not evaluated, so that a harm may be older than it says: {names}")
     return remarks

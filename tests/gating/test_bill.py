@@ -107,6 +107,9 @@ def test_three_samples_of_a_modality_prove_nothing(cli: Cli, tmp_path: Path) -> 
     ]
     same, worse = ea.bill(runs[0], runs[0]), ea.bill(runs[0], runs[1])
     assert items(same)["image out"].verdict == items(worse)["image out"].verdict == "not known"
+    needed = items(worse)["image out"].needed
+    assert needed is not None
+    assert 3 < needed < 20, "that all of three are lost is no harm yet, but soon is"
     assert items(same)["text out"].verdict == "proven unharmed"
 
 
@@ -119,8 +122,13 @@ def test_the_first_checkpoint_with_the_harm_is_found(numbers: Numbers, cli: Cli)
     bill = ea.bill(base, last, training=numbers.root / "train")
     assert bill.checkpoints == [f"step-{step:06}" for step in (2, 4, 10, 12, 14)]
     assert items(bill)["image out"].since == "step-000010"
+    for step in (8, 10):
+        saved = numbers.root / f"train/checkpoints/checkpoint-{step}"
+        saved.mkdir(parents=True)
+        (saved / "training.json").write_text(json.dumps({"step": step}))
     text = cli("bill", base, last, "--training", numbers.root / "train")
     assert "image out, since step-000010: lost most" in text.out
+    assert "saved but not evaluated, so that a harm may be older than it says: checkpoint-8" in text.out
     (last / "training.json").write_text("{")
     damaged = cli("bill", base, last, "--training", numbers.root / "train")
     assert (damaged.code, "training.json cannot be read" in damaged.err) == (2, True)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
 import pytest
 
+from align_plugins.evaluation.page import write_page
+from align_plugins.settings import EvaluationSettings
+from align_plugins.workdir import NOTE, Workdir
+from eval_anything.gating.bill import bill
+from eval_anything.gating.bill_report import write_bill_page
+from tests.leaderboard.test_leaderboard_trainings import LOG
 from tests.support.browsing import Tab
 
 pytestmark = pytest.mark.slow
@@ -115,3 +124,56 @@ def test_the_page_of_a_run(browser: Any, runs: list[Path]) -> None:
         tab.context.close()
         assert tab.problems == []
     assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+_SIZES = ((1440, "light"), (1440, "dark"), (390, "light"), (390, "dark"))
+
+
+def _check_page(browser: Any, page_path: Path) -> None:
+    """axe finds nothing on a page without scripts, and it is not wider than a phone."""
+    found = {}
+    for width, scheme in _SIZES:
+        tab = Tab(browser, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab.page.goto(page_path.as_uri())
+        found[f"{width} {scheme}"] = _violations(tab.page, _COLOURS if scheme == "dark" else "")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, width
+        broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        assert tab.page.evaluate(broken) == []
+        tab.context.close()
+        assert tab.problems == []
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_the_page_of_a_bill(browser: Any, runs: list[Path], tmp_path: Path) -> None:
+    worst = bill(runs[3], runs[1], alpha=0.4)  # so few samples harm nothing at .05
+    assert any(part.path for item in worst.items for sample in item.paid for part in sample.candidate)
+    write_bill_page(worst, tmp_path / "bill.html")
+    page = (tmp_path / "bill.html").read_text("utf-8")
+    assert all(f">{escape(item.name)}<" in page for item in worst.items)
+    assert "samples would settle it" in page
+    _check_page(browser, tmp_path / "bill.html")
+
+
+def test_the_page_of_a_training(browser: Any, runs: list[Path], tmp_path: Path) -> None:
+    work = Workdir(tmp_path / "sft")
+    work.runs.mkdir(parents=True)
+    for step, run in ((0, runs[0]), (100, runs[1])):
+        copy = shutil.copytree(
+            run, work.runs / f"step-{step:06d}", ignore=shutil.ignore_patterns("media")
+        )
+        note = {"step": step, "training": "sft", "method": "sft", "tokens": 1000 * step}
+        (copy / NOTE).write_text(json.dumps(note), "utf-8")
+    work.about.write_text(json.dumps({"method": "sft", "settings": {"data": "d", "model": "micro"}}))
+    for line in LOG:
+        work.add_to_log(line)
+    result = {
+        "lines": ["It ran."],
+        "bill": {"harmed": ["image out"]},
+        "step": 100,
+        "tokens": 7,
+        "seconds": 1,
+    }
+    work.result.write_text(json.dumps(result))
+    page = write_page(work, EvaluationSettings(tasks=["micro_quick"]), 300)
+    assert 'href="bill.html"' in page.read_text("utf-8")
+    _check_page(browser, page)

@@ -55,6 +55,7 @@ def test_every_checkpoint_becomes_a_run(cli: Cli, tmp_path: Path, micro_data: Pa
     assert "text in" in named
     assert [item["name"] for item in json.loads((out / "bill.json").read_bytes())["items"]] == named
     assert "### Bill of" in (out / "bill.md").read_text()
+    assert "<h1>What step-" in (out / "bill.html").read_text()
     assert done.json["gate"]["verdict"] in ("PASS", "WARN", "INCONCLUSIVE")
     assert done.code == (0 if done.json["gate"]["verdict"] in ("PASS", "WARN") else 1)
     compared = cli("compare", out / "runs" / "start", out / "runs" / best)
