@@ -129,6 +129,11 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add_handler(run, "run:run")
     about = "a YAML file of options; the command line overrides it"
     run.add_argument("--config", metavar="FILE", type=Path, help=about)
+    about = "stop as soon as a gate of the run can decide (with --baseline and --policy)"
+    run.add_argument("--until", choices=["decided"], help=about)
+    run.add_argument("--baseline", metavar="RUN", type=Path, help="of --until: the run to compare with")
+    about = "of --until: the gate's rules as YAML, or a suite with bundled ones"
+    run.add_argument("--policy", metavar="FILE", type=Path, help=about)
     _add_evaluation(run, asks_a_model=True)
 
 
@@ -326,6 +331,8 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--out", metavar="DIR", type=Path, help="folder for reports; default: the candidate"
     )
+    about = "count only samples that are new since the last time, and decide as soon as it is possible"
+    run.add_argument("--sequential", action="store_true", help=about)
     plan = _command(gate, "plan", "show how small a loss the gate can detect", "gate:plan")
     plan.add_argument("--policy", metavar="FILE", type=Path, required=True, help=rules)
     plan.add_argument(

@@ -36,7 +36,7 @@ eval-anything judges calibrate micro_synergy_rm --micro --limit 100""",
     "schema": "eval-anything schema results",
     "presets show": "eval-anything presets show qwen3-thinking",
     "compare": "eval-anything compare runs/base runs/new --markdown",
-    "bill": "eval-anything bill runs/base runs/new --training runs/sft",
+    "bill": "eval-anything bill runs/base runs/new --training runs/sft --html bill.html",
     "gate run": """\
 eval-anything gate run --candidate runs/new --baseline runs/base --policy policy.yaml
 eval-anything gate --candidate runs/new --policy micro""",

@@ -13,6 +13,7 @@ from eval_anything.gating.gate import gate
 from eval_anything.gating.plan import GatePlan, plan_gate
 from eval_anything.gating.policy import POLICY
 from eval_anything.gating.report import text, write_gate
+from eval_anything.gating.sequence import SEQUENCE
 from eval_anything.output.stdout import print_lines
 from eval_anything.output.tables import table
 
@@ -20,8 +21,9 @@ from eval_anything.output.tables import table
 def run_gate(options: Namespace) -> int:
     """Prints the verdict on a candidate and writes the reports; the exit code is the gate's own."""
     try:
-        outcome = gate(options.candidate, options.policy, options.baseline)
         out = options.out if options.out is not None else options.candidate
+        sequence = out / SEQUENCE if options.sequential else None
+        outcome = gate(options.candidate, options.policy, options.baseline, sequence)
         written = write_gate(outcome, out) if out.is_dir() or options.out is not None else []
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""

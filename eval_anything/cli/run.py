@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import UNSET
 from eval_anything.cli.browser import open_page
 from eval_anything.cli.fields import fields_from
 from eval_anything.cli.printing import cost_lines, money_text, show
+from eval_anything.cli.until import check_until, evaluate_until_decided
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
@@ -30,6 +31,7 @@ from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.reasons import reason_lines
 from eval_anything.evaluation.report import results_table, write_report
+from eval_anything.gating.report import text, write_gate
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
@@ -50,6 +52,7 @@ def run(options: Namespace) -> Exit:
         values[name] = {**values.get(name, {}), **setting} if is_mapping else setting
     if "model" not in values:
         raise UserError("--model SPEC is missing: a path, `micro`, hf/ID, openai/NAME or replay/FILE")
+    check_until(options)
     return _evaluate(options, values)
 
 
@@ -73,12 +76,23 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
     progress = Progress("silent" if options.json else "auto")
     if options.dry_run:
         return _show_plan(make_plan(evaluation), options)
-    outcome = evaluate(evaluation, progress, on_plan=lambda plan: _announce(plan, progress))
+
+    def announce(plan: RunPlan) -> None:
+        _announce(plan, progress)
+
+    if getattr(options, "until", None) is not None:
+        paths = options.baseline, options.policy
+        outcome, verdict = evaluate_until_decided(evaluation, *paths, progress, announce)
+        write_gate(verdict, outcome.run)
+        return show_outcome(options, outcome, evaluation, ["", text(verdict)])
+    outcome = evaluate(evaluation, progress, on_plan=announce)
     return show_outcome(options, outcome, evaluation)
 
 
-def show_outcome(options: Namespace, outcome: Outcome, evaluation: EvaluationOptions) -> Exit:
-    """Writes the page of a run and prints its results; returns the exit code."""
+def show_outcome(
+    options: Namespace, outcome: Outcome, evaluation: EvaluationOptions, last_lines: Sequence[str] = ()
+) -> Exit:
+    """Writes the page of a run and prints its results, and the last lines; returns the exit code."""
     page = write_report(outcome.results, outcome.run, outcome.tasks)
     show(
         options,
@@ -89,6 +103,7 @@ def show_outcome(options: Namespace, outcome: Outcome, evaluation: EvaluationOpt
         *_left_out(outcome),
         *_judges(outcome),
         *_hints(outcome, evaluation),
+        *last_lines,
         f"\nresults: {_shown(outcome.run)}/results.json\npage:    {_shown(page)}",
         *_spent(outcome.results),
     )

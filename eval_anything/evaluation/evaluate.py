@@ -179,9 +179,12 @@ def _recorded(options: Options, run_plan: RunPlan, run: Run) -> dict[str, dict[t
 
 
 def load_model(model: Model) -> None:
-    """Loads the weights of a model. UserError if that fails, or another EvalError that says why."""
+    """Loads the weights of a model, once. UserError if that fails, or another EvalError."""
+    if model.loaded:
+        return
     try:
         model.load()
+        model.loaded = True
     except EvalError:
         raise
     except Exception as error:

@@ -28,6 +28,7 @@ class ChosenSamples:
         tasks: all tasks of the run.
         external: names of those that other tools run, which have an order of their own.
         old: run.json of the run so far, if there is one.
+        only: ids of the samples of each task that may be chosen, if not all may.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class ChosenSamples:
         tasks: Mapping[str, Task],
         external: Collection[str],
         old: RunFile | None,
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._options = options
+        self._only = only
         self._tasks = tasks
         self._external = external
         self._reads = _reads(model) if options.skip_unreadable and model is not None else None
@@ -118,6 +121,9 @@ class ChosenSamples:
         numbers: Sequence[int] = range(len(task.samples))
         if self._options.where:
             numbers = matching(task.samples, self._options.where)
+        if self._only is not None:
+            ids = set(self._only.get(task.name, ()))
+            numbers = [number for number in numbers if task.samples.ids[number] in ids]
         if self._reads is not None:
             numbers = [
                 number for number in numbers if self._reads.issuperset(task.samples.inputs(number))
@@ -128,7 +134,8 @@ class ChosenSamples:
         """Samples that this call adds to those of the run, or has in common with them."""
         name, limit = task.name, self._options.limit
         if limit is None:
-            return eligible if self._options.first is not None else eligible[:suite_limit]
+            is_chosen = self._options.first is not None or self._only is not None
+            return eligible if is_chosen else eligible[:suite_limit]
         held = set(self._numbers.get(name, ()))
         ordered = eligible
         if name not in self._external and (name in self._drawn or name not in self._begun):

@@ -13,10 +13,11 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from eval_anything.comparison.compare import Comparison, MetricChange, compare_sides
-from eval_anything.comparison.sides import Side, read_side
+from eval_anything.comparison.sides import Side, read_side, samples_of
 from eval_anything.errors import GateExit, UserError, near
 from eval_anything.gating.checks import Check, Rule, floor_check, run_check
 from eval_anything.gating.decide import (
+    Decision,
     Differences,
     Proof,
     SuiteDecision,
@@ -33,6 +34,15 @@ from eval_anything.gating.requirements import (
     changes_of,
     requirements_of,
     values_and_clusters,
+)
+from eval_anything.gating.sequence import (
+    Changes,
+    SequenceNote,
+    decide_stored,
+    extend,
+    note_of,
+    read_sequence,
+    write_sequence,
 )
 from eval_anything.runs.results_file import JudgeQuality
 
@@ -60,9 +70,15 @@ class GateResult(Struct, frozen=True, kw_only=True):
     policy: str
     against: list[Against] = []
     checks: list[Check] = []
+    sequence: SequenceNote | None = None
 
 
-def gate(candidate: str | Path, policy: str | Path, baseline: str | Path | None = None) -> GateResult:
+def gate(
+    candidate: str | Path,
+    policy: str | Path,
+    baseline: str | Path | None = None,
+    sequence: str | Path | None = None,
+) -> GateResult:
     """Compares a run with its baselines and decides whether it is worse.
 
     A wrong policy, or runs that cannot be compared, give the verdict INVALID, never an exception.
@@ -71,6 +87,8 @@ def gate(candidate: str | Path, policy: str | Path, baseline: str | Path | None 
         candidate: the run directory of the candidate.
         policy: a policy file, or the name of a suite with a bundled policy (`micro`).
         baseline: a run directory, in place of the baselines that the policy names.
+        sequence: the file of a sequence, which this gate begins or goes on with: it decides as soon as
+            it can, and its error rate holds however often it is run again with more samples.
 
     Raises:
         OSError: a file cannot be read.
@@ -81,7 +99,10 @@ def gate(candidate: str | Path, policy: str | Path, baseline: str | Path | None 
     """
     try:
         return _gate(
-            Path(candidate), find_policy(policy), Path(baseline) if baseline is not None else None
+            Path(candidate),
+            find_policy(policy),
+            Path(baseline) if baseline is not None else None,
+            Path(sequence) if sequence is not None else None,
         )
     except UserError as error:
         return GateResult(
@@ -93,14 +114,21 @@ def gate(candidate: str | Path, policy: str | Path, baseline: str | Path | None 
         )
 
 
-def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResult:
+def _gate(
+    candidate: Path, policy_path: Path, baseline: Path | None, sequence: Path | None
+) -> GateResult:
     policy = read_policy(policy_path)
     side = read_side(candidate)
     rules = rules_of(policy, side)
     invalid = _invalid(policy, rules, side)
     paths = _baselines(policy, policy_path, baseline)
     bases = [read_side(path) for path in paths]
-    against = [_against(policy, rules, base, side, policy.alpha / len(bases)) for base in bases]
+    if sequence is None:
+        against = [_against(policy, rules, base, side, policy.alpha / len(bases)) for base in bases]
+        note = None
+    else:
+        bases = [_answered_by(side, base) for base in bases]
+        against, note = _in_sequence(policy, rules, bases, side, sequence)
     invalid += [
         reason
         for compared, base in zip(against, bases, strict=True)
@@ -119,6 +147,7 @@ def _gate(candidate: Path, policy_path: Path, baseline: Path | None) -> GateResu
         policy=str(policy_path),
         against=against,
         checks=checks,
+        sequence=note,
     )
 
 
@@ -194,17 +223,50 @@ def _judge_reasons(policy: GatePolicy, rule: Rule, name: str, quality: JudgeQual
     return reasons
 
 
-def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
-    comparison = compare_sides(base, side)
-    changes = []
+def _changes(rules: list[Rule], base: Side, side: Side) -> Changes:
+    """Changes by each rule. UserError if the baseline lacks its task."""
     for rule in rules:
-        if rule.task not in comparison.tasks:
+        if rule.task not in base.file.tasks:
             raise UserError(f"{base.path} has no {rule.task}, which the policy gates: run it there too")
-        changes.append((rule, changes_of(rule, base, side)))
-    advisory = [_differences(*change) for change in changes if change[0].tier == "advisory"]
+    return [(rule, changes_of(rule, base, side)) for rule in rules]
+
+
+def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
+    changes = _changes(rules, base, side)
     gated = [_differences(*change) for change in changes if change[0].tier != "advisory"]
     requirements = requirements_of(policy, changes)
     decision = decide(gated, policy.suite.margin, alpha, requirements)
+    return _decided(decision, changes, base, side, alpha)
+
+
+def _answered_by(side: Side, base: Side) -> Side:
+    """A baseline with the samples alone that the candidate has answered so far."""
+    outlines = {}
+    for task, of_task in base.outlines.items():
+        answered = samples_of(side.outlines.get(task, ()))
+        outlines[task] = [o for o in of_task if (o.sample_id, o.item) in answered]
+    return base._replace(outlines=outlines)
+
+
+def _in_sequence(
+    policy: GatePolicy, rules: list[Rule], bases: list[Side], side: Side, path: Path
+) -> tuple[list[Against], SequenceNote]:
+    """The candidate against its baselines by a stored sequence, which is written with its new steps."""
+    alpha = policy.alpha / len(bases)
+    changes = [_changes(rules, base, side) for base in bases]
+    sequence = extend(read_sequence(path, policy), bases, side, changes, path)
+    decisions = [decide_stored(sequence, policy, of_base, alpha) for of_base in changes]
+    against = [
+        _decided(sequential.decision, of_base, base, side, alpha)
+        for sequential, of_base, base in zip(decisions, changes, bases, strict=True)
+    ]
+    write_sequence(sequence, path)
+    return against, note_of(sequence, decisions, bases, side, path)
+
+
+def _decided(decision: Decision, changes: Changes, base: Side, side: Side, alpha: float) -> Against:
+    """A decision with the metrics that may only warn, and the comparison of the runs."""
+    advisory = [_differences(*change) for change in changes if change[0].tier == "advisory"]
     warned = [
         msgspec.structs.replace(task, verdict="WARN") if task.verdict == "BLOCK" else task
         for task in decide_tasks(advisory, alpha)
@@ -216,7 +278,7 @@ def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alph
         suite=decision.suite,
         tasks=decision.tasks,
         advisory=warned,
-        comparison=comparison,
+        comparison=compare_sides(base, side),
         proofs=decision.proofs,
     )
 

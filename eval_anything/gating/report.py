@@ -58,7 +58,7 @@ def write_gate(gate_result: GateResult, out: Path) -> list[Path]:
 
 def text(gate_result: GateResult) -> str:
     """Text for a terminal: the verdict, its reasons, and tables of tasks and limits."""
-    reasons = [f"- {reason}" for reason in gate_result.reasons]
+    reasons = [f"- {line}" for line in (*gate_result.reasons, *_sequence(gate_result))]
     blocks = ["\n".join([f"{gate_result.verdict}: {gate_result.candidate}", *reasons])]
     for against in gate_result.against:
         header = [
@@ -80,7 +80,7 @@ def text(gate_result: GateResult) -> str:
 def markdown(gate_result: GateResult) -> str:
     """Comment for a pull request: verdict, reasons, tables, the samples that changed most."""
     lines = [f"## {_SIGNS[gate_result.verdict]} eval-anything gate: {gate_result.verdict}", ""]
-    lines += [f"- {escape(reason)}" for reason in gate_result.reasons]
+    lines += [f"- {escape(line)}" for line in (*gate_result.reasons, *_sequence(gate_result))]
     for against in gate_result.against:
         header = ["metric", "change", "95 % interval", "p (Holm)", "MDE", "verdict"]
         lines += ["", f"Candidate `{gate_result.candidate}` against `{against.baseline}`:", ""]
@@ -91,6 +91,21 @@ def markdown(gate_result: GateResult) -> str:
         lines += ["", markdown_table(_LIMIT_HEADER, _limits(gate_result), (1,))]
     lines += ["", _LEGEND, ""]
     return "\n".join(lines)
+
+
+def _sequence(gate_result: GateResult) -> list[str]:
+    """Lines about the sequence: after how many samples it decided."""
+    note = gate_result.sequence
+    if note is None:
+        return []
+    state = "decided" if note.decided else "not decided"
+    lines = [f"{state} after {note.counted:,} of {note.available:,} samples, counted in {note.file}"]
+    if note.left_out:
+        lines.append(
+            f"{note.left_out:,} samples are not counted: they came later than others of their source, "
+            "or wait for samples of other tasks"
+        )
+    return lines
 
 
 def _limits(gate_result: GateResult) -> list[list[str]]:

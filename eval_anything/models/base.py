@@ -102,6 +102,7 @@ class Model(ABC):
         own_settings: settings of generation in a file that describes it, such as that of an agent;
             options and presets win.
         saved_answers: whether its answers are there already, so that it is not asked.
+        loaded: whether `load` was called; set by the engine.
 
     Example:
         >>> from eval_anything.content import TextPart
@@ -130,6 +131,7 @@ class Model(ABC):
     spending: Spending | None = None
     own_settings: GenerationSettings = GenerationSettings()
     saved_answers: ClassVar[bool] = False
+    loaded: bool = False
     name: str
     folder: str | None = None
     spec: str = "an object"

@@ -27,15 +27,18 @@ import numpy as np
 from scipy.special import betaincinv
 
 from eval_anything.gating.bill import BillGroup, harm_tests
-from eval_anything.gating.decide import Differences, Requirement, decide, prove
+from eval_anything.gating.decide import Differences, Requirement, Verdict, decide, prove, worst
 from eval_anything.gating.policy import PROOF_MARGINS
+from eval_anything.gating.sequential import SequentialTask, first_stop
 from eval_anything.statistics.intervals import Floats, Ints, mean_interval
 from eval_anything.statistics.paired import paired
+from eval_anything.statistics.sequential import Units
 
 ALPHA, MARGIN = 0.05, 0.02
 PROOF_MARGIN = 0.10
 MAX_WIDTH = 2.0
 BILL = "bill of 8 modalities, one of them harmed"
+SEQUENTIAL = "a gate that may look at any time"
 UNCHANGED, LOST = "each task must be proven: no change", "each task must be proven: -10 points on one"
 CLUSTER = 5
 Generator = np.random.Generator
@@ -302,6 +305,44 @@ def bills(kind: str, times: float, n: int, icc: float, repetitions: int) -> dict
     }
 
 
+def sequences(
+    kind: str, tasks: int, losing: int, loss: float, n: int, icc: float, repetitions: int
+) -> dict[str, Any]:
+    """Verdicts of a sequential gate that looks at each sample, or cluster, of all tasks; and the median
+    share of the samples that it saves."""
+    g = np.random.default_rng([tasks, losing, n, int(10 * icc), int(100 * loss), sum(kind.encode()), 1])
+    counts = dict.fromkeys(("PASS", "WARN", "BLOCK", "INCONCLUSIVE"), 0)
+    saved = []
+    for _ in range(repetitions):
+        units = [
+            _units(*clustered(g, change(kind, 0.15, loss if task < losing else 0.0), n, icc))
+            for task in range(tasks)
+        ]
+        measured = [SequentialTask(str(task), of_task, MARGIN) for task, of_task in enumerate(units)]
+        order = np.argsort(np.concatenate([u.steps for u in units]), kind="stable")
+        joined = (np.concatenate(column)[order] for column in list(zip(*units, strict=True))[:4])
+        stop = first_stop(measured, Units(*joined, units[0].step_count), MARGIN, ALPHA)
+        verdicts: list[Verdict] = [stop.suite, *(v for v in stop.tasks if v != "no loss shown")]
+        counts[worst(verdicts)] += 1
+        saved.append(1 - stop.steps / units[0].step_count)
+    shares = {verdict: count / repetitions for verdict, count in counts.items()}
+    median = {"saved": float(np.median(saved))}
+    about = {"scores": kind, "tasks": tasks, "losing": losing, "loss": loss, "n": n, "icc": icc}
+    return {**about, **shares, **median}
+
+
+def _units(values: Floats, codes: Ints) -> Units:
+    """Units of one task: its clusters in turn, one a step."""
+    sizes = np.bincount(codes).astype(float)
+    return Units(
+        np.bincount(codes, values) / sizes,
+        np.ones_like(sizes),
+        np.ones_like(sizes),
+        np.arange(len(sizes)),
+        len(sizes),
+    )
+
+
 def cells() -> list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]]:
     found: list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]] = []
     iccs = (0.0, 0.2, 0.5)
@@ -332,6 +373,12 @@ def cells() -> list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]]:
     kinds = ("binary", "ordinal", "continuous", "failing")
     for kind, times, (n, icc) in itertools.product(kinds, (0.5, 1.0, 1.5), ((200, 0.0), (800, 0.5))):
         found.append((BILL, bills, (kind, times, n, icc)))
+    for kind, icc in itertools.product(("binary", "ordinal", "continuous"), iccs):
+        found.append((SEQUENTIAL, sequences, (kind, 12, 0, 0.0, 200, icc)))
+    for loss, icc in itertools.product((0.02, 0.04, 0.08), iccs):
+        found.append((SEQUENTIAL, sequences, ("binary", 12, 12, loss, 200, icc)))
+    for (tasks, n), loss, icc in itertools.product(((12, 200), (1, 200)), (0.08, 0.1), (0.0, 0.5)):
+        found.append((SEQUENTIAL, sequences, ("binary", tasks, 1, loss, n, icc)))
     for icc in (0.2, 0.5):
         found.append(("no change", gates, ("binary", 12, 0, 0.0, 500, icc)))
     return found
@@ -366,10 +413,22 @@ def failures(title: str, cell: dict[str, Any], repetitions: int) -> list[str]:
             broken.append(f"accuses {cell['accused']:.3f}")
         if cell["times"] == 1.5 and cell["named"] < 0.95 - slack(0.95):
             broken.append(f"names only {cell['named']:.3f}")
+    if title == SEQUENTIAL:
+        broken += _late(cell, slack)
     power = {("-4 points on every task", 200): 0.99, ("-10 points on one task", 500): 0.9}
     wanted = power.get((title, cell["n"])) if cell["icc"] == 0 else None
     if wanted is not None and cell["BLOCK"] < wanted - slack(wanted):
         broken.append(f"blocks only {cell['BLOCK']:.3f}")
+    return broken
+
+
+def _late(cell: dict[str, Any], slack: Callable[[float], float]) -> list[str]:
+    broken = []
+    if cell["losing"] == 0 and cell["BLOCK"] > ALPHA + slack(ALPHA):
+        broken.append(f"blocks {cell['BLOCK']:.3f}")
+    is_large = (cell["losing"], cell["loss"]) == (12, 0.08) and cell["icc"] in (0.0, 0.5)
+    if is_large and cell["saved"] < 0.6:
+        broken.append(f"saves only {cell['saved']:.3f}")
     return broken
 
 

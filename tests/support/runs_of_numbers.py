@@ -68,7 +68,11 @@ class Numbers:
         return self.root / out
 
     def score(
-        self, out: str, values: Mapping[str, Sequence[float | None]], allow_missing: bool = False
+        self,
+        out: str,
+        values: Mapping[str, Sequence[float | None]],
+        allow_missing: bool = False,
+        only_answered: bool = False,
     ) -> Result:
         """As `run`, for what may go wrong."""
         rows = [
@@ -83,6 +87,7 @@ class Numbers:
         ]
         file = write_jsonl(self.root / f"{out.replace('/', '-')}.jsonl", rows)
         missing = ["--allow-missing"] if allow_missing else []
+        missing += ["--only-answered"] if only_answered else []
         return self._cli(
             "score",
             "--outputs",
