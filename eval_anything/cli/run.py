@@ -30,7 +30,7 @@ from eval_anything.evaluation.options import (
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.reasons import reason_lines
-from eval_anything.evaluation.report import results_table, write_report
+from eval_anything.evaluation.report import repeats_table, results_table, write_report
 from eval_anything.gating.report import text, write_gate
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
@@ -98,6 +98,7 @@ def show_outcome(
         options,
         outcome.results,
         results_table(outcome.results),
+        *repeats_table(outcome.results),
         *modality_table(outcome.results),
         *reason_lines(outcome.results),
         *_left_out(outcome),

@@ -142,8 +142,8 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
     external = _plan_external(options, names, model, repeats)
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
-    others = [name for e in external for name in e.tasks]
-    chosen = ChosenSamples(options, model, all_tasks, others, run, options.only)
+    external_names = [name for e in external for name in e.tasks]
+    chosen = ChosenSamples(options, model, all_tasks, external_names, run, options.only)
     chosen.extend(suites)
     all_tasks = {name: task for name, task in all_tasks.items() if name in chosen.samples}
     tasks = {name: task for name, task in tasks.items() if name in all_tasks}

@@ -218,6 +218,28 @@ def results_table(results: Results) -> str:
     return table(["task", "metric", "value", "95 % interval", *counts], rows, right=(2, 4, 5, 6))
 
 
+def repeats_table(results: Results) -> list[str]:
+    """A table of how much several answers to a sample vary, for the metrics of the first table; none
+    where samples have one answer."""
+    rows = []
+    for name, task in results.tasks.items():
+        for metric_name in _shown_metrics(task):
+            repeats = task.metrics[metric_name].repeats
+            if repeats is UNSET:
+                continue
+            passed = repeats.passes and repeats.passes[str(repeats.answers)]
+            figures = [passed or None, repeats.consistency, repeats.within, repeats.between]
+            cells = [
+                "" if f is None else f"{f.value:.3f} ({f.ci95[0]:.3f} .. {f.ci95[1]:.3f})"
+                for f in figures
+            ]
+            rows.append([name, metric_name, str(repeats.answers), *cells])
+    if not rows:
+        return []
+    header = ["task", "metric", "k", "pass@k", "consistency", "variance within", "between samples"]
+    return ["", table(header, rows, right=(2,))]
+
+
 def _shown_metrics(task: TaskResult) -> list[str]:
     """Names of the primary metric, and of those that a judge with a model gives."""
     judged = [name for name, metric in task.metrics.items() if metric.judge is not UNSET]

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from eval_anything import plugins
@@ -22,9 +22,16 @@ from eval_anything.files.code import raised_at
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.canaries import is_rewarded
 from eval_anything.runs.directory import Outline
-from eval_anything.runs.results_file import AggregateResult, MetricResult, TaskResult
+from eval_anything.runs.results_file import (
+    AggregateResult,
+    Figure,
+    MetricResult,
+    RepeatsResult,
+    TaskResult,
+)
 from eval_anything.statistics.bootstrap import ClusterBootstrap, unseen_draws
 from eval_anything.statistics.intervals import mean_interval
+from eval_anything.statistics.repeats import RepeatedScores
 from eval_anything.tasks.registry import Aggregate, Suite
 from eval_anything.tasks.task import Task
 
@@ -121,7 +128,11 @@ def score_task(
         description=task.file.description or UNSET,
         primary=primary,
         metrics={
-            name: replace(summary, description=metrics[name].description or UNSET)
+            name: replace(
+                summary,
+                description=metrics[name].description or UNSET,
+                repeats=UNSET if summary.value is None else columns.repeats(name),
+            )
             for name, summary in summaries.items()
         },
         groups=columns.groups(metrics[primary]) or UNSET,
@@ -152,10 +163,14 @@ def _with_controls(task: Task, scorers: TaskScorers, records: Iterable[Outline])
 class _Columns:
     """The values of all metrics of a task, sample by sample, and counts of its samples."""
 
-    def __init__(self, task: Task, metrics: Iterable[str]) -> None:
+    def __init__(self, task: Task, metrics: Mapping[str, Metric]) -> None:
         self._task = task
         self._groups: dict[str, dict[str, Values]] = {key: {} for key in task.file.group_by}
         self.values = {name: Values() for name in metrics}
+        self._answers = {
+            name: RepeatedScores(metric.range, metric.range[metric.better == "higher"])
+            for name, metric in metrics.items()
+        }
         self.primary = array("q")
         self.samples = self.failed = self.skipped = 0
 
@@ -174,9 +189,26 @@ class _Columns:
             if value.cluster == own_id:  # as it mostly is: one text is enough
                 value = value._replace(cluster=own_id)
             column.add(value)
+            if len(pairs) > 1:
+                scores = [score.value for _, score in pairs if score.value is not None]
+                self._answers[name].add(scores, value.cluster)
             if name == self._task.file.primary:
                 self.primary.append(number)
                 self._add_to_groups(sample_id, value)
+
+    def repeats(self, name: str) -> RepeatsResult | UnsetType:
+        """Variation of several answers to the samples of a metric."""
+        variation = self._answers[name].variation()
+        if variation is None:
+            return UNSET
+        passes = variation.passes
+        return RepeatsResult(
+            answers=variation.answers,
+            within=Figure(*variation.within),
+            between=Figure(*variation.between),
+            consistency=Figure(*variation.consistency),
+            passes=UNSET if passes is None else {str(j): Figure(*f) for j, f in passes.items()},
+        )
 
     def _add_to_groups(self, sample_id: str, value: Value) -> None:
         if self._groups:

@@ -83,6 +83,8 @@ def _metrics(results: Results, task: TaskResult, samples: TaskSamples) -> dict[s
             cards[name]["effect"] = effect_text(metric)
         elif metric.stderr:
             cards[name]["detects"] = attenuated_effect(math.sqrt(2) * metric.stderr)
+        if metric.repeats is not UNSET:
+            cards[name]["repeats"] = metric.repeats.words
         if judge_result is not None and judge_result.calibration == "exact":
             cards[name]["quality"] = quality_text("exact")
     return cards

@@ -1,8 +1,8 @@
 """May the numbers of two runs be compared? Decided metric by metric, for comparisons, gates and sites.
 
 A metric is decided by the task (its version, samples, template, metrics), by the sampling of the
-answers, and by its own judge. Another judge of the task is no part of it, nor is the number of samples:
-two runs are compared on the samples that both have.
+answers and their number for each sample, and by its own judge. Another judge of the task is no part of
+it, nor is the number of samples: two runs are compared on the samples that both have.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from eval_anything.sampling import DECISIVE
 
 JUDGE = "judge "
 """Before the name of a judge, the key of its fingerprint among those of a task."""
+
+REPEATS = "answers a sample"
+
 
 _SHA256 = 64
 
@@ -39,6 +42,8 @@ def conditions(run: RunFile, task: str, judge: str | None = None) -> dict[str, s
     if parts.get("sampling") == sha256_of(sampling):  # the settings say more than their hash
         del parts["sampling"]
         parts |= {name: _condition(setting) for name, setting in sampling.items()}
+    if run.repeats > 1:
+        parts[REPEATS] = str(run.repeats)
     return parts
 
 
@@ -67,6 +72,8 @@ def _words(name: str, before: str | None, now: str | None) -> str:
     is_setting = name in DECISIVE  # which is not set where it has no text
     if name.startswith(JUDGE) or any(len(text) == _SHA256 for text in texts):
         return name
+    if name == REPEATS:
+        return f"{name} {before or 1} -> {now or 1}"
     if len(texts) < 2 and not is_setting:
         return name
     return f"{name} {before or 'none'} -> {now or 'none'}"

@@ -62,6 +62,40 @@ class DetectableEffect(Struct, frozen=True, kw_only=True):
     ]
 
 
+class Figure(Struct, frozen=True):
+    """A number with its 95 % interval."""
+
+    value: Annotated[float, _about("the estimate")]
+    ci95: Annotated[Interval, _about("the 95 % interval; a sample is a cluster of its answers")]
+
+
+class RepeatsResult(Struct, frozen=True):
+    """Variation of several answers to each sample."""
+
+    answers: Annotated[int, _about("answers a sample, at least")]
+    within: Annotated[Figure, _about("variance of the answers to one sample, the mean over samples")]
+    between: Annotated[Figure, _about("variance of the true means of samples")]
+    consistency: Annotated[
+        Figure,
+        _about(
+            "1 less the mean distance of two answers to a sample, in ranges; of 0 and 1: how many agree"
+        ),
+    ]
+    passes: Annotated[
+        dict[str, Figure] | UnsetType,
+        _about("by j: how often one of j answers is the best there is, unbiased (Chen et al. 2021)"),
+    ] = UNSET
+
+    @property
+    def words(self) -> str:
+        """The figures in a line."""
+        figures = {f"pass@{j}": figure for j, figure in (self.passes or {}).items()}
+        figures |= {"consistency": self.consistency, "variance within samples": self.within}
+        figures |= {"between samples": self.between}
+        texts = [f"{n} {f.value:.3f} ({f.ci95[0]:.3f} to {f.ci95[1]:.3f})" for n, f in figures.items()]
+        return f"{self.answers} answers a sample: {', '.join(texts)}"
+
+
 class MetricResult(Struct, frozen=True, kw_only=True):
     """One metric over the samples of a task that it applies to, or over one group of them.
 
@@ -97,6 +131,9 @@ class MetricResult(Struct, frozen=True, kw_only=True):
         _about("the judge's quality on this metric; null: it was never measured"),
     ] = UNSET
     mde: Annotated[DetectableEffect | UnsetType, _about("the minimum detectable effect")] = UNSET
+    repeats: Annotated[
+        RepeatsResult | UnsetType, _about("variation of several answers, where samples have some")
+    ] = UNSET
 
     def __post_init__(self) -> None:
         check_range(self.range)

@@ -158,6 +158,7 @@
       fact("agreement with people", EA.said(metric.quality || "not calibrated"));
       if (metric.fingerprint) fact("judge and rubric", EA.el("code", {}, metric.fingerprint));
     }
+    if (metric.repeats) fact("repeats", metric.repeats);
     if (metric.effect) fact("detectable", EA.said(metric.effect));
     else if (metric.detects)
       fact(

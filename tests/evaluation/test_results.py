@@ -100,6 +100,36 @@ def test_repeats_are_averaged_for_each_sample(cli: Cli, tmp_path: Path) -> None:
     assert mine["value"] == pytest.approx(expected.value)
     assert mine["stderr"] == pytest.approx(expected.stderr)
     assert mine["ci95"] == pytest.approx([expected.low, expected.high])
+    repeats = mine["repeats"]
+    assert repeats["answers"] == 3
+    assert "passes" not in repeats, "a score of 0.5 neither passes nor fails"
+    assert repeats["within"]["value"] == pytest.approx((0.25 + 1 / 3) / 2)
+    assert repeats["between"]["value"] == 0, "means that are 1/6 apart may be chance"
+    assert repeats["consistency"]["value"] == pytest.approx(1 - (2 / 3 + 2 / 3) / 2)
+
+
+def test_passes_and_consistency_of_several_answers(cli: Cli, tmp_path: Path) -> None:
+    make_task(tmp_path, samples=[sample(name) for name in "abcd"], yaml=OWN, score__py=CODE)
+    passed = {"a": 0, "b": 1, "c": 3, "d": 4}
+    write_jsonl(
+        tmp_path / "rows.jsonl", [row(s, int(i < k), i) for s, k in passed.items() for i in range(4)]
+    )
+    result = score(cli, "--repeats", "4")
+    repeats = result.json["tasks"]["mine/demo"]["metrics"]["mine"]["repeats"]
+    at = {j: figure["value"] for j, figure in repeats["passes"].items()}
+    assert at == pytest.approx({"1": 0.5, "2": (0 + 0.5 + 1 + 1) / 4, "4": 0.75})
+    assert repeats["consistency"]["value"] == pytest.approx((1 + 0.5 + 0.5 + 1) / 4)
+    assert all(f["ci95"][0] <= f["value"] <= f["ci95"][1] for f in repeats["passes"].values())
+    arguments = ["--tasks", "mine/demo", "--include", "mine", "--allow-code"]
+    text = cli("score", "--outputs", "rows.jsonl", *arguments, "--repeats", "4", "--out", "four").out
+    assert "mine/demo  mine    4  0.750 (" in text
+    assert "4 answers a sample: pass@1 0.500 (" in (tmp_path / "four/report.html").read_text()
+    write_jsonl(tmp_path / "once.jsonl", [row(s, int(k > 0)) for s, k in passed.items()])
+    once = cli("score", "--outputs", "once.jsonl", *arguments, "--out", "once")
+    assert "pass@" not in once.out
+    refused = cli("compare", "four", "once")
+    assert refused.code == 2
+    assert "mine/demo differs in answers a sample 4 -> 1" in refused.err
 
 
 def test_samples_of_one_source_are_one_cluster(cli: Cli, tmp_path: Path) -> None:
