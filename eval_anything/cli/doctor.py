@@ -23,6 +23,7 @@ from eval_anything.version import __version__
 _ENABLES = {
     "openai": "models and judges on OpenAI-compatible servers (openai/NAME@URL)",
     "hf": "large checkpoints, adapters, the hub, data sets (`tasks fetch`), images by diffusers",
+    "constrained": "agents whose chat model is a small checkpoint: plans held to their JSON schema",
     "heif": "pictures in HEIC, as phones write them",
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
     "train": "`eval-anything train`: LoRA, several devices",

@@ -54,6 +54,7 @@ class Request(Struct, frozen=True):
         messages: the conversation so far, the system prompt included; the last message is answered.
         sampling: settings of generation, and the seed of the run.
         turn: number of earlier answers to the same sample.
+        schema: a JSON schema that the answer is held to, for models without a `schema_problem`.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Request(Struct, frozen=True):
     messages: tuple[Message, ...]
     sampling: Sampling
     turn: int = 0
+    schema: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -203,6 +205,14 @@ class Model(ABC):
             UserError: a value that it cannot take, such as a variable that its chat template lacks.
         """
         return []
+
+    def schema_problem(self) -> str | None:
+        """The reason why `Request.schema` does not hold its answers to a schema, as a sentence; None if
+        it does. Cheap, and called before `load`."""
+        return f"{self.spec} has no way to hold its answers to a JSON schema"
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Raises UserError for a schema that its answers cannot be held to; called after `load`."""
 
     def checkpoint_settings(self) -> GenerationSettings:
         """The settings that the maker of its weights recommends (`--sampling checkpoint`).

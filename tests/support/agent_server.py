@@ -14,6 +14,7 @@ from eval_anything.models.agent.plan import Plan, normal_item
 from tests.support.scripted_server import Handler, Reply, completion, fails
 
 Ability = Literal["works", "ignored", "refused"]
+Held = Literal["works", "ignored", "refused", "without bounds", "guided_json"]
 Script = Callable[[int, dict[str, Any]], Reply]
 
 PROBE = (normal_item(Modality.IMAGE, "a red circle"),)
@@ -24,9 +25,7 @@ def plan(**contents: str) -> Plan:
     return tuple(normal_item(Modality(name), content) for name, content in contents.items())
 
 
-def planner(
-    plans: Mapping[str, Plan], tools: Ability = "works", json_schema: Ability = "works"
-) -> Script:
+def planner(plans: Mapping[str, Plan], tools: Ability = "works", json_schema: Held = "works") -> Script:
     """Answers a request whose last message holds a key with its plan; a probe with a red circle."""
 
     def script(number: int, body: dict[str, Any]) -> Reply:
@@ -40,7 +39,11 @@ def planner(
             if tools != "ignored":
                 return fails(400, "no tools here") if tools == "refused" else _sends(in_tools(chosen))
         elif "response_format" in body and json_schema != "ignored":
-            return fails(400, "no") if json_schema == "refused" else _sends(in_json(chosen))
+            bounds = "maxItems" in json.dumps(body["response_format"])
+            refuses = json_schema in ("refused", "guided_json") or (json_schema != "works" and bounds)
+            return fails(400, "no") if refuses else _sends(in_json(chosen))
+        elif "guided_json" in body and json_schema == "guided_json":
+            return _sends(in_json(chosen))
         if "[[/text]]" in text_of(body["messages"][0]["content"]):
             return _sends({"role": "assistant", "content": render(chosen)})
         return _sends({"role": "assistant", "content": "I cannot make media."})

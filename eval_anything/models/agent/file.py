@@ -9,17 +9,18 @@ generators:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from eval_anything import plugins
 from eval_anything.content import MODALITIES, Modality
 from eval_anything.errors import UserError
 from eval_anything.files.yaml_files import load_yaml, read_yaml
 from eval_anything.models.agent.generators.base import Generator, GeneratorSettings
-from eval_anything.models.agent.instructions import SYSTEM
+from eval_anything.models.agent.instructions import SYSTEM, PlanExample
+from eval_anything.models.agent.plan import MOST_ITEMS
 from eval_anything.sampling import GenerationSettings
 
 MEDIA = tuple(m for m in MODALITIES if m is not Modality.TEXT)
@@ -31,8 +32,11 @@ class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         model: SPEC of the chat model; a path is relative to the file.
         arguments: of the chat model, as for `--model-arg`.
-        form: the form of plans; auto finds out what the server supports.
+        form: the form of plans; auto takes the best one that works.
         system: the first part of the system prompt; the media and the form of the answer follow it.
+        examples: requests with good plans, which the chat model sees before each request.
+        most_parts: the most parts of a plan where answers are held to a JSON schema.
+        most_characters: the most characters of such a part, text or prompt.
         generation: settings of generation of the chat model, below those of options and presets.
         generators: the settings of each medium's generator.
     """
@@ -41,6 +45,9 @@ class AgentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arguments: dict[str, str | int | float | bool] = {}
     form: Literal["auto", "tools", "json", "text"] = "auto"
     system: str = SYSTEM
+    examples: list[PlanExample] = []
+    most_parts: Annotated[int, Meta(ge=1, le=MOST_ITEMS)] = MOST_ITEMS
+    most_characters: Annotated[int, Meta(ge=1)] | None = None
     generation: GenerationSettings | UnsetType = UNSET
     generators: Any
 

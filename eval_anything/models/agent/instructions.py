@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
 
 from eval_anything.content import Modality
-from eval_anything.models.agent.grammar import template
+from eval_anything.models.agent.grammar import render, template
+from eval_anything.models.agent.plan import MOST_ITEMS, Plan, PlanItem, normal_item
 
 Form = Literal["tools", "json", "text"]
 """The form in which a chat model writes a plan."""
+
+
+DECIDED_BY_FORM = frozenset({"tools", "tool_choice", "response_format", "guided_json"})
+"""Fields of a request to a server that ask for a form."""
 
 
 SYSTEM = """\
@@ -52,11 +60,29 @@ Leave out every section that is not wanted; repeat one for a second medium of it
 outside of the sections."""
 
 
+class PlanExample(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request of a user, and the plan that answers it well."""
+
+    user: str
+    parts: Annotated[list[PlanItem], Meta(min_length=1)]
+
+
 class AgentInstructions(NamedTuple):
-    """The instructions in every request: the system prompt, and a description of each medium."""
+    """The instructions in every request.
+
+    Attributes:
+        system: the system prompt.
+        about: a description of each medium.
+        examples: requests with their plans, which stand before the conversation.
+        most_parts: the most parts of a plan in structured output.
+        most_characters: the most characters of such a part; None for any number.
+    """
 
     system: str
     about: Mapping[Modality, str]
+    examples: Sequence[PlanExample] = ()
+    most_parts: int = MOST_ITEMS
+    most_characters: int | None = None
 
     def text(self, form: Form) -> str:
         """The system message for plans in this form."""
@@ -81,13 +107,68 @@ def tools(about: Mapping[Modality, str]) -> list[dict[str, Any]]:
     ]
 
 
-def schema(about: Mapping[Modality, str]) -> dict[str, Any]:
-    """The `response_format` of structured output for an ordered list of parts."""
-    modality = {"type": "string", "enum": [str(Modality.TEXT), *map(str, about)]}
-    part = _object(modality=modality, content={"type": "string"})
-    answer = _object(parts={"type": "array", "items": part})
-    form = {"name": "answer", "strict": True, "schema": answer}
-    return {"type": "json_schema", "json_schema": form}
+def plan_schema(instructions: AgentInstructions, bounded: bool = True) -> dict[str, Any]:
+    """The JSON schema of an ordered list of parts; `bounded` limits their number and length."""
+    content: dict[str, Any] = {"type": "string"}
+    parts: dict[str, Any] = {"type": "array"}
+    if bounded:
+        content["minLength"] = parts["minItems"] = 1
+        parts["maxItems"] = instructions.most_parts
+    if bounded and instructions.most_characters is not None:
+        content["maxLength"] = instructions.most_characters
+    modality = {"type": "string", "enum": [str(Modality.TEXT), *map(str, instructions.about)]}
+    return _object(parts={**parts, "items": _object(modality=modality, content=content)})
+
+
+def schema_fields(instructions: AgentInstructions) -> list[dict[str, Any]]:
+    """Fields of a request that hold an answer to the schema, in the order in which they are tried: as
+    OpenAI's API has it, the same without bounds (which not every server takes), as vLLM once had it."""
+
+    def response_format(bounded: bool) -> dict[str, Any]:
+        form = {"name": "answer", "strict": True, "schema": plan_schema(instructions, bounded)}
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+    return [
+        response_format(True),
+        response_format(False),
+        {"guided_json": plan_schema(instructions)},
+    ]
+
+
+def example_turns(examples: Sequence[PlanExample], form: Form) -> list[dict[str, Any]]:
+    """Messages of the chat completions API for examples, with their plans in a form."""
+    turns: list[dict[str, Any]] = []
+    for number, example in enumerate(examples):
+        plan = tuple(normal_item(part.modality, part.content) for part in example.parts)
+        turns.append({"role": "user", "content": example.user})
+        if form == "text":
+            turns.append({"role": "assistant", "content": render(plan)})
+        elif form == "json":
+            content = msgspec.json.encode({"parts": plan}).decode()
+            turns.append({"role": "assistant", "content": content})
+        else:
+            turns += _called(plan, f"example{number}")
+    return turns
+
+
+def _called(plan: Plan, name: str) -> list[dict[str, Any]]:
+    """A plan as a message with tool calls, and the results of the tools."""
+    words = "\n".join(part.content for part in plan if part.modality is Modality.TEXT)
+    calls = [
+        {
+            "id": f"{name}call{n}",
+            "type": "function",
+            "function": {
+                "name": f"make_{part.modality}",
+                "arguments": msgspec.json.encode({"prompt": part.content}).decode(),
+            },
+        }
+        for n, part in enumerate(plan)
+        if part.modality is not Modality.TEXT
+    ]
+    message = {"role": "assistant", "content": words, **({"tool_calls": calls} if calls else {})}
+    results = [{"role": "tool", "tool_call_id": c["id"], "content": "The user sees it."} for c in calls]
+    return [message, *results]
 
 
 def _object(**properties: Any) -> dict[str, Any]:

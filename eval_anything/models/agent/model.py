@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -28,7 +28,12 @@ from eval_anything.models.agent.generators.base import (
     Order,
 )
 from eval_anything.models.agent.generators.model import ModelGenerator
-from eval_anything.models.agent.instructions import ABOUT, AgentInstructions, Form
+from eval_anything.models.agent.instructions import (
+    ABOUT,
+    DECIDED_BY_FORM,
+    AgentInstructions,
+    Form,
+)
 from eval_anything.models.agent.planner import PlannedAnswer, Planner, ServerPlanner
 from eval_anything.models.agent.references import model_at
 from eval_anything.models.base import Model, Request
@@ -66,7 +71,6 @@ class AgentModel(Model):
             raise UserError(f"{path}: model: {self.file.model} is no chat model")
         self._chat = chat
         self.paid_as = chat.paid_as
-        self.arguments = chat.arguments
         if self.file.generation is not msgspec.UNSET:
             self.own_settings = self.file.generation
         self.batch_size = min(chat.batch_size, _LARGEST_BATCH)
@@ -79,8 +83,22 @@ class AgentModel(Model):
             self._generators[modality] = cls(settings, context)
         self._batched = {m: BatchedGenerator(generator) for m, generator in self._generators.items()}
         about = {m: settings.about or ABOUT[m] for m, (_, settings) in generators.items()}
-        self._instructions = AgentInstructions(self.file.system, about)
-        self._planner = _planner(chat, self._instructions, self.file, path)
+        _check_examples(self.file, about, path)
+        self._instructions = AgentInstructions(
+            self.file.system,
+            about,
+            self.file.examples,
+            self.file.most_parts,
+            self.file.most_characters,
+        )
+        self._form, self._form_note = _form_of(chat, self.file, path)
+        if isinstance(chat, ChatModel) and _has_all_forms(chat):
+            form = None if self._form == "auto" else self._form
+            self._planner: Planner = ServerPlanner(chat, self._instructions, form)
+        else:
+            assert self._form in ("json", "text")
+            self._planner = Planner(chat, self._instructions, self._form)
+        self.arguments = {**chat.arguments, "form": self._form}
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -106,7 +124,14 @@ class AgentModel(Model):
         return frozenset(self._chat.generation_settings) - {"stop"}
 
     def check_sampling(self, sampling: Sampling) -> list[str]:
-        return self._chat.check_sampling(sampling)
+        for name in sampling.extra_body or ():
+            if name in DECIDED_BY_FORM:
+                raise UserError(
+                    f"--extra-body {name}: the form of plans decides it: leave it out, or choose "
+                    "`form:` in the agent's file"
+                )
+        notes = self._chat.check_sampling(sampling)
+        return [*notes, self._form_note] if self._form_note else notes
 
     def checkpoint_settings(self) -> GenerationSettings:
         return self._chat.checkpoint_settings()
@@ -139,6 +164,7 @@ class AgentModel(Model):
 
     def load(self) -> None:
         self._chat.load()
+        self._planner.load()
         for generator in self._generators.values():
             generator.load()
 
@@ -194,15 +220,39 @@ class AgentModel(Model):
         }
 
 
-def _planner(chat: Model, instructions: AgentInstructions, file: AgentFile, path: Path) -> Planner:
-    """The planner for a chat model; only models at the chat endpoint of a server take all forms."""
-    if isinstance(chat, ChatModel) and chat.settings.api == "chat" and chat.settings.stream == "false":
-        return ServerPlanner(chat, instructions, None if file.form == "auto" else file.form)
-    if file.form not in ("auto", "text"):
-        raise UserError(
-            f"{path}: form: {file.form} is for chat models on a server; {chat.spec} takes text"
+def _check_examples(file: AgentFile, about: Mapping[Modality, str], path: Path) -> None:
+    """UserError for an example with a medium that the agent cannot make."""
+    for number, example in enumerate(file.examples):
+        for part in example.parts:
+            if part.modality not in (Modality.TEXT, *about):
+                raise UserError(
+                    f"{path}: examples[{number}] has {part.modality}, for which the agent has no "
+                    "generator: add one, or leave that part out"
+                )
+            if not part.content.strip():
+                raise UserError(f"{path}: examples[{number}] has a part without content")
+
+
+def _has_all_forms(chat: ChatModel) -> bool:
+    """Whether tools and structured output can be asked for: at the chat endpoint, without a stream."""
+    return chat.settings.api == "chat" and chat.settings.stream == "false"
+
+
+def _form_of(chat: Model, file: AgentFile, path: Path) -> tuple[Form | Literal["auto"], str]:
+    """The form of plans that is known before the run, and a line about it for people (or none)."""
+    if isinstance(chat, ChatModel) and _has_all_forms(chat):
+        return file.form, ""
+    problem = chat.schema_problem()
+    if file.form == "tools" or (file.form == "json" and problem is not None):
+        reason = problem or "a checkpoint calls no tools"
+        raise UserError(f"{path}: form: {file.form} does not work with {chat.spec}: {reason}")
+    if file.form == "text" or problem is not None:
+        loose = file.form == "auto" and not chat.saved_answers
+        return (
+            "text",
+            f"plans are in sections of text, and nothing enforces it: {problem}" if loose else "",
         )
-    return Planner(chat, instructions)
+    return "json", "plans are held to their JSON schema, token by token (llguidance)"
 
 
 def _response(

@@ -56,7 +56,7 @@ class PlanError(ValueError):
         self.kind = kind
 
 
-class PlanItem(Struct, frozen=True):
+class PlanItem(Struct, frozen=True, forbid_unknown_fields=True):
     """One part of a planned answer: the text itself, or the prompt for the generator of a medium.
 
     `normal_item` makes one with the content in normal form.

@@ -179,6 +179,13 @@ class Family(ABC):
         """Checks settings of generation, before `load`; see `Model.check_sampling`."""
         return []
 
+    def schema_problem(self) -> str | None:
+        """The reason why answers cannot be held to a JSON schema; see `Model.schema_problem`."""
+        return f"answers of the family {self.name} are not held to a JSON schema"
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Raises UserError for a schema that cannot hold; called after `load`."""
+
     def new_tokens(self, prompts: Sequence[EncodedPrompt]) -> int:
         """The most new tokens of an answer, which is the same in a batch."""
         return prompts[0].request.sampling.max_new_tokens or self.settings.max_new_tokens

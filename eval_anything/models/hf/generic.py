@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_anything.answer_text import answer_text
 from eval_anything.content import MODALITIES, Message, Modality, TextPart, Usage
@@ -18,6 +18,9 @@ from eval_anything.models.hf.source import Source
 from eval_anything.models.hf.template import check_template, template_variables
 from eval_anything.models.hf.video_processor import VideoProcessor
 from eval_anything.sampling import PENALTIES, GenerationSettings, Sampling
+
+if TYPE_CHECKING:
+    from eval_anything.models.local.constraint import Grammars
 
 _PLACEHOLDERS = tuple(
     f"{medium}_token_{end}" for medium in ("image", "video", "audio") for end in ("id", "index")
@@ -61,6 +64,7 @@ class GenericFamily(Family):
         self.tokenizer: Any = None
         self.template: str | None = None
         self.stop: list[int] = []
+        self._grammars: Grammars | None = None
         self._suppressed: list[int] = []
 
     def expected_inputs(self) -> tuple[Modality, ...]:
@@ -255,6 +259,9 @@ class GenericFamily(Family):
         from eval_anything.models.local.generation import generate_ids
 
         sampling = prompts[0].request.sampling
+        schemas = [prompt.request.schema for prompt in prompts]
+        if any(schemas):
+            extra_arguments["constraint"] = self._constraint(inputs, schemas)
         if sampling.stop:
             extra_arguments["stopping_criteria"] = self._stopping(inputs, sampling.stop)
         return generate_ids(
@@ -268,6 +275,28 @@ class GenericFamily(Family):
             suppress=self._suppressed,
             **extra_arguments,
         )
+
+    def schema_problem(self) -> str | None:
+        from eval_anything.models.local.constraint import library_problem
+
+        return library_problem() if self.mode == "text" else super().schema_problem()
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        self._loaded_grammars().matcher(schema)
+
+    def _loaded_grammars(self) -> Grammars:
+        from eval_anything.models.local.constraint import Grammars
+
+        if self._grammars is None:
+            self._grammars = Grammars(self.tokenizer, self.stop, self.source.processing)
+        return self._grammars
+
+    def _constraint(self, inputs: Mapping[str, Any], schemas: Sequence[Mapping[str, Any] | None]) -> Any:
+        """The processor of scores that holds the answers of a batch to their schemas."""
+        from eval_anything.models.local.thoughts import begins_in_thoughts
+
+        opened = [begins_in_thoughts(self.tokenizer, ids) for ids in _read_ids(inputs)]
+        return self._loaded_grammars().processor(schemas, opened)
 
     def _stopping(self, inputs: Mapping[str, Any], texts: Sequence[str]) -> Any:
         """The stopping criteria for texts that end an answer."""

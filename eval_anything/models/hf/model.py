@@ -112,6 +112,12 @@ class TransformersModel(Model):
         notes = [*self.family.check_sampling(sampling), *note_of_scores(self.source, sampling)]
         return notes if self.source.gguf is None else [*notes, *note_of_tokenizer(self.source.gguf)]
 
+    def schema_problem(self) -> str | None:
+        return self.family.schema_problem()
+
+    def check_schema(self, schema: Mapping[str, Any]) -> None:
+        self.family.check_schema(schema)
+
     def checkpoint_settings(self) -> GenerationSettings:
         from eval_anything.models.hf.generation_config import recommended
 

@@ -63,6 +63,7 @@ def generate_ids(
     stop: Sequence[int],
     suppress: Sequence[int] = (),
     guidance: float | None = None,
+    constraint: Any = None,
     **extra_arguments: Any,
 ) -> list[list[int]]:
     """New token ids for each row of `inputs`, cut after the stop token.
@@ -82,11 +83,14 @@ def generate_ids(
         stop: token ids that end a row.
         suppress: token ids that are never sampled, such as the placeholders of media.
         guidance: scale of classifier-free guidance; None leaves it to the checkpoint.
+        constraint: a processor that leaves out tokens (`constraint.Grammars.processor`).
         extra_arguments: further arguments of `generate`.
     """
     import torch
 
-    arguments = sampling_arguments(seeds, sampling, max_new_tokens, pad, stop, suppress, guidance)
+    arguments = sampling_arguments(
+        seeds, sampling, max_new_tokens, pad, stop, suppress, guidance, constraint
+    )
     with torch.inference_mode():
         output = model.generate(**inputs, **arguments, **extra_arguments)
     prompt = inputs["input_ids"]
@@ -104,6 +108,7 @@ def sampling_arguments(
     stop: Sequence[int],
     suppress: Sequence[int] = (),
     guidance: float | None = None,
+    constraint: Any = None,
 ) -> dict[str, Any]:
     """The arguments with which `generate_ids` calls a model's `generate`; the names are as there.
 
@@ -114,7 +119,8 @@ def sampling_arguments(
     from eval_anything.models.local.processors import count_penalties, gumbel_processor, warpers
 
     penalty = sampling.repetition_penalty
-    processors = LogitsProcessorList()
+    # Tokens that may not come are left out first, so that restrictions choose among the others.
+    processors = LogitsProcessorList([constraint] if constraint is not None else [])
     if sampling.presence_penalty or sampling.frequency_penalty:
         processors.append(count_penalties(sampling))
     processors += warpers(sampling)

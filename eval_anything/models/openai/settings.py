@@ -49,7 +49,7 @@ _SENT = {
         *("model", "messages", "temperature", "max_tokens", "seed", "stop", "top_p", "top_k", "min_p"),
         *("repetition_penalty", "presence_penalty", "frequency_penalty"),
         *("reasoning_effort", "chat_template_kwargs"),
-        *("tools", "tool_choice", "response_format"),
+        *("tools", "tool_choice", "response_format", "guided_json"),
     ),
     "responses": (
         *("model", "input", "temperature", "max_output_tokens", "store", "top_p", "reasoning"),

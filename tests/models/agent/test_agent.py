@@ -56,7 +56,7 @@ MISTAKES = {
     "no such model": ("model: hf/./nowhere\ngenerators: {image: {kind: drawn}}", ["model: "]),
     "form without a server": (
         "model: X\nform: json\ngenerators: {image: {kind: drawn}}",
-        ["form: json is for chat models on a server"],
+        ["form: json does not work with replay/"],
     ),
     "sound by diffusers": (
         "model: X\ngenerators: {audio: {kind: diffusers, pipeline: x}}",
@@ -281,7 +281,7 @@ def always_says(path: Path, tiny: Path, answer: str) -> Path:
 def test_a_local_text_checkpoint_with_generators(cli: Cli, tmp_path: Path, tiny: Path) -> None:
     always_says(tmp_path / "agents/chat", tiny, "[[text]]\nA cat.\n[[image]]\na red circle")
     make_task(tmp_path / "tasks", samples=[text_sample(f"s{i}") for i in range(5)])
-    write_agent(tmp_path / "agents", "chat", {"image": DRAWN}, system="Answer.")
+    write_agent(tmp_path / "agents", "chat", {"image": DRAWN}, system="Answer.", form="text")
     command = ["run", "--model", "agents/agent.yaml", "--tasks", "mine/demo", "--include", "tasks"]
     result = cli(*command, "--out", "out", "--json")
     assert result.code == 0, result.err

@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from eval_anything.content import Message, Modality, TextPart, Usage
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
-from eval_anything.models.agent.grammar import render
+from eval_anything.models.agent.grammar import parse, render
 from eval_anything.models.agent.plan import Plan, PlanError
 from eval_anything.models.agent.plan_parser import read_json, read_message
 from eval_anything.models.base import Request, Sampling
@@ -31,7 +31,9 @@ FOX = plan(text="A fox.", image="a fox asleep in a teacup", audio="soft snoring"
         ("works", "works", "tools", 1 + 3),
         ("refused", "works", "json", 2 + 3),
         ("ignored", "works", "json", 2 + 3),
-        ("refused", "refused", "text", 2 + 3),
+        ("refused", "without bounds", "json", 3 + 3),
+        ("refused", "guided_json", "json", 4 + 3),
+        ("refused", "refused", "text", 4 + 3),
         ("ignored", "ignored", "text", 2 + 3),
     ],
 )
@@ -84,6 +86,100 @@ def test_a_form_can_be_fixed(form: str, tmp_path: Path) -> None:
     [body] = server.bodies
     assert ("tools" in body) is (form == "tools")
     assert ("response_format" in body) is (form == "json")
+
+
+@pytest.mark.parametrize("json_schema", ["without bounds", "guided_json"])
+def test_a_refused_way_to_ask_for_a_fixed_form_costs_no_sample(json_schema: Any, tmp_path: Path) -> None:
+    with serve(planner({"fox": FOX}, json_schema=json_schema)) as server:
+        file = write_agent(tmp_path, server.spec(), form="json")
+        given = answers(file, *(request(id_=f"s{i}") for i in range(2)))
+    assert [response.error for response in given] == [None, None]
+    taken = server.bodies[-1]
+    assert ("guided_json" in taken) is (json_schema == "guided_json")
+    assert "maxItems" not in str(taken.get("response_format"))
+
+
+def test_a_server_that_takes_no_schema_is_not_held_against_the_model(tmp_path: Path) -> None:
+    """The run stops. A field that a server passes over is no way to ask."""
+    with serve(planner({"fox": FOX}, json_schema="refused")) as server:
+        file = write_agent(tmp_path, server.spec(), form="json")
+        with pytest.raises(UserError, match="answers without a JSON schema and takes none"):
+            answers(file, request())
+
+
+def test_the_trial_of_forms_has_the_settings_of_the_run(tmp_path: Path) -> None:
+    settings = Sampling(0.7, 3, top_k=5, max_new_tokens=40)
+    asked = Request("t", "s0", 0, request().messages, settings)
+    with serve(planner({"fox": FOX}, tools="ignored", json_schema="ignored")) as server:
+        answers(write_agent(tmp_path, server.spec()), asked)
+    sent = [(body["temperature"], body["top_k"], body["max_tokens"]) for body in server.bodies]
+    assert sent == [(0.7, 5, 40)] * 3
+
+
+def test_a_form_works_although_a_small_model_gets_the_medium_wrong(tmp_path: Path) -> None:
+    def script(number: int, body: dict[str, Any]) -> Any:
+        if "tools" in body:
+            return raw(completion({"role": "assistant", "content": "A red circle."}))
+        return raw(completion(in_json(plan(text="a red circle"))))
+
+    with serve(script) as server:
+        [response] = answers(write_agent(tmp_path, server.spec()), request())
+    assert response.details["form"] == "json"
+
+
+EXAMPLES = [
+    {
+        "user": "A cat?",
+        "parts": [
+            {"modality": "text", "content": "Here."},
+            {"modality": "image", "content": "a cat"},
+        ],
+    }
+]
+
+
+@pytest.mark.parametrize("form", ["tools", "json", "text"])
+def test_examples_stand_before_the_conversation(form: str, tmp_path: Path) -> None:
+    with serve(planner({"fox": FOX})) as server:
+        answers(write_agent(tmp_path, server.spec(), form=form, examples=EXAMPLES), request())
+    turns = server.bodies[0]["messages"]
+    roles = ["system", "user", "assistant", *(["tool"] if form == "tools" else []), "user"]
+    assert [turn["role"] for turn in turns] == roles
+    chosen = plan(text="Here.", image="a cat")
+    if form == "tools":
+        assert read_message(turns[2]).plan == chosen
+        assert turns[3]["tool_call_id"] == turns[2]["tool_calls"][0]["id"]
+    else:
+        read: Any = read_json if form == "json" else parse
+        assert read(turns[2]["content"]).plan == chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"examples": [{"user": "x", "parts": []}]}, "examples[0].parts"),
+        ({"examples": [{"user": "x", "parts": [{"modality": "text", "text": "y"}]}]}, "key 'text'"),
+        (
+            {"examples": [{"user": "x", "parts": [{"modality": "video", "content": "y"}]}]},
+            "examples[0] has video, for which the agent has no generator",
+        ),
+        ({"examples": [{"user": "x", "parts": [{"modality": "text", "content": " "}]}]}, "without cont"),
+        ({"most_parts": 17}, "most_parts"),
+        ({"most_characters": 0}, "most_characters"),
+    ],
+)
+def test_mistakes_in_examples_and_bounds_are_named(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = write_agent(tmp_path, "openai/m@http://127.0.0.1:1/v1", {"image": DRAWN}, **settings)
+    with pytest.raises(UserError, match=re.escape(message)):
+        agent(file)
+
+
+def test_a_field_that_the_form_decides_is_refused(tmp_path: Path) -> None:
+    model = agent(write_agent(tmp_path, "openai/m@http://127.0.0.1:1/v1"))
+    with pytest.raises(UserError, match="--extra-body response_format: the form of plans decides it"):
+        model.check_sampling(Sampling(extra_body={"response_format": {}}))
 
 
 def test_what_the_chat_model_is_told(tmp_path: Path) -> None:
