@@ -202,12 +202,16 @@ _TITLES = {
 
 def _calibration(calibration: Calibration) -> str:
     """A calibration as text for people."""
+    from eval_anything.judges.calibration.effects import sameness_text
+
     model = f" with {calibration.model}" if calibration.model else ""
     head = f"{calibration.judge}{model}, {calibration.metric}, against {calibration.labels}"
     blocks = [f"{head} (judge {calibration.fingerprint[:12]}, labels {calibration.sha256[:12]})"]
     for title, measured in (("pairs", calibration.pairs), ("graded responses", calibration.grades)):
         if measured is not None:
             blocks.append(_measured(title, measured))
+    if calibration.same is not None:
+        blocks.append(sameness_text(calibration.same))
     return "\n\n".join(blocks)
 
 

@@ -77,7 +77,8 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     left_out = {name: count - plan.answered[name] for name, count in plan.counts.items()}
     results = {
         name: msgspec.structs.replace(
-            with_effects(task.result, plan.scorers[name].scorers), left_out=left_out[name] or UNSET
+            with_effects(task.result, plan.scorers[name].scorers, task.grades),
+            left_out=left_out[name] or UNSET,
         )
         for name, task in scored.items()
     }

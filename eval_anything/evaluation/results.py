@@ -85,6 +85,14 @@ class ScoredTask(NamedTuple):
     values: Mapping[str, Collection[Value]]
     primary: Sequence[int] = ()
 
+    @property
+    def grades(self) -> dict[str, Iterable[float]]:
+        """The values by metric of samples that the model answered and a judge scored."""
+        return {
+            name: (v.value for v in samples if v.value is not None and not (v.failed or v.skipped))
+            for name, samples in self.values.items()
+        }
+
 
 _Scored = tuple[Outline, Mapping[str, Score]]
 """A record and its scores, with those of controls."""

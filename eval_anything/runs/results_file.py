@@ -96,6 +96,14 @@ class RepeatsResult(Struct, frozen=True):
         return f"{self.answers} answers a sample: {', '.join(texts)}"
 
 
+class SameGrade(Struct, frozen=True, kw_only=True):
+    """A grade that a judge gave to at least nine in ten of ten or more answers."""
+
+    value: Annotated[float, _about("the grade")]
+    count: Annotated[Count, _about("answers that got it")]
+    n: Annotated[Count, _about("answers that got a grade")]
+
+
 class MetricResult(Struct, frozen=True, kw_only=True):
     """One metric over the samples of a task that it applies to, or over one group of them.
 
@@ -133,6 +141,9 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     mde: Annotated[DetectableEffect | UnsetType, _about("the minimum detectable effect")] = UNSET
     repeats: Annotated[
         RepeatsResult | UnsetType, _about("variation of several answers, where samples have some")
+    ] = UNSET
+    same: Annotated[
+        SameGrade | UnsetType, _about("the grade that the judge gave to nearly every answer")
     ] = UNSET
 
     def __post_init__(self) -> None:

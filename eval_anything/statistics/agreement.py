@@ -9,9 +9,10 @@ item; items of one cluster are resampled together. Without it each item is a clu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -34,6 +35,33 @@ _CELLS = 2_000_000  # of one batch of draws: 16 MB for each array in it
 
 
 _NOTHING = 1e-12
+
+
+_ALIKE = 0.9
+_LEAST_ALIKE = 10
+
+
+class SameValue(NamedTuple):
+    """A value that nearly all of n have: whoever gave it may not tell them apart."""
+
+    value: float | str
+    count: int
+    n: int
+
+
+def same_value(values: Iterable[float | str]) -> SameValue | None:
+    """The value that nine in ten have, or more; None if there is none, or fewer than ten values.
+
+    Example:
+        >>> same_value([10.0] * 19 + [7.0])
+        SameValue(value=10.0, count=19, n=20)
+        >>> same_value([1.0, 0.0] * 10) is None
+        True
+    """
+    counts = Counter(values)
+    n = counts.total()
+    [(value, count)] = counts.most_common(1) or [(0.0, 0)]
+    return SameValue(value, count, n) if n >= _LEAST_ALIKE and count >= _ALIKE * n else None
 
 
 class AgreementFigure(Struct, frozen=True):

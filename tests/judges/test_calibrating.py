@@ -142,6 +142,30 @@ def judged_task(root: Path, judge: str, metric: str) -> list[str]:
     return ids
 
 
+def test_a_judge_that_gives_nearly_all_the_same_grade_is_said(
+    cli: Cli, tmp_path: Path, server: JudgeServer
+) -> None:
+    """At the end of a run, in results.json and by a calibration; failures of the model do not count."""
+    spec = f"synergy_rubric={server.spec}"
+    server.reply = lambda asked: graded(asked, lambda i: True)
+    ids = judged_task(tmp_path, "synergy_rubric", "synergy")
+    rows = [r for i, id_ in enumerate(ids) for r in answers([id_], f"{'good' if i else 'bad'} {i}0")]
+    outputs = write_jsonl(tmp_path / "o.jsonl", rows)
+    command = ["score", "--outputs", outputs, "--tasks", "mine/demo", "--include", "mine"]
+    result = cli(*command, "--judge", spec, "--out", "run")
+    assert result.code == 0, result.err
+    count = len(ids) - 1
+    assert f"to {count} of {len(ids)} answers: it may not tell them apart" in result.out
+    tasks = json.loads((tmp_path / "run/results.json").read_bytes())["tasks"]
+    same = tasks["mine/demo"]["metrics"]["synergy"]["same"]
+    assert (same["count"], same["n"]) == (count, len(ids))
+    alike = {"explanation": "so", "grades": {"synergy": 8}}
+    server.reply = lambda asked: (200, json.dumps({"mark": asked.mark, **alike}))
+    labels = write_jsonl(tmp_path / "l.jsonl", judge_pairs(10))
+    measured = cli("judges", "calibrate", "synergy_rubric", "--labels", labels, "--judge", spec)
+    assert "warning: the judge gives" in measured.out
+
+
 @pytest.mark.parametrize(
     ("wrong", "quality", "words"),
     [

@@ -129,7 +129,7 @@ class FeedbackTrainer(Trainer[FeedbackSettings]):
                 first = responses
                 if critique is not None:
                     criticised = critique_stage(stages, responses, after, critique)
-                    warning = sameness_warning(stages.made[-1].note, criticised)
+                    warning = sameness_warning(criticised)
                     warnings += [warning] if warning is not None else []
                     first, after = to_refine(criticised, settings.critic), stages.made[-1].key
             refine = settings.refine

@@ -15,6 +15,7 @@ from align_plugins.methods.feedback.roles import CritiqueSource, ResponseSampler
 from align_plugins.methods.feedback.settings import Critic, FeedbackSettings
 from align_plugins.methods.feedback.stages import Counts, Stages
 from eval_anything.content import NO_TOKENS, Message, Record, TextPart
+from eval_anything.statistics.agreement import same_value
 
 
 class PairFilter(Protocol):
@@ -29,10 +30,6 @@ class PairFilter(Protocol):
     def gains(self, rows: Sequence[Feedback], folder: Path) -> dict[str, float]:
         """Gain of the refined response over the first one, by id; rows that could not be judged are
         missing."""
-
-
-SAME = 0.9
-"""Share of equal critiques from which a warning says that the critic cannot tell responses apart."""
 
 
 def sample_stage(
@@ -78,15 +75,14 @@ def critique_stage(
     return stages.rows(name, {"after": after, **critic.inputs}, Feedback, make)
 
 
-def sameness_warning(note: Mapping[str, Any], rows: Sequence[Feedback]) -> str | None:
+def sameness_warning(rows: Sequence[Feedback]) -> str | None:
     """Warning about a critic that gives nearly all responses the same critique; None if it does not."""
-    counts = note["counts"]
-    if len(rows) < 10 or counts["most_frequent"] < SAME * len(rows):
+    same = same_value([row.critique for row in rows])
+    if same is None:
         return None
-    text = Counter(row.critique for row in rows).most_common(1)[0][0]
     return (
-        f"warning: the critic says the same of {counts['most_frequent']} of {len(rows)} responses "
-        f"({text[:60]!r}): it has not learned to tell them apart"
+        f"warning: the critic says the same of {same.count} of {same.n} responses "
+        f"({str(same.value)[:60]!r}): it has not learned to tell them apart"
     )
 
 

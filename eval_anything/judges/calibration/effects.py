@@ -16,7 +16,7 @@ times the true difference of a win rate; for grades this is an approximation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import UNSET
@@ -24,12 +24,21 @@ from msgspec.structs import replace
 
 from eval_anything.judges.calibration.store import quality_of
 from eval_anything.judges.scorer import Scorer
-from eval_anything.runs.results_file import DetectableEffect, JudgeQuality, MetricResult, TaskResult
-from eval_anything.statistics.agreement import attenuated_effect
+from eval_anything.runs.results_file import (
+    DetectableEffect,
+    JudgeQuality,
+    MetricResult,
+    SameGrade,
+    TaskResult,
+)
+from eval_anything.statistics.agreement import attenuated_effect, same_value
 
 
-def with_effects(task: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
-    """Results of a task with `judge`, `calibration` (on this metric alone) and `mde` in judged metrics.
+def with_effects(
+    task: TaskResult, scorers: Sequence[Scorer], grades: Mapping[str, Iterable[float]]
+) -> TaskResult:
+    """Results of a task with `judge`, `calibration` (on this metric alone), `mde` and `same` in judged
+    metrics. `grades` has the values by metric that judges gave, without those of failed samples.
 
     `mde.seen` is None if the scores have no variance, or none is known; `mde.true` also if the judge's
     accuracy is not known, or no better than chance.
@@ -45,6 +54,7 @@ def with_effects(task: TaskResult, scorers: Sequence[Scorer]) -> TaskResult:
                         judge=scorer.name,
                         calibration=quality,
                         mde=_effect(metrics[name].stderr, scorer.compares, quality),
+                        same=(None if scorer.compares else same_grade(grades[name])) or UNSET,
                     )
     return replace(task, metrics=metrics)
 
@@ -75,7 +85,27 @@ def quality_text(quality: JudgeQuality | Literal["exact"] | None) -> str:
 
 
 def effect_text(metric: MetricResult) -> str:
-    """Description of the differences that a judged metric can detect; "" without a judge."""
+    """Description of the differences that a judged metric can detect, with a warning of a judge that
+    gives nearly every answer the same grade; "" without a judge."""
+    text = _detectable(metric)
+    return f"{text}; {sameness_text(metric.same)}" if text and metric.same is not UNSET else text
+
+
+def same_grade(grades: Iterable[float]) -> SameGrade | None:
+    """The grade that nearly all of these are; None if there is none."""
+    same = same_value(grades)
+    return SameGrade(value=float(same.value), count=same.count, n=same.n) if same is not None else None
+
+
+def sameness_text(same: SameGrade) -> str:
+    """Warning about a judge that gives nearly every answer the same grade."""
+    return (
+        f"warning: the judge gives {same.value:g} to {same.count} of {same.n} answers: it may not tell "
+        "them apart"
+    )
+
+
+def _detectable(metric: MetricResult) -> str:
     quality, effect = metric.calibration, metric.mde
     if quality is UNSET or effect is UNSET:
         return ""

@@ -13,6 +13,7 @@ import numpy as np
 from eval_anything.concurrency import all_of
 from eval_anything.content import Metric, Score, share_of_range
 from eval_anything.errors import EvalError, UserError, near
+from eval_anything.judges.calibration.effects import same_grade
 from eval_anything.judges.calibration.labels import Labelled, Labels
 from eval_anything.judges.calibration.store import Calibration, JudgeMeasurement
 from eval_anything.judges.scorer import ComparingScorer, Scorer, score_response
@@ -114,6 +115,9 @@ def calibrate(
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         pairs=_measure_pairs(pairs, declaration) if pairs else None,
         grades=_measure_grades(grades, declaration) if grades else None,
+        same=None
+        if isinstance(scorer, ComparingScorer)
+        else same_grade([s.value for row in scores for s in row if s.value is not None]),
     )
 
 

@@ -19,7 +19,7 @@ from eval_anything.files.json_text import decode_strict
 from eval_anything.files.places import content_folder, home
 from eval_anything.files.reading import MAX_DOCUMENT, read_file
 from eval_anything.files.writing import pretty_json, write_atomically
-from eval_anything.runs.results_file import Interval, JudgeQuality
+from eval_anything.runs.results_file import Interval, JudgeQuality, SameGrade
 from eval_anything.statistics.agreement import AgreementFigure
 
 
@@ -47,6 +47,8 @@ class Calibration(Struct, frozen=True, kw_only=True):
     specificity, and kappa_quadratic if the labels have few levels. A row on which the judge failed is
     wrong in accuracy, kappa, sensitivity and specificity, and left out of the others.
 
+    `same` is the grade that the judge gave to nearly every response, if there is one.
+
     Both have, from the rows that the judge scored twice, self_consistency, the probability of the same
     decision (a, b or tie; or the half of the range), and alpha_self, Krippendorff's alpha of the two
     passes, nominal for the decisions on pairs, interval for grades.
@@ -62,6 +64,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     date: str
     pairs: JudgeMeasurement | None
     grades: JudgeMeasurement | None
+    same: SameGrade | None = None
 
     @property
     def quality(self) -> JudgeQuality | None:
