@@ -169,7 +169,7 @@ def _check_tensors(path: Path) -> None:
 
 
 def _check_blocks(path: Path) -> None:
-    """As `_check_tensors`, by a reader that knows more types of blocks and takes seconds."""
+    """Checks the same by a reader that knows more types of blocks, and takes seconds."""
     import numpy as np
     from gguf import GGML_QUANT_SIZES, GGUFReader, dequantize
 

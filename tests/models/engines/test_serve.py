@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eval_anything.content import Response
+from eval_anything.evaluation.pipeline import answers_of
+from eval_anything.media import MediaStore
+from eval_anything.models.base import Model, Request, Sampling
+from eval_anything.models.spec import resolve
 from tests.models.engines.conftest import Served
+from tests.support.asking import user
 from tests.support.helpers import Cli, answers, make_task, medium_sample, png, text_sample, write_jsonl
 from tests.support.lanes import full
+from tests.support.tiny_gguf import write_gguf
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
 
@@ -91,6 +99,32 @@ def test_a_served_judge_without_sense_leaves_everything_unscored(
     rows = (tmp_path / "run/mine/demo/records.jsonl").read_bytes().splitlines()
     for row in map(json.loads, rows):
         assert "no usable verdict" in row["scores"]["synergy"]["explanation"]
+
+
+def test_a_server_a_folder_and_a_gguf_file_of_one_checkpoint_answer_alike(
+    served: Served, tmp_path: Path
+) -> None:
+    """The same prompts in tokens, the same answers, the same ends."""
+    prompts = ["What is the capital of France?", "naïve </s> 🙂 2024", " Draw a lighthouse.\n"]
+    requests = [
+        Request("mine/demo", f"s{i}", 0, user(prompt), Sampling(max_new_tokens=6 + i))
+        for i, prompt in enumerate(prompts)
+    ]
+    store = MediaStore(tmp_path / "media")
+
+    async def answers(model: Model) -> list[Response]:
+        model.load()
+        try:
+            return await answers_of(model, requests, store)
+        finally:
+            await model.close()
+
+    gguf = write_gguf(served.text, tmp_path / "tiny.gguf")
+    specs = (served.spec(served.text), str(served.text), str(gguf))
+    server, folder, file = (asyncio.run(answers(resolve(spec, {}))) for spec in specs)
+    assert [a.text for a in server] == [a.text for a in folder] == [a.text for a in file]
+    assert [a.usage for a in server] == [a.usage for a in folder] == [a.usage for a in file]
+    assert [a.stop_reason for a in server] == [a.stop_reason for a in folder]
 
 
 @pytest.mark.usefixtures("short_pauses")
