@@ -435,5 +435,10 @@ def _binding(evaluate: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of evaluations as older trainings have them: without options that are not set, and with
     the temperature."""
     names = (*GenerationSettings.__struct_fields__, "preset", "sampling")
-    set_ones = {name: s for name, s in evaluate.items() if s is not None or name not in names}
+    places = ("replicas", "engine", "gpus_per_replica", "address")  # change no number
+    set_ones = {
+        name: setting
+        for name, setting in evaluate.items()
+        if name not in places and (setting is not None or name not in names)
+    }
     return {"temperature": 0.0, **set_ones}

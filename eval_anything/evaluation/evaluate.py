@@ -31,6 +31,7 @@ from eval_anything.evaluation.skipping import Recorded, is_asked_again, liveness
 from eval_anything.files.hashing import sha256_of
 from eval_anything.judges.assemble import NO_FINGERPRINT
 from eval_anything.models.base import Model
+from eval_anything.models.replicas.engine import ReplicaEngine
 from eval_anything.output.progress import Progress
 from eval_anything.runs.comparable import JUDGE
 from eval_anything.runs.directory import (
@@ -97,7 +98,7 @@ def evaluate(
         unjudged = asyncio.run(unjudged_answers(run_plan, run))
         judging = unjudged or any(s.judged and s.available for s in run_plan.all_scorers)
         if batches.count or external or judging:
-            with _status_of(run.save), _final_sum(run_plan.spending, progress):
+            with _status_of(run.save), _final_sum(run_plan.spending, progress), _opened(run_plan.engine):
                 if batches.count or external:
                     load_model(run_plan.model)
                 with progress.bar(batches.count + len(unjudged)) as advance:
@@ -190,6 +191,19 @@ def load_model(model: Model) -> None:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"--model {model.spec} does not load: {reason}") from error
+
+
+@contextlib.contextmanager
+def _opened(engine: ReplicaEngine | None) -> Iterator[None]:
+    """Keeps an engine open, if there is one."""
+    if engine is None:
+        yield
+        return
+    engine.open()
+    try:
+        yield
+    finally:
+        engine.close()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ A new option is a field here. Its description, limits and `extra` define it on t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -140,9 +141,28 @@ class EvaluationOptions(GenerationSettings, frozen=True, kw_only=True, forbid_un
     concurrency: Annotated[
         Count | None, _option("N", "samples that the model gets at the same time", run=True)
     ] = None
+    replicas: Annotated[Count, _option("N", "copies of the model, each with its GPUs (1)", run=True)] = 1
+    engine: Annotated[
+        Literal["processes", "ray"],
+        _option("E", "where copies run: processes of this machine (default), ray", run=True),
+    ] = "processes"
+    gpus_per_replica: Annotated[
+        NotNegative | None,
+        _option("N", "GPUs of a copy, or a part of one (1, where Ray has any)", run=True),
+    ] = None
+    address: Annotated[
+        str | None,
+        _option("HOST:PORT", "a cluster of Ray that runs, or auto; default: one of its own", run=True),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("gpus_per_replica", "address"):
+            if getattr(self, name) is not None and self.engine != "ray":
+                raise ValueError(f"{name}: only `engine: ray` takes it (--engine ray)")
+        gpus = self.gpus_per_replica
+        if gpus is not None and (not math.isfinite(gpus) or (gpus > 1 and not gpus.is_integer())):
+            raise ValueError("gpus_per_replica: more than one GPU must be a whole number of them")
         if isinstance(self.retry_failed, str) and self.retry_failed not in FAILURE_KINDS:
             raise ValueError(
                 f"retry_failed: there is no kind of failure {self.retry_failed!r}."
@@ -161,10 +181,6 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
         str | None, _option("NAME", "name of the model in tables, sites and the run's directory")
     ] = None
     out: Annotated[str | None, _option("DIR", "the run's directory (runs/<model>)", path=True)] = None
-    replicas: Annotated[
-        Count,
-        _option("N", "copies of the model, each a process with its GPUs (1)", run=True),
-    ] = 1
     shard: Annotated[
         str | None, _option("I/N", "part I of N of the run; auto: that of a job array's task")
     ] = None

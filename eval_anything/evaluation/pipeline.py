@@ -13,15 +13,15 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from eval_anything.content import Failure, Record, Response, Sample, Score, TextPart
+from eval_anything.content import Record, Response, Sample, Score, TextPart
 from eval_anything.errors import EvalError, InfrastructureError, ServerError, UserError
 from eval_anything.evaluation.batches import Batch
 from eval_anything.judges.assemble import TaskScorers, awaits_a_judge
 from eval_anything.judges.canaries import SAMPLES, canaries
 from eval_anything.judges.scorer import Scorer, score_response
-from eval_anything.media import MediaError, MediaStore
+from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request, Sampling, failure_of
-from eval_anything.models.checked import checked, with_answer_texts
+from eval_anything.models.checked import checked, kept, with_answer_texts
 from eval_anything.models.turns import converse, messages_before
 from eval_anything.runs.directory import Run, read_run
 from eval_anything.servers.trial import EarlyRefusalError, Held
@@ -319,22 +319,13 @@ async def answers_of(model: Model, requests: list[Request], store: MediaStore) -
             )
         if not model.saved_answers:
             answers = [with_answer_texts(answer) for answer in answers]
-        return [_stored(answer, store) for answer in answers]
+        return [kept(answer, store) for answer in answers]
     except EvalError:
         raise
     except Exception as error:
         if len(requests) > 1:
             return [(await answers_of(model, [request], store))[0] for request in requests]
         return [Response(error=failure_of(error))]
-
-
-def _stored(response: Response, store: MediaStore) -> Response:
-    """The response with all media in the store of the run, copied there from other folders."""
-    try:
-        parts = tuple(p if isinstance(p, TextPart) else store.keep(p) for p in response.parts)
-    except MediaError as error:
-        return Response(error=Failure("invalid_output", str(error)))
-    return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 
 async def make_record(

@@ -23,7 +23,9 @@ from eval_anything.judges.folder import JudgeFolder, find_judges
 from eval_anything.judges.registry import JudgeMetrics
 from eval_anything.judges.scorer import ComparingScorer, Scorer
 from eval_anything.models.base import Model, Sampling, folder_name
+from eval_anything.models.replicas.engine import ReplicaEngine
 from eval_anything.models.replicas.model import ReplicatedModel
+from eval_anything.models.replicas.process import ProcessEngine
 from eval_anything.models.spec import resolve
 from eval_anything.runs.directory import RunFile, begun_run, read_run, read_run_file
 from eval_anything.servers.prices import Spending
@@ -53,6 +55,7 @@ class RunPlan(NamedTuple):
         sampling: the settings of generation.
         notes: lines for people, on what the run leaves out, and on its settings.
         part: number, from 1, and count of shards, if this call is for one of them.
+        engine: the machines that load the model; None if this process does.
     """
 
     model: Model
@@ -72,6 +75,7 @@ class RunPlan(NamedTuple):
     notes: list[str] = []
     part: tuple[int, int] | None = None
     sampling: RunSampling = RunSampling(Sampling())
+    engine: ReplicaEngine | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -127,7 +131,8 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
             and scoring code that is not allowed.
     """
     options, model, judged_run = in_place(options, model)
-    model = _model(options, model)
+    engine = _engine(options)
+    model = _model(options, model, engine)
     part = None if options.shard is None else shard_of(options.shard, os.environ)
     out = Path(options.out) if options.out is not None else Path("runs") / folder_name(model, part)
     run = begun_run(out) if recorded is None else recorded
@@ -139,6 +144,9 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
     variables = os.environ if recorded is None else {}
     models = judge_models(options, tasks, judges, run, variables)
     scorers = _make_scorers(options, tasks, judges, models)
+    if engine is not None and engine.remote:
+        for scorer in (scorer for task_scorers in scorers.values() for scorer in task_scorers.scorers):
+            scorer.run_on(engine)
     external = _plan_external(options, names, model, repeats)
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
@@ -169,6 +177,7 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
         notes=[*chosen.lines(), *sampling.notes, *_shard_lines(part, options.budget)],
         sampling=sampling,
         part=part,
+        engine=engine,
     )
     payers = [] if isinstance(model, RecordedModel) else [model]
     _share_budget(plan.spending, [*payers, *plan.all_scorers])
@@ -196,8 +205,17 @@ def _paths(words: Sequence[str]) -> list[Path]:
     return [Path(word) for word in words]
 
 
-def _model(options: Options, model: Model | None) -> Model:
-    """The model, with the name and the concurrency of the options."""
+def _engine(options: Options) -> ReplicaEngine | None:
+    """The engine of the options; None for a model that this process loads. Imports nothing else."""
+    if options.engine == "ray":
+        from eval_anything.models.replicas.on_ray.engine import RayEngine
+
+        return RayEngine(options.address, options.gpus_per_replica)
+    return ProcessEngine() if options.replicas > 1 else None
+
+
+def _model(options: Options, model: Model | None, engine: ReplicaEngine | None) -> Model:
+    """The model, with the name and the concurrency of the options, on the engine if there is one."""
     arguments = options.model_args
     if model is None:
         if options.preset is not None:
@@ -212,8 +230,8 @@ def _model(options: Options, model: Model | None) -> Model:
             model.concurrency = options.concurrency
         else:
             model.batch_size = options.concurrency
-    if options.replicas > 1:
-        model = ReplicatedModel(model, options.replicas, arguments)
+    if engine is not None:
+        model = ReplicatedModel(model, engine, options.replicas, arguments)
     return model
 
 
@@ -271,7 +289,12 @@ def _plan_external(options: Options, names: _Names, model: Model, repeats: int) 
     """Tasks of each external source: those that the user names, and those in the run. UserError with
     `--shard` and `--replicas`, since their tools run them as a whole."""
     sources = sorted({*names.external, *names.recorded_external})
-    for flag, is_given in (("--shard", options.shard is not None), ("--replicas", options.replicas > 1)):
+    flags = {
+        "--shard": options.shard is not None,
+        "--replicas": options.replicas > 1,
+        "--engine ray": options.engine == "ray",
+    }
+    for flag, is_given in flags.items():
         if is_given and sources:
             raise UserError(f"{flag}: tasks of {', '.join(sources)} cannot be cut: run them without it")
     return [

@@ -11,6 +11,7 @@ import msgspec
 
 from eval_anything.content import Failure, Metric, Part, Record, Response, Sample, Score
 from eval_anything.errors import ServerError
+from eval_anything.models.replicas.engine import ReplicaEngine
 from eval_anything.servers.prices import Spending
 from eval_anything.tasks.task import Task
 
@@ -82,6 +83,9 @@ class Scorer(ABC):
 
     def answered_before(self) -> None:
         """Notes that the run has scores of this judge on record."""
+
+    def run_on(self, engine: ReplicaEngine) -> None:
+        """Moves its model, if it has one that it loads, to the machines of an engine."""
 
     def check_task(self, task: Task) -> None:
         """Raises UserError if this judge cannot judge the task; called before anything is spent."""

@@ -1,4 +1,4 @@
-"""The check of a response before it is scored: its texts follow the one rule; its media exist, can be
+"""The checks of a response: its texts follow the one rule; its media are in the store, exist, can be
 read and have the right type."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import msgspec
 
 from eval_anything.answer_text import answer_text
 from eval_anything.content import Failure, MediaPart, Response, TextPart
-from eval_anything.media import MediaError, check_decodes
+from eval_anything.media import MediaError, MediaStore, check_decodes
 from eval_anything.thoughts import nothing_but
 
 
@@ -22,6 +22,16 @@ def with_answer_texts(response: Response) -> Response:
         TextPart(answer_text(part.text)) if isinstance(part, TextPart) else part
         for part in response.parts
     )
+    return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
+
+
+def kept(response: Response, store: MediaStore) -> Response:
+    """The response with all media in a store, copied there from other folders; with an error if one of
+    them is not what it should be."""
+    try:
+        parts = tuple(p if isinstance(p, TextPart) else store.keep(p) for p in response.parts)
+    except MediaError as error:
+        return Response(error=Failure("invalid_output", str(error)))
     return response if parts == response.parts else msgspec.structs.replace(response, parts=parts)
 
 

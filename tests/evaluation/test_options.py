@@ -61,6 +61,9 @@ EVERY = Options(
     name="mine",
     out="runs/x",
     replicas=2,
+    engine="ray",
+    gpus_per_replica=0.5,
+    address="127.0.0.1:6379",
     shard="2/4",
 )
 
@@ -90,7 +93,7 @@ def test_trainings_take_every_option_of_an_evaluation() -> None:
 
     settings = {n: getattr(EVERY, n) for n in EvaluationOptions.__struct_fields__}
     evaluation = msgspec.convert(settings, EvaluationSettings).options("micro", Path("runs/x"))
-    assert evaluation == msgspec.structs.replace(EVERY, name=None, shard=None, replicas=1)
+    assert evaluation == msgspec.structs.replace(EVERY, name=None, shard=None)
 
 
 def test_a_file_gives_the_same_options_and_the_command_line_wins(

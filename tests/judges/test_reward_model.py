@@ -21,6 +21,7 @@ from eval_anything.media import MediaStore
 from eval_anything.micro.pairs.preferences import RenderedPair, render_pair, synergy_calibration
 from eval_anything.runs.directory import read_run
 from tests.support.helpers import Cli, answers, make_task, png, text_sample, wav, write_jsonl
+from tests.support.tiny import tiny_reward_model
 
 BUNDLED = "micro_synergy_rm"
 PAIRS = synergy_calibration(24)
@@ -61,18 +62,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[RenderedPair]:
 @pytest.fixture(scope="module")
 def text_model(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text reward model with random weights; not to be changed."""
-    import torch
-    from transformers import AutoConfig, AutoTokenizer, LlamaForSequenceClassification
-
-    path = tmp_path_factory.mktemp("checkpoints") / "text_rm"
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-    config = AutoConfig.from_pretrained(tiny, num_labels=1, pad_token_id=tokenizer.pad_token_id)
-    torch.manual_seed(4)
-    model = LlamaForSequenceClassification(config)
-    torch.nn.init.normal_(model.score.weight, std=0.5)
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+    return tiny_reward_model(tmp_path_factory.mktemp("checkpoints") / "text_rm", tiny)
 
 
 @pytest.fixture

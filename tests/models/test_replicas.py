@@ -17,92 +17,19 @@ from eval_anything.errors import UserError
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.plan import make_plan
 from eval_anything.models.base import Model
-from eval_anything.models.replicas.model import device_shares
+from eval_anything.models.replicas.process import device_shares
 from eval_anything.sampling import GenerationSettings, Sampling
-from tests.support.helpers import Cli, Result, make_task, png, text_sample
+from tests.support.helpers import Cli, Result, make_task, text_sample
+from tests.support.picky import RUN, main_with_picky, make_picky, records_of, results_of
 from tests.support.processes import Command
-
-# A model of somebody else's package, whose behaviour depends on the sample and on files that are there.
-MODEL = '''\
-import os
-import signal
-import time
-from pathlib import Path
-from eval_anything.content import Modality, Response, TextPart
-from eval_anything.errors import ServerError, UserError
-from eval_anything.models.base import Model
-
-class Picky(Model):
-    """A picky model."""
-
-    replicable = True
-    batch_size = 4
-    arguments = {}
-
-    @classmethod
-    def from_spec(cls, spec, reference, arguments):
-        model = cls()
-        model.name, model.spec = "picky", spec
-        return model
-
-    def weights(self):
-        return "0" * 64
-
-    def load(self):
-        if Path("no weights").exists():
-            raise UserError("there are no weights")
-        if Path("dies").exists():
-            print("no memory for weights", file=__import__("sys").stderr, flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    async def generate(self, requests, store):
-        Path("pids", str(os.getpid())).touch()
-        ids = [r.sample_id for r in requests]
-        if Path("sleeps").exists():
-            time.sleep(60)
-        if Path("once").exists():
-            Path("once").unlink(missing_ok=True)
-            os.kill(os.getpid(), signal.SIGKILL)
-        if Path("deadly").exists() and "s6" in ids:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if Path("down").exists():
-            raise ServerError("the server is gone")
-        if "s3" in ids:
-            raise ValueError("no luck")
-        return [Response((TextPart(f"answer to {i}"), self.drawn(i, store))) for i in ids]
-
-    def drawn(self, id_, store):
-        return store.put(Path("pictures", id_[-1]).read_bytes(), Modality.IMAGE)
-'''
-IDS = [f"s{i}" for i in range(10)]
-RUN = ["run", "--model", "picky", "--tasks", "mine/demo", "--include", "mine", "--max-failed", "0.2"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The package, a task of ten samples, and what the model draws."""
-    info = tmp_path / "site" / "picky_model-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: picky-model\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[eval_anything.models]\npicky = picky_model:Picky\n")
-    (tmp_path / "site" / "picky_model.py").write_text(MODEL)
-    for name in ("pids", "pictures"):
-        (tmp_path / name).mkdir()
-    for i in range(10):
-        (tmp_path / "pictures" / str(i)).write_bytes(png(noise=i + 1))
-    make_task(tmp_path, samples=[text_sample(id_) for id_ in IDS])
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    """A picky model, its task and pictures."""
+    monkeypatch.syspath_prepend(make_picky(tmp_path))
     yield tmp_path
     sys.modules.pop("picky_model", None)
-
-
-def records(run: str, task: str = "mine/demo") -> dict[str, dict[str, Any]]:
-    lines = Path(run, task, "records.jsonl").read_bytes().splitlines()
-    rows = {row["sample_id"]: row for row in map(json.loads, lines)}
-    assert len(rows) == len(lines)
-    for row in rows.values():
-        del row["latency"]
-    return rows
 
 
 def replicated(cli: Cli, out: str, *more: str) -> Result:
@@ -115,12 +42,9 @@ def test_replicas_equal_one_process(cli: Cli, folder: Path) -> None:
     done = replicated(cli, "two")
     assert done.code == 0, done.err
     assert len(list((folder / "pids").iterdir())) == 3
-    assert records("two") == records("one")
-    assert records("one")["s3"]["error"] == {"kind": "model_error", "message": "ValueError: no luck"}
-    results = [
-        json.loads(Path(run, "results.json").read_bytes()) | {"run": ""} for run in ("one", "two")
-    ]
-    assert results[0] == results[1]
+    assert records_of("two") == records_of("one")
+    assert records_of("one")["s3"]["error"] == {"kind": "model_error", "message": "ValueError: no luck"}
+    assert results_of("two") == results_of("one")
     again = cli(*RUN, "--out", "two")
     assert again.code == 0, "a run goes on with another number of replicas"
 
@@ -131,14 +55,14 @@ def test_a_batch_whose_replica_dies_is_asked_again(cli: Cli, folder: Path) -> No
     done = replicated(cli, "two")
     assert done.code == 0, done.err
     assert not (folder / "once").exists()
-    assert records("two") == records("one")
+    assert records_of("two") == records_of("one")
 
 
 def test_a_sample_that_ends_replicas_fails_alone(cli: Cli, folder: Path) -> None:
     (folder / "deadly").touch()
     done = replicated(cli, "two")
     assert done.code == 0, done.err
-    rows = records("two")
+    rows = records_of("two")
     assert {id_ for id_, row in rows.items() if row["error"]} == {"s3", "s6"}
     message = rows["s6"]["error"]["message"]
     assert message.startswith("ReplicaDiedError: 2 replicas ended over it (SIGSEGV")
@@ -166,7 +90,7 @@ def test_models_that_have_no_replicas(cli: Cli, folder: Path) -> None:
         ["--model", "openai/x@http://127.0.0.1:1/v1", "--tasks", "mine/demo", "--include", "mine"],
     ):
         done = cli("run", *command, "--replicas", "2")
-        assert (done.code, "no model that is loaded on this machine" in done.err) == (2, True), done.err
+        assert (done.code, "no model that is loaded on a machine" in done.err) == (2, True), done.err
     done = cli("run", "--model", "picky", "--tasks", "lm_eval/x", "--replicas", "2")
     assert (done.code, "--replicas: tasks of lm_eval cannot be cut" in done.err) == (2, True), done.err
     assert cli("run", "--model", "picky", "--replicas", "0").code == 2
@@ -176,7 +100,7 @@ def test_replicas_take_the_settings_of_their_model(tmp_path: Path) -> None:
     class Tuned(Model):
         """A model with settings of its own."""
 
-        name = "tuned"
+        name = spec = "tuned"
         replicable = True
         own_settings = GenerationSettings(top_k=3)
         generation_settings = frozenset({"temperature", "top_k", "stop"})
@@ -209,13 +133,13 @@ def test_replicas_take_the_settings_of_their_model(tmp_path: Path) -> None:
 
 def test_devices_are_shared_out() -> None:
     four = {"CUDA_VISIBLE_DEVICES": "0,1, 4,GPU-5"}
-    assert device_shares(4, {}, four) == ["0", "1", "4", "GPU-5"]
-    assert device_shares(2, {"device_map": "auto"}, four) == ["0,1", "4,GPU-5"]
-    assert device_shares(3, {}, four) == ["0", "1", "4"]
-    assert device_shares(3, {"device": "cpu"}, four) == [None] * 3
-    assert device_shares(2, {}, {"CUDA_VISIBLE_DEVICES": ""}) == [None, None]
+    assert device_shares(4, False, four) == ["0", "1", "4", "GPU-5"]
+    assert device_shares(2, False, four) == ["0,1", "4,GPU-5"]
+    assert device_shares(3, False, four) == ["0", "1", "4"]
+    assert device_shares(3, True, four) == [None] * 3
+    assert device_shares(2, False, {"CUDA_VISIBLE_DEVICES": ""}) == [None, None]
     with pytest.raises(UserError, match="--replicas 5: there are only 4 devices here"):
-        device_shares(5, {}, four)
+        device_shares(5, False, four)
 
 
 @pytest.mark.chaos
@@ -225,7 +149,7 @@ def test_replicas_end_with_their_parent(folder: Path, monkeypatch: pytest.Monkey
     (folder / "sleeps").touch()
     for number in (signal.SIGKILL, signal.SIGINT):
         words = [*RUN, "--replicas", "2", "--out", "run"]
-        command = Command(words, folder / "errors", main=_with_site)
+        command = Command(words, folder / "errors", main=main_with_picky)
         while command.poll() is None and len(list((folder / "pids").iterdir())) < 2:
             time.sleep(0.05)
         command.signal(number)
@@ -238,13 +162,6 @@ def test_replicas_end_with_their_parent(folder: Path, monkeypatch: pytest.Monkey
         assert not any(_runs(pid) for pid in pids)
         for path in (folder / "pids").iterdir():
             path.unlink()
-
-
-def _with_site(arguments: list[str]) -> int:
-    from eval_anything.cli.main import main
-
-    sys.path.insert(0, str(Path("site").resolve()))
-    return main(arguments)
 
 
 def _runs(pid: int) -> bool:

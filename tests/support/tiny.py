@@ -64,6 +64,21 @@ def tiny_llama(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def tiny_reward_model(path: Path, base: Path) -> Path:
+    """A text reward model with random weights, of the size and with the tokenizer of `base`."""
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    config = AutoConfig.from_pretrained(base, num_labels=1, pad_token_id=tokenizer.pad_token_id)
+    torch.manual_seed(4)
+    model = LlamaForSequenceClassification(config)
+    torch.nn.init.normal_(model.score.weight, std=0.5)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
 def tiny_writer(
     path: Path, tokens: Sequence[str], special: Sequence[str] = (), template: str = CHAT
 ) -> Path:

@@ -25,7 +25,15 @@ from eval_anything.judges.asking import guard
 from eval_anything.judges.folder import JudgeFolder
 from eval_anything.judges.kind import JudgeFile, check_exists
 from eval_anything.judges.kinds.reward.classes import heads_of
-from eval_anything.judges.kinds.reward.head import Head, RewardBatcher, Scalars
+from eval_anything.judges.kinds.reward.head import (
+    Head,
+    HeadRecipe,
+    RewardBatcher,
+    Scalars,
+    hash_of,
+    in_pool,
+    in_thread,
+)
 from eval_anything.judges.kinds.reward.readers import (
     NothingShownError,
     Reader,
@@ -36,6 +44,7 @@ from eval_anything.judges.kinds.reward.readers import (
 )
 from eval_anything.judges.scorer import Scorer
 from eval_anything.models.local.checkpoint import check_complete, weight_files
+from eval_anything.models.replicas.engine import ReplicaEngine
 
 OVERALL = "synergy"
 """Name of the metric that is the mean over the pairs."""
@@ -71,11 +80,15 @@ class RewardModelScorer(Scorer):
         self._pairs = {name: _PAIRS[name] for name in file.metrics if name in _PAIRS}
         self._heads = heads
         self._sees = reader.sees & set(file.sees)
-        self._ask = RewardBatcher(Head(path, reader).scalars)
+        self._ask = RewardBatcher(in_thread(Head(path, reader)))
         self._path = path
-        files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
-        weights = hash_files([p for p in files if p.is_file()])
-        self.fingerprint = sha256_of([weights, file.metrics, sorted(self._sees), guard.VERSION])
+        self._hash = hash_of(path, reader)
+        self.fingerprint = sha256_of([self._hash, file.metrics, sorted(self._sees), guard.VERSION])
+
+    def run_on(self, engine: ReplicaEngine) -> None:
+        path = str(self._path.absolute())
+        recipe = HeadRecipe(about=f"judge {self.name}", path=path, weights=self._hash)
+        self._ask = RewardBatcher(in_pool(engine.pool(recipe, 1)))
 
     @property
     def weights(self) -> str | None:

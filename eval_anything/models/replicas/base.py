@@ -1,33 +1,51 @@
-"""The interface of a replica: a place that has loaded the model and answers one batch after another."""
+"""The interfaces of replicas: what makes a model, and what runs it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
-from eval_anything.content import Response
-from eval_anything.models.base import Request
+from eval_anything.errors import InfrastructureError
+from eval_anything.media import MediaStore
 
 
 class ReplicaDiedError(Exception):
     """A replica ended while it answered; the message says how."""
 
 
+class NoPlaceError(InfrastructureError):
+    """Nothing has room for a replica now, and it waited for that."""
+
+
+Answer = Callable[[Any, MediaStore], Any]
+"""Answers a batch, and puts media of the answers into a store."""
+
+
 class Recipe(Struct, frozen=True):
     """The way in which a replica makes its model, where it runs: a loaded model cannot be sent.
 
     Attributes:
-        spec: the SPEC.
-        arguments: `--model-arg` values as the user gave them, and those of a preset.
-        batch_size: requests of a batch.
+        about: the model in words, for messages.
     """
 
-    spec: str
-    arguments: Mapping[str, str]
-    batch_size: int
+    about: str
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Absolute paths that are read where it runs."""
+        return ()
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model takes no GPU, also where there are some."""
+        return False
+
+    def make(self) -> Answer:
+        """Loads the model; any exception says why that is not possible."""
+        raise NotImplementedError  # msgspec's metaclass and abc's exclude each other
 
 
 class Replica(ABC):
@@ -39,12 +57,13 @@ class Replica(ABC):
 
         Raises:
             UserError: the model does not load.
+            NoPlaceError: nothing has room for it; it may be started later.
             InfrastructureError: the replica does not start.
         """
 
     @abstractmethod
-    def answer(self, requests: Sequence[Request], media: Path) -> list[Response]:
-        """Answers a batch; media of the answers go into a store of the run.
+    def answer(self, batch: Any, store: MediaStore) -> Any:
+        """Answers a batch; media of the answers go into the store.
 
         Raises:
             ReplicaDiedError: it has ended; `start` may be called again.

@@ -3,47 +3,94 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 
 from eval_anything.content import Modality, Response
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
 from eval_anything.models.base import Model, Request
-from eval_anything.models.replicas.base import Recipe, Replica, ReplicaDiedError
-from eval_anything.models.replicas.process import ProcessReplica
+from eval_anything.models.checked import kept
+from eval_anything.models.replicas.base import Answer, Recipe
+from eval_anything.models.replicas.engine import ReplicaEngine
+from eval_anything.models.spec import parse_spec, place_spec, resolve
 from eval_anything.sampling import GenerationSettings, Sampling
 from eval_anything.tasks.task import Task
 
-_TRIES = 2
-"""Replicas that may end over one batch. Then its requests are tried one by one, as those of any batch
-that fails: the one that ends replicas alone has failed."""
+
+class ModelRecipe(Recipe, frozen=True):
+    """The way in which a replica makes a model from its SPEC.
+
+    Attributes:
+        spec: the SPEC, with absolute paths.
+        arguments: `--model-arg` values as the user gave them, and those of a preset.
+        batch_size: requests of a batch.
+        weights: those that it must have; empty for those that it has.
+    """
+
+    spec: str
+    arguments: Mapping[str, str]
+    batch_size: int
+    weights: str = ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        spec = parse_spec(self.spec)
+        path = Path(spec.reference) if spec.path is None else spec.path
+        texts = [str(path), *self.arguments.values()]
+        return tuple(text for text in texts if text.startswith("/") and Path(text).exists())
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.arguments.get("device") == "cpu"
+
+    def make(self) -> Answer:
+        model = resolve(self.spec, dict(self.arguments))
+        model.batch_size = self.batch_size
+        if self.weights and model.weights() != self.weights:
+            raise UserError(f"{self.about}: its weights are others here than where the run is")
+        model.load()
+        runner = asyncio.Runner()
+
+        def answer(requests: Sequence[Request], store: MediaStore) -> list[Response]:
+            answers = runner.run(model.generate(requests, store))
+            return [kept(a, store) if isinstance(a, Response) else a for a in answers]
+
+        return answer
 
 
 class ReplicatedModel(Model):
-    """A model of this machine as several processes, each with its share of the devices.
+    """A model as several replicas on an engine.
 
     Args:
         model: the model, which is not loaded here.
+        engine: the machines that load it.
         count: number of replicas.
         arguments: `--model-arg` values as the user gave them, and those of a preset.
 
     Raises:
-        UserError: the model does not run on this machine.
+        UserError: the model is none that is loaded from its SPEC.
     """
 
-    def __init__(self, model: Model, count: int, arguments: Mapping[str, str]) -> None:
-        if not model.replicable:
+    def __init__(
+        self, model: Model, engine: ReplicaEngine, count: int, arguments: Mapping[str, str]
+    ) -> None:
+        if not model.replicable or model.spec == Model.spec:
             raise UserError(
-                f"--replicas {count}: {model.spec} is no model that is loaded on this machine from its "
+                f"--replicas, --engine: {model.spec} is no model that is loaded on a machine from its "
                 "SPEC. --concurrency asks a server for several answers at the same time"
             )
         self._model = model
-        self._count = count
-        self._recipe = Recipe(model.spec, arguments, model.batch_size)
-        self._replicas: list[Replica] = []
-        self._free: asyncio.Queue[Replica] | None = None
+        here = Path.cwd()
+        recipe = ModelRecipe(
+            about=f"--model {model.spec}",
+            spec=place_spec(model.spec, here),
+            arguments={key: _placed(text, here) for key, text in arguments.items()},
+            batch_size=model.batch_size,
+            weights=self._weights if engine.remote else "",
+        )
+        self._pool = engine.pool(recipe, count)
         self.name, self.folder, self.spec = model.name, model.folder, model.spec
         self.arguments = model.arguments
         self.batch_size = model.batch_size
@@ -66,8 +113,12 @@ class ReplicatedModel(Model):
     def checkpoint_settings(self) -> GenerationSettings:
         return self._model.checkpoint_settings()
 
-    def weights(self) -> str:
+    @cached_property
+    def _weights(self) -> str:
         return self._model.weights()
+
+    def weights(self) -> str:
+        return self._weights
 
     def prepare(
         self, tasks: Sequence[Task], keys: Iterable[tuple[str, str, int]], task_names: Collection[str]
@@ -76,69 +127,17 @@ class ReplicatedModel(Model):
 
     def load(self) -> None:
         """Starts all replicas; they load at the same time."""
-        shares = device_shares(self._count, self.arguments, os.environ)
-        self._replicas = [
-            ProcessReplica(f"replica {number} of {self._count}", self._recipe, devices)
-            for number, devices in enumerate(shares, start=1)
-        ]
-        try:
-            with ThreadPoolExecutor(self._count) as threads:
-                list(threads.map(lambda replica: replica.start(), self._replicas))
-        except BaseException:
-            self._end()
-            raise
+        self._pool.start()
 
     async def generate(self, requests: Sequence[Request], store: MediaStore) -> list[Response]:
-        if self._free is None:
-            self._free = asyncio.Queue()
-            for replica in self._replicas:
-                self._free.put_nowait(replica)
-        ends: list[str] = []
-        while len(ends) < _TRIES:
-            replica = await self._free.get()
-            try:
-                return await asyncio.to_thread(replica.answer, requests, store.root)
-            except ReplicaDiedError as error:
-                ends.append(str(error))
-                await asyncio.to_thread(replica.start)
-            except asyncio.CancelledError:
-                replica.end()  # or its thread would wait for the answer
-                raise
-            finally:
-                self._free.put_nowait(replica)
-        raise ReplicaDiedError(f"{_TRIES} replicas ended over it ({'; '.join(dict.fromkeys(ends))})")
+        answers: list[Response] = await self._pool.answer(list(requests), store)
+        return answers
 
     async def close(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        for replica in self._replicas:
-            replica.end()
+        self._pool.end()
 
 
-def device_shares(
-    count: int, arguments: Mapping[str, object], environment: Mapping[str, str]
-) -> list[str | None]:
-    """The CUDA_VISIBLE_DEVICES of each replica: equal shares of the devices; None without any.
-
-    UserError if there are fewer devices than replicas.
-
-    Example:
-        >>> device_shares(2, {}, {"CUDA_VISIBLE_DEVICES": "0,1,4,5"})
-        ['0,1', '4,5']
-    """
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if arguments.get("device") == "cpu":
-        devices = []
-    elif visible is None:
-        import torch
-
-        devices = [str(i) for i in range(torch.cuda.device_count())]
-    else:
-        devices = [device.strip() for device in visible.split(",") if device.strip()]
-    if devices and len(devices) < count:
-        raise UserError(
-            f"--replicas {count}: there are only {len(devices)} devices here ({', '.join(devices)})"
-        )
-    share = len(devices) // count
-    return [",".join(devices[i * share : (i + 1) * share]) or None for i in range(count)]
+def _placed(text: str, folder: Path) -> str:
+    """An argument of a model, absolute if it is a path with a slash that exists in the folder."""
+    path = folder / text
+    return str(path) if "/" in text and path.exists() else text

@@ -1,4 +1,4 @@
-"""A replica as a process of this machine, with the devices that it may see."""
+"""Replicas as processes of this machine, each with the devices that it may see."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from eval_anything.content import Response
-from eval_anything.errors import InfrastructureError, ServerError, UserError
-from eval_anything.media import MediaError
-from eval_anything.models.base import Request
+from eval_anything.errors import InfrastructureError, UserError
+from eval_anything.media import MediaStore
 from eval_anything.models.replicas.base import Recipe, Replica, ReplicaDiedError
+from eval_anything.models.replicas.engine import ReplicaEngine
+from eval_anything.models.replicas.pool import ReplicaPool
+from eval_anything.models.replicas.replies import Reply, result_of
 
 _MODULE = "eval_anything.models.replicas.worker"
 
 
-_RAISED = {error.__name__: error for error in (UserError, InfrastructureError, ServerError, MediaError)}
-"""Errors of a model that the engine tells apart."""
+class ProcessEngine(ReplicaEngine):
+    """Replicas as processes of this machine, each with its share of the devices."""
+
+    def pool(self, recipe: Recipe, count: int) -> ReplicaPool:
+        def replicas() -> list[Replica]:
+            shares = device_shares(count, recipe.on_cpu, os.environ)
+            return [
+                ProcessReplica(f"replica {number} of {count}", recipe, devices)
+                for number, devices in enumerate(shares, start=1)
+            ]
+
+        return ReplicaPool(replicas, count)
 
 
 class ProcessReplica(Replica):
@@ -68,9 +78,8 @@ class ProcessReplica(Replica):
         except ReplicaDiedError as error:
             raise InfrastructureError(f"{self._name} ended while it loaded the model: {error}") from None
 
-    def answer(self, requests: Sequence[Request], media: Path) -> list[Response]:
-        answers: list[Response] = self._ask((list(requests), media))
-        return answers
+    def answer(self, batch: Any, store: MediaStore) -> Any:
+        return self._ask((batch, store.root))
 
     def end(self) -> None:
         if self._process is not None:
@@ -88,13 +97,10 @@ class ProcessReplica(Replica):
             raise ReplicaDiedError("it was ended")
         try:
             connection.send(message)
-            reply, name, text = connection.recv()
+            reply: Reply = connection.recv()
         except (EOFError, OSError):
             raise ReplicaDiedError(self._how_it_ended(process)) from None
-        if name is None:
-            return reply
-        kind = _RAISED.get(name) or type(name, (Exception,), {})  # the name is on record
-        raise kind(text)
+        return result_of(reply)
 
     def _how_it_ended(self, process: subprocess.Popen[bytes]) -> str:
         """The signal or exit code, with the last line that it wrote to stderr."""
@@ -105,3 +111,29 @@ class ProcessReplica(Replica):
         lines = self._said.read().decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"{ending}: {last[:300]}" if last else ending
+
+
+def device_shares(count: int, on_cpu: bool, environment: Mapping[str, str]) -> list[str | None]:
+    """The CUDA_VISIBLE_DEVICES of each replica: equal shares of the devices; None without any.
+
+    UserError if there are fewer devices than replicas.
+
+    Example:
+        >>> device_shares(2, False, {"CUDA_VISIBLE_DEVICES": "0,1,4,5"})
+        ['0,1', '4,5']
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if on_cpu:
+        devices = []
+    elif visible is None:
+        import torch
+
+        devices = [str(i) for i in range(torch.cuda.device_count())]
+    else:
+        devices = [device.strip() for device in visible.split(",") if device.strip()]
+    if devices and len(devices) < count:
+        raise UserError(
+            f"--replicas {count}: there are only {len(devices)} devices here ({', '.join(devices)})"
+        )
+    share = len(devices) // count
+    return [",".join(devices[i * share : (i + 1) * share]) or None for i in range(count)]

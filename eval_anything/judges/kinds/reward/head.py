@@ -6,19 +6,25 @@ Code of a checkpoint is never executed, and its weights must be safetensors.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from eval_anything.errors import UserError
+from eval_anything.files.hashing import hash_files
 from eval_anything.judges.kinds.reward.classes import heads_of, scored_class
 from eval_anything.judges.kinds.reward.readers import (
     Reader,
     RewardModelInput,
     RewardQuery,
     UnreadableError,
+    reader_of,
 )
+from eval_anything.media import MediaStore
+from eval_anything.models.local.checkpoint import weight_files
+from eval_anything.models.replicas.base import Answer, Recipe, ReplicaDiedError
+from eval_anything.models.replicas.pool import ReplicaPool
 
 _BATCH = 32
 
@@ -123,19 +129,73 @@ class Head:
         return tensor.to(self._model.device, dtype=dtype)
 
 
-class RewardBatcher:
-    """Batches queries that arrive at the same time, and answers each batch in one thread.
+class HeadRecipe(Recipe, frozen=True):
+    """The way in which a replica makes the model of a judge.
 
-    Args:
-        answer: computes the scalars of a batch, such as `Head.scalars`.
+    Attributes:
+        path: the checkpoint.
+        weights: hash of all files that decide its scalars.
     """
 
-    def __init__(
-        self, answer: Callable[[Sequence[RewardQuery]], list[Scalars | UnreadableError]]
-    ) -> None:
+    path: str
+    weights: str
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+    def make(self) -> Answer:
+        path = Path(self.path)
+        reader = reader_of(path)
+        if hash_of(path, reader) != self.weights:
+            raise UserError(f"{self.about}: its weights are others here than where the run is")
+        head = Head(path, reader)
+        head.load()
+        return lambda queries, store: head.scalars(queries)
+
+
+def hash_of(path: Path, reader: Reader) -> str:
+    """sha256 (hex) of all files of a checkpoint that decide its scalars."""
+    files = [path / "config.json", *weight_files(path), *(path / name for name in reader.files)]
+    return hash_files([p for p in files if p.is_file()])
+
+
+AnswerQueries = Callable[[Sequence[RewardQuery]], Awaitable[list[Scalars | UnreadableError]]]
+"""Computes the scalars of a batch."""
+
+
+def in_thread(head: Head) -> AnswerQueries:
+    """Scalars by a model that is loaded in this process, one batch at a time."""
+    thread = ThreadPoolExecutor(1, "reward-model")
+
+    async def answer(queries: Sequence[RewardQuery]) -> list[Scalars | UnreadableError]:
+        return await asyncio.get_running_loop().run_in_executor(thread, head.scalars, queries)
+
+    return answer
+
+
+def in_pool(pool: ReplicaPool) -> AnswerQueries:
+    """Scalars by the replicas of a pool. A query over which they die has none."""
+    no_media = MediaStore(Path())
+
+    async def answer(queries: Sequence[RewardQuery]) -> list[Scalars | UnreadableError]:
+        try:
+            scalars: list[Scalars | UnreadableError] = await pool.answer(queries, no_media)
+            return scalars
+        except ReplicaDiedError as error:
+            if len(queries) == 1:
+                return [UnreadableError(f"the judge's model failed: {error}")]
+            return [scalars for query in queries for scalars in await answer([query])]
+
+    return answer
+
+
+class RewardBatcher:
+    """Batches queries that arrive at the same time, and asks for the scalars of each batch."""
+
+    def __init__(self, answer: AnswerQueries) -> None:
         self._answer = answer
         self._waiting: list[tuple[RewardQuery, asyncio.Future[Scalars]]] = []
-        self._thread = ThreadPoolExecutor(1, "reward-model")
 
     async def __call__(self, query: RewardQuery) -> Scalars:
         """Scalars of a query. Raises UnreadableError, and every exception of the model."""
@@ -149,11 +209,11 @@ class RewardBatcher:
         return await future
 
     def _start(self) -> None:
-        """Sends the waiting queries to the thread; none may be left after an earlier call."""
+        """Asks about the waiting queries; none may be left after an earlier call."""
         batch, self._waiting = self._waiting, []
         if batch:
             queries = [query for query, _ in batch]
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._answer, queries)
+            work = asyncio.ensure_future(self._answer(queries))
             work.add_done_callback(lambda answered: _deliver(answered, [future for _, future in batch]))
 
 

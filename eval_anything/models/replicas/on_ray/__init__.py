@@ -1,0 +1,1 @@
+"""Replicas as actors of Ray Core, on one machine or many."""
