@@ -206,7 +206,7 @@ def _paths(words: Sequence[str]) -> list[Path]:
 
 
 def _engine(options: Options) -> ReplicaEngine | None:
-    """The engine of the options; None for a model that this process loads. Imports nothing else."""
+    """The engine of the options; None for a model that this process loads."""
     if options.engine == "ray":
         from eval_anything.models.replicas.on_ray.engine import RayEngine
 

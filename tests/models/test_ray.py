@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import pytest
 
 from eval_anything.errors import UserError
 from eval_anything.judges.kinds.reward.head import Head
-from eval_anything.models.replicas.on_ray.engine import RayEngine
+from eval_anything.models.replicas.on_ray.engine import VERSIONS, RayEngine
 from tests.support.helpers import Cli, Result
 from tests.support.lanes import full
 from tests.support.missing import missing
+from tests.support.paths import ROOT
 from tests.support.picky import RUN, main_with_picky, make_picky, records_of, results_of
 from tests.support.processes import Command
 from tests.support.tiny import tiny_reward_model
@@ -230,10 +232,13 @@ def test_options_of_ray_without_ray(cli: Cli, folder: Path) -> None:
     assert (done.code, "--engine ray: tasks of lm_eval cannot be cut" in done.err) == (2, True), done.err
 
 
-def test_ray_is_missing_or_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_missing_or_another_version(
+    cli: Cli, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     with pytest.raises(UserError, match=r"--engine ray needs ray >=2.*: pip install '.\[ray\]'"):
         RayEngine(None, None)
+    assert cli(*RUN, "--out", "one").code == 0, "nothing else imports it"
     monkeypatch.delitem(sys.modules, "ray")
     package = tmp_path / "ray"
     package.mkdir()
@@ -243,6 +248,13 @@ def test_ray_is_missing_or_another_version(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(UserError, match=f"needs ray >=2.*, not {version}"):
             RayEngine(None, None)
         sys.modules.pop("ray")
+
+
+def test_the_versions_are_those_of_the_extra() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    oldest, first_unknown = (".".join(map(str, version)) for version in VERSIONS)
+    assert extras["ray"] == [f"ray>={oldest},<{first_unknown}"]
 
 
 @pytest.mark.chaos

@@ -8,9 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
+from eval_anything.cli.arguments import parser_for
+from eval_anything.cli.fields import fields_from
+from eval_anything.evaluation.options import make_options
 from tests.support.helpers import Cli, answers, write_jsonl
 from tests.support.missing import missing
 from tests.support.pages import File, steps
@@ -84,3 +88,87 @@ def test_the_form_of_the_jobs(name: str) -> None:
     import kubernetes_validate
 
     kubernetes_validate.validate(manifest(name), "1.33", strict=True)
+
+
+# The fields of ray.io/v1 in KubeRay (ray-operator/apis/ray/v1/rayjob_types.go, raycluster_types.go); the
+# templates of pods are checked as pods.
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_COUNT = {"type": "integer", "minimum": 0}
+_GROUP = {"rayStartParams": _TEXTS, "template": {"type": "object"}}
+RAY_JOB = {
+    "type": "object",
+    "required": ["entrypoint", "rayClusterSpec"],
+    "additionalProperties": False,
+    "properties": {
+        "entrypoint": {"type": "string"},
+        "shutdownAfterJobFinishes": {"type": "boolean"},
+        "backoffLimit": _COUNT,
+        "ttlSecondsAfterFinished": _COUNT,
+        "activeDeadlineSeconds": _COUNT,
+        "submissionMode": {"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode"]},
+        "runtimeEnvYAML": {"type": "string"},
+        "rayClusterSpec": {
+            "type": "object",
+            "required": ["headGroupSpec"],
+            "additionalProperties": False,
+            "properties": {
+                "rayVersion": {"type": "string"},
+                "enableInTreeAutoscaling": {"type": "boolean"},
+                "headGroupSpec": {
+                    "type": "object",
+                    "required": ["rayStartParams", "template"],
+                    "additionalProperties": False,
+                    "properties": {**_GROUP, "serviceType": {"type": "string"}},
+                },
+                "workerGroupSpecs": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": [
+                            *("groupName", "minReplicas", "maxReplicas"),
+                            *("rayStartParams", "template"),
+                        ],
+                        "additionalProperties": False,
+                        "properties": {
+                            **_GROUP,
+                            "groupName": {"type": "string"},
+                            "replicas": _COUNT,
+                            "minReplicas": _COUNT,
+                            "maxReplicas": _COUNT,
+                            "numOfHosts": _COUNT,
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_job_of_kuberay() -> None:
+    """Its form, its pods, and a command that asks for what the pods have."""
+    document = manifest("eval-rayjob.yaml")
+    assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayJob")
+    jsonschema.validate(document["spec"], RAY_JOB)
+    cluster = document["spec"]["rayClusterSpec"]
+    [workers] = cluster["workerGroupSpecs"]
+    if importlib.util.find_spec("kubernetes_validate") is None:
+        missing("kubernetes-validate is not installed: pip install kubernetes-validate")
+    import kubernetes_validate
+
+    for group in (cluster["headGroupSpec"], workers):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, **group["template"]}
+        kubernetes_validate.validate(pod, "1.33", strict=True)
+    program, *words = document["spec"]["entrypoint"].split()
+    assert program == "eval-anything"
+    options = make_options(fields_from(parser_for(words).parse_args(words)))
+    assert (options.engine, options.address) == ("ray", "auto")
+    assert options.replicas == workers["minReplicas"]
+
+
+def test_the_command_for_ray() -> None:
+    page = (ROOT / "docs/clusters.md").read_text("utf-8")
+    [line] = [line for line in page.splitlines() if line.startswith("eval-anything") and "ray" in line]
+    words = line.split()[1:]
+    options = make_options(fields_from(parser_for(words).parse_args(words)))
+    assert (options.engine, options.address, options.replicas) == ("ray", "auto", 16)

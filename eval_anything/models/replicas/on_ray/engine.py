@@ -32,7 +32,8 @@ _CONNECT = 5.0
 """Seconds that the machine of an address has for the first answer."""
 
 
-_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SETTINGS = 4
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
 """The first bytes of a client of HTTP/2 (RFC 9113, 3.4). The last nine are a frame of settings, and so
 is the first answer of a server."""
 
@@ -184,7 +185,7 @@ def _check_answers(address: str) -> None:
         with socket.create_connection((host, int(port)), _CONNECT) as connection:
             if os.environ.get("RAY_USE_TLS", "0") == "0":
                 connection.sendall(_HTTP2)
-                if connection.recv(9)[3:4] != _HTTP2[-6:-5]:
+                if connection.recv(9)[3:4] != bytes([_SETTINGS]):
                     raise OSError("what answers is no cluster")
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
