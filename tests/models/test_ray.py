@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from align_plugins.evaluation.checkpoints import START, Evaluations
+from align_plugins.settings import EvaluationSettings
 from eval_anything.errors import UserError
 from eval_anything.judges.kinds.reward.head import Head
 from eval_anything.models.replicas.on_ray.engine import VERSIONS, RayEngine
 from tests.support.helpers import Cli, Result
-from tests.support.lanes import full
+from tests.support.lanes import only_in
 from tests.support.missing import missing
 from tests.support.paths import ROOT
 from tests.support.picky import RUN, main_with_picky, make_picky, records_of, results_of
@@ -257,28 +259,42 @@ def test_the_versions_are_those_of_the_extra() -> None:
     assert extras["ray"] == [f"ray>={oldest},<{first_unknown}"]
 
 
+@only_in("chaos")
 @pytest.mark.chaos
-@pytest.mark.parametrize("seed", range(6 if full("chaos") else 1))
-def test_actors_are_killed_at_random(cli: Cli, folder: Path, nodes: Nodes, seed: int) -> None:
-    """Each once or twice, in the midst of loading or of answers; the run ends as if nothing had been."""
+@pytest.mark.parametrize("seed", range(9))
+def test_kills_at_random_moments(cli: Cli, folder: Path, nodes: Nodes, seed: int) -> None:
+    """An actor, the run itself or a node is killed; the run ends as if nothing had been."""
     draws = random.Random(seed)
     (folder / "sleeps").write_text("0.2")
-    ended = threading.Event()
-
-    def kill() -> None:
-        for number in range(draws.randint(1, 2)):
-            until(lambda: bool(pids(folder)))
-            if ended.wait(draws.uniform(number, number + 1)):  # never the same sample's second one
-                return
-            for pid in draws.sample(pids(folder), 1):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    done = cli(*on_ray(nodes, "two", "--concurrency", "1"))
-    ended.set()
-    thread.join()
+    driver = Command(on_ray(nodes, "two", "--concurrency", "1"), folder / "errors", main=main_with_picky)
+    wait_for(lambda: bool(pids(folder)), driver)
+    time.sleep(draws.uniform(0, 1.5))
+    victim = ("actor", "driver", "node")[seed % 3]
+    if victim == "actor":
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(draws.choice(pids(folder)), signal.SIGKILL)
+    elif victim == "driver":
+        driver.kill()
+    else:
+        nodes.lose()
+    status = driver.wait()
+    if victim == "node":
+        nodes.renew()
+    assert victim == "driver" or status == 0, (folder / "errors").read_text()
+    done = cli(*on_ray(nodes, "two", "--concurrency", "1", replicas=draws.choice([1, 2])))
     assert done.code == 0, done.err
     (folder / "sleeps").unlink()
     check_equal(cli, "two", "--concurrency", "1")
+
+
+@only_in("engines")
+@pytest.mark.engines
+def test_checkpoints_of_a_training_are_evaluated_there(tmp_path: Path, nodes: Nodes) -> None:
+    reports: list[str] = []
+    for name, more in (("here", {}), ("there", {"engine": "ray", "address": nodes.address})):
+        settings = EvaluationSettings(tasks=["micro/selection"], limit=4, **more)
+        evaluations = Evaluations(settings, tmp_path / name, reports.append)
+        evaluations.submit(START, "micro", {"step": 0})
+        evaluations.wait()
+        assert not evaluations.failed
+    assert results_of(tmp_path / "here" / START) == results_of(tmp_path / "there" / START)
