@@ -103,6 +103,7 @@ experiment: $(VENV)/.train-installed
 validity: $(VENV)/.test-installed
 	@$(BIN)/python -m tests.benchmarks.validity --json docs/validity.json --page docs/gate.md
 	@$(BIN)/python -m tests.benchmarks.unchanged
+	@EVAL_ANYTHING_LANE=$@ $(PYTEST) -m $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -75,8 +75,8 @@ class BillItem(Struct, frozen=True, kw_only=True):
     Holm. `lowest` is the lower end of the one-sided interval that the proof needs. `needed` is the
     number of samples that would settle an item that is not known, None if no number would. `paid` are
     the samples that lost most, `since` the first checkpoint of a training at which the harm shows.
-    `through` names the harmed modality without whose samples this one shows no harm: pictures lose where
-    an answer has to have sound, too, and sound was lost.
+    `through` names the harmed modalities without whose samples this one shows no harm: pictures lose
+    where an answer has to have sound, too, and sound was lost.
     """
 
     name: str
@@ -298,23 +298,26 @@ def _needed(change: Paired, lowest: float | None, margin: float, alpha: float) -
 def _causes(
     items: Sequence[BillItem], groups: Mapping[str, list[TaskSample]], alpha: float
 ) -> dict[str, str]:
-    """The harmed modality through which another harmed item lost: without its samples, that one shows no
-    harm. The modality that lost most comes first, and is its own cause; one that all samples have
-    explains nothing."""
+    """The harmed modalities through which another harmed item lost: without their samples, that one
+    shows no harm. The modality that lost most comes first, and is its own cause, then those that lost
+    without it; one that all samples have explains nothing."""
     harmed = [item for item in items if item.verdict == "harmed"]
     count = len({sample for samples in groups.values() for sample in samples})
-    causes: dict[str, str] = {}
+    members: dict[str, set[TaskSample]] = {}
+    through: dict[str, str] = {}
     for cause in sorted(harmed, key=lambda item: item.difference):
-        if cause.name in causes or " -> " in cause.name or cause.n == count:
+        if cause.name in through or " -> " in cause.name or cause.n == count:
             continue
-        members = set(groups[cause.name])
-        for item in harmed:
-            if item is cause or item.name in causes or item.name in causes.values():
-                continue
-            remaining = [sample for sample in groups[item.name] if sample not in members]
-            if len(remaining) < item.n and not _is_harmed(remaining, alpha):
-                causes[item.name] = cause.name
-    return causes
+        members[cause.name] = set(groups[cause.name])
+        for names in ([cause.name], list(members)):
+            excluded = set.union(*(members[name] for name in names))
+            for item in harmed:
+                if item.name in through or item.name in members:
+                    continue
+                remaining = [sample for sample in groups[item.name] if sample not in excluded]
+                if len(remaining) < item.n and not _is_harmed(remaining, alpha):
+                    through[item.name] = " and ".join(names)
+    return through
 
 
 def _is_harmed(samples: Sequence[TaskSample], alpha: float) -> bool:

@@ -475,11 +475,33 @@ def planted_losses(tables: Mapping[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+SEQUENTIAL_MARK = "<!-- Made by tests/benchmarks/validity.py of gates that look at any time. -->\n"
+
+
+def looks_at_any_time(tables: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Markdown table for docs/gate.md: verdicts of sequential gates, and the samples that they save."""
+    lines = ["| tasks | n | change | ICC | PASS | BLOCK | INCONCLUSIVE | samples saved (median) |"]
+    lines.append("|--:|--:|---|--:|--:|--:|--:|--:|")
+    rows = [row for row in tables.get(SEQUENTIAL, ()) if row["scores"] == "binary"]
+    for row in sorted(rows, key=lambda r: (-r["tasks"], -r["losing"], r["loss"], r["icc"])):
+        where = {0: "", 12: " on each"}.get(row["losing"], " on one")
+        change_text = f"-{100 * row['loss']:.0f} points{where}" if row["losing"] else "none"
+        shares = [f"{row[v]:.3f}" for v in ("PASS", "BLOCK", "INCONCLUSIVE")]
+        cells = [str(row["tasks"]), str(row["n"]), change_text, f"{row['icc']:g}", *shares]
+        lines.append("| " + " | ".join([*cells, f"{100 * row['saved']:.0f} %"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {MARK: planted_losses, SEQUENTIAL_MARK: looks_at_any_time}
+
+
 def write_page(page: Path, tables: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Replaces the table after the mark of a page."""
-    before, _, after = page.read_text("utf-8").partition(MARK)
-    after = re.sub(r"\A(\|.*\n)*", "", after)
-    page.write_text(before + MARK + planted_losses(tables) + after, "utf-8")
+    """Replaces the tables after the marks of a page."""
+    text = page.read_text("utf-8")
+    for mark, made in TABLES.items():
+        before, _, after = text.partition(mark)
+        text = before + mark + made(tables) + re.sub(r"\A(\|.*\n)*", "", after)
+    page.write_text(text, "utf-8")
 
 
 def main() -> int:
