@@ -28,6 +28,7 @@ _ENABLES = {
     "metrics": "judges of kind metric: sound, pitch, similarity, word error rate",
     "train": "`eval-anything train`: LoRA, several devices",
     "lm_eval": "tasks of lm-evaluation-harness (--tasks lm_eval/NAME)",
+    "vllm": "checkpoints run by vLLM in process (vllm/PATH); in an environment of its own",
     "test": "`make test`: the project's own tests",
 }
 

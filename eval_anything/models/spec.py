@@ -2,7 +2,7 @@
 
     PATH              a checkpoint, saved outputs, a run, an agent's file
     NAME              the model of that name
-    NAME/REFERENCE    hf/ID, replay/FILE.jsonl, openai/MODEL@URL: the model NAME reads the reference
+    NAME/REFERENCE    hf/ID, vllm/PATH, replay/FILE.jsonl, openai/MODEL@URL: NAME reads the reference
 
 A SPEC that exists as a path is a path. Names are the entry points of `eval_anything.models`.
 """

@@ -148,6 +148,6 @@ def test_constraints_pin_what_pyproject_bounds() -> None:
     for requirement in wanted:
         requirement = requirement.partition(";")[0]
         name = re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-")
-        if name != "eval-anything":
+        if name not in ("eval-anything", "vllm"):  # which has an environment of its own
             assert name in pins
             assert "==" not in requirement

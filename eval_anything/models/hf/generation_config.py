@@ -41,8 +41,7 @@ _OF_GGUF = {
 
 def note_of_scores(source: Source, sampling: Sampling) -> list[str]:
     """A line on what the checkpoint does to the scores of tokens, if no setting says otherwise."""
-    config = _config(source)
-    changes = {n: config[n] for n, none in SCORES.items() if config.get(n) not in (None, none)}
+    changes = scores_of(source)
     if sampling.repetition_penalty is not None:
         changes.pop("repetition_penalty", None)
     if sampling.temperature > 0:
@@ -52,6 +51,12 @@ def note_of_scores(source: Source, sampling: Sampling) -> list[str]:
     listed = ", ".join(f"{name} {setting}" for name, setting in changes.items())
     off = ": --repetition-penalty 1 turns that off" if "repetition_penalty" in changes else ""
     return [f"the checkpoint's generation_config.json has {listed}, which transformers applies{off}"]
+
+
+def scores_of(source: Source) -> dict[str, Any]:
+    """Keys of the checkpoint's generation_config.json that change the scores of tokens."""
+    config = _config(source)
+    return {n: config[n] for n, none in SCORES.items() if config.get(n) not in (None, none)}
 
 
 def recommended(source: Source) -> GenerationSettings:

@@ -88,6 +88,10 @@ class GenericFamily(Family):
         config = self.model.config
         if self.processor is None:
             self.positions = getattr(config, "max_position_embeddings", None)
+        self.suppress_placeholders(config)
+
+    def suppress_placeholders(self, config: Any) -> None:
+        """Has the placeholders of media that a config names never be sampled."""
         self._suppressed = sorted({getattr(config, n) for n in _PLACEHOLDERS if hasattr(config, n)})
 
     def load_processing(self, reads_media: bool) -> None:
@@ -176,7 +180,7 @@ class GenericFamily(Family):
         ]
         if self.template is None:
             text = "\n\n".join(turn["content"] for turn in turns)
-            is_decoder = not self.model.config.is_encoder_decoder
+            is_decoder = not self.source.config.get("is_encoder_decoder", False)
             return encoded(self.tokenizer, marked(self.tokenizer, text), goes_on=is_decoder)
         return chat_ids(self.tokenizer, turns, self.template, variables)
 

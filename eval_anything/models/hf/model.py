@@ -58,7 +58,7 @@ class TransformersModel(Model):
         id_name = str(reference).strip("/").replace("/", "--")
         self.name = name_of_checkpoint(path) if path.exists() else id_name
         self.architecture = self.source.model_type
-        cls = family_of(self.architecture)
+        cls = self.family_class()
         shared = msgspec.structs.asdict(FamilySettings())
         del shared["more"]
         defaults = {"batch_size": "auto", **shared, "adapter": "", "revision": "", **cls.options}
@@ -72,6 +72,10 @@ class TransformersModel(Model):
         chosen = values["batch_size"]
         self.batch_size = _window(self.source) if chosen == "auto" else chosen
         self._batcher: Batcher | None = None
+
+    def family_class(self) -> type[Family]:
+        """The class of the family that serves its architecture."""
+        return family_of(self.architecture)
 
     @classmethod
     def families(cls) -> list[dict[str, Any]]:
