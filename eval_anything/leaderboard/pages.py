@@ -56,8 +56,8 @@ def write_index(site: Path, table: dict[str, Any]) -> None:
         (site / folder).mkdir()
     (site / "styles" / "site.css").write_text(_style(), "utf-8")
     (site / "scripts" / "site.js").write_text(_script(*SCRIPTS), "utf-8")
-    for own in ("styles/icon.svg", "scripts/app.js"):
-        (site / own).write_bytes((content / own).read_bytes())
+    for copied in ("styles/icon.svg", "scripts/app.js"):
+        (site / copied).write_bytes((content / copied).read_bytes())
     # Not every browser takes 'self' to mean the files beside a page from a disk: `file:` allows them.
     beside_page = "'self' file:"
     policy = _policy(beside_page, beside_page, beside_page)

@@ -179,16 +179,16 @@ def read_records(run: Path, task: str, keys: Collection[tuple[str, int]]) -> lis
     return _read(run, task, "records", read_line)
 
 
-class Head(Struct, frozen=True):
+class RecordHead(Struct, frozen=True):
     """The sample id and the repeat of a record, which identify it within its task."""
 
     sample_id: str
     repeat: Count
 
 
-def read_head(line: bytes) -> Head:
+def read_head(line: bytes) -> RecordHead:
     """The head of the record of a line: the rest is not made into anything."""
-    return decode_strict(line, Head)
+    return decode_strict(line, RecordHead)
 
 
 class Outline(Struct, frozen=True):

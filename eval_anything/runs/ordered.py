@@ -10,10 +10,10 @@ import numpy as np
 
 from eval_anything.files.reading import MAX_LINES, open_file
 from eval_anything.runs.directory import (
-    Head,
     Line,
     Log,
     Outline,
+    RecordHead,
     each_line,
     read_head,
     read_outline,
@@ -42,7 +42,7 @@ class OrderedRecords:
         on_line: Callable[[Outline], object] | None = None,
     ) -> None:
         self._path = records_path(run, task, log)
-        logged: Iterable[Line[Head] | Line[Outline]]
+        logged: Iterable[Line[RecordHead] | Line[Outline]]
         if on_line is None:
             logged = each_line(run, task, log, read_head)
         else:

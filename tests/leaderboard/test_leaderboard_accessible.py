@@ -48,11 +48,14 @@ def _violations(page: Any, rules: str = "", within: str = "html") -> list[str]:
 _COLOURS = ", runOnly: ['color-contrast']"
 
 
-# In the dark only colours differ; the views that are left out have those of the others. The board with all
-# metrics has what the board has.
+# In the dark only colours differ; the views that are left out have those of the others. The board with
+# all metrics has what the board has.
 @pytest.mark.parametrize(
     ("scheme", "rules", "views"),
-    [("light", "", [name for name in _VIEWS if name != "board"]), ("dark", _COLOURS, ["board", "model", "training", "compare"])],
+    [
+        ("light", "", [name for name in _VIEWS if name != "board"]),
+        ("dark", _COLOURS, ["board", "model", "training", "compare"]),
+    ],
 )
 def test_axe_finds_nothing(browser: Any, site: Path, scheme: str, rules: str, views: list[str]) -> None:
     tab = Tab(browser, color_scheme=scheme)
