@@ -289,6 +289,46 @@ def test_kills_at_random_moments(cli: Cli, folder: Path, nodes: Nodes, seed: int
 
 @only_in("engines")
 @pytest.mark.engines
+def test_a_cluster_of_our_own_is_on_loopback_and_ends_with_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "sleeps").touch()
+    words = [*RUN, "--engine", "ray", "--replicas", "2", "--out", "two"]
+    driver = Command(words, folder / "errors", main=main_with_picky)
+    wait_for(lambda: len(pids(folder)) == 2, driver)
+    servers = listening(pids(folder)[0])
+    assert len(servers) >= 3
+    assert all("127.0.0.1" in str(address) for address in servers)
+    driver.kill()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids(folder)))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids(folder))
+
+
+def listening(pid: int) -> list[str]:
+    """Addresses at which the processes of the cluster of an actor listen."""
+    raylet = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    driver = int(Path(f"/proc/{raylet}/stat").read_text().rpartition(")")[2].split()[1])
+    inodes = set()
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            status = (path.parent.parent / "stat").read_text()
+            parent = int(status.rpartition(")")[2].split()[1])
+            if {int(path.parts[2]), parent} & {raylet, driver}:
+                inodes.add(str(path.readlink()))
+    addresses = []
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = row.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                words = bytes.fromhex(fields[1].partition(":")[0])
+                order = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+                addresses.append(socket.inet_ntop(family, order))
+    return addresses
+
+
+@only_in("engines")
+@pytest.mark.engines
 def test_checkpoints_of_a_training_are_evaluated_there(tmp_path: Path, nodes: Nodes) -> None:
     reports: list[str] = []
     for name, more in (("here", {}), ("there", {"engine": "ray", "address": nodes.address})):

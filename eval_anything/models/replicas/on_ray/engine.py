@@ -28,6 +28,9 @@ _OWN = "local"
 """Address of a cluster that is started for the run."""
 
 
+_LOOPBACK = "127.0.0.1"
+
+
 _CONNECT = 5.0
 """Seconds that the machine of an address has for the first answer."""
 
@@ -156,13 +159,15 @@ def _connect(address: str, count: int) -> None:
             "include_dashboard": False,
             "num_cpus": max(count, os.cpu_count() or 1),
             "object_store_memory": _STORE,
-            "_node_ip_address": "127.0.0.1",
         }
     elif address != "auto":
         _check_answers(address)
     try:
-        with _own_signals():
+        with _own_signals(), _loopback(address == _OWN):
             ray.init(address, **options)
+            if address == _OWN and ray.nodes()[0]["NodeManagerAddress"] != _LOOPBACK:
+                ray.shutdown()
+                raise RuntimeError("it does not keep to loopback, so that others could run code here")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _why_not(address, error) from None
 
@@ -179,7 +184,7 @@ def _check_answers(address: str) -> None:
     import ray
 
     host = host.strip("[]")
-    if host in ("localhost", "127.0.0.1", "::1"):  # as Ray understands them
+    if host in ("localhost", _LOOPBACK, "::1"):  # as Ray understands them
         host = ray.util.get_node_ip_address()
     try:
         with socket.create_connection((host, int(port)), _CONNECT) as connection:
@@ -199,7 +204,23 @@ def _why_not(address: str, error: Exception) -> EvalError:
     text = " ".join(str(error).split())
     if "ersion mismatch" in text:
         return UserError(f"--address {address}: {text[:500]}")
+    if address == _OWN:
+        return InfrastructureError(f"--engine ray: no cluster starts on this machine: {text[:300]}")
     return InfrastructureError(f"--address {address}: Ray does not connect: {text[:300]}")
+
+
+@contextlib.contextmanager
+def _loopback(only: bool) -> Iterator[None]:
+    """Lets all servers of a cluster that is started listen on loopback only. Ray does so by itself on
+    macOS and Windows alone, and takes the address of a node from no argument for all of them."""
+    from ray._private import ray_constants
+
+    setting = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = setting and not only
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = setting
 
 
 @contextlib.contextmanager

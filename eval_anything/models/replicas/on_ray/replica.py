@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ _LATER_PLACE = 300.0
 
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that replicas have as they are here: Ray sets the threads, and sums depend on them."""
+
+
+_IDENTITY = re.compile(r"(class_name|actor_id|pid|namespace|name|ip): ")
+"""Lines in messages of Ray that differ from actor to actor."""
 
 
 class RayReplica(Replica):
@@ -121,4 +126,5 @@ class RayReplica(Replica):
 def _reason(message: str) -> str:
     """The end of an actor in one line, from a message of Ray."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines)[:300]
+    text = " ".join(line for line in lines if not _IDENTITY.match(line))
+    return text.partition(" Some common causes")[0][:300]
