@@ -20,8 +20,8 @@ from eval_anything.models.replicas.engine import ReplicaEngine
 from eval_anything.models.replicas.on_ray.replica import RayReplica
 from eval_anything.models.replicas.pool import ReplicaPool
 
-VERSIONS = ((2, 52), (3,))
-"""The oldest release of Ray that is known to work, and the first that is not."""
+VERSIONS = ((2, 60), (3,))
+"""The oldest release of Ray that is tested, and the first that is not."""
 
 
 _OWN = "local"
