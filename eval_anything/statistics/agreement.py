@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import NormalDist
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -41,7 +41,7 @@ _ALIKE = 0.9
 _LEAST_ALIKE = 10
 
 
-class SameValue(NamedTuple):
+class SameValue(Struct, frozen=True):
     """A value that nearly all of n have: whoever gave it may not tell them apart."""
 
     value: float | str
