@@ -54,6 +54,7 @@ def equivalence(
         alpha: the error rate of each side, and so of the verdict "equivalent".
 
     Example:
+        >>> import numpy as np
         >>> same = equivalence(np.zeros(100), np.arange(100), 0.05)
         >>> same.verdict, [round(end, 3) for end in same.interval]
         ('equivalent', [-0.03, 0.03])
