@@ -74,7 +74,7 @@ def evaluate_until_decided(
     if loaded_once is not None:  # its arguments are part of it
         evaluation = replace(evaluation, model_args={}, concurrency=None)
     for only in _rounds(base, list(plan.tasks)):
-        outcome = evaluate(replace(evaluation, only=only), progress, on_plan, loaded_once)
+        outcome = evaluate(evaluation, progress, on_plan, loaded_once, only)
         verdict = gate(outcome.run, policy, baseline, outcome.run / SEQUENCE)
         note = verdict.sequence
         if note is not None:

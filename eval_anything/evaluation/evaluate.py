@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -56,6 +56,7 @@ def evaluate(
     progress: Progress,
     on_plan: Callable[[RunPlan], None] = lambda plan: None,
     model: Model | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> Outcome:
     """Answers and scores all samples that are not on record yet, and writes the results.
 
@@ -66,8 +67,9 @@ def evaluate(
         progress: where to show progress.
         on_plan: called with the plan before anything is run.
         model: the model, in place of the one that `options.model` names.
+        only: ids of the samples of each task that may be chosen, if not all may.
     """
-    run_plan = make_plan(options, model)
+    run_plan = make_plan(options, model, only=only)
     options = run_plan.options
     on_plan(run_plan)
     if options.retry_failed and run_plan.external:

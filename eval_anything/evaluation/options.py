@@ -171,8 +171,7 @@ class EvaluationOptions(GenerationSettings, frozen=True, kw_only=True, forbid_un
 
 
 class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json; `only`
-    has the ids of the samples of each task that may be run, if not all may."""
+    """One evaluation: `eval-anything run`, or `ea.evaluate`. `command` is recorded in run.json."""
 
     model: Annotated[
         str, _option("SPEC", "a path, hf/ID, replay/FILE.jsonl or a name from `models list`", run=True)
@@ -185,7 +184,6 @@ class Options(EvaluationOptions, frozen=True, kw_only=True, forbid_unknown_field
         str | None, _option("I/N", "part I of N of the run; auto: that of a job array's task")
     ] = None
     command: Sequence[str] = ()
-    only: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,7 +117,12 @@ class _Names(NamedTuple):
     recorded_external: Mapping[str, Sequence[str]]
 
 
-def make_plan(options: Options, model: Model | None = None, recorded: RunFile | None = None) -> RunPlan:
+def make_plan(
+    options: Options,
+    model: Model | None = None,
+    recorded: RunFile | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> RunPlan:
     """Resolves every name in the options and reads the tasks; nothing is loaded or written.
 
     Args:
@@ -125,6 +130,7 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
         model: the model, in place of the one that `options.model` names.
         recorded: run.json of a run that is planned again with its own judges, whatever is in
             `options.out`.
+        only: ids of the samples of each task that may be chosen, if not all may.
 
     Raises:
         UserError: for a name that is unknown, a task with mistakes, options that contradict each other,
@@ -151,7 +157,7 @@ def make_plan(options: Options, model: Model | None = None, recorded: RunFile | 
     suites = names.chosen + [Suite(e.source, e.chosen) for e in external]
     all_tasks = tasks | {name: task for e in external for name, task in e.tasks.items()}
     external_names = [name for e in external for name in e.tasks]
-    chosen = ChosenSamples(options, model, all_tasks, external_names, run, options.only)
+    chosen = ChosenSamples(options, model, all_tasks, external_names, run, only)
     chosen.extend(suites)
     all_tasks = {name: task for name, task in all_tasks.items() if name in chosen.samples}
     tasks = {name: task for name, task in tasks.items() if name in all_tasks}

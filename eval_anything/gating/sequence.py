@@ -108,8 +108,9 @@ def extend(
     Raises:
         UserError: samples that were counted have changed.
     """
+    by_id = _by_id(changes)
     for number, step in enumerate(stored.steps, start=1):
-        if _digest(step.samples, changes) != step.changes:
+        if _digest(step.samples, by_id) != step.changes:
             raise UserError(
                 f"{path}: answers or scores of step {number} have changed since they were counted. "
                 f"{_ANEW}"
@@ -123,7 +124,7 @@ def extend(
     steps = []
     for arranged in arrange(new):
         samples = {task: {c: names[task][c] for c in clusters} for task, clusters in arranged.items()}
-        steps.append(SequenceStep(samples, _digest(samples, changes)))
+        steps.append(SequenceStep(samples, _digest(samples, by_id)))
     return StoredSequence(stored.policy, [*stored.steps, *steps])
 
 
@@ -230,10 +231,22 @@ def _samples_by_cluster(
     return names
 
 
-def _digest(samples: Mapping[str, Mapping[str, Sequence[str]]], changes: Sequence[Changes]) -> str:
+Lookup = list[tuple[str, dict[str, float]]]
+"""For each baseline and rule its task and the changes by sample id."""
+
+
+def _by_id(changes: Sequence[Changes]) -> Lookup:
+    return [
+        (rule.task, {sample.sample_id: round(sample.change, 9) for sample in samples})
+        for of_base in changes
+        for rule, samples in of_base
+    ]
+
+
+def _digest(samples: Mapping[str, Mapping[str, Sequence[str]]], by_id: Lookup) -> str:
     """sha256 of the changes of these samples, for each baseline and rule."""
     rows = []
-    for rule, of_rule in (pair for of_base in changes for pair in of_base):
-        ids = {id_ for cluster in samples.get(rule.task, {}).values() for id_ in cluster}
-        rows.append(sorted((s.sample_id, round(s.change, 9)) for s in of_rule if s.sample_id in ids))
+    for task, of_rule in by_id:
+        ids = sorted(id_ for cluster in samples.get(task, {}).values() for id_ in cluster)
+        rows.append([(id_, of_rule[id_]) for id_ in ids if id_ in of_rule])
     return sha256_of(rows)

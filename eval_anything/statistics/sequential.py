@@ -25,7 +25,7 @@ _BETS = np.geomspace(0.02, 0.95, 16)
 """Sizes of the bets, as shares of the largest one with which wealth cannot become negative."""
 
 
-_BISECTIONS = 30
+_BISECTIONS = 20
 
 
 class Units(NamedTuple):
