@@ -48,13 +48,15 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 class Differences(NamedTuple):
     """One gated metric: differences (n,) as shares of its range (up is good), the codes (n,) of their
-    clusters, its margin (a share of the range) and its weight in the suite."""
+    clusters, its margin (a share of the range), its weight in the suite, and whether its test may assume
+    that "no change" makes either sign as likely: not of differences that labels correct."""
 
     name: str
     values: Floats
     clusters: Ints
     margin: float
     weight: float = 1.0
+    symmetric: bool = True
 
 
 class TaskDecision(Struct, frozen=True):
@@ -87,7 +89,8 @@ class SuiteDecision(Struct, frozen=True):
 class Requirement(NamedTuple):
     """The mean of these differences (n,) must be no loss beyond a margin: of one task, or of all samples
     of a modality, with the codes of their tasks in `strata`. Not proven, one that is `critical` makes a
-    gate INCONCLUSIVE, another one warns."""
+    gate INCONCLUSIVE, another one warns. `unknown` is the reason why they prove nothing, if there is
+    one."""
 
     name: str
     values: Floats
@@ -95,11 +98,13 @@ class Requirement(NamedTuple):
     margin: float
     critical: bool = True
     strata: Ints | None = None
+    unknown: str = ""
 
 
 class Proof(Struct, frozen=True):
     """Test of a requirement. `lowest` is the lower end of the one-sided interval (None for one cluster);
-    `more` times the samples would prove it, None if no number would."""
+    `more` times the samples would prove it, None if no number would. `unknown` is that of the
+    requirement."""
 
     name: str
     n: int
@@ -108,6 +113,7 @@ class Proof(Struct, frozen=True):
     margin: float
     verdict: Verdict
     more: float | None
+    unknown: str = ""
 
 
 class Decision(NamedTuple):
@@ -146,7 +152,11 @@ def prove(requirement: Requirement, alpha: float) -> Proof:
     """Tests a requirement: its verdict is PASS if the whole one-sided interval is inside the margin."""
     difference = float(requirement.values.mean())
     reach = 1.0 if requirement.strata is None else np.ones(int(requirement.strata.max()) + 1)
-    lowest = lowest_change(requirement.values, requirement.clusters, reach, alpha, requirement.strata)
+    lowest = None
+    if not requirement.unknown:
+        lowest = lowest_change(
+            requirement.values, requirement.clusters, reach, alpha, requirement.strata
+        )
     proven = lowest is not None and lowest > -requirement.margin
     multiple = None
     if lowest is not None and not proven:
@@ -160,12 +170,13 @@ def prove(requirement: Requirement, alpha: float) -> Proof:
         margin=requirement.margin,
         verdict="PASS" if proven else missing,
         more=multiple,
+        unknown=requirement.unknown,
     )
 
 
 def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDecision]:
     """Decides about each metric on its own, with Holm's correction over all of them at alpha / 2."""
-    changes = [paired(m.values, m.clusters, 1.0) for m in measured]
+    changes = [paired(m.values, m.clusters, 1.0, symmetric=m.symmetric) for m in measured]
     tested = [i for i, change in enumerate(changes) if change.p_worse is not None]
     adjusted = dict(zip(tested, holm([changes[i].p_worse or 0.0 for i in tested]), strict=True))
     tasks = []
@@ -180,7 +191,8 @@ def decide_tasks(measured: Sequence[Differences], alpha: float) -> list[TaskDeci
 def _suite(measured: Sequence[Differences], margin: float, alpha: float) -> SuiteDecision:
     """The mean of the metrics' means by weight."""
     pooled = mean_of_means([(m.values, m.clusters) for m in measured], [m.weight for m in measured])
-    change, lowest = paired(*pooled), lowest_change(*pooled[:3], alpha, pooled.strata)
+    change = paired(*pooled, symmetric=all(metric.symmetric for metric in measured))
+    lowest = lowest_change(*pooled[:3], alpha, pooled.strata)
     if change.p_worse is None or lowest is None:
         return SuiteDecision(change, margin, None, "INCONCLUSIVE", None)
     if change.p_worse <= alpha / 2 and change.difference < -margin / 4:

@@ -130,7 +130,7 @@ def mean_interval(
         return Estimate(mean, None, low, high, n)
     stderr = math.sqrt(mean_spread.variance)
     is_proportion = bool(((scores == low) | (scores == high)).all())
-    if is_proportion and not _few_differ(scores / (high - low), codes):
+    if is_proportion and not few_differ(scores / (high - low), codes):
         ends = _proportion_ends(mean, n, mean_spread, bounds)
     else:
         ends = ends_of_mean(scores, scores - mean, codes, mean_spread, bounds)
@@ -195,7 +195,7 @@ def ends_of_mean(
     normal = NormalDist().inv_cdf(1 - error / sides)
     shift = (1 + 2 * normal**2) / 6 * mean_spread.skew * (1 + assumed)
     shift = min(half, max(-half, shift))
-    if not _few_differ(values / (high - low), codes):
+    if not few_differ(values / (high - low), codes):
         lowest = highest = mean
     return (
         max(low, min(lowest, mean + shift - half)),
@@ -210,7 +210,7 @@ def assumed_clump(n: ArrayLike, groups: ArrayLike) -> Floats:
     return 1 + (sizes - 1) * _UNKNOWN_ICC
 
 
-def _few_differ(shares: Floats, codes: Ints) -> bool:
+def few_differ(shares: Floats, codes: Ints) -> bool:
     """Whether most values are one and the same, and few clusters have another one."""
     middle = len(shares) // 2
     commonest = np.partition(shares, middle)[middle]  # what more than half of them are is their median

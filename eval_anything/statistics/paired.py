@@ -65,6 +65,7 @@ def paired(
     clusters: Sequence[str] | Ints,
     largest: float | Floats,
     strata: Ints | None = None,
+    symmetric: bool = True,
 ) -> Paired:
     """Mean of paired differences, with its interval and tests of "no change".
 
@@ -74,6 +75,8 @@ def paired(
         largest: the largest absolute value that a difference can have; with strata, in each of them.
         strata: code of the task of each difference (n,), where several tasks are pooled: variance
             between tasks is then no part of the error.
+        symmetric: whether "no change" makes each difference as likely with the other sign. Values that
+            are corrected by labels (`corrected.py`) are not, and get Student's t-test.
 
     Example:
         >>> change = paired([0, 1, 1, 0, 1], ["a", "b", "c", "d", "e"], largest=1.0)
@@ -88,7 +91,7 @@ def paired(
     if mean_spread is None:
         return Paired(mean, None, None, None, None, None, None, n, 1)
     sums: Floats = np.bincount(codes, values).astype(np.float64)
-    worse, better = sign_test(sums, mean_spread, mean)
+    worse, better = sign_test(sums, mean_spread, mean) if symmetric else _t_test(mean_spread, mean)
     stderr = math.sqrt(mean_spread.variance)
     return Paired(
         difference=mean,
@@ -219,16 +222,23 @@ def sign_test(sums: Floats, mean_spread: Spread, mean: float) -> tuple[float, fl
         gains = int((differing > 0).sum())
         return float(bdtr(gains, m, 0.5)), float(bdtr(m - gains, m, 0.5))
     if m >= MANY:
-        from scipy.special import stdtr
-
-        t = mean / math.sqrt(mean_spread.wide)
-        return float(stdtr(mean_spread.groups - 1, t)), float(stdtr(mean_spread.groups - 1, -t))
+        return _t_test(mean_spread._replace(df=mean_spread.groups - 1), mean)
     total = differing.sum()
     null_sums = _signs(m) @ size
     if m > _EXACT:
         null_sums = np.append(null_sums, total)  # with the observed signs among the draws, p is never 0
     edge = 1e-9 * size.sum()
     return float((null_sums <= total + edge).mean()), float((null_sums >= total - edge).mean())
+
+
+def _t_test(mean_spread: Spread, mean: float) -> tuple[float, float]:
+    """One-sided p-values of "worse" and "better" by Student's t; 1 where nothing differs."""
+    from scipy.special import stdtr
+
+    if mean_spread.wide <= 0:
+        return 1.0, 1.0
+    t = mean / math.sqrt(mean_spread.wide)
+    return float(stdtr(mean_spread.df, t)), float(stdtr(mean_spread.df, -t))
 
 
 @lru_cache(maxsize=MANY)
