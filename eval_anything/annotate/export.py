@@ -11,7 +11,7 @@ The files are written beside X.jsonl and use its media:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,21 @@ def check_name(path: Path) -> None:
         )
 
 
-def _labels(annotations: Iterable[Annotation]) -> list[dict[str, Any]]:
+def _labels(annotations: Sequence[Annotation]) -> list[dict[str, Any]]:
     rows = []
+    labelled: dict[tuple[str, str, int], set[str]] = {}
+    for a in annotations:
+        if a.chosen is not None:
+            stratum = (a.task, a.chosen.metric, a.chosen.stratum)
+            labelled.setdefault(stratum, set()).add(a.sample_id)
     for a in annotations:
         row = _common(a) | {"contract": a.contract, "targets": a.targets}
+        if a.chosen is not None:
+            count = len(labelled[a.task, a.chosen.metric, a.chosen.stratum])
+            row["metadata"]["annotation"] |= {
+                "metric": a.chosen.metric,
+                "probability": count / a.chosen.of,
+            }
         if a.kind == "grade":
             rows.append(row | {"parts": a.responses[0].parts, "label": a.grade})
         elif a.kind == "preference":

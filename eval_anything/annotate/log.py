@@ -32,6 +32,15 @@ class AnnotatedResponse(Struct, frozen=True, forbid_unknown_fields=True):
     parts: list[PartJson]
 
 
+class Chosen(Struct, frozen=True, forbid_unknown_fields=True):
+    """The stratum from which `--next` drew a sample for a label of this metric: its number, and the
+    number of samples in it. All of them were equally likely."""
+
+    metric: str
+    stratum: int
+    of: int
+
+
 class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One answer of one annotator.
 
@@ -60,6 +69,7 @@ class Annotation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     scale: int | None = None
     critique: str = ""
     withdrawn: bool = False
+    chosen: Chosen | None = None
 
     def __post_init__(self) -> None:
         answers = {"vote": self.vote, "preference": self.preferred, "grade": self.grade}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from eval_anything.annotate.log import AnnotatedResponse, Annotation, Log, latest_answers
+from eval_anything.annotate.log import AnnotatedResponse, Annotation, Chosen, Log, latest_answers
 from eval_anything.annotate.questions import Question
 from eval_anything.content import MODALITIES, MediaPart, Modality, Part, TextPart
 from eval_anything.errors import UserError
@@ -35,15 +35,23 @@ class AnnotatorAnswer(Struct, forbid_unknown_fields=True):
 
 
 class Session:
-    """The questions of one annotator, and the file that stores the answers."""
+    """The questions of one annotator, and the file that stores the answers; with the stratum of each
+    sample that `--next` has chosen."""
 
     def __init__(
-        self, task: Task, questions: list[Question], log: Log, annotator: str, scale: int
+        self,
+        task: Task,
+        questions: list[Question],
+        log: Log,
+        annotator: str,
+        scale: int,
+        chosen: Mapping[str, Chosen] | None = None,
     ) -> None:
         self._task = task
         self._log = log
         self._annotator = annotator
         self._scale = scale
+        self._chosen = chosen or {}
         self._questions = {question.key: question for question in questions}
         self._order = list(self._questions)
         self._lock = threading.Lock()
@@ -165,6 +173,7 @@ class Session:
             responses=[
                 AnnotatedResponse(r.name, parts_to_json(r.parts, root)) for r in question.responses
             ],
+            chosen=self._chosen.get(sample.id),
             **answer_fields,
         )
 

@@ -13,6 +13,8 @@ from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
+    from eval_anything.annotate.choose import SampleChoice
+    from eval_anything.annotate.log import Log
     from eval_anything.tasks.task import Task
 
 
@@ -45,15 +47,23 @@ def _serve(options: Namespace) -> Exit:
     task = _task(options)
     path = options.out or Path("annotations") / f"{task.name.replace('/', '-')}.jsonl"
     check_name(path)
-    samples = task.samples[: options.limit]
     with open_log(path) as log:
+        choice = _choice(options, task.name, annotator, log)
+        samples = task.samples[: options.limit]
+        if choice is not None:
+            samples = [task.by_id[sample_id] for sample_id in choice.sample_ids]
         store = MediaStore(log.path.resolve().parent / "media")
         question_set = make_questions(
             task, samples, options.outputs, options.against, store, annotator, options.seed
         )
         if not question_set.questions:
             raise UserError("there is nothing to annotate: no sample has a response from each side")
-        session = Session(task, question_set.questions, log, annotator, options.scale)
+        questions = question_set.questions
+        if choice is not None:  # the answers to one sample stand together, so that few lack one
+            positions = {sample_id: i for i, sample_id in enumerate(choice.sample_ids)}
+            questions.sort(key=lambda question: positions[question.sample.id])
+        chosen = None if choice is None else choice.chosen
+        session = Session(task, questions, log, annotator, options.scale, chosen)
         with AnnotationServer(session, options.port) as server:
             if left_out := question_set.left_out:
                 progress.say(f"{left_out} left out: a response is missing or the model failed")
@@ -74,6 +84,21 @@ def _serve(options: Namespace) -> Exit:
         progress.say(f"{session.done} of {session.total} done by {annotator}; the answers are in {path}")
         progress.say("\n".join(f"  {name}: {file}" for name, file in written.items()))
     return Exit.DONE
+
+
+def _choice(options: Namespace, task: str, annotator: str, log: Log) -> SampleChoice | None:
+    """The samples that --next proposes; None without it."""
+    from eval_anything.annotate.choose import choose
+    from eval_anything.annotate.log import latest_answers
+
+    if options.next is None and options.metric is None:
+        return None
+    if options.next is None or options.metric is None or not options.outputs:
+        raise UserError("--next N, --for METRIC and --outputs RUN belong together: give all of them")
+    if options.against is not None or options.limit is not None:
+        raise UserError("--next chooses samples to grade: leave out --against and --limit")
+    before = latest_answers(log.before)
+    return choose(task, options.outputs, options.metric, options.next, annotator, before, options.seed)
 
 
 def _check_sources(options: Namespace) -> None:

@@ -253,6 +253,18 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
     )
     add("--dry-run", action="store_true", help="estimate calls and costs, and stop")
     _add_fields(measure, "judges", "judge_args", "include", "allow_code")
+    about = "correct a judged metric of runs by labels of some of their answers"
+    correct = _command(judges, "correct", about, "judges:correct_runs")
+    correct.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="directories of finished runs"
+    )
+    correct.add_argument(
+        "--labels", metavar="FILE", type=Path, required=True, help="JSONL of graded responses"
+    )
+    correct.add_argument("--metric", metavar="M", help="the metric; default: the one the labels name")
+    correct.add_argument(
+        "--uniform", action="store_true", help="every sample was equally likely to be labelled"
+    )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -295,6 +307,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         ", and how often their answers are the same",
     )
     parser.add_argument("--all", action="store_true", help="show every metric and group")
+    parser.add_argument(
+        "--corrected",
+        action="store_true",
+        help="decide by numbers that labels correct, where there are any",
+    )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
 
 
@@ -312,6 +329,7 @@ def _add_bill(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         help="the loss that is still harmless, a share of the range (default: 0.05)",
     )
+    parser.add_argument("--corrected", action="store_true", help="use numbers that labels correct")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page, with media")
 
@@ -386,6 +404,8 @@ def _add_annotate(annotate: argparse.ArgumentParser) -> None:
         default=5,
         help="grades go from 1 to N (5)",
     )
+    add("--next", metavar="N", type=at_least_one, help="the N samples whose labels tell most")
+    add("--for", dest="metric", metavar="METRIC", help="the judged metric that --next is to correct")
     add("--port", metavar="N", type=whole, default=0, help="port of the page; default: any that is free")
     add("--limit", metavar="N", type=at_least_one, help="only the first N samples")
     add("--seed", metavar="N", type=int, default=0, help="seed for the order of samples and sides (0)")

@@ -12,7 +12,13 @@ from eval_anything.gating.bill_report import markdown, text, write_bill_page
 
 def show_bill(options: Namespace) -> Exit:
     """Prints what each modality and combination lost, as text, Markdown or JSON, and writes the page."""
-    result = bill(options.base, options.candidate, options.margin, training=options.training)
+    result = bill(
+        options.base,
+        options.candidate,
+        options.margin,
+        training=options.training,
+        corrected=options.corrected,
+    )
     pages = []
     if options.html is not None:
         write_bill_page(result, options.html)

@@ -42,7 +42,9 @@ _LEGEND = (
 
 def compare_runs(options: Namespace) -> Exit:
     """Prints every metric of two runs with its change, as text, Markdown or JSON."""
-    comparison = compare(options.base, options.candidate, options.equivalence)
+    comparison = compare(
+        options.base, options.candidate, corrected=options.corrected, equivalence=options.equivalence
+    )
     text = _markdown(comparison) if options.markdown else _text(comparison, options.all)
     return show(options, comparison, text)
 
@@ -50,7 +52,7 @@ def compare_runs(options: Namespace) -> Exit:
 def _text(comparison: Comparison, show_all: bool) -> str:
     blocks = [f"{comparison.base} -> {comparison.candidate}"]
     metrics = [m for m in comparison.metrics if m.primary or show_all]
-    rows = [_row(comparison, m) for m in metrics]
+    rows = [row for m in metrics for row in _rows(comparison, m)]
     rows += [_aggregate_row(aggregate) for aggregate in comparison.aggregates]
     blocks.append(table(_HEADER, rows, right=(2, 3, 4, 6, 7, 8)))
     groups = [g for g in comparison.groups if show_all or _significant(g.change)]
@@ -69,7 +71,7 @@ def _text(comparison: Comparison, show_all: bool) -> str:
 
 
 def _markdown(comparison: Comparison) -> str:
-    rows = [_row(comparison, m) for m in comparison.metrics]
+    rows = [row for m in comparison.metrics for row in _rows(comparison, m)]
     rows += [_aggregate_row(aggregate) for aggregate in comparison.aggregates]
     lines = [
         f"### `{comparison.base}` → `{comparison.candidate}`",
@@ -137,6 +139,20 @@ def _linked_flips(comparison: Comparison, change: MetricChange) -> str:
 
     lost, gained = named(change.flips[:count]), named(change.flips[count:])
     return f"{escape(change.name)}: lost {lost or 'none'}; gained {gained or 'none'}"
+
+
+def _rows(comparison: Comparison, m: MetricChange) -> list[list[str]]:
+    """The row of a metric, and below it that of its correction by labels."""
+    rows = [_row(comparison, m)]
+    if m.corrected is not None:
+        mde = m.corrected.mde
+        detectable = "" if mde is None else "none" if mde > m.range[1] - m.range[0] else f"{mde:.3f}"
+        change = [f"{m.corrected.difference:+.3f}", _ends(m.corrected)]
+        p = "" if m.corrected.p is None else f"{m.corrected.p:.2g}, alone"
+        rows.append(["", "  corrected", "", "", *change, p, detectable, ""])
+    elif m.not_corrected:
+        rows.append(["", "  corrected", "", "", "", f"not: {m.not_corrected}", "", "", ""])
+    return rows
 
 
 def _row(comparison: Comparison, m: MetricChange) -> list[str]:

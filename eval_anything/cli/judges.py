@@ -139,6 +139,25 @@ def calibrate_judge(options: Namespace) -> Exit:
     return show(options, document, *lines, f"\nkept in {path}")
 
 
+def correct_runs(options: Namespace) -> Exit:
+    """Corrects a judged metric of runs by labels, and prints it raw and corrected."""
+    from eval_anything.evaluation.report import results_table
+    from eval_anything.judges.calibration.correct import correct
+    from eval_anything.judges.calibration.labels import read_labels
+
+    labels = read_labels(options.labels)
+    outcomes = correct(labels, options.runs, options.metric, options.uniform)
+    document = [
+        {"run": str(o.run), "labels": o.labels, "remarks": o.remarks, "tasks": o.results.tasks}
+        for o in outcomes
+    ]
+    lines = [
+        "\n".join([str(o.run), results_table(o.results), *(f"- {r}" for r in o.remarks)])
+        for o in outcomes
+    ]
+    return show(options, document, "\n\n".join(lines))
+
+
 @contextmanager
 def _labels(options: Namespace, progress: Progress) -> Iterator[Labels]:
     """A context with the labels that the options name; their media exist as long as it lasts."""

@@ -14,10 +14,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from eval_anything.comparison.aggregates import AggregateChange, aggregate_changes
+from eval_anything.comparison.corrected import corrected_changes, is_labelled
 from eval_anything.comparison.equivalence import EquivalenceReport, check_margin, equivalence_of
 from eval_anything.comparison.pairs import PairedSample, mean_of, pair
 from eval_anything.comparison.sides import Side, read_side, refused_metrics, samples_of
 from eval_anything.errors import UserError
+from eval_anything.runs.labels_file import NotCorrectedError
 from eval_anything.runs.results_file import JudgeResult, MetricResult
 from eval_anything.statistics.agreement import attenuated_effect
 from eval_anything.statistics.paired import Paired, benjamini_hochberg, holm, paired
@@ -41,7 +43,8 @@ class MetricChange(Struct, frozen=True, kw_only=True):
     `gains` count the samples that changed, `flips` are the largest of these changes, losses first.
     `invalid` is the reason why a run's own number is INVALID, or "". `mde` is the minimum detectable
     effect of the true values where the accuracy of the metric's judge is known, since the errors of a
-    judge shrink every difference; None elsewhere.
+    judge shrink every difference; None elsewhere. `corrected` is the change corrected by labels of both
+    runs; `not_corrected` says why there is none although one of them has labels.
     """
 
     task: str
@@ -59,6 +62,8 @@ class MetricChange(Struct, frozen=True, kw_only=True):
     gains: int
     flips: list[Flip]
     invalid: str = ""
+    corrected: Paired | None = None
+    not_corrected: str = ""
 
     @property
     def name(self) -> str:
@@ -102,24 +107,36 @@ class Comparison(Struct, frozen=True):
     equivalence: EquivalenceReport | None = None
 
 
-def compare(base: str | Path, candidate: str | Path, equivalence: float | None = None) -> Comparison:
+def compare(
+    base: str | Path,
+    candidate: str | Path,
+    corrected: bool = False,
+    equivalence: float | None = None,
+) -> Comparison:
     """Compares two run directories.
 
     Args:
         base: the run directory to compare with.
         candidate: the run directory whose changes are reported.
+        corrected: whether `p_holm` and `p_bh` are of corrected changes, where labels correct a metric.
         equivalence: a margin, as a share of the range of a metric: are the runs equal within it?
 
     Raises:
-        UserError: a run is unfinished, the runs have no metric in common that can be compared, or the
-            margin is none.
+        UserError: a run is unfinished, the runs have no metric in common that can be compared, or none
+            that labels correct although that is asked for, or the margin is none.
     """
     if equivalence is not None:
         check_margin(equivalence)
-    return compare_sides(read_side(Path(base)), read_side(Path(candidate)), equivalence)
+    if equivalence is not None and corrected:
+        raise UserError(
+            "--equivalence is of the scores as they are: leave out --corrected, or compare twice"
+        )
+    return compare_sides(read_side(Path(base)), read_side(Path(candidate)), corrected, equivalence)
 
 
-def compare_sides(base: Side, candidate: Side, equivalence: float | None = None) -> Comparison:
+def compare_sides(
+    base: Side, candidate: Side, corrected: bool = False, equivalence: float | None = None
+) -> Comparison:
     """Compares two runs that have been read; otherwise like `compare`."""
     tasks = [task for task in base.file.tasks if task in candidate.file.tasks]
     if not tasks:
@@ -142,8 +159,15 @@ def compare_sides(base: Side, candidate: Side, equivalence: float | None = None)
             "Run both with the same version of the tasks, judges and sampling."
         )
     aggregates = aggregate_changes(base, candidate, tasks, refused)
-    primary = [m for m in metrics if m.primary and m.change.p is not None]
-    tested = [m for m in metrics if m.change.p is not None]
+    if corrected and all(metric.corrected is None for metric in metrics):
+        reasons = "; ".join(f"{m.name}: {m.not_corrected}" for m in metrics if m.not_corrected)
+        raise UserError(
+            f"no metric can be corrected: {reasons or 'no run has labels'}. "
+            "`eval-anything judges correct` gives runs their labels"
+        )
+    p_values = {m.name: _decisive(m, corrected).p for m in metrics}
+    tested = [m for m in metrics if p_values[m.name] is not None]
+    primary = [m for m in tested if m.primary]
     return Comparison(
         base=str(base.path),
         candidate=str(candidate.path),
@@ -153,8 +177,8 @@ def compare_sides(base: Side, candidate: Side, equivalence: float | None = None)
         metrics=metrics,
         groups=groups,
         aggregates=aggregates,
-        p_holm=_adjusted(primary, holm),
-        p_bh=_adjusted(tested, benjamini_hochberg),
+        p_holm=_adjusted(primary, p_values, holm),
+        p_bh=_adjusted(tested, p_values, benjamini_hochberg),
         judges=candidate.results.judges,
         notes=_notes(base, candidate, metrics, refused),
         refused=refused,
@@ -242,7 +266,25 @@ def _change(
         gains=len(changed) - losses,
         flips=[Flip(row.sample_id, row.base, row.candidate) for row in (*worst, *best)],
         invalid="; ".join(invalid),
+        **_corrected(task, name, rows, base, candidate),
     )
+
+
+def _corrected(
+    task: str, name: str, rows: Sequence[PairedSample], base: Side, candidate: Side
+) -> dict[str, Any]:
+    """Fields of a change about its correction; {} where neither run has labels."""
+    if not is_labelled(task, name, base, candidate):
+        return {}
+    score = next(o.scores[name] for o in candidate.outlines[task] if name in o.scores)
+    up = 1.0 if score.better == "higher" else -1.0
+    try:
+        changes = corrected_changes(task, name, rows, base, candidate)
+    except NotCorrectedError as error:
+        return {"not_corrected": str(error)}
+    clusters = [row.cluster for row in rows]
+    width = score.range[1] - score.range[0]
+    return {"corrected": paired(up * changes.values, clusters, width, symmetric=False)}
 
 
 def _paired(rows: Sequence[PairedSample], up: float, largest: float) -> Paired:
@@ -284,9 +326,15 @@ def _groups(task: str, base: Side, candidate: Side) -> list[GroupChange]:
     ]
 
 
-def _adjusted(metrics: Sequence[MetricChange], correct: Any) -> dict[str, float]:
-    p_values = [m.change.p for m in metrics]
-    return dict(zip([m.name for m in metrics], correct(p_values), strict=True))
+def _decisive(change: MetricChange, corrected: bool) -> Paired:
+    return change.corrected if corrected and change.corrected is not None else change.change
+
+
+def _adjusted(
+    metrics: Sequence[MetricChange], p_values: Mapping[str, float | None], adjust: Any
+) -> dict[str, float]:
+    names = [metric.name for metric in metrics]
+    return dict(zip(names, adjust([p_values[name] for name in names]), strict=True))
 
 
 def _notes(

@@ -10,16 +10,18 @@ from typing import NamedTuple
 from eval_anything.errors import UserError
 from eval_anything.runs.comparable import conditions, unlike
 from eval_anything.runs.directory import Outline, RunFile, read_outlines, read_run_file
+from eval_anything.runs.labels_file import MetricLabels, read_labels_of
 from eval_anything.runs.results_file import Results, read_results
 
 
 class Side(NamedTuple):
-    """A finished run with the outlines of its records by task."""
+    """A finished run with the outlines of its records, and its labels by metric, by task."""
 
     path: Path
     file: RunFile
     results: Results
     outlines: dict[str, list[Outline]]
+    labels: dict[str, dict[str, MetricLabels]] = {}
 
 
 def read_side(run: Path) -> Side:
@@ -31,7 +33,9 @@ def read_side(run: Path) -> Side:
             f"{shlex.join(file.command) or 'the command that began it'}"
         )
     results = read_results(run, file.tasks)
-    return Side(run, file, results, {task: read_outlines(run, task) for task in file.tasks})
+    outlines = {task: read_outlines(run, task) for task in file.tasks}
+    labels = {task: read_labels_of(run, task) for task in file.tasks}
+    return Side(run, file, results, outlines, labels)
 
 
 def refusal(base: Side, candidate: Side, task: str, metric: str) -> str:

@@ -20,6 +20,7 @@ from eval_anything.evaluation.results import aggregates, invalid_metrics, score_
 from eval_anything.judges.assemble import TaskScorers
 from eval_anything.judges.calibration.effects import with_effects
 from eval_anything.judges.calibration.store import quality_of
+from eval_anything.runs.corrected import with_corrections
 from eval_anything.runs.directory import Log, Outline, each_outline, read_outlines
 from eval_anything.runs.ordered import OrderedRecords
 from eval_anything.runs.results_file import (
@@ -77,7 +78,9 @@ def make_outcome(max_failed: float, plan: RunPlan, run: Path, pending: Pending) 
     left_out = {name: count - plan.answered[name] for name, count in plan.counts.items()}
     results = {
         name: msgspec.structs.replace(
-            with_effects(task.result, plan.scorers[name].scorers, task.grades),
+            with_corrections(
+                run, name, with_effects(task.result, plan.scorers[name].scorers, task.grades)
+            ),
             left_out=left_out[name] or UNSET,
         )
         for name, task in scored.items()

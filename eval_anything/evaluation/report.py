@@ -23,7 +23,13 @@ from eval_anything.media.tiny import is_tiny
 from eval_anything.output.tables import table
 from eval_anything.runs.directory import Outline, RunFile, read_records, read_run_file
 from eval_anything.runs.ordered import OrderedRecords
-from eval_anything.runs.results_file import AggregateResult, MetricResult, Results, TaskResult
+from eval_anything.runs.results_file import (
+    AggregateResult,
+    CorrectedResult,
+    MetricResult,
+    Results,
+    TaskResult,
+)
 from eval_anything.runs.resume import shown
 from eval_anything.tasks.task import Task
 
@@ -64,7 +70,7 @@ def write_report(results: Results, run: Path, tasks: dict[str, Task]) -> Path:
 @cache
 def _template() -> Any:
     environment = page_templates()
-    environment.filters |= {"effect": effect_text, "quality": quality_text}
+    environment.filters |= {"effect": effect_text, "quality": quality_text, "corrected": corrected_text}
     environment.tests["judged"] = lambda kind: judge_kind(kind).scorer_type.judged
     return environment.get_template("run.html")
 
@@ -213,6 +219,8 @@ def results_table(results: Results) -> str:
             metric = task.metrics[metric_name]
             numbers = [str(getattr(metric, count)) for count in counts]
             rows.append([name, metric_name, *_value(metric), *numbers])
+            if metric.corrected is not UNSET:
+                rows.append([name, "  corrected", *_corrected(metric.corrected), *("" for _ in counts)])
     for name, aggregate in results.aggregates.items():
         rows.append([name, "aggregate", *_value(aggregate), *("" for _ in counts)])
     return table(["task", "metric", "value", "95 % interval", *counts], rows, right=(2, 4, 5, 6))
@@ -244,6 +252,32 @@ def _shown_metrics(task: TaskResult) -> list[str]:
     """Names of the primary metric, and of those that a judge with a model gives."""
     judged = [name for name, metric in task.metrics.items() if metric.judge is not UNSET]
     return list(dict.fromkeys([task.primary, *judged]))
+
+
+def _corrected(corrected: CorrectedResult) -> tuple[str, str]:
+    if corrected.value is None or corrected.ci95 is None:
+        return "", f"not corrected: {corrected.reason}"
+    low, high = corrected.ci95
+    return f"{corrected.value:.3f}", f"{low:.3f} .. {high:.3f}, {corrected.labels} labels"
+
+
+def corrected_text(metric: MetricResult) -> str:
+    """Description of a corrected number for tables and pages; "" where there are no labels."""
+    corrected = metric.corrected
+    if corrected is UNSET:
+        return ""
+    if corrected.value is None or corrected.ci95 is None:
+        return f"not corrected: {corrected.reason}"
+    low, high = corrected.ci95
+    alpha = (
+        "whose agreement is unknown, as no sample has two labels"
+        if corrected.agreement is None
+        else f"whose agreement is {corrected.agreement:.2f} (Krippendorff's alpha)"
+    )
+    return (
+        f"corrected by {corrected.labels} labels: {corrected.value:.3f} ({low:.3f} .. {high:.3f}); "
+        f"labelled by {', '.join(corrected.annotators)}, {alpha}"
+    )
 
 
 def _value(number: MetricResult | AggregateResult) -> tuple[str, str]:

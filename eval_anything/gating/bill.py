@@ -31,6 +31,8 @@ from eval_anything.gating.requirements import (
     by_combination,
     by_modality,
     changes_of,
+    is_corrected,
+    unknown_labels,
     values_and_clusters,
 )
 from eval_anything.runs.directory import read_records, read_run_file
@@ -76,7 +78,9 @@ class BillItem(Struct, frozen=True, kw_only=True):
     number of samples that would settle an item that is not known, None if no number would. `paid` are
     the samples that lost most, `since` the first checkpoint of a training at which the harm shows.
     `through` names the harmed modalities without whose samples this one shows no harm: pictures lose
-    where an answer has to have sound, too, and sound was lost.
+    where an answer has to have sound, too, and sound was lost. Where labels correct it, `judged` is the
+    change as the judge has it, `labels` the number of samples that are known in both runs, and `unknown`
+    the reason why these show nothing.
     """
 
     name: str
@@ -92,6 +96,9 @@ class BillItem(Struct, frozen=True, kw_only=True):
     paid: list[PayingSample] = []
     since: str | None = None
     through: str | None = None
+    judged: float | None = None
+    labels: int | None = None
+    unknown: str = ""
 
 
 class CheckpointNote(Struct, frozen=True):
@@ -126,6 +133,7 @@ def bill(
     margin: float = PROOF_MARGINS["modalities"],
     alpha: float = 0.05,
     training: str | Path | None = None,
+    corrected: bool = False,
 ) -> Bill:
     """Compares two runs by modality.
 
@@ -136,6 +144,8 @@ def bill(
         alpha: share of bills of an unchanged candidate in which anything is called harmed.
         training: the folder of a training whose evaluated checkpoints are searched for the first with
             each harm.
+        corrected: whether metrics of which a run has labels count as these correct them. An item then
+            needs labels of its own samples.
 
     Raises:
         UserError: a run is unfinished, they have nothing that can be compared, or the modalities of
@@ -144,7 +154,7 @@ def bill(
     if not 0 < margin < 1:
         raise UserError(f"margin {margin:g}: must be a share of the range, above 0 and below 1")
     sides = read_side(Path(base)), read_side(Path(candidate))
-    changes, refused = _comparable(*sides)
+    changes, refused = _comparable(*sides, corrected)
     groups = _groups(changes)
     arrays = [_arrays(samples) for samples in groups.values()]
     items = [
@@ -157,7 +167,7 @@ def bill(
     lost = {item.name: _most_lost(groups[item.name]) for item in items if item.verdict == "harmed"}
     answers = [_answers(side, [s for samples in lost.values() for s in samples]) for side in sides]
     paths = _evaluated(Path(training)) if training is not None else []
-    checkpoints = _Checkpoints(sides[0], paths)
+    checkpoints = _Checkpoints(sides[0], paths, corrected)
     return Bill(
         base=str(base),
         candidate=str(candidate),
@@ -183,7 +193,7 @@ def bill(
 Changes = list[tuple[Rule, list[TaskSample]]]
 
 
-def _comparable(base: Side, candidate: Side) -> tuple[Changes, dict[str, str]]:
+def _comparable(base: Side, candidate: Side, corrected: bool = False) -> tuple[Changes, dict[str, str]]:
     """Changes of the primary metrics of tasks, and the reasons why tasks of both runs are left out."""
     changes: Changes = []
     refused: dict[str, str] = {}
@@ -197,7 +207,7 @@ def _comparable(base: Side, candidate: Side) -> tuple[Changes, dict[str, str]]:
             refused[task] = reason or "INVALID: " + "; ".join(filter(None, invalid))
             continue
         rule = Rule(task, metric, "critical", 0.0, TaskRule(), is_primary=True)
-        changes.append((rule, changes_of(rule, base, candidate)))
+        changes.append((rule, changes_of(rule, base, candidate, corrected)))
     if not changes:
         words = "; ".join(f"{task}: {reason}" for task, reason in refused.items()) or "no task in common"
         raise UserError(f"{base.path} and {candidate.path} cannot be compared: {words}")
@@ -213,11 +223,15 @@ def _groups(changes: Changes) -> dict[str, list[TaskSample]]:
 
 
 class BillGroup(NamedTuple):
-    """Changes (n,) of the samples of a modality, with the codes (n,) of their clusters and tasks."""
+    """Changes (n,) of the samples of a modality, with the codes (n,) of their clusters and tasks;
+    whether
+    none of them is corrected by labels, and the reason why they show nothing, if there is one."""
 
     values: Floats
     clusters: Ints
     tasks: Ints
+    symmetric: bool = True
+    unknown: str = ""
 
     @property
     def largest(self) -> Floats:
@@ -236,11 +250,16 @@ class HarmTest(NamedTuple):
 
 def harm_tests(groups: Sequence[BillGroup], margin: float, alpha: float) -> list[HarmTest]:
     """Tests of harm and proofs of harmlessness of all groups."""
-    changes = [paired(g.values, g.clusters, g.largest, g.tasks) for g in groups]
+    changes = [paired(g.values, g.clusters, g.largest, g.tasks, g.symmetric) for g in groups]
+    changes = [
+        replace(c, p_worse=None) if g.unknown else c for c, g in zip(changes, groups, strict=True)
+    ]
     p_values = holm([1.0 if change.p_worse is None else change.p_worse for change in changes])
     tests = []
     for g, change, p_harm in zip(groups, changes, p_values, strict=True):
-        lowest = lowest_change(g.values, g.clusters, g.largest, alpha, g.tasks)
+        lowest = None
+        if not g.unknown:
+            lowest = lowest_change(g.values, g.clusters, g.largest, alpha, g.tasks)
         verdict: BillVerdict = "not known"
         if p_harm <= alpha and change.difference < 0:
             verdict = "harmed"
@@ -252,7 +271,8 @@ def harm_tests(groups: Sequence[BillGroup], margin: float, alpha: float) -> list
 
 def _arrays(samples: Sequence[TaskSample]) -> BillGroup:
     values, clusters = values_and_clusters(samples)
-    return BillGroup(values, clusters, cluster_codes([sample.task for sample in samples]))
+    tasks = cluster_codes([sample.task for sample in samples])
+    return BillGroup(values, clusters, tasks, not is_corrected(samples), unknown_labels(samples))
 
 
 def _item(
@@ -272,11 +292,16 @@ def _item(
         clusters=change.clusters,
         tasks=list(dict.fromkeys(sample.task for sample in samples)),
         difference=change.difference,
-        interval=change_interval(group.values, group.clusters, group.largest, alpha, group.tasks),
+        interval=None
+        if group.unknown
+        else change_interval(group.values, group.clusters, group.largest, alpha, group.tasks),
         p_harm=None if change.p_worse is None else test.p_harm,
         lowest=test.lowest,
         verdict=test.verdict,
         needed=_needed(change, test.lowest, margin, alpha) if is_open else None,
+        judged=float(np.mean([sample.change for sample in samples])) if is_corrected(samples) else None,
+        labels=sum(bool(sample.known) for sample in samples) if is_corrected(samples) else None,
+        unknown=group.unknown,
     )
 
 
@@ -400,8 +425,9 @@ def _unevaluated(training: Path, runs: Sequence[Path]) -> list[str]:
 class _Checkpoints:
     """Runs of the checkpoints of a training, each read when it is asked for, and once."""
 
-    def __init__(self, base: Side, paths: Sequence[Path]) -> None:
+    def __init__(self, base: Side, paths: Sequence[Path], corrected: bool) -> None:
         self._base = base
+        self._corrected = corrected
         self._paths = paths
         self._read: dict[int, dict[str, list[TaskSample]]] = {}
 
@@ -421,6 +447,6 @@ class _Checkpoints:
 
     def _is_harmed(self, index: int, name: str, alpha: float) -> bool:
         if index not in self._read:
-            changes, _ = _comparable(self._base, read_side(self._paths[index]))
+            changes, _ = _comparable(self._base, read_side(self._paths[index]), self._corrected)
             self._read[index] = _groups(changes)
         return _is_harmed(self._read[index].get(name, []), alpha)

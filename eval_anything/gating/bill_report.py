@@ -60,7 +60,7 @@ def _rows(bill: Bill) -> list[list[str]]:
         [
             item.name,
             str(item.n),
-            f"{item.difference:+.2%}",
+            f"{item.difference:+.2%}{_judged(item)}",
             "" if item.interval is None else f"{item.interval[0]:+.2%} .. {item.interval[1]:+.2%}",
             "" if item.p_harm is None else f"{item.p_harm:.2g}",
             "" if item.lowest is None else f"{item.lowest:+.2%}",
@@ -70,7 +70,13 @@ def _rows(bill: Bill) -> list[list[str]]:
     ]
 
 
+def _judged(item: BillItem) -> str:
+    return "" if item.judged is None else f" (judge {item.judged:+.2%}, {item.labels} labels)"
+
+
 def _verdict(item: BillItem) -> str:
+    if item.unknown:
+        return f"{item.verdict}: {item.unknown}"
     if item.needed is not None:
         return f"{item.verdict}: about {item.needed} samples would settle it"
     return item.verdict + (f", through {item.through}" if item.through is not None else "")

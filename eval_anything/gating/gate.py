@@ -32,6 +32,7 @@ from eval_anything.gating.policy import GatePolicy, TaskRule, find_policy, read_
 from eval_anything.gating.requirements import (
     TaskSample,
     changes_of,
+    is_corrected,
     requirements_of,
     values_and_clusters,
 )
@@ -49,7 +50,7 @@ from eval_anything.runs.results_file import JudgeQuality
 
 class Against(Struct, frozen=True):
     """The candidate against one baseline; `advisory` holds metrics that may only warn, `proofs` what the
-    policy wants proven."""
+    policy wants proven, `corrected` whether labels correct what they can."""
 
     baseline: str
     verdict: Verdict
@@ -58,6 +59,7 @@ class Against(Struct, frozen=True):
     advisory: list[TaskDecision]
     comparison: Comparison
     proofs: list[Proof] = []
+    corrected: bool = False
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
@@ -198,6 +200,8 @@ def _invalid(policy: GatePolicy, rules: list[Rule], side: Side) -> list[str]:
         if metric.invalid is not UNSET:
             reasons.append(f"{rule.name} is INVALID in {side.path}: {metric.invalid}")
             continue
+        if policy.corrected and metric.corrected is not UNSET:
+            continue  # labels make up for the judge's errors, whatever they are
         if metric.judge is not UNSET:  # a judge with a model: scores by code have no error
             reasons += _judge_reasons(policy, rule, metric.judge, metric.calibration or None)
     return reasons
@@ -223,20 +227,20 @@ def _judge_reasons(policy: GatePolicy, rule: Rule, name: str, quality: JudgeQual
     return reasons
 
 
-def _changes(rules: list[Rule], base: Side, side: Side) -> Changes:
+def _changes(policy: GatePolicy, rules: list[Rule], base: Side, side: Side) -> Changes:
     """Changes by each rule. UserError if the baseline lacks its task."""
     for rule in rules:
         if rule.task not in base.file.tasks:
             raise UserError(f"{base.path} has no {rule.task}, which the policy gates: run it there too")
-    return [(rule, changes_of(rule, base, side)) for rule in rules]
+    return [(rule, changes_of(rule, base, side, policy.corrected)) for rule in rules]
 
 
 def _against(policy: GatePolicy, rules: list[Rule], base: Side, side: Side, alpha: float) -> Against:
-    changes = _changes(rules, base, side)
+    changes = _changes(policy, rules, base, side)
     gated = [_differences(*change) for change in changes if change[0].tier != "advisory"]
     requirements = requirements_of(policy, changes)
     decision = decide(gated, policy.suite.margin, alpha, requirements)
-    return _decided(decision, changes, base, side, alpha)
+    return _decided(policy, decision, changes, base, side, alpha)
 
 
 def _answered_by(side: Side, base: Side) -> Side:
@@ -251,20 +255,30 @@ def _answered_by(side: Side, base: Side) -> Side:
 def _in_sequence(
     policy: GatePolicy, rules: list[Rule], bases: list[Side], side: Side, path: Path
 ) -> tuple[list[Against], SequenceNote]:
-    """The candidate against its baselines by a stored sequence, which is written with its new steps."""
+    """The candidate against its baselines by a stored sequence, which is written with its new steps.
+
+    UserError for a policy that decides by corrected numbers: those of few labels have no bounds.
+    """
+    if policy.corrected:
+        raise UserError(
+            "--sequential decides by scores as they are: leave `corrected: true` out of the policy, or "
+            "gate without --sequential"
+        )
     alpha = policy.alpha / len(bases)
-    changes = [_changes(rules, base, side) for base in bases]
+    changes = [_changes(policy, rules, base, side) for base in bases]
     sequence = extend(read_sequence(path, policy), bases, side, changes, path)
     decisions = [decide_stored(sequence, policy, of_base, alpha) for of_base in changes]
     against = [
-        _decided(sequential.decision, of_base, base, side, alpha)
+        _decided(policy, sequential.decision, of_base, base, side, alpha)
         for sequential, of_base, base in zip(decisions, changes, bases, strict=True)
     ]
     write_sequence(sequence, path)
     return against, note_of(sequence, decisions, bases, side, path)
 
 
-def _decided(decision: Decision, changes: Changes, base: Side, side: Side, alpha: float) -> Against:
+def _decided(
+    policy: GatePolicy, decision: Decision, changes: Changes, base: Side, side: Side, alpha: float
+) -> Against:
     """A decision with the metrics that may only warn, and the comparison of the runs."""
     advisory = [_differences(*change) for change in changes if change[0].tier == "advisory"]
     warned = [
@@ -278,14 +292,16 @@ def _decided(decision: Decision, changes: Changes, base: Side, side: Side, alpha
         suite=decision.suite,
         tasks=decision.tasks,
         advisory=warned,
-        comparison=compare_sides(base, side),
+        comparison=compare_sides(base, side, policy.corrected),
         proofs=decision.proofs,
+        corrected=policy.corrected,
     )
 
 
 def _differences(rule: Rule, samples: Sequence[TaskSample]) -> Differences:
     values, clusters = values_and_clusters(samples)
-    return Differences(rule.name, values, clusters, rule.margin, rule.rule.weight)
+    symmetric = not is_corrected(samples)
+    return Differences(rule.name, values, clusters, rule.margin, rule.rule.weight, symmetric)
 
 
 def _unpaired(policy: GatePolicy, rules: list[Rule], comparison: Comparison, base: Side) -> list[str]:
@@ -336,7 +352,8 @@ def _reasons(against: list[Against], checks: list[Check]) -> list[str]:
             reasons.append(f"{lost}, {_at_worst(suite.lowest)}: {_unproven(suite.margin, suite.more)}")
         reasons += [
             f"{proof.name} changed by {proof.difference:+.2%} against {compared.baseline}, "
-            f"{_at_worst(proof.lowest)} (n {proof.n}): {_unproven(proof.margin, proof.more)}"
+            f"{proof.unknown or _at_worst(proof.lowest)} (n {proof.n}): "
+            f"{_unproven(proof.margin, proof.more)}"
             for proof in compared.proofs
             if proof.verdict != "PASS"
         ]

@@ -48,6 +48,7 @@ metrics:                     # over all samples of the run
   valid_output: {tier: critical, floor: 0.95}
   latency.p95: {tier: advisory, max_relative: 0.2}
 allow_uncalibrated: false    # may judges count that nobody has compared with people?
+corrected: false             # true: changes count as labels of both runs correct them
 """
 
 
@@ -111,7 +112,9 @@ RunMetric = Literal["valid_output", "latency.mean", "latency.p50", "latency.p95"
 
 
 class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A gate's policy. `alpha` is the share of unchanged candidates that may be blocked."""
+    """A gate's policy. `alpha` is the share of unchanged candidates that may be blocked; with
+    `corrected`,
+    metrics of which a run has labels are gated by their corrected changes."""
 
     version: Literal[1]
     baseline: Baseline = Baseline()
@@ -123,6 +126,7 @@ class GatePolicy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     metrics: dict[RunMetric, RunRule] = {}
     max_unpaired: float = 0.02
     allow_uncalibrated: bool = False
+    corrected: bool = False
 
 
 def find_policy(name: str | Path) -> Path:

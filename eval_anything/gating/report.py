@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from msgspec.structs import replace
+
 from eval_anything.comparison.compare import MetricChange
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.gate import Against, GateResult
@@ -116,9 +118,33 @@ def _limits(gate_result: GateResult) -> list[list[str]]:
 def _rows(against: Against) -> list[list[str]]:
     suite = against.suite
     rows = [["all gated metrics", *_change(suite.change, suite.change.p_worse), suite.verdict]]
+    judged = _judged(against)
     for task in (*against.tasks, *against.advisory):
-        rows.append([task.name, *_change(task.change, task.p_holm), task.verdict])
+        name = f"{task.name}, corrected" if task.name in judged else task.name
+        rows.append([name, *_change(task.change, task.p_holm), task.verdict])
+        if task.name in judged:
+            rows.append(["  by the judge", *_change(judged[task.name], None), ""])
     return rows
+
+
+def _judged(against: Against) -> dict[str, Paired]:
+    """Changes as judges have them, of the metrics that the gate corrects, as shares of their ranges."""
+    return {
+        m.name: _shares(m.change, m.range[1] - m.range[0])
+        for m in against.comparison.metrics
+        if against.corrected and m.corrected is not None
+    }
+
+
+def _shares(change: Paired, width: float) -> Paired:
+    """A change in the units of its metric as a share of the range."""
+    ends, mde = change.ci95, change.mde
+    return replace(
+        change,
+        difference=change.difference / width,
+        ci95=None if ends is None else (ends[0] / width, ends[1] / width),
+        mde=None if mde is None else mde / width,
+    )
 
 
 def _proofs(against: Against) -> list[list[str]]:

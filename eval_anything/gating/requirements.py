@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eval_anything.comparison.corrected import corrected_changes, is_labelled
 from eval_anything.comparison.pairs import pair
 from eval_anything.comparison.sides import Side, refusal
 from eval_anything.content import MODALITIES, Modality
@@ -19,12 +20,18 @@ from eval_anything.errors import UserError
 from eval_anything.gating.checks import Rule
 from eval_anything.gating.decide import Requirement
 from eval_anything.gating.policy import GatePolicy
+from eval_anything.runs.labels_file import NotCorrectedError
+from eval_anything.statistics.corrected import MIN_LABELS
 from eval_anything.statistics.intervals import Floats, Ints, cluster_codes
 
 
 class TaskSample(NamedTuple):
     """A sample's change as a share of the range, up is good; with its task, its cluster, and the
-    modalities of question and answer."""
+    modalities of question and answer.
+
+    `value` counts in its place where labels correct the metric (`comparison/corrected.py`), and `known`
+    says whether this sample has a label; None without a correction.
+    """
 
     task: str
     cluster: str
@@ -32,6 +39,13 @@ class TaskSample(NamedTuple):
     outputs: tuple[Modality, ...]
     change: float
     sample_id: str = ""
+    value: float | None = None
+    known: bool | None = None
+
+    @property
+    def counted(self) -> float:
+        """The change that statistics are made of."""
+        return self.change if self.value is None else self.value
 
 
 def task_margin(policy: GatePolicy, rule: Rule) -> float | None:
@@ -61,12 +75,33 @@ def requirements_of(
         for name, samples in by_modality(changes).items():
             values, clusters = values_and_clusters(samples)
             strata = cluster_codes([sample.task for sample in samples])
-            requirements.append(Requirement(name, values, clusters, margin, strata=strata))
+            open_reason = unknown_labels(samples)
+            requirements.append(
+                Requirement(name, values, clusters, margin, strata=strata, unknown=open_reason)
+            )
     return requirements
 
 
-def changes_of(rule: Rule, base: Side, side: Side) -> list[TaskSample]:
-    """Changes of one metric. UserError if it cannot be compared, or nothing is paired."""
+def is_corrected(samples: Sequence[TaskSample]) -> bool:
+    """Whether labels correct any of these changes."""
+    return any(sample.known is not None for sample in samples)
+
+
+def unknown_labels(samples: Sequence[TaskSample]) -> str:
+    """The reason why a part of the corrected samples, such as a modality, shows nothing: too few labels
+    are of it; "" if it does. The labels of others say nothing about the judge's errors here."""
+    open_samples = [sample for sample in samples if sample.known is not None]
+    labelled = {(sample.task, sample.cluster) for sample in open_samples if sample.known}
+    if not open_samples or all(s.known for s in open_samples) or len(labelled) >= MIN_LABELS:
+        return ""
+    return f"{len(labelled)} of its sources have labels in both runs, and {MIN_LABELS} are needed"
+
+
+def changes_of(rule: Rule, base: Side, side: Side, corrected: bool = False) -> list[TaskSample]:
+    """Changes of one metric, corrected by labels if that is asked for and a run has any.
+
+    UserError if it cannot be compared or corrected, or nothing is paired.
+    """
     reason = refusal(base, side, rule.task, rule.metric)
     if reason:
         raise UserError(f"{rule.name} differs in {reason} in {base.path} and {side.path}")
@@ -76,6 +111,14 @@ def changes_of(rule: Rule, base: Side, side: Side) -> list[TaskSample]:
     score = next(o.scores[rule.metric] for o in side.outlines[rule.task] if rule.metric in o.scores)
     low, high = score.range
     up = (1.0 if score.better == "higher" else -1.0) / (high - low)
+    values: Sequence[float | None] = [None] * len(rows)
+    has_label: Sequence[bool | None] = [None] * len(rows)
+    if corrected and is_labelled(rule.task, rule.metric, base, side):
+        try:
+            corrections = corrected_changes(rule.task, rule.metric, rows, base, side)
+        except NotCorrectedError as error:
+            raise UserError(f"{rule.name} cannot be corrected: {error}") from None
+        values, has_label = (up * corrections.values).tolist(), corrections.known
     return [
         TaskSample(
             task=rule.task,
@@ -84,15 +127,17 @@ def changes_of(rule: Rule, base: Side, side: Side) -> list[TaskSample]:
             outputs=row.outputs,
             change=up * (row.candidate - row.base),
             sample_id=row.sample_id,
+            value=value,
+            known=is_known,
         )
-        for row in rows
+        for row, value, is_known in zip(rows, values, has_label, strict=True)
     ]
 
 
 def values_and_clusters(samples: Sequence[TaskSample]) -> tuple[Floats, Ints]:
     """Changes (n,), and the codes (n,) of their clusters, which no two tasks share."""
     clusters = [f"{sample.task}\n{sample.cluster}" for sample in samples]
-    return np.array([sample.change for sample in samples]), cluster_codes(clusters)
+    return np.array([sample.counted for sample in samples]), cluster_codes(clusters)
 
 
 def by_modality(changes: Sequence[tuple[Rule, list[TaskSample]]]) -> dict[str, list[TaskSample]]:

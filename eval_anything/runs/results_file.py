@@ -104,6 +104,29 @@ class SameGrade(Struct, frozen=True, kw_only=True):
     n: Annotated[Count, _about("answers that got a grade")]
 
 
+class CorrectedResult(Struct, frozen=True, kw_only=True):
+    """A judged metric corrected by labels of people (prediction-powered, PPI++): right whatever the bias
+    of the judge."""
+
+    value: Annotated[float | None, _about("the corrected mean; null: see `reason`")]
+    stderr: Annotated[float | None, _about("its clustered standard error")] = None
+    ci95: Annotated[Interval | None, _about("its 95 % interval, inside the range")] = None
+    labels: Annotated[Count, _about("samples with a label")]
+    annotators: Annotated[list[str], _about("who labelled")]
+    agreement: Annotated[
+        float | None,
+        _about("Krippendorff's alpha (interval) on samples that several labelled; null: there are none"),
+    ] = None
+    tuning: Annotated[
+        float | None, _about("how far the judge is used: 0 labels alone, 1 like a label")
+    ] = None
+    reason: Annotated[str | UnsetType, _about("the reason why it cannot be corrected")] = UNSET
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.ci95 is None:
+            raise ValueError("a corrected metric with a value has a ci95")
+
+
 class MetricResult(Struct, frozen=True, kw_only=True):
     """One metric over the samples of a task that it applies to, or over one group of them.
 
@@ -144,6 +167,9 @@ class MetricResult(Struct, frozen=True, kw_only=True):
     ] = UNSET
     same: Annotated[
         SameGrade | UnsetType, _about("the grade that the judge gave to nearly every answer")
+    ] = UNSET
+    corrected: Annotated[
+        CorrectedResult | UnsetType, _about("the same metric corrected by labels, if the run has any")
     ] = UNSET
 
     def __post_init__(self) -> None:
