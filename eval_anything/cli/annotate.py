@@ -13,8 +13,11 @@ from eval_anything.output.progress import Progress
 from eval_anything.output.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eval_anything.annotate.choose import SampleChoice
     from eval_anything.annotate.log import Log
+    from eval_anything.content import Sample
     from eval_anything.tasks.task import Task
 
 
@@ -49,7 +52,7 @@ def _serve(options: Namespace) -> Exit:
     check_name(path)
     with open_log(path) as log:
         choice = _choice(options, task.name, annotator, log)
-        samples = task.samples[: options.limit]
+        samples: Sequence[Sample] = task.samples[: options.limit]
         if choice is not None:
             samples = [task.by_id[sample_id] for sample_id in choice.sample_ids]
         store = MediaStore(log.path.resolve().parent / "media")

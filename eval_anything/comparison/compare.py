@@ -160,9 +160,9 @@ def compare_sides(
         )
     aggregates = aggregate_changes(base, candidate, tasks, refused)
     if corrected and all(metric.corrected is None for metric in metrics):
-        reasons = "; ".join(f"{m.name}: {m.not_corrected}" for m in metrics if m.not_corrected)
+        uncorrected = "; ".join(f"{m.name}: {m.not_corrected}" for m in metrics if m.not_corrected)
         raise UserError(
-            f"no metric can be corrected: {reasons or 'no run has labels'}. "
+            f"no metric can be corrected: {uncorrected or 'no run has labels'}. "
             "`eval-anything judges correct` gives runs their labels"
         )
     p_values = {m.name: _decisive(m, corrected).p for m in metrics}

@@ -149,8 +149,8 @@ def _tuning(label_sums: Floats, judge_sums: Floats, most: float) -> Floats:
     if scale <= 0 or most <= 0:
         return np.zeros(len(judge_sums))
     steadied = gram + 1e-9 * scale * np.eye(len(gram))  # two runs may be judged alike
-    best: Floats = np.linalg.solve(steadied, -(judge_sums @ label_sums))
-    clipped: Floats = np.clip(best, 0.0, most)
+    best = np.linalg.solve(steadied, -(judge_sums @ label_sums))
+    clipped: Floats = np.clip(best, 0.0, most).astype(np.float64)
     return clipped
 
 
