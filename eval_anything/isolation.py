@@ -34,8 +34,20 @@ Json = dict[str, Any]
 """A request or a reply."""
 
 
+_TRIES = 3
+"""Times that a request is sent, if something outside kills the process that it was sent to."""
+
+
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""Signals that no request makes a process die of."""
+
+
 class GoneError(Exception):
     """The process ended, or must be ended; the message says why, as what follows "it"."""
+
+
+class KilledError(GoneError):
+    """Something outside killed the process: a user, or a system that has too little memory."""
 
 
 class Worker:
@@ -50,6 +62,7 @@ class Worker:
 
     Raises:
         InfrastructureError: it does not start.
+        KilledError: it was killed while it started.
     """
 
     def __init__(
@@ -79,6 +92,9 @@ class Worker:
             raise InfrastructureError(f"cannot start a process to {verb}: {error}") from None
         try:
             self._line(time.monotonic() + _START_SECONDS)
+        except KilledError:
+            self.end()
+            raise
         except GoneError as gone:
             self.end()
             raise InfrastructureError(f"the process to {verb} {gone}") from None
@@ -90,7 +106,7 @@ class Worker:
         try:
             self.popen.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            raise GoneError(self._how_it_ended()) from None
+            raise self._ended() from None
         try:
             reply = json.loads(self._line(deadline))
         except (ValueError, RecursionError):
@@ -129,20 +145,27 @@ class Worker:
                 raise GoneError(f"takes too long to {self._verb}")
             chunk = os.read(fd, 65536)
             if not chunk:
-                raise GoneError(self._how_it_ended())
+                raise self._ended()
             line += chunk
             if len(line) > _LONGEST_REPLY:
                 raise GoneError(f"made its {self._noun} answer nonsense")
         return bytes(line)
 
-    def _how_it_ended(self) -> str:
+    def _ended(self) -> GoneError:
+        """The error for a process that has ended by itself."""
         code = self.popen.wait()
-        if code < 0:
-            return f"crashed its {self._noun} ({signal.Signals(-code).name})"
-        return f"made its {self._noun} end with code {code}"
+        if code >= 0:
+            return GoneError(f"made its {self._noun} end with code {code}")
+        name = signal.Signals(-code).name
+        if -code in _FROM_OUTSIDE:
+            return KilledError(f"the process to {self._verb} was killed ({name})")
+        return GoneError(f"crashed its {self._noun} ({name})")
 
 
 W = TypeVar("W", bound=Worker)
+
+
+T = TypeVar("T")
 
 
 class WorkerPool(Generic[W]):
@@ -161,9 +184,28 @@ class WorkerPool(Generic[W]):
         self._all: set[W] = set()
         self._lock = threading.Lock()
 
+    def use(self, work: Callable[[W], T]) -> T:
+        """The result of some work with a worker that no other thread has meanwhile. If something
+        outside kills the worker, the work is done again with another one.
+
+        Raises:
+            GoneError: the work ended the worker.
+            InfrastructureError: no worker starts, or all that did were killed.
+        """
+        for _ in range(_TRIES):
+            try:
+                with self._worker() as worker:
+                    return work(worker)
+            except KilledError as error:
+                reason = str(error)
+        raise InfrastructureError(
+            f"{reason}, {_TRIES} times, as by a system with too little memory. What is recorded is "
+            "kept: the same command goes on"
+        )
+
     @contextlib.contextmanager
-    def worker(self) -> Iterator[W]:
-        """A context with a worker that no other thread has. An exception in it ends the worker."""
+    def _worker(self) -> Iterator[W]:
+        """A context with a worker. An exception in it ends the worker."""
         worker, usable = self._free.get(), False
         try:
             if worker is None or worker.popen.poll() is not None:

@@ -178,8 +178,7 @@ def _isolated(template: Template, variables: dict[str, Any] | None) -> str:
     """The text of a template that a child process renders; without variables it is only compiled."""
     request = {"job": base64.b64encode(pickle.dumps((template, variables))).decode()}
     try:
-        with _pool.worker() as worker:
-            reply = worker.ask(request, SECONDS)
+        reply = _pool.use(lambda worker: worker.ask(request, SECONDS))
     except GoneError as gone:
         raise TemplateError(f"it {gone}: at most {SECONDS:g} s are allowed") from None
     if "memory" in reply:

@@ -49,23 +49,27 @@ class Pool:
 
         MediaError if the medium is at fault, InfrastructureError if no process can decode it.
         """
+
+        def work(decoder: _Decoder) -> DecodedReply:
+            answer = decoder.ask(
+                {"operation": operation, "path": os.fspath(path), **request}, self.seconds
+            )
+            if "memory" in answer:
+                raise GoneError(f"needs more than {self.memory // 2**20} MiB to decode")
+            array = None
+            if dtype is not None and "shape" in answer:
+                array = decoder.take(answer["shape"], dtype)
+            return DecodedReply(answer, array)
+
         try:
-            with self._workers.worker() as decoder:
-                answer = decoder.ask(
-                    {"operation": operation, "path": os.fspath(path), **request}, self.seconds
-                )
-                if "memory" in answer:
-                    raise GoneError(f"needs more than {self.memory // 2**20} MiB to decode")
-                array = None
-                if dtype is not None and "shape" in answer:
-                    array = decoder.take(answer["shape"], dtype)
+            reply = self._workers.use(work)
         except GoneError as gone:
             raise MediaError(f"{path} {gone}") from None
-        if "error" in answer:
-            raise MediaError(answer["error"])
-        if "missing" in answer:
-            raise InfrastructureError(f"cannot decode {path}: {answer['missing']}")
-        return DecodedReply(answer, array)
+        if "error" in reply.answer:
+            raise MediaError(reply.answer["error"])
+        if "missing" in reply.answer:
+            raise InfrastructureError(f"cannot decode {path}: {reply.answer['missing']}")
+        return reply
 
 
 class _Decoder(Worker):
@@ -89,7 +93,7 @@ class _Decoder(Worker):
                 *("eval_anything.media.worker", arguments, "decode", "decoder"),
                 *([self._file], environment),
             )
-        except InfrastructureError:
+        except BaseException:
             self._close_file()
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -62,7 +63,7 @@ def resident(pid: int | str = "self") -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_is_one_error_and_the_next_medium_is_read(
     pool: Pool, picture: Path, number: signal.Signals
 ) -> None:
@@ -79,6 +80,43 @@ def test_a_crash_is_one_error_and_the_next_medium_is_read(
     assert array is not None
     assert array.shape == (16, 16, 3)
     assert pool.processes() != [first]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_is_no_fault_of_the_medium(
+    pool: Pool, picture: Path, number: signal.Signals
+) -> None:
+    pool.decode("image", picture, "uint8")
+    (first,) = pool.processes()
+    os.kill(first, signal.SIGSTOP)  # so that it is at work when it is hit
+    hit = threading.Timer(0.3, lambda: (os.kill(first, number), os.kill(first, signal.SIGCONT)))
+    hit.start()
+    assert pool.decode("image", picture, "uint8").array is not None
+    hit.join()
+    assert gone(first)
+
+
+def test_processes_that_are_killed_again_and_again(picture: Path) -> None:
+    """As by a system without memory: the medium stays for later, and nobody is blamed."""
+    pool = Pool(1)
+    killing = True
+
+    def kill_all() -> None:
+        while killing:
+            for pid in pool.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        with pytest.raises(InfrastructureError, match=r"was killed \(SIGKILL\), 3 times"):
+            pool.decode("video", picture, None)
+    finally:
+        killing = False
+        killer.join()
+        pool.close()
 
 
 def test_a_process_that_died_between_two_media_is_no_fault_of_the_second(
