@@ -23,7 +23,14 @@ from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome, make_outcome, resume_spending
 from eval_anything.evaluation.pipeline import Pending
 from eval_anything.evaluation.plan import RunPlan, make_plan
-from eval_anything.files.writing import cannot_write, locked, pretty_json, write_atomically
+from eval_anything.files.writing import (
+    allow_open_files,
+    cannot_write,
+    clear_temporaries,
+    locked,
+    pretty_json,
+    write_atomically,
+)
 from eval_anything.output.progress import Progress
 from eval_anything.runs.directory import RunFile, Shard, is_run, read_run_file
 from eval_anything.runs.join import Joining, Key, same_beginning
@@ -32,6 +39,9 @@ from eval_anything.runs.results_file import write_results
 from eval_anything.runs.resume import differences
 from eval_anything.runs.spending_file import SpendingFile
 from eval_anything.tasks.task import Task
+
+_FILES = 256
+"""Files that a merge has open beside those of its shards."""
 
 
 def merge(out: Path, shards: Sequence[Path], options: Options, progress: Progress) -> Outcome:
@@ -51,6 +61,7 @@ def merge(out: Path, shards: Sequence[Path], options: Options, progress: Progres
         InfrastructureError: the disk failed. The same call goes on.
     """
     out = out.resolve()
+    allow_open_files(_FILES + 2 * len(shards))  # the lock and a log of each
     with contextlib.ExitStack() as stack:
         parts = _locked_shards(out, shards, stack)
         file = _whole(parts, out)
@@ -260,6 +271,8 @@ def _begin(building: Path, file: RunFile) -> None:
     """Begins a merge in a directory, or goes on with the one that was killed there."""
     content = pretty_json(file)
     path = building / "run.json"
+    for folder in (building, building / "media"):
+        clear_temporaries(folder)
     try:
         if not path.is_file() or path.read_bytes() != content:
             for entry in building.iterdir():

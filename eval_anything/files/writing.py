@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +16,23 @@ import msgspec
 
 from eval_anything.errors import InfrastructureError, UserError
 
+_TEMPORARY = re.compile(r"\..+\.\d+\.\d+")
+"""Names of files that are being written: of the file, the process and the thread."""
 
-def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
+
+def write_atomically(
+    path: Path, content: bytes, durable: bool = False, beside: Path | None = None
+) -> None:
     """Replaces a file by new content, or leaves it as it was. InfrastructureError if it cannot.
 
-    `durable` waits until the disk has it, so that it survives a power cut too.
+    Args:
+        path: the file.
+        content: all of its bytes.
+        durable: whether to wait until the disk has it, so that it survives a power cut too.
+        beside: the path on the same disk that the content is first written beside; that of the file if
+            left out. A kill may leave it there: see `clear_temporaries`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary = (beside or path).with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -33,6 +45,17 @@ def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from None
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Removes what kills left of files that were written in a folder, in which nobody writes now.
+    InfrastructureError if it cannot."""
+    try:
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if _TEMPORARY.fullmatch(entry.name) and not entry.is_dir():
+                entry.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
 
 
 class AppendedFile:
@@ -113,6 +136,16 @@ def locked(
     with file:
         take_lock(file, message, wait_and_say)
         yield
+
+
+def allow_open_files(count: int) -> None:
+    """Raises the number of files that this process may have open at once, if it is smaller and the
+    system lets it; a shell allows 1,024 or fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def cannot_write(path: Path, error: OSError) -> InfrastructureError:

@@ -45,7 +45,7 @@ class MediaStore:
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.root / sha256[:2] / f"{sha256}.{kind.extension}"
         if not path.exists():
-            write_atomically(path, content)
+            write_atomically(path, content, beside=path.parent)  # one folder to clear after a kill
         return MediaPart(modality, sha256, kind.mime, path)
 
     def keep(self, part: MediaPart) -> MediaPart:

@@ -27,6 +27,7 @@ from eval_anything.files.json_text import decode_strict
 from eval_anything.files.reading import MAX_DOCUMENT, file_lines, read_file
 from eval_anything.files.writing import (
     AppendedFile,
+    clear_temporaries,
     cut_torn_line,
     locked,
     pretty_json,
@@ -326,6 +327,8 @@ def open_run(path: Path, make: Callable[[RunFile | None], RunFile]) -> Iterator[
     with locked(path / ".lock", f"{path} is in use by another process: wait, or choose --out"):
         run = Run(path, make(begun_run(path)))
         try:
+            for folder in (path, run.store.root):
+                clear_temporaries(folder)
             for task in run.file.tasks:
                 cut_torn_line(records_path(path, task))
                 cut_torn_line(records_path(path, task, "canaries"))

@@ -128,7 +128,7 @@ class Joining:
                 raise UserError(f"{source}: the medium cannot be read: {error.strerror}") from None
             if hashlib.sha256(content).hexdigest() != part.sha256:
                 raise UserError(f"{source}: its content is another than when the answer was recorded")
-            write_atomically(target, content)
+            write_atomically(target, content, beside=target.parent)
         self._media.add(part.path)
 
 
