@@ -303,7 +303,7 @@ class Client:
         start = time.perf_counter()
         try:
             async with asyncio.timeout(self.timeout):  # the transport's own begins anew with each read
-                response = await call(self._with_query(path), **send)
+                response = await _well_formed(call(self._with_query(path), **send))
                 try:
                     reply = await read(Body(response, start, sent))
                 finally:
@@ -422,6 +422,16 @@ async def _opened(client: Any, url: str) -> AsyncIterator[Any]:
         yield response
     finally:
         await response.aclose()
+
+
+async def _well_formed(reply: Awaitable[T]) -> T:
+    """The reply. PassingError for one that is no HTTP, which the transport lets through as it is."""
+    try:
+        return await reply
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "aiohttp":
+            raise
+        raise PassingError(f"the answer is no HTTP ({type(error).__name__})") from None
 
 
 def _connect(server: Server, timeout: float) -> Any:

@@ -12,7 +12,7 @@ from eval_anything.content import FailureKind
 from eval_anything.models.openai.settings import read_settings
 from eval_anything.servers.client import _LONGEST_WAIT, _TIMEOUT
 from tests.support.judge_server import GOOD, MARK, POOR, marked
-from tests.support.scripted_server import Reply, completion, drips, fails, raw, resets, says
+from tests.support.scripted_server import Reply, completion, drips, fails, raw, resets, says, says_length
 from tests.support.scripted_server import streams as stream
 
 Role = Literal["judge", "model"]
@@ -93,6 +93,9 @@ FAULTS: dict[str, Fault] = {
     "500, three times": Fault(always(fails(500)), SCORED, SCORED, times=3),
     "503 with `retry-after`": Fault(always(fails(503, retry_after="1")), PENDING, PENDING),
     "the connection breaks in mid-body": Fault(always(resets), PENDING, PENDING),
+    "a `content-length` that is too large": Fault(always(says_length("999999")), PENDING, PENDING),
+    "a `content-length` that is too small": Fault(always(says_length("7")), PENDING, PENDING),
+    "a `content-length` that is no number": Fault(always(says_length("x")), PENDING, PENDING),
     "nothing for 30 s, then an answer": Fault(_says_nothing_for(SHORT / 4), SCORED, SCORED, timed=True),
     f"nothing for {_LIMIT}": Fault(_says_nothing_for(1.5 * SHORT), PENDING, PENDING, timed=True),
     f"a body that takes more than {_LIMIT}": Fault(

@@ -102,6 +102,29 @@ def resets(handler: Handler) -> None:
     handler.close_connection = True  # no next request is waited for, which would keep it open
 
 
+def says_length(length: str) -> Reply:
+    """Answers well, but says that the answer has another length."""
+
+    def reply(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", "application/json")
+        handler.send_header("content-length", length)
+        handler.end_headers()
+        handler.wfile.write(completion({"role": "assistant", "content": "a lie"}))
+        handler.close_connection = True
+
+    return reply
+
+
+def drops(handler: Handler) -> None:
+    """Breaks the connection before any reply."""
+    handler.connection.setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
+    )
+    handler.connection.close()
+    handler.close_connection = True
+
+
 def stalls(seconds: float) -> Reply:
     """Says nothing for a while, then answers well."""
 
