@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -80,7 +81,8 @@ def _method_help(arguments: Sequence[str]) -> Namespace | None:
 
 
 def _print_error(message: str) -> None:
-    print(coloured(f"eval-anything: {message}", sys.stderr), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the disk that is full has the log, too
+        print(coloured(f"eval-anything: {message}", sys.stderr), file=sys.stderr)
 
 
 def _code(code: Exit, arguments: Sequence[str]) -> int:
