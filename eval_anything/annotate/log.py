@@ -18,7 +18,7 @@ from msgspec import Struct
 from eval_anything.content import Contract
 from eval_anything.errors import UserError
 from eval_anything.files.json_text import decode_strict
-from eval_anything.files.reading import MAX_LINES, read_file
+from eval_anything.files.reading import MAX_DOCUMENT, MAX_LINES, file_lines, open_file
 from eval_anything.files.writing import append_whole, cannot_write, take_lock
 from eval_anything.jsonl import MessageJson, PartJson
 
@@ -86,20 +86,25 @@ _START = b'{"kind":"'
 
 def read_annotations(path: Path) -> list[Annotation]:
     """Annotations of all complete lines, in their order. UserError names a damaged line."""
-    try:
-        content = read_file(path, MAX_LINES)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
     annotations = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.endswith(b"\n"):
+            break
         try:
-            annotations.append(decode_strict(line, Annotation))
+            annotations.append(decode_strict(line[:-1], Annotation))
         except ValueError as error:
             raise UserError(
                 f"{path}:{number}: this line is no annotation ({error}). The file must be one that "
                 "`eval-anything annotate` wrote; delete the line if it is damaged."
             ) from None
     return annotations
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        yield from file_lines(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
 
 
 def latest_answers(annotations: list[Annotation]) -> list[Annotation]:
@@ -152,12 +157,14 @@ def open_log(path: Path) -> Iterator[Log]:
 
 def _fix_end(path: Path, file: int) -> None:
     """Removes an incomplete last line, left by a kill. UserError if it is not that of an annotation."""
-    content = read_file(path, MAX_LINES)
-    torn = content[content.rfind(b"\n") + 1 :]
+    with open_file(path, MAX_LINES) as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - MAX_DOCUMENT))
+        torn = log.read().rpartition(b"\n")[2]
     try:
         decode_strict(torn, Annotation)
         append_whole(file, b"\n")  # an editor took the last newline away
     except ValueError:
         if torn[: len(_START)] != _START[: len(torn)]:
             raise UserError(f"--out {path} is no file of annotations: choose another file") from None
-        os.ftruncate(file, len(content) - len(torn))
+        os.ftruncate(file, size - len(torn))

@@ -14,7 +14,9 @@ MAX_BYTES, MAX_VALUES = 2**30, 50_000_000
 """Bytes that a file may unpack to, and the values that it may have."""
 
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE, _AT_ONCE = 64, 2**26
+"""Rows that are read at once, and the bytes that they may take: a value of a dictionary that all of
+them share is not larger than the column that it is in."""
 
 
 def parquet_rows(
@@ -43,10 +45,18 @@ def parquet_rows(
                 raise mistake(path, f"has {values:,} values, more than the {MAX_VALUES:,} that are read")
             columns = choose(file.schema_arrow.names)
             size = 0
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+            largest = sum(
+                max((group.column(i).total_uncompressed_size for group in groups), default=0)
+                for i in range(file.metadata.num_columns)
+                if columns is None or file.metadata.schema.column(i).path.split(".")[0] in columns
+            )
+            rows = max(1, min(_ROWS_AT_ONCE, _AT_ONCE // max(largest, 1)))
+            for batch in file.iter_batches(rows, columns=columns):
                 size += batch.nbytes
                 if size > MAX_BYTES:
                     raise mistake(path, f"holds more than the {MAX_BYTES:,} bytes that are read")
                 yield from batch.to_pylist()
-    except (ArrowException, UnicodeDecodeError) as error:
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk: pyarrow's own have no number
         raise mistake(path, f"is no readable parquet file: {error}") from None

@@ -7,6 +7,7 @@ is no answer. Tables may have other columns, which are not read.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,14 @@ from eval_anything.files.json_text import (
 )
 from eval_anything.files.mistakes import Problem, mistake
 from eval_anything.files.parquet_rows import parquet_rows
-from eval_anything.files.reading import MAX_DOCUMENT, MAX_LINES, bounded_lines, open_file, read_file
+from eval_anything.files.reading import (
+    MAX_DOCUMENT,
+    MAX_LINES,
+    RefusedFileError,
+    bounded_lines,
+    open_file,
+    read_file,
+)
 from eval_anything.jsonl import PartJson
 from eval_anything.models.replay.mistakes import FoldedMistakes
 
@@ -71,6 +79,10 @@ class AnswerRow(Struct, forbid_unknown_fields=True):
 
 def _as_parts(answer: str | list[PartJson]) -> list[PartJson]:
     return [PartJson(Modality.TEXT, text=answer)] if isinstance(answer, str) else answer
+
+
+_MAX_LIST = 2**28
+"""Bytes of a file that is read at once: a list of JSON."""
 
 
 FIELDS = AnswerRow.__struct_fields__
@@ -140,7 +152,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _json(path: Path) -> Iterator[_Raw]:
     """The rows of a list; a file of several documents is one of lines."""
     try:
-        content = without_mark(read_file(path, MAX_LINES))
+        content = without_mark(_whole(path))
         if not content.lstrip().startswith(b"["):
             yield from _json_lines(path)
             return
@@ -151,6 +163,16 @@ def _json(path: Path) -> Iterator[_Raw]:
         raise mistake(path, f"not valid JSON: {error}") from None
     for number, row in enumerate(rows, start=1):
         yield _raw(Problem(path, 0, f"row {number}: "), f"row {number}", bytes(row))
+
+
+def _whole(path: Path) -> bytes:
+    """The bytes of a file that is one list. RefusedFileError if it is too large for that."""
+    try:
+        return read_file(path, _MAX_LIST)
+    except RefusedFileError as error:
+        if error.errno == errno.EFBIG:
+            error.strerror = f"{error.strerror} as one list: JSONL may have {MAX_LINES:,}"
+        raise
 
 
 def _csv(path: Path) -> Iterator[_Raw]:
