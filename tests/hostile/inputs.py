@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -296,3 +297,123 @@ def chained_aggregates(results: Mapping[str, Any]) -> None:
     formula = {"value": None, "ci95": None, "formula": "mean"}
     for i in range(20_000):
         results["aggregates"][f"micro/x{i}"] = {**formula, "inputs": {"a": f"micro/x{i + 1}"}}
+
+
+def saved(name: str, write: Callable[[Path], object]) -> Callable[[], None]:
+    """A task, and saved outputs for it in a file of this name."""
+
+    def prepare() -> None:
+        task()
+        write(Path(name))
+
+    return prepare
+
+
+def table(columns: Mapping[str, Any], **options: Any) -> Callable[[Path], None]:
+    """Writes a table as parquet: columns as Arrow's arrays or lists."""
+
+    def write(path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table(dict(columns)), path, **options)
+
+    return write
+
+
+def repeated_value(path: Path) -> None:
+    """64 answers, each the same 30 MB: a dictionary of one value."""
+    import pyarrow as pa
+
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["x" * 30_000_000]))
+    ids = [f"s{i}" for i in range(64)]
+    write = table({"id": ids, "response": values}, compression="zstd", dictionary_pagesize_limit=2**30)
+    write(path)
+
+
+def empty_answers(path: Path) -> None:
+    """60 million rows without an answer, in a few KB."""
+    import pyarrow as pa
+
+    nulls = pa.nulls(60_000_000, pa.int8())
+    table({"id": nulls, "response": nulls}, row_group_size=60_000_000)(path)
+
+
+def nested_values(path: Path) -> None:
+    """A column of lists that are nested 500 levels deep."""
+    import pyarrow as pa
+
+    values = pa.array([1])
+    for _ in range(500):
+        values = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+    table({"id": ["s0"], "response": ["x"], "parts": values})(path)
+
+
+def sized(path: Path, beginning: bytes, size: int) -> None:
+    """A file that begins so, then has zeros up to a size, which take no space."""
+    path.write_bytes(beginning)
+    os.truncate(path, size)
+
+
+def label(**changes: Any) -> dict[str, Any]:
+    """A row of labels."""
+    parts = [{"modality": "text", "text": "Paris"}]
+    return {**text_sample("a"), "parts": parts, "label": 1, **changes}
+
+
+def annotation(**changes: Any) -> dict[str, Any]:
+    """A line of an annotator's answers."""
+    row = {"kind": "vote", "key": "k", "annotator": "ann", "time": "t", "task": "mine/demo"}
+    row |= {"sample_id": "s0", "source_id": "s0", "item": "i", "vote": "text"}
+    return {**row, "messages": text_sample("s0")["messages"], "contract": {}, **changes}
+
+
+MERGE = ("runs", "merge", "out", "a", "b", "--include", "mine")
+"""The command that merges the shards that `shards` writes."""
+
+
+SHARD_LOG = "b/mine/demo/records.jsonl"
+
+
+def shards() -> None:
+    """Two shards of a run with media, `a` and `b`."""
+    from eval_anything.cli.main import main
+
+    task()
+    rows = answers([f"s{i}" for i in range(4)])
+    for i, row in enumerate(rows):
+        Path(f"{i}.png").write_bytes(png(noise=i + 1))
+        row["parts"].append({"modality": "image", "path": f"{i}.png"})
+    write_jsonl(Path("rows.jsonl"), rows)
+    run = ["run", "--model", "replay/rows.jsonl", "--tasks", "mine/demo", "--include", "mine"]
+    for number, name in enumerate("ab", start=1):
+        words = [*run, "--concurrency", "1", "--shard", f"{number}/2", "--out", name, "--json"]
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+            assert main(words) == 0
+
+
+def in_shard(file: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[], None]:
+    """Two shards; one has the first document of a file changed, as in `in_run`."""
+
+    def prepare() -> None:
+        shards()
+        path = Path("b", file)
+        text = path.read_text("utf-8")
+        first, *lines = text.splitlines() if file.endswith("l") else [text]
+        document = json.loads(first)
+        change(document)
+        path.write_text("\n".join([_raw(json.dumps(document)), *lines]) + "\n", "utf-8")
+
+    return prepare
+
+
+def shard_medium(change: Callable[[Path], object]) -> Callable[[], None]:
+    """Two shards; something is done to a medium of one."""
+
+    def prepare() -> None:
+        shards()
+        path = next(path for path in Path("b/media").rglob("*.png"))
+        path.unlink()
+        change(path)
+
+    return prepare

@@ -531,12 +531,195 @@ def _read_verdict(text: str) -> int:
     return 0
 
 
+def _of_tables() -> Iterator[Attack]:
+    """Saved outputs as CSV and parquet."""
+
+    def attack(
+        name: str, file: str, write: Callable[[Path], object], says: str, code: int = 2
+    ) -> Attack:
+        words = [word.replace("rows.jsonl", file) for word in of.SCORE]
+        return Attack(name, "tables", of.saved(file, write), words, code=code, says=says)
+
+    def text(content: str) -> Callable[[Path], object]:
+        return lambda path: path.write_text(content, "utf-8", newline="")
+
+    many = ",".join(f"c{i}" for i in range(200_000))
+    rows = "".join(f"s{i},x{',' * 200_000}\n" for i in range(4))
+    every = "".join(f"s{i},Paris\n" for i in range(4))
+    yield attack("CSV of 200,000 columns, none of them ours", "rows.csv", text(many + "\n"), "no column")
+    wide = text(f"id,response,{many}\n{rows}")
+    yield attack("CSV of 200,000 columns and 4 answers", "rows.csv", wide, "", 0)
+    yield attack(
+        "CSV of 2,000,000 cells in a line", "rows.csv", text(f"id,response\ns0{',' * 2**21}\n"), "cells"
+    )
+    quote = partial(of.sized, beginning=b'id,response\ns0,"', size=2**30)
+    yield attack("CSV with an open quote and 1 GiB of zeros", "rows.csv", quote, "line 2 has more")
+    opened = text('id,response\ns0,"' + "x\n" * 8_000_000)
+    yield attack("CSV with an open quote and 8,000,000 lines", "rows.csv", opened, "unexpected end")
+    quotes = text("id,response\n" + every + "s0," + '"' * 8_000_001 + "\n")
+    yield attack("CSV of 8,000,001 quotes", "rows.csv", quotes, "rows.csv")
+    controls = text("id,response\n" + "".join(f"s{i},\0\x1b[31m\x07\n" for i in range(4)))
+    yield attack("CSV with NUL and control characters", "rows.csv", controls, "", 0)
+    digits = text("id,response,repeat\ns0,x," + of.DIGITS * 2 + "\n")
+    yield attack("CSV with a number of 8,000 digits", "rows.csv", digits, "rows.csv")
+    outside = text("id,response\n../../etc/passwd,x\n")
+    yield attack("CSV with the id ../../etc/passwd", "rows.csv", outside, "passwd")
+    cell = text(f'id,parts\ns0,"{of.DEEP}"\n')
+    yield attack("a cell nested 200,000 deep", "rows.csv", cell, TOO_DEEP)
+    part = 'id,parts\ns0,"[{""modality"": ""image"", ""path"": ""/dev/zero""}]"\n'
+    yield attack("a cell that names /dev/zero", "rows.csv", text(part + every), "rows.csv")
+    yield attack("CSV in a pipe", "rows.csv", lambda path: os.mkfifo(path), "is neither a")
+    zero = lambda path: path.symlink_to("/dev/zero")  # noqa: E731
+    yield attack("CSV that is /dev/zero", "rows.csv", zero, "is neither a")
+    blanks = partial(of.sized, beginning=b"[", size=2**31 - 1)
+    yield attack("a list of JSON of 2 GiB", "rows.json", blanks, "more than the")
+
+    yield attack("parquet: 64 times the same 30 MB", "rows.parquet", of.repeated_value, "more than the")
+    yield attack(
+        "parquet: 60,000,000 empty answers", "rows.parquet", of.empty_answers, "values, more than the"
+    )
+    yield attack("parquet nested 500 levels deep", "rows.parquet", of.nested_values, "rows.parquet")
+    columns = lambda path: of.table(  # noqa: E731
+        {"id": ["s0"], **{f"c{i}": [1] for i in range(5000)}}
+    )(path)
+    yield attack("parquet of 5,000 columns, none of them ours", "rows.parquet", columns, "no column")
+    ids = of.table({"id": ["../../etc/passwd"], "response": ["x"]})
+    yield attack("parquet with the id ../../etc/passwd", "rows.parquet", ids, "passwd")
+    twice = of.table({"id": ["s0"] * 100_000, "response": ["x"] * 100_000})
+    yield attack("parquet: one id 100,000 times", "rows.parquet", twice, "rows.parquet")
+    junk = lambda path: path.write_bytes(b"PAR1" + b"\xff" * 100_000 + b"\xff\xff\x01\0PAR1")  # noqa: E731
+    yield attack("parquet with a damaged footer", "rows.parquet", junk, "no readable parquet")
+    sparse = partial(of.sized, beginning=b"PAR1", size=2**36)
+    yield attack("parquet of 64 GiB", "rows.parquet", sparse, "more than the")
+
+
+def _of_labels() -> Iterator[Attack]:
+    """Labels, and answers of annotators."""
+
+    def attack(name: str, content: str, says: str) -> Attack:
+        words = ("judges", "calibrate", "validity", "--labels", "labels.jsonl")
+        return Attack(name, "labels", of.written("labels.jsonl", content, dict), words, says=says)
+
+    def annotated(name: str, prepare: Callable[[], object], says: str, code: int = 2) -> Attack:
+        return Attack(
+            name, "labels", prepare, ("annotate", "--summary", "log.jsonl"), code=code, says=says
+        )
+
+    raw = json.dumps(of.label(label="HERE"))
+    for words, number in (
+        ("10^400", "1" + "0" * 400),
+        ("1e999", "1e999"),
+        ("of 5,000 digits", "9" * 5000),
+    ):
+        yield attack(f"a label {words}", raw.replace('"HERE"', number) + "\n", "labels.jsonl:1")
+    yield attack("a label that is NaN", raw.replace('"HERE"', "NaN") + "\n", "labels.jsonl:1")
+    same = (json.dumps(of.label()) + "\n") * 20_000
+    yield attack("one label 20,000 times", same, "is already on line 1")
+    outside = of.label(parts=[{"modality": "image", "path": "../../../dev/zero"}])
+    yield attack("a label of /dev/zero", json.dumps(outside) + "\n", "labels.jsonl:1")
+    ids = [json.dumps(of.label(id="../" * 5000)), json.dumps(of.label(id="\0"))]
+    yield attack(
+        "labels with ids of 15,000 characters and NUL", "\n".join(ids) + "\n{", "labels.jsonl:3"
+    )
+
+    vote = of.annotation()
+    line = json.dumps(vote | {"grade": 1}).replace('"grade": 1', '"grade": ' + "9" * 4000) + "\n"
+    yield annotated("a grade of 4,000 digits", of.written("log.jsonl", line, dict), "log.jsonl:1")
+    lines = (json.dumps(vote) + "\n") * 50_000
+    yield annotated("one vote 50,000 times", of.written("log.jsonl", lines, dict), "", 0)
+    zero = of.link("log.jsonl", "/dev/zero", dict)
+    yield annotated("answers of annotators that are /dev/zero", zero, NO_FILE)
+    sparse = lambda: of.sized(Path("log.jsonl"), b'{"kind":"vote"', 2**31 - 1)  # noqa: E731
+    yield annotated("answers of annotators of 2 GiB", sparse, "more than the")
+    piped = of.pipe("log.jsonl", of.task)
+    words = ("annotate", "mine/demo", "--include", "mine", "--out", "log.jsonl", "--annotator", "a")
+    yield Attack("annotate --out a pipe", "labels", piped, words, says="log.jsonl")
+
+
+def _of_shards() -> Iterator[Attack]:
+    def attack(name: str, prepare: Callable[[], object], says: str) -> Attack:
+        return Attack(name, "shards", prepare, of.MERGE, says=says)
+
+    deep, digits = of.here(of.DEEP), of.here(of.DIGITS)
+    run, log = "b/run.json", of.SHARD_LOG
+
+    def changed(**fields: Any) -> Callable[[], None]:
+        return of.in_shard("run.json", lambda file: file.update(fields))
+
+    def numbered(**fields: Any) -> Callable[[], None]:
+        return of.in_shard("run.json", lambda file: file["shard"].update(fields))
+
+    yield attack("a shard's run.json nested 200,000 deep", changed(x=deep), TOO_DEEP)
+    yield attack("a shard's run.json that is /dev/zero", of.link(run, "/dev/zero", of.shards), NO_FILE)
+    yield attack("a shard's run.json of 64 GiB", of.huge(run, of.shards), "more than the")
+    yield attack("a shard of 2,147,483,647", numbered(count=2**31 - 1), "different runs")
+    yield attack(
+        "a shard of a number of 4,000 digits", numbered(count=digits), "run.json cannot be read"
+    )
+    yield attack("a shard of batches of 4,000 digits", numbered(batch_size=digits), "run.json cannot")
+    yield attack(
+        "a shard's task ../../private/x", changed(tasks=["../../private/x"]), "outside of the run"
+    )
+    yield attack("a shard's task with NUL", changed(tasks=["mine/demo", "a\0b"]), "outside of the run")
+    yield attack(
+        "a shard with 2^53 - 1 samples", changed(counts={"mine/demo": 2**53 - 1}), "different runs"
+    )
+    yield attack("a shard's records that are a pipe", of.pipe(log, of.shards), NO_FILE)
+    yield attack("a shard's records that are /dev/zero", of.link(log, "/dev/zero", of.shards), NO_FILE)
+    yield attack("a shard's records of 2 GiB", of.huge(log, of.shards, 2**31 - 1), "more than the")
+    records = "mine/demo/records.jsonl"
+    nested = of.in_shard(records, lambda r: r["details"].update(x=deep))
+    yield attack("a shard's record nested 200,000 deep", nested, TOO_DEEP)
+    outside = of.in_shard(records, lambda r: r["parts"][1].update(path="../../../etc/passwd"))
+    yield attack("a shard's medium ../../../etc/passwd", outside, "is not where a run keeps it")
+    private = of.shard_medium(lambda path: path.symlink_to(Path("rows.jsonl").absolute()))
+    yield attack("a shard's medium that is a link", private, "a link that leads out of the run")
+    device = of.shard_medium(lambda path: path.symlink_to("/dev/zero"))
+    yield attack("a shard's medium that is /dev/zero", device, "b/media")
+    yield attack("a shard's medium that is a pipe", of.shard_medium(os.mkfifo), "is no plain file")
+    large = of.shard_medium(lambda path: of.sized(path, b"", 2**36))
+    yield attack("a shard's medium of 64 GiB", large, "cannot be read")
+    folder = of.shard_medium(lambda path: path.mkdir())
+    yield attack("a shard's medium that is a folder", folder, "is no plain file")
+    paid = "b/spending.jsonl"
+    yield attack("a shard's payments that are /dev/zero", of.link(paid, "/dev/zero", of.shards), NO_FILE)
+    yield attack("a shard's payments that are a pipe", of.pipe(paid, of.shards), NO_FILE)
+    yield attack("a shard's payments of 2 GiB", of.huge(paid, of.shards, 2**31 - 1), "more than the")
+    tokens = of.written(paid, f'{{"model": "m", "tokens": {{"input": {of.DIGITS}}}}}\n', of.shards)
+    yield attack("a shard's payment of 4,000 digits", tokens, "damaged")
+    canaries = of.written("b/mine/demo/canaries.jsonl", of.DEEP + "\n", of.shards)
+    yield attack("a shard's canaries nested 200,000 deep", canaries, TOO_DEEP)
+
+
+def _of_prompts() -> Iterator[Attack]:
+    """Tasks of others that are exported, and exported files that come back."""
+    export = ("tasks", "export", "prompts", "mine/demo", "--include", "mine", "--out", "asked")
+
+    def attack(name: str, prepare: Callable[[], object], says: str, code: int = 2) -> Attack:
+        return Attack(name, "prompts", prepare, export, code=code, says=says)
+
+    zero = of.with_medium(lambda path: path.symlink_to("/dev/zero"))
+    yield attack("exported: a picture that is /dev/zero", zero, "leads outside")
+    yield attack("exported: a picture that is a pipe", of.with_medium(os.mkfifo), "a.png")
+    large = of.with_medium(lambda path: of.sized(path, b"", 2**36))
+    yield attack("exported: a picture of 64 GiB", large, "bytes, more than")
+    outside = of.with_medium(lambda path: None, "../../../etc/passwd")
+    yield attack("exported: the picture ../../../etc/passwd", outside, "samples.jsonl:1")
+    loops = of.templated(ENDLESS["a replace that multiplies"][0])
+    yield attack("exported: a template that multiplies", loops, "")
+    named = lambda: of.task(json.dumps(text_sample("../" * 2000)) + "\n")  # noqa: E731
+    yield attack("exported: an id of 6,000 characters that leads out", named, "", 0)
+    elsewhere = of.link("asked", "/proc/self", of.task)
+    yield attack("exported into a link to /proc/self", elsewhere, "holds files")
+    yield attack("exported into a pipe", of.pipe("asked", of.task), "holds files")
+
+
 BAD_RUNS = dict(_bad_runs())
 
 
 _KINDS = (
     *(_of_samples, _of_runs, _of_folders, _of_templates, _of_media, _of_archives, _of_programs),
-    _of_words,
+    *(_of_words, _of_tables, _of_labels, _of_shards, _of_prompts),
 )
 
 
