@@ -70,6 +70,9 @@ PROGRAMS := espeak-ng chromium ffmpeg lame sox:sox,libsox-fmt-mp3
 corpus: PROGRAMS += convert:imagemagick exiftool:libimage-exiftool-perl flac heif-enc:libheif-examples \
   oggenc:vorbis-tools opusenc:opus-tools vpxenc:vpx-tools x264
 
+# What makes clocks jump.
+chaos: PROGRAMS += faketime
+
 # Each is the name of a program, and after a colon its packages if they are called otherwise.
 programs:
 	@for entry in $(PROGRAMS); do \

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
+import resource
 import shutil
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +29,6 @@ from tests.support.helpers import (
     write_jsonl,
 )
 from tests.support.judge_server import GOOD, POOR, Asked, judge_server, talk_task
-from tests.support.lanes import full
-from tests.support.processes import Command
 from tests.support.scripted_server import says, serve
 
 SLURM = {
@@ -519,29 +515,19 @@ def test_the_merge_decides_whether_too_many_failed(cli: Cli, tmp_path: Path) -> 
     assert "--out" in page
 
 
-@pytest.mark.chaos
-@pytest.mark.slow
-def test_a_merge_that_is_killed_goes_on(shards: Cli, tmp_path: Path) -> None:
-    """Of a merge that is killed there is nothing, or the whole run."""
-    assert shards(out="calm").code == 0
-    moments = random.Random(0)
-    words = ["runs", "merge", "out", "a", "b", "c", "--include", "mine"]
-    kills = 0
-    for _ in range(20 if full("chaos") else 4):
-        command = Command(words, tmp_path / "errors")
-        while command.poll() is None and not Path(".out.merging").exists():
-            time.sleep(0.001)
-        time.sleep(moments.uniform(0, 0.05))
-        kills += command.kill() == -signal.SIGKILL
-        if Path("out").exists():
-            assert untimed(Path("out")) == untimed(Path("calm"))
-            assert results(Path("out")) == results(Path("calm"))
-            shutil.rmtree("out")
-    assert kills
-    assert shards().code == 0
-    assert untimed(Path("out")) == untimed(Path("calm"))
-    assert media(Path("out")) == media(Path("calm"))
-    assert not Path(".out.merging").exists()
+def test_more_shards_than_files_may_be_open(
+    cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell allows 1,024; a run may have as many shards."""
+    monkeypatch.chdir(made)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 3, limits[1]))
+    try:
+        done = cli("runs", "merge", made.parent / "many files", "a", "b", "c", "--include", "mine")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert done.code == 0, done.err
 
 
 @pytest.fixture(autouse=True)

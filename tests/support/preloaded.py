@@ -9,7 +9,8 @@ from pkgutil import walk_packages
 from PIL import Image
 
 _LIBRARIES = (
-    *("av.subtitles", "pandas.io.formats.csvs", "scipy.signal", "transformers.trainer"),
+    *("aiohttp", "av.subtitles", "openai", "openai.resources", "pandas.io.formats.csvs"),
+    *("scipy.signal", "transformers.trainer"),
     "transformers.models.llama.modeling_llama",
 )
 # Rooms of long imports that few commands need.
