@@ -28,6 +28,7 @@ class Kind(NamedTuple):
         strike: does it; afterwards the same command is repeated until the run has ended.
         more: further arguments of the run.
         needs: the reason why it cannot be tried here, if there is one.
+        quick: the seed of the round that `make test` runs, one of the quickest.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind(NamedTuple):
     strike: Callable[[Round], None]
     more: tuple[str, ...] = ()
     needs: Callable[[], str] = lambda: ""
+    quick: int = 0
 
 
 def _ended(number: int) -> Callable[[Round], None]:
@@ -246,23 +248,26 @@ def _shards(round_: Round) -> None:
 _MEDIA, _REPLICA = "eval_anything.media.worker", "eval_anything.models.replicas.worker"
 
 _TABLE = (
-    Kind("kill -9 of the run", ARTIST, _ended(signal.SIGKILL)),
-    Kind("kill -9 of the run of a checkpoint", MICRO, _ended(signal.SIGKILL)),
-    Kind("kill -9 of the run of two servers", SERVED, _ended(signal.SIGKILL)),
-    Kind("SIGINT", ARTIST, _ended(signal.SIGINT)),
-    Kind("SIGTERM", SERVED, _ended(signal.SIGTERM)),
-    Kind("kill -9 of replicas", ARTIST, _children_killed(_REPLICA, 3), REPLICAS),
+    Kind("kill -9 of the run", ARTIST, _ended(signal.SIGKILL), quick=5),
+    Kind("kill -9 of the run of a checkpoint", MICRO, _ended(signal.SIGKILL), quick=2),
+    Kind("kill -9 of the run of two servers", SERVED, _ended(signal.SIGKILL), quick=7),
+    Kind("SIGINT", ARTIST, _ended(signal.SIGINT), quick=1),
+    Kind("SIGTERM", SERVED, _ended(signal.SIGTERM), quick=10),
+    Kind("kill -9 of replicas", ARTIST, _children_killed(_REPLICA, 3), REPLICAS, quick=10),
     Kind(
         "kill -9 of a run with replicas, then another number of them",
         ARTIST,
         _with_other_replicas,
         REPLICAS,
+        quick=6,
     ),
-    Kind("kill -9 of media processes", ARTIST, _children_killed(_MEDIA, 3)),
-    Kind("kill -9 of the judge's server", SERVED, _server_killed(1)),
-    Kind("kill -9 of the model's server", SERVED, _server_killed(0)),
-    Kind("servers that are slow or say 429", SERVED, _faulty_servers("slows")),
-    Kind("servers that reset 30 % of connections in a reply", SERVED, _faulty_servers("resets")),
+    Kind("kill -9 of media processes", ARTIST, _children_killed(_MEDIA, 3), quick=3),
+    Kind("kill -9 of the judge's server", SERVED, _server_killed(1), quick=4),
+    Kind("kill -9 of the model's server", SERVED, _server_killed(0), quick=3),
+    Kind("servers that are slow or say 429", SERVED, _faulty_servers("slows"), quick=4),
+    Kind(
+        "servers that reset 30 % of connections in a reply", SERVED, _faulty_servers("resets"), quick=7
+    ),
     Kind("servers that drop 30 % of connections", SERVED, _faulty_servers("drops")),
     Kind("servers that lie about the length of 30 % of replies", SERVED, _faulty_servers("lies")),
     Kind("a full disk", ARTIST, _full_disk, needs=_no_disk),

@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kinds import KINDS
-from tests.chaos.report import LOG
+from tests.chaos.report import HEAD, LOG, PAGE, table
 from tests.chaos.rounds import Round, calm
 from tests.support.lanes import full
 from tests.support.missing import missing
 
-ROUNDS = 11 if full("chaos") else 1
+SEEDS = 11
+ROUNDS = [
+    (kind.name, seed)
+    for kind in KINDS.values()
+    for seed in (range(SEEDS) if full("chaos") else [kind.quick])
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("seed", range(ROUNDS))
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "seed"), ROUNDS)
 def test_a_run_survives(name: str, seed: int, folder: Path, tmp_path: Path) -> None:
     kind = KINDS[name]
     if reason := kind.needs():
@@ -48,3 +53,10 @@ def test_a_run_survives(name: str, seed: int, folder: Path, tmp_path: Path) -> N
                 LOG.parent.mkdir(parents=True, exist_ok=True)
                 with LOG.open("ab") as file:
                     os.write(file.fileno(), json.dumps(row).encode() + b"\n")
+
+
+def test_the_table_has_the_last_round_of_each_seed() -> None:
+    row = {"kind": "SIGTERM", "seed": 0, "strikes": 2, "ends": [4, 0], "survived": False, "seconds": 9.0}
+    rows = [row, row | {"survived": True, "seconds": 1.0}, row | {"seed": 1, "seconds": 2.0}]
+    assert "| SIGTERM | 2 | 0-1 | 4 | 1 | 1.5 | 2.0 |\n" in table(rows)
+    assert HEAD in PAGE.read_text("utf-8")
