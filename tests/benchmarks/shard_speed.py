@@ -83,8 +83,8 @@ def _rate(root: Path, count: int, samples: int) -> float:
                 begins.setdefault(log, (time.perf_counter(), size))
                 ends[log] = time.perf_counter()
         time.sleep(0.01)
-    for process in (*runs, *servers):
-        process.kill()
+    for server in servers:
+        server.kill()
     assert not any(run.returncode for run in runs)
     shares = [1 - begins[log][1] / last[log] for log in logs]
     seconds = [ends[log] - begins[log][0] for log in logs]

@@ -632,8 +632,8 @@ def _of_labels() -> Iterator[Attack]:
     sparse = lambda: of.sized(Path("log.jsonl"), b'{"kind":"vote"', 2**31 - 1)  # noqa: E731
     yield annotated("answers of annotators of 2 GiB", sparse, "more than the")
     piped = of.pipe("log.jsonl", of.task)
-    words = ("annotate", "mine/demo", "--include", "mine", "--out", "log.jsonl", "--annotator", "a")
-    yield Attack("annotate --out a pipe", "labels", piped, words, says="log.jsonl")
+    annotate = ("annotate", "mine/demo", "--include", "mine", "--out", "log.jsonl", "--annotator", "a")
+    yield Attack("annotate --out a pipe", "labels", piped, annotate, says="log.jsonl")
 
 
 def _of_shards() -> Iterator[Attack]:
