@@ -104,8 +104,8 @@ def test_a_served_judge_without_sense_leaves_everything_unscored(
 def test_a_server_a_folder_and_a_gguf_file_of_one_checkpoint_answer_alike(
     served: Served, tmp_path: Path
 ) -> None:
-    """The same prompts in tokens, the same answers, the same ends. (`</s>` in a question is a control token
-    to this server, and words to us.)"""
+    """The same prompts in tokens, the same answers, the same ends. (`</s>` in a question is a control
+    token to this server, and words to us.)"""
     prompts = ["What is the capital of France?", "naïve 🙂 2024", " Draw a lighthouse.\n"]
     requests = [
         Request("mine/demo", f"s{i}", 0, user(prompt), Sampling(max_new_tokens=6 + i))
