@@ -30,6 +30,7 @@ from eval_anything.gating.decide import (
 )
 from eval_anything.gating.policy import GatePolicy, TaskRule, find_policy, read_policy
 from eval_anything.gating.requirements import (
+    NothingPairedError,
     TaskSample,
     changes_of,
     is_corrected,
@@ -106,14 +107,29 @@ def gate(
             Path(baseline) if baseline is not None else None,
             Path(sequence) if sequence is not None else None,
         )
-    except UserError as error:
+    except NothingPairedError as error:
+        if sequence is None:
+            return _invalid_result(candidate, policy, error)
         return GateResult(
-            verdict="INVALID",
-            exit_code=GateExit.INVALID,
+            verdict="INCONCLUSIVE",
+            exit_code=GateExit.INCONCLUSIVE,
             reasons=[str(error)],
             candidate=str(candidate),
             policy=str(policy),
+            sequence=SequenceNote(str(sequence), 0, 0, 0, decided=False),
         )
+    except UserError as error:
+        return _invalid_result(candidate, policy, error)
+
+
+def _invalid_result(candidate: str | Path, policy: str | Path, error: UserError) -> GateResult:
+    return GateResult(
+        verdict="INVALID",
+        exit_code=GateExit.INVALID,
+        reasons=[str(error)],
+        candidate=str(candidate),
+        policy=str(policy),
+    )
 
 
 def _gate(

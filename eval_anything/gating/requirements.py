@@ -25,6 +25,10 @@ from eval_anything.statistics.corrected import MIN_LABELS
 from eval_anything.statistics.intervals import Floats, Ints, cluster_codes
 
 
+class NothingPairedError(UserError):
+    """A metric has no sample with a value in both runs, as far as they are."""
+
+
 class TaskSample(NamedTuple):
     """A sample's change as a share of the range, up is good; with its task, its cluster, and the
     modalities of question and answer.
@@ -100,14 +104,16 @@ def unknown_labels(samples: Sequence[TaskSample]) -> str:
 def changes_of(rule: Rule, base: Side, side: Side, corrected: bool = False) -> list[TaskSample]:
     """Changes of one metric, corrected by labels if that is asked for and a run has any.
 
-    UserError if it cannot be compared or corrected, or nothing is paired.
+    UserError if it cannot be compared or corrected, NothingPairedError without a pair.
     """
     reason = refusal(base, side, rule.task, rule.metric)
     if reason:
         raise UserError(f"{rule.name} differs in {reason} in {base.path} and {side.path}")
     rows, _ = pair(base.outlines[rule.task], side.outlines[rule.task], rule.metric)
     if not rows:
-        raise UserError(f"{rule.name}: no sample has a value in both {base.path} and {side.path}")
+        raise NothingPairedError(
+            f"{rule.name}: no sample has a value in both {base.path} and {side.path}"
+        )
     score = next(o.scores[rule.metric] for o in side.outlines[rule.task] if rule.metric in o.scores)
     low, high = score.range
     up = (1.0 if score.better == "higher" else -1.0) / (high - low)

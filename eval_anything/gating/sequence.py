@@ -20,7 +20,12 @@ from eval_anything.files.reading import MAX_LINES, read_file
 from eval_anything.files.writing import pretty_json, write_atomically
 from eval_anything.gating.checks import Rule
 from eval_anything.gating.policy import GatePolicy
-from eval_anything.gating.requirements import TaskSample, by_modality, task_margin
+from eval_anything.gating.requirements import (
+    NothingPairedError,
+    TaskSample,
+    by_modality,
+    task_margin,
+)
 from eval_anything.gating.sequential import (
     Counted,
     Sequential,
@@ -164,9 +169,7 @@ def decide_stored(
 def _units(shares: Sequence[Share], steps: Sequence[SequenceStep]) -> Units:
     units = units_of(shares, [step.samples for step in steps])
     if units is None:
-        raise UserError(
-            "the sequence has no step yet: each gated task needs a sample that both runs have"
-        )
+        raise NothingPairedError("not each gated metric has a sample with a value in both runs yet")
     return units
 
 

@@ -71,17 +71,20 @@ def in_order(task: str, clusters: Iterable[str]) -> list[str]:
 
 
 def units_of(shares: Sequence[Share], steps: Sequence[Step]) -> Units | None:
-    """Units of a test of the mean over some metrics. A step in which one of them has no sample is left
-    out; None if no step remains."""
+    """Units of a test of the mean over some metrics. Steps are counted together until each metric has a
+    sample; None if that is never so."""
     rows: list[tuple[float, float, float, int]] = []
+    waiting: list[list[Counted]] = [[] for _ in shares]
     for number, step in enumerate(steps):
-        counted = [
-            [share.clusters.get(name, _NOTHING) for name in step.get(share.task, ())] for share in shares
-        ]
-        scales = _scales(shares, [sum(c.samples for c in units) for units in counted], counted)
-        units = [(scale, c) for scale, of in zip(scales, counted, strict=False) for c in of]
-        reach = max((scale * c.samples for scale, c in units), default=0.0)
-        rows += [(scale * c.total, scale * c.samples, reach, number) for scale, c in units]
+        for units, share in zip(waiting, shares, strict=True):
+            units += [share.clusters.get(name, _NOTHING) for name in step.get(share.task, ())]
+        scales = _scales(shares, [sum(c.samples for c in units) for units in waiting], waiting)
+        if not scales:
+            continue
+        scaled = [(scale, c) for scale, units in zip(scales, waiting, strict=True) for c in units]
+        reach = max(scale * c.samples for scale, c in scaled)
+        rows += [(scale * c.total, scale * c.samples, reach, number) for scale, c in scaled]
+        waiting = [[] for _ in shares]
     if not rows:
         return None
     values, sizes, reaches, numbers = np.array(rows).T

@@ -80,6 +80,11 @@ def test_weights_count_in_the_mean_of_the_suite() -> None:
     assert (found.decided, found.decision.verdict) == (True, "BLOCK")
     missing = units_of([first, Share("c", {}, 1.0)], steps)
     assert missing is None
+    rare = Share("b", {name: Counted(1.0, 1) for name in list(second.clusters)[::10]}, 1.0)
+    together = units_of([first, rare], steps)
+    assert together is not None
+    assert together.means[-1] == pytest.approx((3 * -1 + 1) / 4), "steps wait for a metric that few have"
+    assert 1 < len(np.unique(together.steps)) <= 4
 
 
 @pytest.fixture
