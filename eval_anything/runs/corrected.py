@@ -55,7 +55,7 @@ def _corrected(
     low, high = metric.range
     codes = cluster_codes(clusters)
     correction = corrected_mean(judged, arrays, codes, high - low)
-    estimate = mean_interval(correction.values, codes, metric.range)
+    estimate = mean_interval(correction.values.tolist(), codes, metric.range)
     return replace(
         about,
         value=estimate.value,

@@ -152,7 +152,7 @@ def label_arrays(
         raise NotCorrectedError(
             f"it has labels from {len(labelled)} sources, and at least {MIN_LABELS} are needed: "
             f"with fewer "
-            "no interval is right. Label more, with `eval-anything annotate --next`"
+            "no interval is right. Label more answers"
         )
     labels = LabelArrays(
         np.array(places, np.int64),

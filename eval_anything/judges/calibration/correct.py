@@ -1,8 +1,7 @@
 """Labels for the correction of judged numbers: rows of a file of labels that are about a run's answers.
 
-The rows are those that calibrate a judge (`labels.py`): a response and its grade. `annotate --next`
-notes in
-their metadata which sample of which task it is and with what probability it was chosen.
+The rows are those that calibrate a judge (`labels.py`): a response and its grade. Their metadata
+say which sample of which task it is, and with what probability it was chosen.
 """
 
 from __future__ import annotations
@@ -222,7 +221,7 @@ def _probabilities(
     if missing:
         raise UserError(
             f"{labels.name}: {len(missing)} labels have no probability, such as that of "
-            f"{', '.join(map(repr, missing[:_NAMED]))}. `annotate --next` draws samples and notes "
+            f"{', '.join(map(repr, missing[:_NAMED]))}. whoever draws samples must note "
             f"it; if "
             "every sample was equally likely, drawn at random, say so with --uniform"
         )
