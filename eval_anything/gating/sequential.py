@@ -21,9 +21,8 @@ from eval_anything.gating.decide import (
     TaskDecision,
     TaskVerdict,
     Verdict,
-    samples_that_settle,
 )
-from eval_anything.statistics.paired import Paired, holm
+from eval_anything.statistics.paired import Paired, holm, samples_that_settle
 from eval_anything.statistics.sequential import Units, bound, evidence
 
 Step = Mapping[str, Collection[str]]

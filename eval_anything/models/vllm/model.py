@@ -63,7 +63,8 @@ class VllmFamily(GenericFamily):
             generation = GenerationConfig.from_pretrained(location)
         except OSError:
             generation = GenerationConfig.from_model_config(config)
-        self.stop = loading.stop_ids(self.tokenizer, SimpleNamespace(generation_config=generation))
+        settings = SimpleNamespace(generation_config=generation)
+        self.stop = loading.stop_ids(self.tokenizer, settings, self.source)
         self.suppress_placeholders(config)
         options = {name: self.option(name) for name in self.options}
         if not options["max_model_len"]:
