@@ -276,8 +276,11 @@ def serve(answer: Callable[[Json], Json], seconds: int, most: int) -> None:
     """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    replies.write("ready\n")
-    replies.flush()
+    try:
+        replies.write("ready\n")
+        replies.flush()
+    except BrokenPipeError:  # the parent has died: nobody is left to be told
+        os._exit(0)
     # Text that libraries print must not mix with the replies.
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

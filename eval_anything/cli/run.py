@@ -14,7 +14,6 @@ from msgspec import UNSET
 from eval_anything.cli.browser import open_page
 from eval_anything.cli.fields import fields_from
 from eval_anything.cli.printing import cost_lines, money_text, show
-from eval_anything.cli.until import check_until, evaluate_until_decided
 from eval_anything.errors import Exit, UserError
 from eval_anything.evaluation.estimate import estimate
 from eval_anything.evaluation.evaluate import evaluate
@@ -31,7 +30,6 @@ from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
 from eval_anything.evaluation.reasons import reason_lines
 from eval_anything.evaluation.report import repeats_table, results_table, write_report
-from eval_anything.gating.report import text, write_gate
 from eval_anything.judges.calibration.effects import effect_text, quality_text
 from eval_anything.judges.registry import judge_kind
 from eval_anything.output.progress import Progress
@@ -52,8 +50,21 @@ def run(options: Namespace) -> Exit:
         values[name] = {**values.get(name, {}), **setting} if is_mapping else setting
     if "model" not in values:
         raise UserError("--model SPEC is missing: a path, `micro`, hf/ID, openai/NAME or replay/FILE")
-    check_until(options)
+    _check_until(options)
     return _evaluate(options, values)
+
+
+def _check_until(options: Namespace) -> None:
+    """UserError for options that need `--until`, or that it needs."""
+    names = {"--baseline": options.baseline, "--policy": options.policy}
+    if options.until is None:
+        for name, path in names.items():
+            if path is not None:
+                raise UserError(f"{name} belongs to --until decided; `gate run` compares finished runs")
+        return
+    missing = [name for name, path in names.items() if path is None]
+    if missing:
+        raise UserError(f"--until decided: {' and '.join(missing)} must say what the gate decides by")
 
 
 def score(options: Namespace) -> Exit:
@@ -81,10 +92,11 @@ def _evaluate(options: Namespace, values: Mapping[str, Any]) -> Exit:
         _announce(plan, progress)
 
     if getattr(options, "until", None) is not None:
+        from eval_anything.cli.until import evaluate_until_decided  # gating, which runs do without
+
         paths = options.baseline, options.policy
         outcome, verdict = evaluate_until_decided(evaluation, *paths, progress, announce)
-        write_gate(verdict, outcome.run)
-        return show_outcome(options, outcome, evaluation, ["", text(verdict)])
+        return show_outcome(options, outcome, evaluation, ["", verdict])
     outcome = evaluate(evaluation, progress, on_plan=announce)
     return show_outcome(options, outcome, evaluation)
 

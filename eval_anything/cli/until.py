@@ -7,7 +7,6 @@ round a sequential gate looks at all of them.
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from eval_anything.evaluation.evaluate import evaluate
 from eval_anything.evaluation.options import Options
 from eval_anything.evaluation.outcome import Outcome
 from eval_anything.evaluation.plan import RunPlan, make_plan
-from eval_anything.gating.gate import GateResult, gate
+from eval_anything.gating.gate import gate
 from eval_anything.gating.policy import find_policy, read_policy
+from eval_anything.gating.report import text, write_gate
 from eval_anything.gating.sequence import SEQUENCE
 from eval_anything.gating.sequential import in_order
 from eval_anything.output.progress import Progress
@@ -33,28 +33,15 @@ _SMALLEST = 20
 """Samples of a round, at least."""
 
 
-def check_until(options: Namespace) -> None:
-    """UserError for options that need `--until`, or that it needs."""
-    names = {"--baseline": options.baseline, "--policy": options.policy}
-    if options.until is None:
-        for name, path in names.items():
-            if path is not None:
-                raise UserError(f"{name} belongs to --until decided; `gate run` compares finished runs")
-        return
-    missing = [name for name, path in names.items() if path is None]
-    if missing:
-        raise UserError(f"--until decided: {' and '.join(missing)} must say what the gate decides by")
-
-
 def evaluate_until_decided(
     evaluation: Options,
     baseline: Path,
     policy: Path,
     progress: Progress,
     on_plan: Callable[[RunPlan], None],
-) -> tuple[Outcome, GateResult]:
+) -> tuple[Outcome, str]:
     """Evaluates in rounds until the gate decides, all samples of the baseline are answered, or a sample
-    is pending. The gate's sequence is in the run's directory.
+    is pending. The gate's sequence and reports are in the run's directory; its verdict comes as text.
 
     Raises:
         UserError: options that choose samples themselves, a baseline without a task of the run, a wrong
@@ -82,7 +69,8 @@ def evaluate_until_decided(
         if outcome.exit_code == Exit.INFRASTRUCTURE or note is None or note.decided:
             break
         on_plan = _nothing
-    return outcome, verdict
+    write_gate(verdict, outcome.run)
+    return outcome, text(verdict)
 
 
 def _nothing(plan: RunPlan) -> None:

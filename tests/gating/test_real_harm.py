@@ -19,8 +19,10 @@ from tests.support.site_runs import run_cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.validity]
 
-LIMIT = 100 if full("validity") else 20
-TASKS = "micro/selection,micro/understanding,micro/instruction_following,micro/synergy"
+LIMIT = 100 if full("validity") else 60
+TASKS = "micro/selection,micro/synergy"
+if full("validity"):
+    TASKS += ",micro/understanding,micro/instruction_following"
 Rows = np.ndarray
 
 

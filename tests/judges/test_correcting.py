@@ -178,7 +178,7 @@ def test_labels_that_do_not_fit_are_refused_with_the_reason(
     [reason] = [r for r in few[0].remarks if "at least 30 are needed" in r]
     assert "labels from 12 sources" in reason
     assert corrected(base).value is None
-    assert "can be corrected" in " ".join(_gate_reasons(tmp_path, new, base))
+    assert "cannot be corrected" in " ".join(_gate_reasons(tmp_path, new, base))
     wrong_share = correct(
         read_labels(write_jsonl(labels.parent / "share.jsonl", changed(probability=0.9))), [base]
     )

@@ -148,6 +148,8 @@ def test_what_the_cluster_lacks_is_refused_at_once(cli: Cli, folder: Path, nodes
     assert pids(folder) == []
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_a_node_is_lost(cli: Cli, folder: Path, nodes: Nodes) -> None:
     """The other replica finds no place any more, and the one that is left does the work."""
     (folder / "sleeps").write_text("0.3")
@@ -161,6 +163,8 @@ def test_a_node_is_lost(cli: Cli, folder: Path, nodes: Nodes) -> None:
     check_equal(cli, "two", "--concurrency", "1")
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_the_model_of_a_judge_is_an_actor(
     cli: Cli, folder: Path, nodes: Nodes, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
