@@ -179,6 +179,11 @@ def test_labels_that_do_not_fit_are_refused_with_the_reason(
     assert "labels from 12 sources" in reason
     assert corrected(base).value is None
     assert "cannot be corrected" in " ".join(_gate_reasons(tmp_path, new, base))
+    policy, steps = tmp_path / "corrected.yaml", tmp_path / "sequence.json"
+    [reason] = ea.gate(new, policy, baseline=base, sequence=steps).reasons
+    assert reason.startswith("--sequential decides by scores as they are")
+    with pytest.raises(UserError, match="leave out --corrected"):
+        ea.compare(base, new, corrected=True, equivalence=0.05)
     wrong_share = correct(
         read_labels(write_jsonl(labels.parent / "share.jsonl", changed(probability=0.9))), [base]
     )

@@ -76,14 +76,13 @@ def _metric(labels: Labels, metric: str | None) -> str:
     if pair is not None:
         raise UserError(
             f"{labels.name}: {pair.sample.id!r} compares two responses. Grades of single responses "
-            f"correct "
-            "a mean; preferences calibrate a judge"
+            "correct a mean; preferences calibrate a judge"
         )
     metric_names = sorted({str(name) for row in labels.rows if (name := _note(row).get("metric"))})
     if len(metric_names) > 1:
         raise UserError(
             f"{labels.name} has labels of {', '.join(metric_names)}: a correction needs those of one "
-            f"metric alone"
+            "metric alone"
         )
     if metric is None and not metric_names:
         raise UserError(f"{labels.name} does not say which metric was labelled: add --metric")
@@ -188,8 +187,7 @@ def _value(labels: Labels, row: Labelled, metric: MetricResult) -> float:
         if not low <= row.label <= high:
             raise UserError(
                 f"{labels.name}: the label {row.label:g} of {row.sample.id!r} is outside of the "
-                f"metric's "
-                f"range, {low:g} to {high:g}"
+                f"metric's range, {low:g} to {high:g}"
             )
         return row.label
     if not (isinstance(scale, int) and scale > 1 and 1 <= row.label <= scale):
@@ -221,9 +219,8 @@ def _probabilities(
     if missing:
         raise UserError(
             f"{labels.name}: {len(missing)} labels have no probability, such as that of "
-            f"{', '.join(map(repr, missing[:_NAMED]))}. whoever draws samples must note "
-            f"it; if "
-            "every sample was equally likely, drawn at random, say so with --uniform"
+            f"{', '.join(map(repr, missing[:_NAMED]))}. Whoever draws samples must note it; if every "
+            "sample was equally likely, drawn at random, say so with --uniform"
         )
     return chosen
 
