@@ -68,13 +68,3 @@ def answer_text(text: str) -> str:
     """
     end = (_END_BUT_TAG if "<s" in text else _END).match(text[::-1])
     return text[: len(text) - end.end()].lstrip() if end is not None else text
-
-
-def continuation_text(text: str) -> str:
-    """The text that goes on with another one: its white space belongs to it, a cut character does not.
-
-    Example:
-        >>> continuation_text(" is Paris.\\n\\ufffd")
-        ' is Paris.\\n'
-    """
-    return text.rstrip(_CUT)

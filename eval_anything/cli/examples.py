@@ -33,6 +33,7 @@ eval-anything judges new heard --kind metric --dir judges""",
     "judges calibrate": """\
 eval-anything judges calibrate synergy_rubric --labels labels.jsonl --judge openai/gpt-4o
 eval-anything judges calibrate micro_synergy_rm --micro --limit 100""",
+    "judges correct": "eval-anything judges correct runs/base runs/new --labels me.labels.jsonl",
     "schema": "eval-anything schema results",
     "presets show": "eval-anything presets show qwen3-thinking",
     "compare": "eval-anything compare runs/base runs/new --markdown",

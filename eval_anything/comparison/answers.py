@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from eval_anything.answer_text import answer_text, continuation_text
+from eval_anything.answer_text import answer_text
 from eval_anything.comparison.sides import Side
 from eval_anything.content import Part, Record, TextPart
 from eval_anything.runs.directory import read_run
@@ -65,7 +65,7 @@ def difference(base: Record, candidate: Record) -> str | None:
         return None
     rules = (
         ("white space", str.strip),
-        ("cut character", lambda text: continuation_text(text.strip()).strip()),
+        ("cut character", lambda text: text.strip().rstrip("\ufffd").strip()),
         ("control token", answer_text),
     )
     for kind, rule in rules:

@@ -82,9 +82,10 @@ def bound(units: Units, error: float, side: int) -> float:
     share `error` of sequences.
 
     Example:
+        >>> import numpy as np
         >>> ones = np.ones(60)
         >>> round(bound(Units(ones, ones, ones, np.arange(60), 60), 0.05, 1), 2)
-        0.87
+        0.82
     """
     needed = math.log(1 / error)
     low, high = -float(side), float(side)  # excluded, or the end of the range; not excluded

@@ -101,7 +101,7 @@ def test_a_server_is_sent_what_is_set_and_nothing_else(
     assert recorded["stop"] == ["END"]
     assert recorded["chat_template_kwargs"] == {"enable_thinking": False}
     records = Path("all/mine/demo/records.jsonl").read_text().splitlines()
-    assert json.loads(records[0])["parts"][0]["text"] == "Paris. "
+    assert json.loads(records[0])["parts"][0]["text"] == "Paris."
 
 
 def test_a_call_with_other_settings_is_refused_and_named(

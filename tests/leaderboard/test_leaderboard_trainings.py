@@ -224,6 +224,7 @@ def test_the_page_of_a_training(trained: Path, browser: Any) -> None:
         assert min(share for share, _ in sizes) > 0.85
         assert min(size for _, size in sizes) > 10
         page.click("summary:has-text('more quantities')")
+        page.wait_for_selector("details .figure")
         assert page.locator("details .figure").count() == 1
         page.click(".checkpoints a >> nth=0")
         page.wait_for_selector("main.model")

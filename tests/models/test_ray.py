@@ -103,6 +103,8 @@ def test_a_batch_whose_actor_is_killed_is_asked_again(cli: Cli, folder: Path, no
     check_equal(cli, "two")
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_a_sample_that_ends_actors_fails_alone(cli: Cli, folder: Path, nodes: Nodes) -> None:
     (folder / "deadly").touch()
     done = cli(*on_ray(nodes, "two"))
@@ -116,6 +118,8 @@ def test_a_sample_that_ends_actors_fails_alone(cli: Cli, folder: Path, nodes: No
     assert len(rows) == 10
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_a_driver_is_killed_and_another_number_of_replicas_goes_on(
     cli: Cli, folder: Path, nodes: Nodes
 ) -> None:
@@ -135,6 +139,8 @@ def test_a_driver_is_killed_and_another_number_of_replicas_goes_on(
     check_equal(cli, "two", "--concurrency", "1")
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_what_the_cluster_lacks_is_refused_at_once(cli: Cli, folder: Path, nodes: Nodes) -> None:
     for more, words in (
         (("--replicas", "3"), "3 replicas take 1 CPU and 0 GPUs each on one node, and the cluster has"),
@@ -207,6 +213,8 @@ def wait_for(happened: Callable[[], bool], command: Command) -> None:
     assert happened()
 
 
+@only_in("chaos")
+@pytest.mark.chaos
 def test_addresses_at_which_no_cluster_answers(cli: Cli, folder: Path) -> None:
     def refused(address: str) -> Result:
         done = cli(*RUN, "--out", "run", "--engine", "ray", "--address", address)

@@ -17,6 +17,7 @@ from typing import Any
 
 from eval_anything.answer_text import ENDS_OF_TURN
 from eval_anything.errors import UserError, install
+from eval_anything.files.reading import open_file
 
 _SERVE = (
     "serve it with llama.cpp (llama-server -m FILE) and name the server: "
@@ -56,7 +57,7 @@ def read_metadata(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     from transformers.integrations.gguf import read_gguf_metadata
 
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(64)
         if start.startswith(b"version https://git-lfs"):
             raise UserError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull")

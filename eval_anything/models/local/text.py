@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eval_anything.answer_text import continuation_text
 from eval_anything.content import Failure, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.media import MediaStore
@@ -180,14 +179,14 @@ class LocalText(TextModel):
 
     def _response(self, prompt: _Prompt, ids: Sequence[int], ending: Ending) -> Response:
         uncut, thoughts, unfinished = split_thoughts(
-            decoded(self.checkpoint.tokenizer, ids), prompt.opened
+            decoded(self.checkpoint.tokenizer, ids, whole=False), prompt.opened
         )
         text = ending.cut(uncut)
         stopped = text != uncut or (ids and ids[-1] in self.checkpoint.stop)
         reason = "stop" if stopped else "length"
         error = Failure("empty_output", nothing_but(True, reason, len(ids))) if unfinished else None
         return Response(
-            parts=(TextPart(continuation_text(text)),),
+            parts=(TextPart(text),),
             stop_reason=reason,
             usage=Usage(len(prompt.ids), len(ids)),
             error=error,

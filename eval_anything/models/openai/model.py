@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from eval_anything.answer_text import continuation_text
 from eval_anything.content import Failure, Modality, Part, Response, TextPart, Usage
 from eval_anything.errors import EvalError, UserError
 from eval_anything.files.hashing import sha256_of
@@ -226,9 +225,7 @@ class ServerText(TextModel):
                 response = await self._model.answer(request, store)
             except EvalError as error:
                 return error
-            return msgspec.structs.replace(
-                response, parts=(TextPart(continuation_text(ending.cut(response.text))),)
-            )
+            return msgspec.structs.replace(response, parts=(TextPart(ending.cut(response.text)),))
 
         answers = await asyncio.gather(*map(answer, requests))
         refused: Held[int] = Held()

@@ -10,6 +10,7 @@ import pytest
 
 from align_plugins.data.rows import Demonstration
 from align_plugins.methods.sft import answers_of
+from eval_anything.answer_text import answer_text
 from eval_anything.content import Message, TextPart
 from tests.support.asking import ask, loaded, user
 from tests.support.chat_templates import TEMPLATES, tiny_checkpoint, tiny_weights
@@ -19,6 +20,7 @@ from tests.support.lanes import full, only_in
 from tests.support.tiny import tiny_llama, tiny_tokenizer
 
 ANSWERS = {"What is it?": "hi", "And this?": "a", "Name one.": "<", "Which?": "think", "Who?": "| </s>"}
+SHOWN = [answer_text(answer) for answer in ANSWERS.values()]
 TAUGHT = {
     "learning_rate": 1e-2, "lr_scheduler_type": "constant", "per_device_train_batch_size": 8,
     "max_steps": 150, "logging_steps": 50,
@@ -59,7 +61,7 @@ def test_a_short_answer_is_given_as_it_was_learned(cli: Cli, tmp_path: Path, nam
     assert done.code == 0, done.err
     assert "learned of the answer 'Hello'" in done.err
     final = tmp_path / "out" / "final"
-    assert told(final, list(ANSWERS), tmp_path) == list(ANSWERS.values())
+    assert told(final, list(ANSWERS), tmp_path) == SHOWN
 
 
 @pytest.mark.slow
@@ -74,7 +76,7 @@ def test_a_short_answer_is_preferred(cli: Cli, tmp_path: Path, name: str) -> Non
     path = config(tmp_path, write_jsonl(tmp_path / "rows.jsonl", rows), model=str(model), **more)
     done = cli("train", "dpo", "--config", path)
     assert done.code == 0, done.err
-    assert told(tmp_path / "out" / "final", list(ANSWERS), tmp_path) == list(ANSWERS.values())
+    assert told(tmp_path / "out" / "final", list(ANSWERS), tmp_path) == SHOWN
 
 
 def test_each_answer_of_a_conversation_is_one_to_what_is_before_it() -> None:
@@ -125,7 +127,7 @@ def test_a_base_model_goes_on_with_text_though_its_tokenizer_ends_it(cli: Cli, t
     done = cli("train", "sft", "--config", path, "chat_template=none")
     assert done.code == 0, done.err
     final = tmp_path / "out" / "final"
-    assert told(final, list(ANSWERS), tmp_path, chat_template="none") == list(ANSWERS.values())
+    assert told(final, list(ANSWERS), tmp_path, chat_template="none") == SHOWN
 
 
 def test_a_row_that_the_template_refuses_is_named(cli: Cli, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from align_plugins.losses.sft import sft_loss
 from align_plugins.policies import policy_of
+from eval_anything.answer_text import answer_text
 from eval_anything.content import Message, TextPart
 from eval_anything.errors import UserError
 from eval_anything.media import MediaStore
@@ -211,7 +212,9 @@ def test_after_150_steps_an_evaluation_gets_the_answers(
     policy.model.save_pretrained(tmp_path / "model")
     policy.save_beside(tmp_path / "model")
     model = loaded(tmp_path / "model", max_new_tokens="32")
-    assert [r.text for r in ask(model, prompts, tmp_path)] == list(answers.values())
+    assert [r.text for r in ask(model, prompts, tmp_path)] == [
+        answer_text(answer) for answer in answers.values()
+    ]
 
 
 def test_the_example_says_what_is_learned(policies: Any) -> None:
