@@ -22,7 +22,9 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q 
 BESIDE := $(MAKE) --no-print-directory -j2 types
 # CONSTRAINTS= takes the newest releases instead.
 CONSTRAINTS ?= constraints.txt
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
+# Tests compile what they import; pip would take minutes to compile all else, too.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS)) \
+  $(if $(filter check test,$(MAKECMDGOALS)),--no-compile)
 # The formatter and linter of the site's scripts and styles.
 BIOME := npm exec --yes --fetch-retries=1 --fetch-timeout=20000 --package=@biomejs/biome@2.6.8 -- biome
 
