@@ -179,7 +179,7 @@ class LocalText(TextModel):
 
     def _response(self, prompt: _Prompt, ids: Sequence[int], ending: Ending) -> Response:
         uncut, thoughts, unfinished = split_thoughts(
-            decoded(self.checkpoint.tokenizer, ids, whole=False), prompt.opened
+            decoded(self.checkpoint.tokenizer, ids, drop_cut=False), prompt.opened
         )
         text = ending.cut(uncut)
         stopped = text != uncut or (ids and ids[-1] in self.checkpoint.stop)

@@ -12,15 +12,15 @@ _TAIL = 16  # tokens at the end of a prompt that may open thoughts
 _HELD_BACK = 64  # tokens at the end of an answer that may be no characters
 
 
-def decoded(tokenizer: Any, ids: Sequence[int], whole: bool = True) -> str:
-    """The text of token ids without special tokens, except those that mark thoughts; `whole` leaves out
-    a character that is unfinished at its end, as `whole_text` does."""
+def decoded(tokenizer: Any, ids: Sequence[int], drop_cut: bool = True) -> str:
+    """The text of token ids without special tokens, except those that mark thoughts; `drop_cut`
+    leaves out a character that is unfinished at its end, as `whole_text` does."""
     special = {i: str(t.content) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     names = marks_among(special.values())
     marks = {token_id: name for token_id, name in special.items() if name in names}
 
     def text_of(run: Sequence[int]) -> str:
-        return whole_text(tokenizer, run) if whole else _text(tokenizer, run)
+        return whole_text(tokenizer, run) if drop_cut else _text(tokenizer, run)
 
     if not any(token_id in marks for token_id in ids):
         return text_of(ids)
