@@ -224,8 +224,8 @@ def _groups(changes: Changes) -> dict[str, list[TaskSample]]:
 
 class BillGroup(NamedTuple):
     """Changes (n,) of the samples of a modality, with the codes (n,) of their clusters and tasks;
-    whether
-    none of them is corrected by labels, and the reason why they show nothing, if there is one."""
+    whether none of them is corrected by labels, and the reason why they show nothing, if there is
+    one."""
 
     values: Floats
     clusters: Ints

@@ -149,28 +149,49 @@ def decide(
 
 
 def prove(requirement: Requirement, alpha: float) -> Proof:
-    """Tests a requirement: its verdict is PASS if the whole one-sided interval is inside the margin."""
-    difference = float(requirement.values.mean())
+    """Tests a requirement."""
     reach = 1.0 if requirement.strata is None else np.ones(int(requirement.strata.max()) + 1)
     lowest = None
     if not requirement.unknown:
         lowest = lowest_change(
             requirement.values, requirement.clusters, reach, alpha, requirement.strata
         )
-    proven = lowest is not None and lowest > -requirement.margin
+    return proof_of(
+        requirement.name,
+        len(requirement.values),
+        float(requirement.values.mean()),
+        lowest,
+        requirement.margin,
+        requirement.critical,
+        requirement.unknown,
+    )
+
+
+def proof_of(
+    name: str,
+    n: int,
+    difference: float,
+    lowest: float | None,
+    margin: float,
+    critical: bool,
+    unknown: str = "",
+) -> Proof:
+    """The outcome of a test: its verdict is PASS if the whole one-sided interval is inside the margin.
+    Its arguments are those of `Requirement` and `Proof`."""
+    is_proven = lowest is not None and lowest > -margin
     multiple = None
-    if lowest is not None and not proven:
-        multiple = samples_that_settle(difference - lowest, difference + requirement.margin)
-    missing: Verdict = "INCONCLUSIVE" if requirement.critical else "WARN"
+    if lowest is not None and not is_proven:
+        multiple = samples_that_settle(difference - lowest, difference + margin)
+    missing: Verdict = "INCONCLUSIVE" if critical else "WARN"
     return Proof(
-        name=requirement.name,
-        n=len(requirement.values),
+        name=name,
+        n=n,
         difference=difference,
         lowest=lowest,
-        margin=requirement.margin,
-        verdict="PASS" if proven else missing,
+        margin=margin,
+        verdict="PASS" if is_proven else missing,
         more=multiple,
-        unknown=requirement.unknown,
+        unknown=unknown,
     )
 
 

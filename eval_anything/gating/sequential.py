@@ -21,6 +21,7 @@ from eval_anything.gating.decide import (
     TaskDecision,
     TaskVerdict,
     Verdict,
+    proof_of,
 )
 from eval_anything.statistics.paired import Paired, holm, samples_that_settle
 from eval_anything.statistics.sequential import Units, bound, evidence
@@ -237,14 +238,4 @@ def _change(units: Units) -> Paired:
 def _proof(proof: SequentialProof, alpha: float, count: int) -> Proof:
     units = proof.units.until(count)
     difference, lowest = float(units.means[-1]), bound(units, alpha, 1)
-    missing: Verdict = "INCONCLUSIVE" if proof.critical else "WARN"
-    is_proven = lowest > -proof.margin
-    return Proof(
-        name=proof.name,
-        n=len(units.values),
-        difference=difference,
-        lowest=lowest,
-        margin=proof.margin,
-        verdict="PASS" if is_proven else missing,
-        more=None if is_proven else samples_that_settle(difference - lowest, difference + proof.margin),
-    )
+    return proof_of(proof.name, len(units.values), difference, lowest, proof.margin, proof.critical)
