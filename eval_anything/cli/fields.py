@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from eval_anything.cli.values import at_least_one, share, whole, within
+from eval_anything.cli.values import at_least_one, one_of, share, whole, within
 from eval_anything.errors import UserError
 from eval_anything.evaluation.options import EVERY_JUDGE, Option, Options, options_of, parsed_word
 
@@ -45,6 +45,8 @@ def _parse_of(option: Option) -> Callable[[str], Any]:
             return share
         case inspect.FloatType(ge=least, gt=above, le=most):
             return within(least, above, most)
+        case inspect.LiteralType(values=words):
+            return one_of([str(word) for word in words])
         case _:
             return Path if option.extra.get("path") else str
 

@@ -1,10 +1,12 @@
-"""Parsers for numbers on the command line; ArgumentTypeError says what a number must be."""
+"""Parsers for words and numbers on the command line; ArgumentTypeError says what one must be."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from eval_anything.errors import near
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -53,3 +55,20 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def one_of(words: Sequence[str]) -> Callable[[str], str]:
+    """A parser of one of some words.
+
+    Example:
+        >>> one_of(["processes", "ray"])("ray")
+        'ray'
+    """
+
+    def parse(word: str) -> str:
+        if word not in words:
+            hint = near(word, words)
+            raise argparse.ArgumentTypeError(f"{word!r} is not one of {', '.join(words)}.{hint}")
+        return word
+
+    return parse

@@ -146,6 +146,8 @@ def test_settings_in_a_file_of_options(cli: Cli, mine: Path, server: ScriptedSer
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--engine", "rai"], "'rai' is not one of processes, ray. Did you mean ray?"),
+        (["--sampling", "chekpoint"], "'chekpoint' is not one of checkpoint. Did you mean checkpoint?"),
         (["--top-p", "0"], "'0' is not a number above 0 to 1"),
         (["--top-p", "nan"], "'nan' is not a number"),
         (["--top-k", "-1"], "'-1' is not a whole number from 0 on"),
@@ -164,7 +166,7 @@ def test_settings_in_a_file_of_options(cli: Cli, mine: Path, server: ScriptedSer
         (["--temperature", "1", "--top-p", "1", "--extra-body", "top_p=1"], "--extra-body top_p"),
         (["--max-new-tokens", "5", "--model-arg", "max_tokens=6"], "say the same: keep one"),
         (["--sampling", "checkpoint"], "is no checkpoint with settings of its own"),
-        (["--sampling", "model"], "Invalid enum value 'model'"),
+        (["--sampling", "model"], "'model' is not one of checkpoint"),
         (["--preset", "qwen3-thinkin"], "Did you mean qwen3-thinking"),
         (["--model-arg", "api=responses", "--stop", "x"], "--stop: openai/tester"),
         (["--model-arg", "api=responses", "--temperature", "1", "--top-k", "5"], "does not take it"),
