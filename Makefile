@@ -65,15 +65,12 @@ site-style:
 types: $(VENV)/.test-installed
 	@$(BIN)/mypy
 
-# What tests need and pip has not: writers of sounds and clips, a browser. Without them tests are
+# What tests need and pip has not: writers of sounds and clips, a browser, clocks that jump. Without them tests are
 # skipped, in CI they fail.
-PROGRAMS := espeak-ng chromium ffmpeg lame sox:sox,libsox-fmt-mp3
+PROGRAMS := espeak-ng chromium faketime ffmpeg lame sox:sox,libsox-fmt-mp3
 # Writers of media that the whole corpus needs besides.
 corpus: PROGRAMS += convert:imagemagick exiftool:libimage-exiftool-perl flac heif-enc:libheif-examples \
   oggenc:vorbis-tools opusenc:opus-tools vpxenc:vpx-tools x264
-
-# What makes clocks jump.
-chaos: PROGRAMS += faketime
 
 # Each is the name of a program, and after a colon its packages if they are called otherwise.
 programs:
