@@ -1,10 +1,8 @@
 """Samples to label next, so that labels correct a judged metric of runs as well as they can.
 
 Strata are made of what the judge says about the runs' answers; in each, samples come in one random
-order, of
-which the labelled ones are the first. So every round goes on where the last one ended, and the
-probability
-of a label is the labelled share of its stratum.
+order, of which the labelled ones are the first. So every round goes on where the last one ended, and the
+probability of a label is the labelled share of its stratum.
 """
 
 from __future__ import annotations
